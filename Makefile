@@ -1,0 +1,76 @@
+# Everything runs in .venv, made from the locked requirements. `make` alone says what there is.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/ready
+LOCKS := requirements.txt requirements-dev.txt
+PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test lint format schemas lock clean
+
+help: ## Show what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with everything that is needed (again only after a lock has changed)
+
+# The first Python that is new enough and can make a virtual environment is taken. The stamp is written
+# last, so that a set-up that was cut short is done again.
+$(STAMP): $(LOCKS)
+	@found=; seen=; \
+	for python in python3 python3.13 python3.12 python3.11; do \
+		$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		seen=$$python; \
+		$$python -c 'import venv, ensurepip' 2>/dev/null || continue; \
+		found=$$python; break; \
+	done; \
+	if [ -z "$$seen" ]; then \
+		echo "No Python 3.11 or newer was found (tried python3, python3.13, python3.12, python3.11). Install one, then run make again." >&2; \
+		exit 1; \
+	fi; \
+	if [ -z "$$found" ]; then \
+		echo "$$seen is new enough, but its venv module is missing. On Debian and Ubuntu: apt-get install $$(basename $$seen)-venv. Then run make again." >&2; \
+		exit 1; \
+	fi; \
+	if ! $(PYTHON) -m pip --version >/dev/null 2>&1; then \
+		echo "Setting up .venv (about a minute, once)"; \
+		$$found -m venv --clear $(VENV) || exit 1; \
+	fi
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: setup ## Start PostgreSQL and both services (LEDGER_HOME, by default .ledger, keeps the data)
+	@exec $(VENV)/bin/ledger run
+
+demo: setup ## Load the examples into a ledger that runs (see make run)
+	@$(VENV)/bin/ledger demo
+
+test: setup ## Run all tests (PYTEST="-k name" picks some)
+	@$(PYTHON) -m pytest -n 2 $(PYTEST)
+
+lint: setup ## Check format, style, types and import rules
+	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/mypy --no-error-summary
+	@$(VENV)/bin/lint-imports --no-timing >$(VENV)/import-rules.log || { cat $(VENV)/import-rules.log; exit 1; }
+
+format: setup ## Write the files in the house format
+	@$(VENV)/bin/ruff check --quiet --fix-only .
+	@$(VENV)/bin/ruff format --quiet .
+
+schemas: setup ## Make schemas/json from the event types
+	@$(PYTHON) -m schemas.export
+
+# --universal: one lock serves every platform and every Python that we support.
+lock: setup ## Bring the locked requirements up to date
+	@$(PIP) install uv
+	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header pyproject.toml --output-file requirements.txt
+	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header pyproject.toml --extra dev --constraint requirements.txt \
+		--output-file requirements-dev.txt
+
+clean: ## Remove what make has made (LEDGER_HOME is kept)
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info build
+	@find schemas services tests -name __pycache__ -type d -prune -exec rm -rf {} +

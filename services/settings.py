@@ -1,0 +1,184 @@
+"""What can be set, and to what: one frozen struct, read once at start from environment variables."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+Role = Literal["owner", "writer", "projector", "auditor"]
+
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+
+# Where each field comes from. The README's table of settings lists every one of these; a test holds that.
+VARIABLES = {
+    "home": "LEDGER_HOME",
+    "database_url": "LEDGER_DATABASE_URL",
+    "writer_url": "LEDGER_DATABASE_WRITER_URL",
+    "projector_url": "LEDGER_DATABASE_PROJECTOR_URL",
+    "auditor_url": "LEDGER_DATABASE_AUDITOR_URL",
+    "database_os_user": "LEDGER_DATABASE_OS_USER",
+    "bind": "LEDGER_BIND",
+    "ledger_port": "LEDGER_PORT",
+    "projector_port": "PROJECTOR_PORT",
+    "log_level": "LEDGER_LOG_LEVEL",
+    "queue_events_max": "LEDGER_QUEUE_EVENTS_MAX",
+    "queue_bytes_max": "LEDGER_QUEUE_BYTES_MAX",
+    "pool_connections_max": "LEDGER_POOL_CONNECTIONS_MAX",
+    "master_key_file": "LEDGER_MASTER_KEY_FILE",
+}
+
+# The embedded database writes the URLs of its roles here, in LEDGER_HOME.
+DATABASE_FILE = "database.json"
+
+
+class SettingsError(Exception):
+    """A setting is missing or malformed; the text names the variable and says what to do."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting of both services and the command line. Sizes are in bytes."""
+
+    home: Path = Path(".ledger")
+    """Directory of the embedded database, keys and checkpoints. Made if missing, for its owner only."""
+
+    database_url: str | None = None
+    """URL of the role that owns the database; it migrates and makes ledgers. Unset: the embedded database."""
+
+    writer_url: str | None = None
+    """URL of the role that reads and inserts events. Unset: that of the owner."""
+
+    projector_url: str | None = None
+    """URL of the role that reads the log and owns the read models. Unset: that of the owner."""
+
+    auditor_url: str | None = None
+    """URL of the role that only reads. Unset: that of the owner."""
+
+    database_os_user: str | None = None
+    """System user that the embedded PostgreSQL runs as where the services run as root and user namespaces
+    are refused. Unset: `postgres` if there is one, else `nobody`."""
+
+    bind: str = "127.0.0.1"
+    """Address that both services listen on. 0.0.0.0 is every IPv4 address of this machine."""
+
+    ledger_port: Port = 8080
+    """TCP port of the ledger."""
+
+    projector_port: Port = 8081
+    """TCP port of the projector."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe log line that is written."""
+
+    queue_events_max: Annotated[int, Meta(ge=1)] = 20_000
+    """Events that may wait to be recorded, in events. Beyond it the ledger answers 503 with Retry-After."""
+
+    queue_bytes_max: Annotated[int, Meta(ge=65_536)] = 64 * 1024 * 1024
+    """Bytes of events that may wait to be recorded, in bytes. Beyond it the ledger answers 503."""
+
+    pool_connections_max: Annotated[int, Meta(ge=2, le=100)] = 10
+    """Connections to PostgreSQL that one service process opens, in connections."""
+
+    master_key_file: Path | None = None
+    """File of the master key that wraps the keys of sealed fields. Unset: master.key in LEDGER_HOME. Keep it
+    out of the database's backups."""
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read the settings from `environ` (by default this process's). An empty variable counts as unset.
+
+        Raises SettingsError, naming the variable, if one is malformed.
+        """
+        environ = os.environ if environ is None else environ
+        texts = {field: environ[name] for field, name in VARIABLES.items() if environ.get(name)}
+        try:
+            return msgspec.convert(texts, cls, strict=False, dec_hook=_path)
+        except msgspec.ValidationError as error:
+            raise SettingsError(_explain(error, texts)) from error
+
+    def url(self, role: Role) -> str:
+        """The URL by which `role` reaches the database, in a form that asyncpg and psycopg accept.
+
+        A service may be given the URL of its own role only. Raises SettingsError if there is none for this
+        role, or if the embedded database has not been made yet.
+        """
+        url = self._urls()[role] or self.database_url
+        if url is not None:
+            return url
+        if not self.embedded:
+            raise SettingsError(
+                f"No URL for the role {role}: {VARIABLES['database_url']} is unset, and other roles' URLs are set. "
+                f"Set {VARIABLES['database_url' if role == 'owner' else f'{role}_url']}."
+            )
+        return _embedded_urls(self.home / DATABASE_FILE)[role]
+
+    def _urls(self) -> dict[Role, str | None]:
+        return {
+            "owner": self.database_url,
+            "writer": self.writer_url,
+            "projector": self.projector_url,
+            "auditor": self.auditor_url,
+        }
+
+    @property
+    def master_key(self) -> Path:
+        """The file that holds the master key."""
+        return self.master_key_file or self.home / "master.key"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database is the embedded one: no role's URL is set."""
+        return not any(self._urls().values())
+
+    def environ(self) -> dict[str, str]:
+        """The variables from which `load` makes these settings again: what a child process is given."""
+        values = {field: getattr(self, field) for field in VARIABLES}
+        return {VARIABLES[field]: str(value) for field, value in values.items() if value is not None}
+
+
+class _DatabaseFile(msgspec.Struct, frozen=True):
+    urls: dict[Role, str]
+
+
+def _path(wanted: type, text: str) -> Path:
+    if wanted is not Path:
+        raise NotImplementedError(f"No setting is a {wanted}")
+    return Path(text).expanduser()
+
+
+def _embedded_urls(file: Path) -> dict[Role, str]:
+    try:
+        urls = msgspec.json.decode(file.read_bytes(), type=_DatabaseFile).urls
+    except FileNotFoundError:
+        raise SettingsError(
+            f"No database: LEDGER_DATABASE_URL is unset, and {file} of the embedded database does not exist. "
+            "Start the embedded one with `ledger run`, or set LEDGER_DATABASE_URL."
+        ) from None
+    except OSError as error:
+        raise SettingsError(
+            f"{file} cannot be read ({error.strerror}). Run as the user who owns LEDGER_HOME, "
+            "or set LEDGER_DATABASE_URL."
+        ) from error
+    except msgspec.MsgspecError as error:
+        raise SettingsError(
+            f"{file} is not what the embedded database writes ({error}). `ledger run` writes it anew."
+        ) from error
+    return urls
+
+
+def _explain(error: msgspec.ValidationError, texts: dict[str, str]) -> str:
+    # msgspec names the spot as a path, "... - at `$.ledger_port`"; the operator knows only the variable.
+    reason, _, path = str(error).partition(" - at `$.")
+    field = path.rstrip("`")
+    if field not in VARIABLES:
+        return str(error)
+    wanted = Settings.__annotations__[field]
+    if get_origin(wanted) is Literal:
+        reason = f"expected one of {', '.join(get_args(wanted))}"
+    else:
+        reason = reason.replace(", got `str`", "").replace("Expected `int`", "expected a whole number")
+    # A URL may hold a password, and so its text is not repeated.
+    found = "" if field.endswith("_url") else f" (found {texts[field]!r})"
+    return f"{VARIABLES[field]}: {reason}{found}."

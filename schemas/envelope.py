@@ -1,0 +1,106 @@
+"""The CloudEvents 1.0 envelope: what an emitter sent, what the ledger recorded, and why something is refused."""
+
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Literal
+from uuid import UUID
+
+from msgspec import Struct
+
+from schemas.events import Event
+
+Problem = Literal[
+    "not-a-cloudevent",
+    "unknown-type",
+    "invalid-event",
+    "time-in-future",
+    "too-large",
+    "source-not-granted",
+    "team-not-granted",
+    "scope-missing",
+    "id-conflict",
+    "version-conflict",
+    "precondition-failed",
+    "rule-not-met",
+]
+
+
+class Refusal(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why one event of a request is not recorded.
+
+    `index` is its place in the request, `pointer` an RFC 6901 pointer into the event. `retryable`: a later event
+    can make it acceptable as it is. The rest is what a program can act on.
+    """
+
+    problem: Problem
+    message: str
+    index: int = 0
+    pointer: str = ""
+    retryable: bool = False
+    current_version: int | None = None
+    missing: list[str] | None = None
+
+
+class Sent(Struct, frozen=True, kw_only=True):
+    """A well-formed event as an emitter sent it.
+
+    `attributes` and `data` are what will be stored, in canonical order, before sealing and without defaults.
+    `content` is the SHA-256 of the decoded event: the same in every mode, without trace and precondition.
+    """
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime | None
+    expected_version: int | None
+    attributes: dict[str, Any]
+    data: dict[str, Any]
+    event: Event
+    content: bytes
+
+    @property
+    def event_uuid(self) -> UUID:
+        return event_uuid(self.source, self.id)
+
+
+class Recorded(Struct, frozen=True, kw_only=True):
+    """An event of the log.
+
+    `position`: its place in the ledger (1, 2, 3, ...). `version`: its place in its stream, which is its subject.
+    `time`: what it is about; `recordedtime`: when the ledger came to know it.
+    """
+
+    position: int
+    version: int
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    recordedtime: datetime
+    authid: str
+    authtype: str
+    event: Event
+    attributes: dict[str, Any]
+    """The emitter's extension attributes, `correlationid`, `causationid` and `sourcerecordedtime` among them."""
+
+    @property
+    def valid_from(self) -> datetime:
+        """From when the fact counts: nothing is true in the future of its record."""
+        return min(self.time, self.recordedtime)
+
+
+def event_uuid(source: str, id: str) -> UUID:
+    """The UUID (version 8) under which an event's identity is indexed: SHA-256 of source, line feed, id."""
+    return _uuid8(f"{source}\n{id}")
+
+
+def stream_uuid(subject: str) -> UUID:
+    """The UUID (version 8) of a stream: SHA-256 of its subject. It is the `originator_id` of the log."""
+    return _uuid8(subject)
+
+
+def _uuid8(name: str) -> UUID:
+    bits = int.from_bytes(sha256(name.encode()).digest()[:16], "big")
+    return UUID(int=bits & ~(0xF << 76) & ~(0x3 << 62) | (8 << 76) | (2 << 62))

@@ -1,0 +1,81 @@
+"""The small types that every event is built of: ids, texts, amounts, times.
+
+Every limit stands in the type, so that decoding is the validation and the JSON Schemas state it too.
+A pattern ends in `$(?!\\n)`: Python's `$` also matches before a trailing line break, other dialects' does not.
+"""
+
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._~:@-]{0,99}$(?!\n)"
+LEDGER_PATTERN = r"^[a-z][a-z0-9-]{0,39}$(?!\n)"
+
+Id = Annotated[str, Meta(pattern=ID_PATTERN, description="1 to 100 of A-Z a-z 0-9 . _ ~ : @ -")]
+LedgerName = Annotated[str, Meta(pattern=LEDGER_PATTERN, description="a-z, then a-z 0-9 -, 40 at most")]
+Team = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"\S")]
+Role = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S")]
+
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S")]
+Sentence = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\S")]
+Paragraph = Annotated[str, Meta(min_length=1, max_length=4_000, pattern=r"\S")]
+Url = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[!-~]+$(?!\n)", max_length=2_000)]
+
+LabelName = Annotated[str, Meta(min_length=1, max_length=60)]
+LabelText = Annotated[str, Meta(max_length=200)]
+Labels = Annotated[dict[LabelName, LabelText], Meta(max_length=50)]
+
+AttributeName = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S")]
+AttributeText = Annotated[str, Meta(max_length=1_000)]
+AttributeValue = str | int | float | bool | list[str] | None
+
+Amount = Annotated[str, Meta(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,6})?$(?!\n)", description="a decimal number as text")]
+Currency = Literal[
+    "AED", "AFN", "ALL", "AMD", "ANG", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT", "BGN", "BHD",
+    "BIF", "BMD", "BND", "BOB", "BRL", "BSD", "BTN", "BWP", "BYN", "BZD", "CAD", "CDF", "CHF", "CLF", "CLP",
+    "CNY", "COP", "CRC", "CUP", "CVE", "CZK", "DJF", "DKK", "DOP", "DZD", "EGP", "ERN", "ETB", "EUR", "FJD",
+    "FKP", "GBP", "GEL", "GHS", "GIP", "GMD", "GNF", "GTQ", "GYD", "HKD", "HNL", "HTG", "HUF", "IDR", "ILS",
+    "INR", "IQD", "IRR", "ISK", "JMD", "JOD", "JPY", "KES", "KGS", "KHR", "KMF", "KPW", "KRW", "KWD", "KYD",
+    "KZT", "LAK", "LBP", "LKR", "LRD", "LSL", "LYD", "MAD", "MDL", "MGA", "MKD", "MMK", "MNT", "MOP", "MRU",
+    "MUR", "MVR", "MWK", "MXN", "MYR", "MZN", "NAD", "NGN", "NIO", "NOK", "NPR", "NZD", "OMR", "PAB", "PEN",
+    "PGK", "PHP", "PKR", "PLN", "PYG", "QAR", "RON", "RSD", "RUB", "RWF", "SAR", "SBD", "SCR", "SDG", "SEK",
+    "SGD", "SHP", "SLE", "SOS", "SRD", "SSP", "STN", "SVC", "SYP", "SZL", "THB", "TJS", "TMT", "TND", "TOP",
+    "TRY", "TTD", "TWD", "TZS", "UAH", "UGX", "USD", "UYU", "UYW", "UZS", "VED", "VES", "VND", "VUV", "WST",
+    "XAF", "XCD", "XCG", "XOF", "XPF", "YER", "ZAR", "ZMW", "ZWG",
+]  # fmt: skip
+
+Day = date
+Moment = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt][0-9:.]+([Zz]|[+-][0-9]{2}:[0-9]{2}))?$(?!\n)",
+        description="a date (its first instant in UTC) or an RFC 3339 time",
+    ),
+]
+
+
+class By(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """On whose behalf something was said: a role and a team; `person` is an opaque id, never a name."""
+
+    role: Role
+    team: Team
+    person: Id | None = None
+
+
+class Sealed(Struct, frozen=True, forbid_unknown_fields=True):
+    """What stands in the log in place of a sealed text: base64url of a 12-byte nonce and the AES-256-GCM text."""
+
+    sealed: Annotated[str, Meta(max_length=100_000)]
+
+
+def moment(value: str) -> datetime:
+    """The instant that a `Moment` names, in UTC. Raises ValueError if the calendar or the clock has none such."""
+    if len(value) == len("2026-11-21"):
+        return datetime.combine(date.fromisoformat(value), time(), UTC)
+    return datetime.fromisoformat(value.upper()).astimezone(UTC)
+
+
+def same_team(team: str) -> str:
+    """The form in which team names are compared."""
+    return team.strip().casefold()

@@ -1,0 +1,146 @@
+"""API keys: who may do what. A key is shown once; the database holds its SHA-256.
+
+A key has 256 random bits, so that a plain hash is enough: there is nothing to guess.
+"""
+
+import re
+import secrets
+import time
+from collections.abc import Collection
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, get_args
+
+import asyncpg
+from msgspec import Struct
+
+from schemas.values import same_team
+from services.postgres import Statements, unavailable
+
+Scope = Literal["observe", "act", "query", "personal", "audit", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+REMEMBERED_SECONDS_MAX = 2.0
+REMEMBERED_KEYS_MAX = 10_000
+
+_KEY = re.compile(r"lk_([A-Za-z0-9]{12})_[A-Za-z0-9_-]{43}")
+_statements = Statements.load(Path(__file__).with_name("keys.sql"))
+
+
+class Unauthorized(Exception):
+    """No valid key was given."""
+
+
+class Principal(Struct, frozen=True, kw_only=True):
+    """Who asks: an opaque key id, and what it was granted. An empty set of ledgers, sources or teams means all."""
+
+    key: str
+    name: str
+    scopes: frozenset[str]
+    ledgers: frozenset[str] = frozenset()
+    sources: frozenset[str] = frozenset()
+    teams: frozenset[str] = frozenset()
+    expires_at: datetime | None = None
+
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes or "admin" in self.scopes
+
+    def may_open(self, ledger: str) -> bool:
+        return not self.ledgers or ledger in self.ledgers
+
+    def may_emit_as(self, source: str) -> bool:
+        return not self.sources or source in self.sources
+
+    def may_act_for(self, team: str) -> bool:
+        return not self.teams or same_team(team) in {same_team(granted) for granted in self.teams}
+
+
+def new_key() -> tuple[str, str]:
+    """A key's public id and its secret text."""
+    key = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(12))
+    return key, f"lk_{key}_{secrets.token_urlsafe(32)}"
+
+
+def key_id(text: str) -> str | None:
+    """The public id in a key's text, or None if it is not a key."""
+    match = _KEY.fullmatch(text)
+    return match[1] if match else None
+
+
+def key_hash(text: str) -> bytes:
+    return sha256(text.encode()).digest()
+
+
+class Keys:
+    """The keys of one database, remembered for a moment so that a request does not cost a query."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._remembered: dict[bytes, tuple[float, Principal | None]] = {}
+
+    async def principal(self, text: str) -> Principal:
+        """Who presents this key. A revoked key stops working within REMEMBERED_SECONDS_MAX.
+
+        Raises Unauthorized and Unavailable.
+        """
+        hashed = key_hash(text)
+        until, principal = self._remembered.get(hashed, (0.0, None))
+        if time.monotonic() >= until:
+            principal = await self._look_up(hashed) if key_id(text) else None
+            if len(self._remembered) >= REMEMBERED_KEYS_MAX:
+                self._remembered.clear()
+            self._remembered[hashed] = (time.monotonic() + REMEMBERED_SECONDS_MAX, principal)
+        if principal is None:
+            raise Unauthorized("this key is not known, has expired or was revoked")
+        return principal
+
+    async def _look_up(self, hashed: bytes) -> Principal | None:
+        with unavailable():
+            row = await self._pool.fetchrow(_statements["find_key"], hashed)
+        return None if row is None else _principal(row)
+
+    async def make(
+        self,
+        *,
+        name: str,
+        scopes: Collection[Scope],
+        ledgers: Collection[str] = (),
+        sources: Collection[str] = (),
+        teams: Collection[str] = (),
+        expires_at: datetime | None = None,
+        by: str,
+    ) -> tuple[str, str]:
+        """Make a key. Returns its public id and its text, which is not kept."""
+        key, text = new_key()
+        with unavailable():
+            await self._pool.execute(
+                _statements["make_key"],
+                key, name, key_hash(text), [*scopes], [*ledgers], [*sources], [*teams], expires_at, by,
+            )  # fmt: skip
+        return key, text
+
+    async def every(self) -> list[asyncpg.Record]:
+        """All keys, the newest first, without their hashes."""
+        with unavailable():
+            keys: list[asyncpg.Record] = await self._pool.fetch(_statements["list_keys"])
+        return keys
+
+    async def revoke(self, key: str, *, by: str) -> bool:
+        """Revoke a key. False if there is none that is live."""
+        with unavailable():
+            revoked = await self._pool.fetchval(_statements["revoke_key"], key, by)
+        self._remembered.clear()
+        return revoked is not None
+
+
+def _principal(row: asyncpg.Record) -> Principal:
+    return Principal(
+        key=row["key"],
+        name=row["name"],
+        scopes=frozenset(row["scopes"]),
+        ledgers=frozenset(row["ledgers"]),
+        sources=frozenset(row["sources"]),
+        teams=frozenset(row["teams"]),
+        expires_at=row["expires_at"],
+    )

@@ -1,0 +1,162 @@
+"""Migrations and grants: one `migrate` brings the registry and every ledger up to date.
+
+`migrations/registry/*.sql` runs once a database, `migrations/ledger/*.sql` once a ledger. Each file runs once, in
+order of its name; a file that was changed after it ran is refused. Grants are given anew each time.
+"""
+
+import os
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+import structlog
+
+from services import keys
+from services.postgres import Statements, connect, fill, ledger_schema, quote, rebuild_schema, unavailable
+from services.settings import Settings
+
+TEAMS = ("sales", "marketing", "engineering", "product", "support", "executive")
+
+POSTGRES_VERSION_MIN = 150_000
+LOCK = 0x1ED6E2  # Any constant of our own: one migration runs at a time.
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+_grants = Statements.load(_MIGRATIONS / "grants.sql")
+_log = structlog.get_logger()
+
+
+class MigrationError(Exception):
+    """The database is not in a state that this version can bring up to date; the text says why."""
+
+
+async def migrate(settings: Settings, *, ledgers: Sequence[str] = ("main",)) -> None:
+    """Bring the database up to date, make these ledgers if they are missing, and the admin key.
+
+    Raises MigrationError and Unavailable.
+    """
+    connection = await connect(settings.url("owner"))
+    try:
+        with unavailable():
+            await _migrate_registry(connection, settings)
+            names = [row["name"] for row in await connection.fetch("SELECT name FROM registry.ledgers ORDER BY name")]
+            for name in names:
+                await _migrate_ledger(connection, settings, name)
+            for name in ledgers:
+                if name not in names:
+                    await make_ledger(connection, settings, name)
+            await _know_admin_key(connection, settings.home / "admin.key")
+    finally:
+        await connection.close()
+
+
+async def make_ledger(
+    connection: asyncpg.Connection,
+    settings: Settings,
+    name: str,
+    *,
+    teams: Sequence[str] = TEAMS,
+    origin: str | None = None,
+) -> bool:
+    """Make a ledger, as the owner. False if it is there already, and then nothing changes.
+
+    `origin` names its log in checkpoints and is fixed from here on.
+    """
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+        made = await connection.fetchval(
+            "INSERT INTO registry.ledgers (name, schema, teams, origin, created_at)"
+            " VALUES ($1, $2, $3, $4, clock_timestamp()) ON CONFLICT (name) DO NOTHING RETURNING name",
+            name, ledger_schema(name), [*teams], origin or f"requirements-ledger/{name}",
+        )  # fmt: skip
+        if made is None:
+            return False
+        await _migrate_ledger(connection, settings, name)
+        await connection.execute("SELECT pg_notify('ledgers', $1)", name)
+    _log.info("ledger_made", ledger=name)
+    return True
+
+
+async def _migrate_registry(connection: asyncpg.Connection, settings: Settings) -> None:
+    if connection.get_server_version().major * 10_000 < POSTGRES_VERSION_MIN:
+        raise MigrationError(f"PostgreSQL 15 or newer is needed; this is {connection.get_server_version().major}")
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+        await connection.execute(
+            "CREATE SCHEMA IF NOT EXISTS registry;"
+            "CREATE TABLE IF NOT EXISTS registry.migrations ("
+            " scope text, name text, checksum text NOT NULL, applied_at timestamptz NOT NULL,"
+            " PRIMARY KEY (scope, name))"
+        )
+        await _apply(connection, "registry", _MIGRATIONS / "registry", {})
+        await _grant(connection, settings, "registry", {})
+
+
+async def _migrate_ledger(connection: asyncpg.Connection, settings: Settings, name: str) -> None:
+    schemas = {"schema": ledger_schema(name), "rebuild": rebuild_schema(name)}
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+        for schema in schemas.values():
+            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
+        await _apply(connection, f"ledger {name}", _MIGRATIONS / "ledger", schemas)
+        await _grant(connection, settings, "ledger", schemas)
+
+
+async def _apply(connection: asyncpg.Connection, scope: str, folder: Path, identifiers: dict[str, str]) -> None:
+    applied = {
+        row["name"]: row["checksum"]
+        for row in await connection.fetch("SELECT name, checksum FROM registry.migrations WHERE scope = $1", scope)
+    }
+    files = _migrations(folder)
+    if unknown := sorted(applied.keys() - files.keys()):
+        raise MigrationError(f"{scope} was migrated by a newer version ({', '.join(unknown)}); run that version")
+
+    for name, sql in files.items():
+        checksum = sha256(sql.encode()).hexdigest()
+        if name in applied:
+            if applied[name] != checksum:
+                raise MigrationError(f"{folder.name}/{name} was changed after it ran on {scope}; add a new file")
+            continue
+        await connection.execute(fill(sql, **identifiers))
+        await connection.execute(
+            "INSERT INTO registry.migrations VALUES ($1, $2, $3, clock_timestamp())", scope, name, checksum
+        )
+        _log.info("migration_applied", scope=scope, migration=name)
+
+
+def _migrations(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in sorted(folder.glob("*.sql"))}
+
+
+async def _grant(connection: asyncpg.Connection, settings: Settings, statement: str, schemas: dict[str, str]) -> None:
+    """Give each role what it needs. A role that is the owner itself needs nothing."""
+    owner = await connection.fetchval("SELECT current_user")
+    roles = {"writer": "writer", "projector": "projector", "auditor": "auditor"}
+    users = {role: database_user(settings.url(role)) or owner for role in roles}  # type: ignore[arg-type]
+    await connection.execute(fill(_grants[statement], **schemas, **users))
+
+
+def admin_key(path: Path) -> str:
+    """The API key with all scopes that is kept in `path` (mode 0600); made if there is none."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(keys.new_key()[1] + "\n")
+    return path.read_text().strip()
+
+
+def database_user(url: str) -> str | None:
+    """The user that a PostgreSQL URL names."""
+    user = urlsplit(url).username
+    return unquote(user) if user else None
+
+
+async def _know_admin_key(connection: asyncpg.Connection, path: Path) -> None:
+    text = admin_key(path)
+    key = keys.key_id(text)
+    if key is None:
+        raise MigrationError(f"{path} does not hold a key; remove it, and the next start makes a new one")
+    know = Statements.load(Path(keys.__file__).with_name("keys.sql"))["know_key"]
+    await connection.execute(know, key, "admin", keys.key_hash(text), ["admin"])

@@ -1,0 +1,116 @@
+"""PostgreSQL as all rooms use it: named statements from `.sql` files, pools, and what an error means."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg
+
+CONNECT_SECONDS_MAX = 10
+ACQUIRE_SECONDS_MAX = 10
+COMMAND_SECONDS_MAX = 60
+
+# What a client may meet while PostgreSQL is away, is shutting down or has just come back.
+UNAVAILABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    ConnectionError,
+    TimeoutError,
+    OSError,
+)
+
+
+class Unavailable(Exception):
+    """The database does not answer at the moment; try again shortly."""
+
+
+@contextmanager
+def unavailable() -> Iterator[None]:
+    """Turn every sign that the database is away into Unavailable."""
+    try:
+        yield
+    except UNAVAILABLE as error:
+        raise Unavailable(f"the database is not available ({type(error).__name__})") from error
+
+
+class Statements(Mapping[str, str]):
+    """The named statements of one `.sql` file.
+
+    A statement begins with a line `-- its_name --` and a comment that says what it is for. `{placeholders}`
+    stand for identifiers, quoted by `bind`; values are always parameters.
+    """
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = dict(texts)
+
+    @classmethod
+    def load(cls, path: Path) -> "Statements":
+        parts = re.split(r"^-- (\w+) --\n", path.read_text(), flags=re.MULTILINE)
+        return cls(dict(zip(parts[1::2], (text.strip() for text in parts[2::2]), strict=True)))
+
+    def bind(self, **identifiers: str) -> "Statements":
+        """The same statements with their `{placeholders}` replaced by these identifiers, quoted."""
+        return Statements({name: fill(text, **identifiers) for name, text in self._texts.items()})
+
+    def __getitem__(self, name: str) -> str:
+        return self._texts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+
+def fill(sql: str, **identifiers: str) -> str:
+    """`sql` with each `{name}` replaced by the quoted identifier of that name."""
+    for name, identifier in identifiers.items():
+        sql = sql.replace(f"{{{name}}}", quote(identifier))
+    return sql
+
+
+def quote(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def ledger_schema(ledger: str) -> str:
+    """The schema that holds the ledger of this name."""
+    return f"ledger_{ledger}"
+
+
+def rebuild_schema(ledger: str) -> str:
+    """The schema in which read models of this ledger are built anew, beside the live ones."""
+    return f"rebuild_{ledger}"
+
+
+async def open_pool(url: str, *, connections_max: int, synchronous_commit: bool = True) -> asyncpg.Pool:
+    """A pool of connections, opened on demand.
+
+    `synchronous_commit` may be off only where rows and cursor commit together and can be derived again.
+    Raises Unavailable.
+    """
+    with unavailable():
+        return await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=connections_max,
+            timeout=CONNECT_SECONDS_MAX,
+            command_timeout=COMMAND_SECONDS_MAX,
+            statement_cache_size=500,
+            server_settings={
+                "application_name": "requirements-ledger",
+                "synchronous_commit": "on" if synchronous_commit else "off",
+                "timezone": "UTC",
+            },
+        )
+
+
+async def connect(url: str) -> asyncpg.Connection:
+    """One connection of its own, for LISTEN and for long work. Raises Unavailable."""
+    with unavailable():
+        return await asyncpg.connect(url, timeout=CONNECT_SECONDS_MAX, server_settings={"timezone": "UTC"})

@@ -1,0 +1,132 @@
+"""Sealing: customers' words and persons' names are encrypted before an event is stored and hashed.
+
+Each event has a random 256-bit key of its own. Its texts are AES-256-GCM under that key (NIST SP 800-38D; nonce
+of 96 random bits; the event's UUID and the field's name are authenticated with it). The key is wrapped, AES-256-GCM
+again, by a master key that is kept outside the database. Destroying the wrapped key erases the texts, while the
+stored bytes, and every proof over them, stay as they were.
+"""
+
+import hmac
+import os
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec import Struct
+
+from schemas.envelope import Sent
+from schemas.events import SEALED_FIELDS
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+
+
+class MasterKeyError(Exception):
+    """The master key is missing, malformed, or not the one that wrapped a key."""
+
+
+class SealingKey(Struct, frozen=True, kw_only=True):
+    """The key of one event as it is kept: wrapped, with the name of its master key and the person it is about."""
+
+    event_id: UUID
+    person: str | None
+    master: str
+    wrapped: bytes
+
+
+class MasterKey:
+    """Wraps and unwraps the keys of events. `name` tells master keys apart and says nothing about the key."""
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) != KEY_BYTES:
+            raise MasterKeyError(f"a master key has {KEY_BYTES} bytes, not {len(secret)}")
+        self.name = sha256(b"requirements-ledger master key\n" + secret).hexdigest()[:16]
+        self._cipher = AESGCM(secret)
+
+    @classmethod
+    def load(cls, path: Path) -> "MasterKey":
+        """The key in a file: 32 bytes in base64. Raises MasterKeyError."""
+        try:
+            return cls(urlsafe_b64decode(path.read_bytes().strip()))
+        except OSError as error:
+            raise MasterKeyError(f"the master key {path} cannot be read ({error.strerror})") from error
+        except ValueError as error:
+            raise MasterKeyError(f"{path} does not hold a master key: 32 bytes in base64") from error
+
+    @classmethod
+    def load_or_make(cls, path: Path) -> "MasterKey":
+        """The key in a file, made with mode 0600 if there is none. Raises MasterKeyError."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        if not path.exists():
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(urlsafe_b64encode(os.urandom(KEY_BYTES)) + b"\n")
+                file.flush()
+                os.fsync(descriptor)
+            try:
+                os.link(fresh, path)  # Of two processes that make a key, one wins and both use it.
+            except FileExistsError:
+                pass
+            finally:
+                fresh.unlink()
+        return cls.load(path)
+
+    def wrap(self, key: bytes, event_id: UUID) -> bytes:
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, key, event_id.bytes)
+
+    def unwrap(self, kept: SealingKey) -> bytes:
+        """The key of an event. Raises MasterKeyError if another master key wrapped it."""
+        if kept.master != self.name:
+            raise MasterKeyError(f"the key was wrapped by master key {kept.master}, and this is {self.name}")
+        try:
+            return self._cipher.decrypt(kept.wrapped[:NONCE_BYTES], kept.wrapped[NONCE_BYTES:], kept.event_id.bytes)
+        except InvalidTag as error:
+            raise MasterKeyError("the wrapped key was changed after it was kept") from error
+
+
+def seal(sent: Sent, master: MasterKey) -> tuple[dict[str, Any], bytes, SealingKey | None]:
+    """What is stored of an event: its data with sealed texts, its content fingerprint, and its key if it has any.
+
+    The fingerprint of an event with sealed texts is an HMAC under its key, so that nobody can try out texts.
+    """
+    fields = [name for name in SEALED_FIELDS[sent.type] if isinstance(sent.data.get(name), str)]
+    if not fields:
+        return sent.data, sent.content, None
+
+    key = os.urandom(KEY_BYTES)
+    event_id = sent.event_uuid
+    sealed = {name: {"sealed": _seal_text(sent.data[name], key, event_id, name)} for name in fields}
+    kept = SealingKey(
+        event_id=event_id, person=sent.event.about(), master=master.name, wrapped=master.wrap(key, event_id)
+    )
+    return sent.data | sealed, fingerprint(sent.content, key), kept
+
+
+def fingerprint(content: bytes, key: bytes) -> bytes:
+    """The content fingerprint of an event whose texts are sealed under `key`."""
+    return hmac.digest(key, content, "sha256")
+
+
+def unseal(sealed: str, key: bytes, event_id: UUID, field: str) -> str:
+    """The text that was sealed. Raises MasterKeyError if it was not sealed under this key, for this field."""
+    raw = urlsafe_b64decode(sealed)
+    try:
+        text = AESGCM(key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], _bound(event_id, field))
+    except InvalidTag as error:
+        raise MasterKeyError(f"the sealed text of `{field}` does not open with its key") from error
+    return text.decode()
+
+
+def _seal_text(text: str, key: bytes, event_id: UUID, field: str) -> str:
+    nonce = os.urandom(NONCE_BYTES)
+    return urlsafe_b64encode(nonce + AESGCM(key).encrypt(nonce, text.encode(), _bound(event_id, field))).decode()
+
+
+def _bound(event_id: UUID, field: str) -> bytes:
+    return event_id.bytes + field.encode()

@@ -109,8 +109,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             return url
         if not self.embedded:
             raise SettingsError(
-                f"No URL for the role {role}: {VARIABLES['database_url']} is unset, and other roles' URLs are set. "
-                f"Set {VARIABLES['database_url' if role == 'owner' else f'{role}_url']}."
+                f"No URL for the role {role}: {VARIABLES['database_url']} is unset, and those of other roles "
+                f"are set. Set {VARIABLES['database_url' if role == 'owner' else f'{role}_url']}."
             )
         return _embedded_urls(self.home / DATABASE_FILE)[role]
 
@@ -174,7 +174,7 @@ def _explain(error: msgspec.ValidationError, texts: dict[str, str]) -> str:
     field = path.rstrip("`")
     if field not in VARIABLES:
         return str(error)
-    wanted = Settings.__annotations__[field]
+    wanted: object = Settings.__annotations__[field]
     if get_origin(wanted) is Literal:
         reason = f"expected one of {', '.join(get_args(wanted))}"
     else:

@@ -1,0 +1,269 @@
+"""`ledger run`: the embedded PostgreSQL if no other is set, both services, and somebody who watches them.
+
+What ends is started again. A service that exits with EX_CONFIG says that starting it again is no use: then all
+stops, and its message is repeated. Nothing outlives this process, however it ends: the kernel ends the children
+when their parent is gone.
+"""
+
+import asyncio
+import contextlib
+import os
+import shlex
+import signal
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+import structlog
+
+from services import launch
+from services.embedded import EmbeddedError, EmbeddedPostgres, HomeInUse, lock_home
+from services.migrate import migrate
+from services.settings import Settings
+
+READY_SECONDS_MAX = 60
+STOP_SECONDS_MAX = 15  # For a service to answer what it has taken in; then it is ended.
+RESTART_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)  # Between an end and the next start; the last one repeats.
+STEADY_SECONDS = 30  # Whoever ran that long starts with the shortest pause again.
+STARTS_MAX = 5  # Of a service that has never been ready.
+MESSAGE_BYTES_MAX = 4096
+TRIM_LOG_SECONDS = 60
+
+_POLL_SECONDS = 0.1
+
+_log = structlog.get_logger()
+
+
+class SupervisorError(Exception):
+    """A service cannot be started; the text is the service's own message, or where to look."""
+
+
+async def run(settings: Settings, say: Callable[[str], None]) -> None:
+    """Run everything until this task is cancelled, which SIGTERM, SIGINT and SIGHUP do.
+
+    `say` is given the text for the operator once all is ready. Raises SupervisorError, EmbeddedError,
+    SettingsError, MigrationError, Unavailable; by then everything has been stopped.
+    """
+    _stop_on_signals()
+    database = EmbeddedPostgres(settings.home, os_user=settings.database_os_user) if settings.embedded else None
+    lock = None
+    services = [
+        _Service("ledger", settings.ledger_port, settings),
+        _Service("projector", settings.projector_port, settings),
+    ]
+    try:
+        if database is not None:
+            await database.start()
+            _log.info("database_started", pid=database.pid, data=str(database.data))
+        else:
+            settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = lock_home(settings.home)
+        await migrate(settings)
+        async with asyncio.TaskGroup() as keepers:
+            if database is not None:
+                keepers.create_task(_keep_database(database))
+            for service in services:
+                keepers.create_task(service.keep())
+            await asyncio.gather(*(service.ready.wait() for service in services))
+            say(_welcome(settings))
+    except ExceptionGroup as group:
+        # The first one is the cause; one message is what an operator can use.
+        raise group.exceptions[0] from group
+    finally:
+        # Against the way of an event: whoever reads stops before whoever is read.
+        for service in reversed(services):
+            await service.stop()
+        if database is not None:
+            await database.stop()
+        if lock is not None:
+            lock.close()
+        _log.info("stopped")
+
+
+async def _keep_database(database: EmbeddedPostgres) -> None:
+    """Start the database again whenever it has ended. The services wait for it by themselves."""
+    pause = _Pause()
+    trimmed = time.monotonic()
+    while True:
+        await asyncio.sleep(_POLL_SECONDS)
+        if time.monotonic() - trimmed > TRIM_LOG_SECONDS:
+            database.trim_log()
+            trimmed = time.monotonic()
+        status = database.exit_status()
+        if status is None and database.pid is not None:
+            continue
+        _log.error("database_ended", status=status, restart_in_seconds=pause.next_seconds())
+        await pause.wait()
+        try:
+            await database.start()
+            _log.info("database_started", pid=database.pid, data=str(database.data))
+        except HomeInUse:
+            raise
+        except EmbeddedError as error:
+            _log.error("database_not_started", reason=str(error))
+
+
+class _Service:
+    """One of the two services, as a child process."""
+
+    def __init__(self, name: str, port: int, settings: Settings) -> None:
+        self.name = name
+        self.ready = asyncio.Event()
+        self._url = f"http://{_reachable(settings.bind)}:{port}/readyz"
+        # A relative home means the same to the child, but says less in its messages.
+        environ = settings.environ() | {"LEDGER_HOME": str(settings.home.absolute())}
+        self._environ = os.environ | environ
+        self._process: Process | None = None
+        self._relay: asyncio.Task[bytes] | None = None
+
+    async def keep(self) -> None:
+        """Start the service, and start it again whenever it has ended."""
+        pause = _Pause()
+        starts = 0
+        while True:
+            starts += 1
+            process, relay = await self._start()
+            if not self.ready.is_set():
+                await self._await_ready(process)
+            status = await process.wait()
+            message = (await relay).decode(errors="replace").strip()
+            if status == os.EX_CONFIG:
+                raise SupervisorError(_last_line(message) or f"The {self.name} refuses its settings")
+            if not self.ready.is_set() and starts >= STARTS_MAX:
+                raise SupervisorError(
+                    f"The {self.name} ended {starts} times before it was ready (status {status}). It said last:\n"
+                    f"{message}"
+                )
+            _log.error("service_ended", service=self.name, status=status, restart_in_seconds=pause.next_seconds())
+            await pause.wait()
+
+    async def stop(self) -> None:
+        """Ask the service to stop, and end it if it has not done so in time."""
+        process, relay = self._process, self._relay
+        if process is None or relay is None:
+            return
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), STOP_SECONDS_MAX)
+            except TimeoutError:
+                _log.error("service_did_not_stop", service=self.name, seconds=STOP_SECONDS_MAX)
+                process.kill()
+                await process.wait()
+        await relay
+
+    async def _start(self) -> tuple[Process, asyncio.Task[bytes]]:
+        launcher = [sys.executable, "-I", "-S", str(Path(launch.__file__))]
+        # SIGKILL, so that a next run need not wait for ports: what was acknowledged is on disk, and what was
+        # not, the emitter sends again.
+        guard = ["--parent", str(os.getpid()), "--signal", str(int(signal.SIGKILL)), "--"]
+        process = await asyncio.create_subprocess_exec(
+            *launcher,
+            *guard,
+            *(sys.executable, "-m", f"services.{self.name}"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=PIPE,
+            env=self._environ,
+            # Ctrl-C in a terminal goes to the whole group; the order of stopping is ours to give.
+            start_new_session=True,
+        )
+        assert process.stderr is not None
+        self._process, self._relay = process, asyncio.create_task(_pass_on(process.stderr))
+        _log.info("service_started", service=self.name, pid=process.pid)
+        return self._process, self._relay
+
+    async def _await_ready(self, process: Process) -> None:
+        deadline = time.monotonic() + READY_SECONDS_MAX
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+            while process.returncode is None:
+                try:
+                    async with session.get(self._url) as answer:
+                        if answer.status == 200:
+                            self.ready.set()
+                            return
+                        reason = f"answers {answer.status}: {(await answer.text()).strip()}"
+                except (aiohttp.ClientError, TimeoutError) as error:
+                    reason = f"does not answer ({error})"
+                if time.monotonic() > deadline:
+                    raise SupervisorError(
+                        f"The {self.name} was not ready after {READY_SECONDS_MAX} s: {self._url} {reason}"
+                    )
+                await asyncio.sleep(_POLL_SECONDS)
+
+
+class _Pause:
+    """How long to wait before the next start: longer each time, short again after a steady run."""
+
+    def __init__(self) -> None:
+        self._ended = 0
+        self._since = time.monotonic()
+
+    def next_seconds(self) -> float:
+        if time.monotonic() - self._since > STEADY_SECONDS:
+            self._ended = 0
+        return RESTART_SECONDS[min(self._ended, len(RESTART_SECONDS) - 1)]
+
+    async def wait(self) -> None:
+        seconds = self.next_seconds()
+        self._ended += 1
+        await asyncio.sleep(seconds)
+        self._since = time.monotonic()
+
+
+def _stop_on_signals() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asked = False
+
+    def stop(sign: signal.Signals) -> None:
+        # Asking twice must not cut the stopping short.
+        nonlocal asked
+        if not asked:
+            asked = True
+            _log.info("stop_requested", signal=sign.name)
+            task.cancel()
+
+    for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(sign, stop, sign)
+
+
+async def _pass_on(stream: asyncio.StreamReader) -> bytes:
+    """Write what a child writes to stderr to our own, and keep its end."""
+    end = b""
+    while part := await stream.read(65_536):
+        sys.stderr.buffer.write(part)
+        sys.stderr.buffer.flush()
+        end = (end + part)[-MESSAGE_BYTES_MAX:]
+    return end
+
+
+def _last_line(text: str) -> str:
+    return text.rsplit("\n", 1)[-1]
+
+
+def _reachable(bind: str) -> str:
+    # The address that means every address is one to listen on, not one to call.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)  # noqa: S104
+    return f"[{host}]" if ":" in host else host
+
+
+def _welcome(settings: Settings) -> str:
+    host = _reachable(settings.bind)
+    ledger = f"http://{host}:{settings.ledger_port}"
+    projector = f"http://{host}:{settings.projector_port}"
+    key = shlex.quote(str(settings.home / "admin.key"))
+    return f"""
+The ledger is ready.
+
+  record events   {ledger}/v1/ledgers/main/events   ({ledger}/docs describes them)
+  ask             {projector}/v1/ledgers/main/requirements
+  API key         {settings.home / "admin.key"} (all scopes; make narrower ones for services)
+
+  curl -H "Authorization: Bearer $(cat {key})" {projector}/v1/ledgers/main/requirements
+
+Ctrl-C stops everything.
+"""

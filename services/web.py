@@ -1,0 +1,277 @@
+"""What both HTTP services share: declared routes, keys, problems, probes, metrics and logs.
+
+A route is declared once; checking a request, answering it and describing it (openapi.py) read the declaration.
+A request passes: log and metrics → problems → key, scope, ledger → parameters → handler.
+"""
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import re
+import signal
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import web
+from msgspec import Struct
+from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
+
+from schemas.values import LEDGER_PATTERN
+from services import problems
+from services.keys import Keys, Principal, Scope, Unauthorized
+from services.postgres import Unavailable
+from services.problems import Problem
+
+REQUEST_BYTES_MAX = 16 * 1024 * 1024
+RETRY_AFTER_SECONDS = 1
+SHUTDOWN_SECONDS_MAX = 10
+
+_log = structlog.get_logger()
+_seconds = Histogram(
+    "http_request_seconds",
+    "Time from a request's head to the end of its answer, in seconds.",
+    ["service", "method", "route", "status"],
+)
+_ledger_name = re.compile(LEDGER_PATTERN)
+
+
+class Call(Struct, frozen=True):
+    """A request that may be answered: who asks, for which ledger, with which parameters."""
+
+    request: web.Request
+    principal: Principal
+    ledger: str
+    parameters: Any
+
+
+class Description(Struct, frozen=True):
+    """The OpenAPI document of a service, encoded, and the page made of it."""
+
+    document: bytes
+    page: str
+
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+class Answer(Struct, frozen=True):
+    """An answer of a route, as OpenAPI describes it: media type → type of the body (None: any)."""
+
+    text: str
+    bodies: Mapping[str, Any] = {}
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """One request that a service answers. `scope` None: anybody may ask."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    scope: Scope | None
+    parameters: type[Struct] | None = None
+    takes: Mapping[str, Any] = {}
+    answers: Mapping[int, Answer]
+    refusals: Sequence[str] = ()
+
+
+def application(
+    service: str, routes: Sequence[Route], keys: Keys, ready: Callable[[], Awaitable[None]], description: Description
+) -> web.Application:
+    """The application of a service. `ready` raises Unavailable or Problem while it is not."""
+    app = web.Application(
+        client_max_size=REQUEST_BYTES_MAX, middlewares=[_observed(service), web.middleware(_problems_answered)]
+    )
+    for route in routes:
+        app.router.add_route(route.method, route.path, _checked(route, keys))
+
+    async def livez(request: web.Request) -> web.Response:
+        return web.json_response({"alive": True})
+
+    async def readyz(request: web.Request) -> web.Response:
+        await ready()
+        return web.json_response({"ready": True})
+
+    async def metrics(request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def openapi(request: web.Request) -> web.Response:
+        return web.Response(body=description.document, content_type="application/json")
+
+    async def docs(request: web.Request) -> web.Response:
+        return web.Response(text=description.page, content_type="text/html")
+
+    async def problem(request: web.Request) -> web.Response:
+        kind = problems.KINDS.get(request.match_info["name"])
+        if kind is None:
+            raise Problem("not-found", "no such problem type")
+        return web.json_response({"title": kind.title, "status": kind.status, "next": kind.next})
+
+    app.router.add_get("/livez", livez)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/openapi.json", openapi)
+    app.router.add_get("/docs", docs)
+    app.router.add_get("/problems/{name}", problem)
+    return app
+
+
+async def serve(app: web.Application, *, host: str, port: int, service: str) -> None:
+    """Answer requests until SIGTERM or SIGINT; then finish those that were accepted, and return."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS_MAX)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port, backlog=1024)
+        await site.start()
+        _log.info("service_started", service=service, url=f"http://{host}:{port}")
+        await _asked_to_stop()
+        _log.info("service_stopping", service=service)
+    finally:
+        await runner.cleanup()
+
+
+async def _asked_to_stop() -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, stop.set)
+    await stop.wait()
+
+
+# What a request passes on its way to its handler
+
+
+def _observed(service: str) -> Any:
+    @web.middleware
+    async def observed(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        started = time.perf_counter()
+        status = 499  # The client went away before there was an answer.
+        try:
+            response = await handler(request)
+            status = response.status
+            return response
+        finally:
+            seconds = time.perf_counter() - started
+            resource = request.match_info.route.resource
+            route = resource.canonical if resource is not None else "none"
+            _seconds.labels(service, request.method, route, status).observe(seconds)
+            _log.debug(
+                "request_answered",
+                service=service,
+                method=request.method,
+                path=request.path,
+                status=status,
+                seconds=round(seconds, 6),
+                key=request.get("key"),
+            )
+
+    return observed
+
+
+async def _problems_answered(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problem.response()
+    except Unavailable as error:
+        return unavailable(str(error)).response()
+    except web.HTTPRequestEntityTooLarge:
+        return Problem("too-large", f"a request has at most {REQUEST_BYTES_MAX} bytes").response()
+    except web.HTTPMethodNotAllowed as error:
+        allow = ", ".join(sorted(error.allowed_methods))
+        return Problem("method-not-allowed", f"{request.path} takes {allow}", headers={"Allow": allow}).response()
+    except web.HTTPNotFound:
+        return Problem("not-found", f"there is nothing at {request.path}; /docs lists what there is").response()
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return Problem("bad-request", error.reason).response()
+    except ConnectionResetError:
+        raise  # The client went away; there is nobody to answer.
+    except Exception:
+        instance = uuid.uuid4().hex
+        _log.exception("request_failed", method=request.method, path=request.path, instance=instance)
+        return Problem("internal", f"the log of the service has it as {instance}", instance=instance).response()
+
+
+def unavailable(detail: str) -> Problem:
+    return Problem("unavailable", detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def _checked(route: Route, keys: Keys) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    parameters = route.parameters
+    names = _parameter_names(parameters) if parameters is not None else frozenset[str]()
+
+    async def checked(request: web.Request) -> web.StreamResponse:
+        principal = _NOBODY if route.scope is None else await _principal(request, keys)
+        request["key"] = principal.key
+        ledger = request.match_info.get("ledger", "")
+        if route.scope is not None and not principal.may(route.scope):
+            raise Problem("scope-missing", f"this request needs the scope `{route.scope}`")
+        if "ledger" in request.match_info:
+            if not _ledger_name.match(ledger):
+                raise Problem("no-such-ledger", "the name of a ledger is a-z, then a-z 0-9 -, 40 characters at most")
+            if not principal.may_open(ledger):
+                raise Problem("forbidden", f"this key is not for the ledger {ledger!r}")
+        return await route.handler(Call(request, principal, ledger, _parameters(request, parameters, names)))
+
+    return checked
+
+
+_NOBODY = Principal(key="", name="", scopes=frozenset())
+
+
+async def _principal(request: web.Request, keys: Keys) -> Principal:
+    try:
+        return await keys.principal(_presented(request.headers.get("Authorization", "")))
+    except Unauthorized as error:
+        raise Problem(
+            "unauthorized", str(error), headers={"WWW-Authenticate": 'Bearer realm="ledger", Basic realm="ledger"'}
+        ) from None
+
+
+def _presented(authorization: str) -> str:
+    scheme, _, credentials = authorization.strip().partition(" ")
+    credentials = credentials.strip()
+    match scheme.lower():
+        case "bearer" if credentials:
+            return credentials
+        case "basic":
+            with contextlib.suppress(binascii.Error, UnicodeDecodeError):
+                return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
+            raise Unauthorized("the Basic credentials are not base64 of user:password")
+        case "":
+            raise Unauthorized("a key is needed: send `Authorization: Bearer KEY`")
+        case _:
+            raise Unauthorized("the Authorization header is neither Bearer nor Basic with a key")
+
+
+def _parameter_names(parameters: type[Struct]) -> frozenset[str]:
+    return frozenset(field.encode_name for field in msgspec.structs.fields(parameters))
+
+
+def _parameters(request: web.Request, parameters: type[Struct] | None, names: frozenset[str]) -> Any:
+    given = request.query
+    for name in given:
+        if name not in names:
+            known = f"; it has {', '.join(sorted(names))}" if names else ""
+            raise Problem("bad-parameter", f"this request has no parameter {name[:100]!r}{known}", parameter=name[:100])
+        if len(given.getall(name)) > 1:
+            raise Problem("bad-parameter", f"`{name}` is given more than once", parameter=name)
+    if parameters is None:
+        return None
+    try:
+        return msgspec.convert(dict(given), parameters, strict=False)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        name = path.rstrip("`")
+        raise Problem("bad-parameter", f"`{name}`: {message}" if name else message, parameter=name) from None

@@ -1,0 +1,117 @@
+"""Appends CloudEvents to a log as the ledger does, under the lock of the head row, without the ledger service."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+import asyncpg
+
+from schemas.codec import close_record, open_record, read_event
+from schemas.envelope import Sent, stream_uuid
+from services.postgres import connect, ledger_schema, quote
+from services.sealing import MasterKey, seal
+from tests.conftest import Database
+
+_COLUMNS = [
+    *("originator_id", "originator_version", "topic", "state", "notification_id", "event_id"),
+    *("subject", "source", "recorded_at", "content", "leaf_hash"),
+]
+_ids = itertools.count(1)
+
+
+def event(
+    type: str, /, *, id: str | None = None, source: str = "urn:test", time: str | None = None, **data: Any
+) -> Any:
+    """A CloudEvent (JSON format) of a type named in short, as `ask.recorded`. Without an id it gets a fresh one."""
+    envelope = {"specversion": "1.0", "id": id or f"e-{next(_ids)}", "source": source, "data": data}
+    return envelope | {"type": f"ledger.{type}.v1"} | ({"time": time} if time else {})
+
+
+class Log:
+    """The log of one ledger, written through a connection of its own."""
+
+    def __init__(self, connection: asyncpg.Connection, ledger: str, master: MasterKey) -> None:
+        self.connection = connection
+        self.ledger = ledger
+        self._schema = quote(ledger_schema(ledger))
+        self._master = master
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, database: Database, ledger: str = "main") -> AsyncIterator["Log"]:
+        connection = await connect(database.writer)
+        try:
+            yield cls(connection, ledger, MasterKey.load_or_make(database.settings.master_key))
+        finally:
+            await connection.close()
+
+    async def append(self, *events: Any, recordedtime: datetime | None = None, notify: bool = True) -> list[int]:
+        """Record these CloudEvents in one commit, and give their positions.
+
+        Rules of acts are not asked, and an id that was recorded before is refused by the database.
+        """
+        sent = list(_read(events, recordedtime or datetime.now(UTC)))
+        async with self.connection.transaction():
+            await self.lock()
+            positions = await self.insert(sent, recordedtime)
+        if notify:
+            await self.connection.execute("SELECT pg_notify('ledger_events', $1)", self.ledger)
+        return positions
+
+    async def lock(self) -> None:
+        """Take the head row: from here to the end of the transaction nobody else gives positions."""
+        await self.connection.execute(f"SELECT FROM {self._schema}.log_head FOR UPDATE")
+
+    async def insert(self, sent: Sequence[Sent], recordedtime: datetime | None = None) -> list[int]:
+        """Insert at the next positions. The caller holds the lock."""
+        head, last, clock = await self.connection.fetchrow(
+            "SELECT coalesce(max(notification_id), 0), max(recorded_at), clock_timestamp()"
+            f" FROM {self._schema}.stored_events"
+        )
+        now = recordedtime or max(clock, last + timedelta(microseconds=1) if last else clock)
+        streams = [stream_uuid(each.subject) for each in sent]
+        versions = {
+            row[0]: row[1]
+            for row in await self.connection.fetch(
+                f"SELECT originator_id, max(originator_version) FROM {self._schema}.stored_events"
+                " WHERE originator_id = ANY($1) GROUP BY 1",
+                list(set(streams)),
+            )
+        }
+        rows, keys = [], []
+        for position, (each, stream) in enumerate(zip(sent, streams, strict=True), head + 1):
+            version = versions[stream] = versions.get(stream, 0) + 1
+            data, content, key = seal(each, self._master)
+            state = close_record(
+                open_record(each, data, "test", "service"),
+                timed=each.time is not None,
+                recordedtime=now,
+                position=position,
+                version=version,
+            )
+            leaf = sha256(b"\x00" + state).digest()
+            row = (stream, version, each.type, state, position, each.event_uuid)
+            rows.append((*row, each.subject, each.source, now, content, leaf))
+            if key is not None:
+                keys.append((position, key.event_id, key.person, key.master, key.wrapped))
+        schema = ledger_schema(self.ledger)
+        await self.connection.copy_records_to_table("stored_events", schema_name=schema, columns=_COLUMNS, records=rows)
+        await self.connection.copy_records_to_table("sealing_keys", schema_name=schema, records=keys)
+        return [row[4] for row in rows]
+
+
+def read(*events: Any) -> list[Sent]:
+    """These CloudEvents as the edge reads them. An event that it refuses fails the test."""
+    return list(_read(events, datetime.now(UTC)))
+
+
+def _read(events: Sequence[Any], now: datetime) -> Iterator[Sent]:
+    for index, each in enumerate(events):
+        match read_event(each, now=now, index=index):
+            case Sent() as sent:
+                yield sent
+            case refusals:
+                raise AssertionError(f"refused: {refusals}")

@@ -1,0 +1,29 @@
+-- tables --
+-- Opportunities as they stood: each row replaces what was said before about the same one.
+CREATE TABLE {schema}.opportunity_rows (
+    position       bigint PRIMARY KEY,
+    opportunity    text NOT NULL,
+    account        text NOT NULL,
+    stage          text NOT NULL,
+    amount         numeric,
+    currency       text,
+    kind           text,
+    pipeline_stage text,
+    closes         date,
+    starts         date,
+    ends           date,
+    requirements   text[] NOT NULL,
+    lead           text,
+    competitors    text[] NOT NULL,
+    closed_because text,
+    reason         text,
+    valid_from     timestamptz NOT NULL,
+    time           timestamptz NOT NULL,
+    recorded_at    timestamptz NOT NULL
+);
+
+-- indexes --
+-- The latest state of an opportunity, those of an account, and those that name a requirement.
+CREATE INDEX opportunity_rows_opportunity_idx ON {schema}.opportunity_rows (opportunity, valid_from, position);
+CREATE INDEX opportunity_rows_account_idx ON {schema}.opportunity_rows (account);
+CREATE INDEX opportunity_rows_requirements_idx ON {schema}.opportunity_rows USING gin (requirements);

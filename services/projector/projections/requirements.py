@@ -1,0 +1,85 @@
+"""Requirements: what they are called, who asked for them and who no longer does, and how delivery stands."""
+
+from collections.abc import Iterator
+
+from schemas.envelope import Recorded, event_uuid
+from schemas.events import AskRecorded, AskWithdrawn, DeliveryUpdated, RequirementRaised, RequirementReworded
+from services.projector.projections.projection import Row, json, on_behalf, projection, times
+
+NAME = "requirements"
+
+
+def fold(recorded: Recorded) -> Iterator[Row]:
+    """The row that an event adds."""
+    position = recorded.position
+    match recorded.event:
+        case RequirementRaised() as event:
+            said = (event.title, event.area, event.problem is not None, json(event.labels), json(event.links), None)
+            yield (
+                "requirement_rows",
+                (position, event.requirement, False, *said, *on_behalf(event.by), *times(recorded)),
+            )
+        case RequirementReworded() as event:
+            said_anew = (event.title, event.area, False, None, None, event.reason)
+            yield (
+                "requirement_rows",
+                (position, event.requirement, True, *said_anew, *on_behalf(event.by), *times(recorded)),
+            )
+        case AskRecorded() as event:
+            yield (
+                "asks",
+                (
+                    position,
+                    event.requirement,
+                    event.ask or derived_ask(recorded.source, recorded.id),
+                    event.account,
+                    False,
+                    event.importance,
+                    event.contact,
+                    event.channel,
+                    event.quote is not None,
+                    event.url,
+                    event.opportunity,
+                    event.feedback,
+                    event.needed_by,
+                    json(event.labels),
+                    None,
+                    *on_behalf(event.by),
+                    *times(recorded),
+                ),
+            )
+        case AskWithdrawn() as event:
+            unsaid = (None, None, None, False, None, None, None, None, None)
+            yield (
+                "asks",
+                (
+                    position,
+                    event.requirement,
+                    event.ask,
+                    None,
+                    True,
+                    *unsaid,
+                    event.reason,
+                    *on_behalf(event.by),
+                    *times(recorded),
+                ),
+            )
+        case DeliveryUpdated() as event:
+            said_of_delivery = (event.state, event.target, event.url)
+            yield "deliveries", (position, event.requirement, *said_of_delivery, *on_behalf(event.by), *times(recorded))
+        case other:
+            raise AssertionError(f"{type(other).__name__} is not for the projection {NAME}")
+
+
+def derived_ask(source: str, id: str) -> str:
+    """The id of an ask that came without one: 32 hexadecimal digits that follow from the event's identity."""
+    return event_uuid(source, id).hex
+
+
+PROJECTION = projection(
+    __file__,
+    name=NAME,
+    tables={"requirement_rows": ("position",), "asks": ("position",), "deliveries": ("position",)},
+    events=(RequirementRaised, RequirementReworded, AskRecorded, AskWithdrawn, DeliveryUpdated),
+    fold=fold,
+)

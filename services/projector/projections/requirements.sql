@@ -1,0 +1,66 @@
+-- tables --
+-- Requirements, who asked for them, and their delivery. Sealed texts are not here: the flags has_problem and
+-- has_quote say that the event at that position has one.
+CREATE TABLE {schema}.requirement_rows (
+    position    bigint PRIMARY KEY,
+    requirement text NOT NULL,
+    act         boolean NOT NULL, -- Raised: false. Reworded: true.
+    title       text,
+    area        text,
+    has_problem boolean NOT NULL,
+    labels      text, -- Canonical JSON; null in a rewording, which says nothing about it. So is links.
+    links       text,
+    reason      text,
+    by_role     text,
+    by_team     text,
+    by_person   text,
+    valid_from  timestamptz NOT NULL,
+    time        timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL
+);
+CREATE TABLE {schema}.asks (
+    position    bigint PRIMARY KEY,
+    requirement text NOT NULL,
+    ask         text NOT NULL,
+    account     text, -- Null in a withdrawal, which is about every account's ask of this id.
+    withdrawn   boolean NOT NULL,
+    importance  int,
+    contact     text,
+    channel     text,
+    has_quote   boolean NOT NULL,
+    url         text,
+    opportunity text,
+    feedback    text,
+    needed_by   date,
+    labels      text, -- Canonical JSON; null in a withdrawal.
+    reason      text,
+    by_role     text,
+    by_team     text,
+    by_person   text,
+    valid_from  timestamptz NOT NULL,
+    time        timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    CHECK (withdrawn = (account IS NULL)),
+    CHECK (withdrawn = (importance IS NULL))
+);
+CREATE TABLE {schema}.deliveries (
+    position    bigint PRIMARY KEY,
+    requirement text NOT NULL,
+    state       text NOT NULL,
+    target      date,
+    url         text,
+    by_role     text,
+    by_team     text,
+    by_person   text,
+    valid_from  timestamptz NOT NULL,
+    time        timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL
+);
+
+-- indexes --
+-- What was said about a requirement, and which asks an account or an opportunity has.
+CREATE INDEX requirement_rows_requirement_idx ON {schema}.requirement_rows (requirement, valid_from, position);
+CREATE INDEX asks_requirement_idx ON {schema}.asks (requirement, ask, valid_from, position);
+CREATE INDEX asks_account_idx ON {schema}.asks (account, requirement);
+CREATE INDEX asks_opportunity_idx ON {schema}.asks (opportunity) WHERE opportunity IS NOT NULL;
+CREATE INDEX deliveries_requirement_idx ON {schema}.deliveries (requirement, valid_from, position);

@@ -50,7 +50,7 @@ INITDB_SECONDS_MAX = 120
 START_SECONDS_MAX = 300  # A crash recovery is part of a start; max_wal_size keeps it far below this.
 STOP_SECONDS_MAX = 30  # For a fast shutdown, which writes a checkpoint; then it is cut short.
 STOP_IMMEDIATE_SECONDS_MAX = 5
-ORPHAN_SECONDS_MAX = 3  # For backends that have lost their postmaster to notice it by themselves.
+ORPHAN_SECONDS_MAX = 1  # For backends that have lost their postmaster to notice it by themselves.
 LOG_BYTES_MAX = 4 * 1024 * 1024
 LOG_TAIL_LINES = 20
 PASSWORD_BYTES = 24
@@ -111,6 +111,7 @@ class EmbeddedPostgres:
         self._binaries = _binaries()
         self._lock: IO[str] | None = None
         self._server: subprocess.Popen[bytes] | None = None
+        self._sockets_made = False
         self._passwords: dict[str, str] = {}
 
     async def start(self) -> None:
@@ -145,8 +146,9 @@ class EmbeddedPostgres:
                     server.send_signal(sign)
                 if await _until(lambda: server.poll() is not None, seconds):
                     break
-        if self._socket_directory != self.data and self._socket_directory.exists():
+        if self._sockets_made:
             shutil.rmtree(self._socket_directory, ignore_errors=True)
+            self._sockets_made = False
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -299,19 +301,20 @@ class EmbeddedPostgres:
         """End what an earlier run left on our data. We hold the lock, so what works there is orphaned."""
         if not self.data.is_dir():
             return
+        # The end of its parent has told it to stop already; often it is only about to.
+        await _until(lambda: not _processes_in(self.data), ORPHAN_SECONDS_MAX)
         for sign, seconds in (
-            (None, ORPHAN_SECONDS_MAX),
             (signal.SIGINT, STOP_SECONDS_MAX),
             (signal.SIGQUIT, STOP_IMMEDIATE_SECONDS_MAX),
             (signal.SIGKILL, STOP_IMMEDIATE_SECONDS_MAX),
         ):
             processes = _processes_in(self.data)
-            if not processes:
-                break
+            if sign == signal.SIGINT:
+                # A postmaster stops its backends in order; told directly, they would leave a crash to recover from.
+                processes = [process for process in processes if process.pid == self._postmaster()]
             for process in processes:
-                if sign is not None:
-                    _signal(process, sign)
-            if await _until(lambda: not _processes_in(self.data), seconds):
+                _signal(process, sign)
+            if processes and await _until(lambda: not _processes_in(self.data), seconds):
                 break
         if left := _processes_in(self.data):
             raise EmbeddedError(
@@ -321,6 +324,12 @@ class EmbeddedPostgres:
         # The numbers in them may be those of other processes by now, which PostgreSQL would take for itself.
         for name in ("postmaster.pid", _SOCKET, f"{_SOCKET}.lock"):
             (self.data / name).unlink(missing_ok=True)
+
+    def _postmaster(self) -> int | None:
+        try:
+            return int((self.data / "postmaster.pid").read_text().split("\n")[0])
+        except (FileNotFoundError, ValueError):
+            return None
 
     # The data
 
@@ -440,6 +449,7 @@ class EmbeddedPostgres:
                 ) from None
             for left in directory.iterdir():
                 left.unlink()
+        self._sockets_made = True
         identity.own(directory)
 
     async def _start_server(self, identity: "_Identity") -> None:

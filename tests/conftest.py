@@ -1,11 +1,13 @@
 """A real PostgreSQL for the tests: one cluster a session, one freshly cloned database a test."""
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -14,9 +16,13 @@ import asyncpg
 import msgspec
 import pytest
 
-from services.embedded import ROLES, EmbeddedPostgres
+from services.embedded import ROLES, EmbeddedError, EmbeddedPostgres, lock_home
 from services.migrate import migrate
 from services.settings import Role, Settings
+
+SCRATCH_BYTES_MIN = 2 * 1024**3
+ABANDONED_SECONDS = 3600
+_PREFIX = "ledger-tests-"
 
 
 class Cluster(msgspec.Struct, frozen=True):
@@ -53,7 +59,8 @@ def cluster() -> Iterator[Cluster]:
     """The server of this session: an embedded one that gives up fsync, or that of LEDGER_TEST_DATABASE_URL
     (a superuser's URL)."""
     # pytest keeps its own temporary directories for a while; a cluster is not worth keeping.
-    home = Path(tempfile.mkdtemp(prefix="ledger-tests-"))
+    _remove_abandoned()
+    home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=scratch()))
     given = os.environ.get("LEDGER_TEST_DATABASE_URL")
     server = None if given else EmbeddedPostgres(home / "server", durable=False)
     try:
@@ -82,6 +89,14 @@ async def database(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Database]:
     await _execute(cluster.superuser, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def scratch() -> Path:
+    """Where databases of tests go: memory if there is plenty, since a database is a thousand files."""
+    memory = Path("/dev/shm")
+    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free >= SCRATCH_BYTES_MIN:
+        return memory
+    return Path(tempfile.gettempdir())
+
+
 def free_ports(count: int) -> list[int]:
     """TCP ports of 127.0.0.1 that nobody listens on now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
@@ -89,6 +104,15 @@ def free_ports(count: int) -> list[int]:
     for each in sockets:
         each.close()
     return ports
+
+
+def _remove_abandoned() -> None:
+    """Remove what sessions that were killed have left."""
+    for left in scratch().glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError, EmbeddedError):
+            if left.stat().st_mtime < time.time() - ABANDONED_SECONDS:
+                with lock_home(left / "server"):
+                    shutil.rmtree(left)
 
 
 def _cluster(superuser: str, home: Path) -> Cluster:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import shlex
 import signal
+import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -22,7 +23,7 @@ import structlog
 from services import launch
 from services.embedded import EmbeddedError, EmbeddedPostgres, HomeInUse, lock_home
 from services.migrate import migrate
-from services.settings import Settings
+from services.settings import VARIABLES, Settings
 
 READY_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 15  # For a service to answer what it has taken in; then it is ended.
@@ -55,6 +56,7 @@ async def run(settings: Settings, say: Callable[[str], None]) -> None:
         _Service("projector", settings.projector_port, settings),
     ]
     try:
+        _check_addresses(settings)
         if database is not None:
             await database.start()
             _log.info("database_started", pid=database.pid, data=str(database.data))
@@ -212,6 +214,21 @@ class _Pause:
         self._ended += 1
         await asyncio.sleep(seconds)
         self._since = time.monotonic()
+
+
+def _check_addresses(settings: Settings) -> None:
+    """Both addresses are held at once, so that a port that was set twice is noticed too."""
+    with contextlib.ExitStack() as held:
+        for field in ("ledger_port", "projector_port"):
+            port = getattr(settings, field)
+            try:
+                family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
+                held.enter_context(socket.create_server((settings.bind, port), family=family))
+            except OSError as error:
+                raise SupervisorError(
+                    f"{settings.bind} port {port} cannot be listened on ({error.strerror}). Stop the program that "
+                    f"has it, or set {VARIABLES[field]} to a free port (or LEDGER_BIND to an address of this machine)."
+                ) from error
 
 
 def _stop_on_signals() -> None:

@@ -71,7 +71,7 @@ class BulletFit(Struct, frozen=True, kw_only=True):
     found: AnyValue = None
 
 
-class Fit(Struct, frozen=True, kw_only=True):
+class Fit(Struct, frozen=True, kw_only=True, dict=True):
     """How an account meets a revision: sums of weights of the bullets that have a test, and what follows."""
 
     revision: Revision
@@ -84,12 +84,12 @@ class Fit(Struct, frozen=True, kw_only=True):
     bullets: list[BulletFit]
     would_settle: list[str]
 
-    @property
+    @cached_property
     def fit(self) -> Fraction | None:
         """`met / total`; None if no bullet has a test."""
         return self._share(self.met)
 
-    @property
+    @cached_property
     def fit_if_known(self) -> Fraction | None:
         """What the fit would be if everything unknown were met."""
         return self._share(self.met + self.unknown)

@@ -1,0 +1,1 @@
+"""What can be asked: one module an answer, each computed at one position, in one snapshot of the read models."""

@@ -1,0 +1,40 @@
+"""Sealed texts, opened while answering somebody with the scope `personal`. Read models never hold them."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from services.postgres import Statements
+from services.projector.answers.snapshot import Snapshot
+from services.sealing import MasterKey, SealingKey, unseal
+
+_statements = Statements.load(Path(__file__).with_suffix(".sql"))
+
+
+class _Stored(Struct, frozen=True):
+    data: dict[str, Any]
+
+
+_stored = msgspec.json.Decoder(_Stored)
+
+
+async def read_sealed(
+    snapshot: Snapshot, positions: Iterable[int], field: str, master: MasterKey
+) -> Mapping[int, str | None]:
+    """Position → the text of `field` in the event there; None once its key is gone. Raises MasterKeyError."""
+    texts: dict[int, str | None] = {}
+    for row in await snapshot.fetch(_statements, "sealed", [*positions]):
+        found = _stored.decode(row["state"]).data[field]
+        if isinstance(found, str):
+            texts[row["position"]] = found
+        elif row["wrapped"] is None:
+            texts[row["position"]] = None
+        else:
+            kept = SealingKey(
+                event_id=row["event_id"], person=row["person"], master=row["master"], wrapped=row["wrapped"]
+            )
+            texts[row["position"]] = unseal(found["sealed"], master.unwrap(kept), row["event_id"], field)
+    return texts

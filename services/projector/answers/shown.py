@@ -1,0 +1,89 @@
+"""Parts that many answers show: a fit, a revision, on whose behalf, and the members of made decisions."""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from schemas.criteria import Test
+from schemas.values import By
+from services.projector.fit import BulletFit, Class, Revision, shown
+from services.projector.lenses import Judgement
+
+
+class FitShown(Struct, frozen=True, kw_only=True, rename={"class_": "class"}):
+    """How on-target an account was, bullet by bullet. Numbers are rounded half-even to six places."""
+
+    revision: str
+    class_: Class
+    fit: float | None
+    fit_if_known: float | None
+    met: int
+    unknown: int
+    total: int
+    bullets: list[BulletFit]
+    would_settle: list[str]
+    backdated: bool
+
+
+class BulletShown(Struct, frozen=True, kw_only=True):
+    bullet: str
+    text: str
+    weight: int
+    required: bool
+    test: Test | None
+
+
+class RevisionShown(Struct, frozen=True, kw_only=True):
+    """What a revision asks for: enough to recompute each fit that names it."""
+
+    title: str
+    stage: Literal["exploratory", "focused"]
+    threshold: int
+    bullets: list[BulletShown]
+
+
+def show_fit(judgement: Judgement | None) -> FitShown | None:
+    if judgement is None:
+        return None
+    found = judgement.fit
+    return FitShown(
+        revision=found.revision.name,
+        class_=judgement.class_,
+        fit=shown(found.fit),
+        fit_if_known=shown(found.fit_if_known),
+        met=found.met,
+        unknown=found.unknown,
+        total=found.total,
+        bullets=found.bullets,
+        would_settle=found.would_settle,
+        backdated=judgement.backdated,
+    )
+
+
+def show_revisions(revisions: Iterable[Revision]) -> dict[str, RevisionShown]:
+    """Each revision that fits are judged by, under its name."""
+    by_name = {revision.name: revision for revision in revisions}
+    return {
+        name: RevisionShown(
+            title=revision.title,
+            stage=revision.stage,
+            threshold=revision.threshold,
+            bullets=[
+                BulletShown(
+                    bullet=bullet.bullet,
+                    text=bullet.text,
+                    weight=bullet.weight,
+                    required=bullet.required,
+                    test=bullet.test,
+                )
+                for bullet in revision.bullets
+            ],
+        )
+        for name, revision in sorted(by_name.items())
+    }
+
+
+def show_by(row: Any) -> By | None:
+    """On whose behalf a row was said: its columns by_role, by_team, by_person."""
+    return By(role=row["by_role"], team=row["by_team"], person=row["by_person"]) if row["by_role"] else None

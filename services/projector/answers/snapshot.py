@@ -1,0 +1,182 @@
+"""One position in one snapshot: what every answer is computed from.
+
+Without `as_of` the position is the lowest cursor of the projections that the answer reads.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from msgspec import Struct
+
+from schemas.codec import format_time
+from services.postgres import Statements, ledger_schema, quote, unavailable
+from services.problems import Problem
+from services.projector.projections import ALL
+
+POLL_SECONDS = 0.05
+LEDGERS_REMEMBERED_MAX = 2_000
+
+_statements = Statements.load(Path(__file__).with_suffix(".sql"))
+_tables = {projection.name: tuple(projection.tables) for projection in ALL}
+
+
+class AsOf(Struct, frozen=True):
+    """The position that an answer reflects, and when it was recorded; that of position 0 is null."""
+
+    position: int
+    recordedtime: str | None
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """What was asked for: a position or a time; a position that it must have reached; how long to wait, in seconds."""
+
+    as_of: int | datetime | None = None
+    at_least: int | None = None
+    timeout_seconds: float = 5.0
+
+
+class Cursor(Struct, frozen=True, kw_only=True):
+    """How far a projection has got. `reason` and `stopped_at` say why and where it stopped."""
+
+    projection: str
+    position: int
+    version: str
+    state: str
+    reason: str | None
+    stopped_at: int | None
+
+
+class Snapshot:
+    """A read-only transaction in which `position` has been settled. `now` is its recorded time."""
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        ledger: str,
+        position: int,
+        now: datetime | None,
+        versions: tuple[str, ...],
+    ) -> None:
+        self.ledger = ledger
+        self.position = position
+        self.now = now
+        self.versions = versions
+        """The versions of the projections that are read."""
+        self._connection = connection
+
+    @property
+    def as_of(self) -> AsOf:
+        return AsOf(self.position, None if self.now is None else format_time(self.now))
+
+    async def fetch(self, statements: Statements, name: str, *values: Any) -> list[asyncpg.Record]:
+        """The rows of a named statement, in this ledger."""
+        rows: list[asyncpg.Record] = await self._connection.fetch(bound(statements, self.ledger)[name], *values)
+        return rows
+
+
+@asynccontextmanager
+async def open_snapshot(
+    pool: asyncpg.Pool, ledger: str, reads: Sequence[str], wanted: Wanted
+) -> AsyncIterator[Snapshot]:
+    """A snapshot of the projections that are named in `reads`, once they have got as far as is wanted.
+
+    Raises Problem (beyond the head, a projection that has stopped, not there yet) and Unavailable.
+    """
+    clock = asyncio.get_running_loop()
+    deadline = clock.time() + wanted.timeout_seconds
+    while True:
+        with unavailable():
+            async with _reading(pool, ledger, reads) as connection:
+                settled = await _settle(connection, ledger, reads, wanted)
+                if settled is not None:
+                    position, versions = settled
+                    statements = bound(_statements, ledger)
+                    now = await connection.fetchval(statements["recorded_at"], position) if position else None
+                    yield Snapshot(connection, ledger, position, now, versions)
+                    return
+        if clock.time() >= deadline:
+            wanted_position = wanted.at_least if wanted.as_of is None else wanted.as_of
+            raise Problem("not-there-yet", f"the read models have not reached {wanted_position} yet")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def read_cursors(connection: asyncpg.Connection, ledger: str) -> list[Cursor]:
+    rows = await connection.fetch(bound(_statements, ledger)["cursors"])
+    return [Cursor(**row) for row in rows]
+
+
+async def read_head(connection: asyncpg.Connection, ledger: str) -> tuple[int, datetime | None]:
+    """The last position of the log and when it was recorded; (0, None) if it is empty."""
+    row = await connection.fetchrow(bound(_statements, ledger)["head"])
+    return (0, None) if row is None else (row["position"], row["recorded_at"])
+
+
+@lru_cache(maxsize=LEDGERS_REMEMBERED_MAX)
+def bound(statements: Statements, ledger: str) -> Statements:
+    """The statements with the schema of this ledger filled in."""
+    return statements.bind(schema=ledger_schema(ledger))
+
+
+@asynccontextmanager
+async def _reading(pool: asyncpg.Pool, ledger: str, reads: Sequence[str]) -> AsyncIterator[asyncpg.Connection]:
+    """A transaction that sees the log and the tables of these projections as they were at one moment.
+
+    The tables are locked before the snapshot is taken: a rebuilt table that is swapped in afterwards would look
+    empty to it, and so the swap waits.
+    """
+    schema = quote(ledger_schema(ledger))
+    tables = ", ".join(f"{schema}.{table}" for name in reads for table in _tables[name])
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        if tables:
+            await connection.execute(f"LOCK TABLE {tables} IN ACCESS SHARE MODE")
+        yield connection
+
+
+async def _settle(
+    connection: asyncpg.Connection, ledger: str, reads: Sequence[str], wanted: Wanted
+) -> tuple[int, tuple[str, ...]] | None:
+    """The position of the answer and the versions of what it reads; None if that has not been reached yet."""
+    cursors = [cursor for cursor in await read_cursors(connection, ledger) if cursor.projection in reads]
+    if len(cursors) < len(reads):
+        return None  # The ledger has just been made; its projections are about to be.
+    lowest = min(cursor.position for cursor in cursors)
+    versions = tuple(cursor.version for cursor in cursors)
+    position = await _position(connection, ledger, wanted)
+    least = wanted.at_least if position is None else position
+
+    for cursor in cursors:
+        if cursor.state == "stopped" and (least is None or position is None or cursor.position < least):
+            raise Problem(
+                "projection-stopped",
+                f"the projection {cursor.projection} has stopped at position {cursor.stopped_at}: {cursor.reason}",
+                projection=cursor.projection,
+                position=cursor.position,
+            )
+    if least is not None and lowest < least:
+        return None
+    return (lowest if position is None else position), versions
+
+
+async def _position(connection: asyncpg.Connection, ledger: str, wanted: Wanted) -> int | None:
+    """The position that `as_of` names. Raises Problem where the log has none such."""
+    match wanted.as_of:
+        case None:
+            return None
+        case int() as position:
+            head, _ = await read_head(connection, ledger)
+            if position > head:
+                raise Problem(
+                    "beyond-the-head", f"{position} is beyond the head of the log, which is {head}", head=head
+                )
+            return position
+        case time:
+            row = await connection.fetchrow(bound(_statements, ledger)["position_at"], time)
+            if time > row["clock"]:
+                raise Problem("beyond-the-head", f"{format_time(time)} has not come yet")
+            return int(row["position"])

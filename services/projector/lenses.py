@@ -1,0 +1,290 @@
+"""The three lenses: what counted for a judgement, by the time it is about and by what was known. Pure.
+
+Everything here is asked with a time `t` and a position `p`: what was true at t, as known at p. Of rows with
+valid_from <= t and position <= p the one with the greatest (valid_from, position) counts.
+
+As asked: t is the ask's own time, p the answer's position P. As decided: t is the decision's time, p its knowledge
+cut. As now: t is the recorded time of P, p is P.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from fractions import Fraction
+from typing import Literal, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from services.projector import fit as fits
+from services.projector.fit import CLASSES, Class, Fit, Revision
+
+Departs = Literal["no", "undetermined", "yes"]
+
+NOTHING = Fraction(0)
+
+
+class Fact(NamedTuple):
+    """One attribute of an account; `value` is JSON text, `null` where it is unknown again."""
+
+    account: str
+    attribute: str
+    value: str
+    valid_from: datetime
+    position: int
+
+
+class Adoption(NamedTuple):
+    """A revision comes into force."""
+
+    in_force_from: datetime
+    position: int
+    revision: Revision
+
+
+class Ask(NamedTuple):
+    """One recording of an ask; or, without an account, the withdrawal of every account's ask of that id."""
+
+    requirement: str
+    ask: str
+    account: str | None
+    importance: int
+    valid_from: datetime
+    position: int
+
+    @property
+    def withdrawn(self) -> bool:
+        return self.account is None
+
+
+class Decision(NamedTuple):
+    """A made decision, as far as it says whose knowledge counts. `valid_from` is its time."""
+
+    decision: str
+    position: int
+    valid_from: datetime
+    seen: int | None
+    outcome: str
+    requirements: Sequence[str]
+
+    @property
+    def cut(self) -> int:
+        """The position up to which its deciders knew the log."""
+        return self.position - 1 if self.seen is None else self.seen
+
+
+class Judgement(Struct, frozen=True, kw_only=True):
+    """A fit as one lens shows it. `class_` heeds the exploratory phase in which the ask was made."""
+
+    fit: Fit
+    class_: Class
+    backdated: bool
+    """The judging revision was adopted, by position, after the ask was recorded."""
+
+
+class Asker(Struct, frozen=True, kw_only=True):
+    """An account that asks, with the ask that gives it its voice. Without an agreement there is no judgement."""
+
+    account: str
+    ask: Ask
+    judgement: Judgement | None
+    weight: Fraction
+    """fit × importance."""
+    weight_if_known: Fraction
+
+    @property
+    def class_(self) -> Class:
+        return class_of(self.judgement)
+
+
+class Knowledge:
+    """The facts about accounts and the revisions of the target market that one answer may look at.
+
+    Fits are remembered by revision and by the part of the profile that the revision looks at.
+    """
+
+    def __init__(self, adoptions: Iterable[Adoption], facts: Iterable[Fact]) -> None:
+        self._adoptions = sorted(adoptions, key=lambda adoption: adoption[:2])
+        self._facts: dict[str, dict[str, list[Fact]]] = {}
+        for fact in sorted(facts, key=lambda fact: (fact.valid_from, fact.position)):
+            self._facts.setdefault(fact.account, {}).setdefault(fact.attribute, []).append(fact)
+        self._fits: dict[tuple[str, tuple[str, ...]], Fit] = {}
+
+    def in_force(self, t: datetime, p: int) -> Adoption | None:
+        """The adoption by which a revision was in force at t, as known at p."""
+        return next(
+            (
+                adoption
+                for adoption in reversed(self._adoptions)
+                if adoption.in_force_from <= t and adoption.position <= p
+            ),
+            None,
+        )
+
+    def profile(self, account: str, attributes: Sequence[str], t: datetime, p: int) -> tuple[str, ...]:
+        """These attributes of an account at t, as known at p: JSON texts, in the order asked for."""
+        facts = self._facts.get(account, {})
+        return tuple(_latest(facts.get(attribute, ()), t, p) for attribute in attributes)
+
+    def judge(self, account: str, t: datetime, p: int, ask: Ask | None = None) -> Judgement | None:
+        """How well an account met the target market at t, as known at p; None if none was in force.
+
+        With the `ask` that gives the account its voice, what depends on when it was made is heeded too.
+        """
+        adoption = self.in_force(t, p)
+        if adoption is None:
+            return None
+        found = self._fit(adoption.revision, self.profile(account, adoption.revision.attributes, t, p))
+        if ask is None:
+            return Judgement(fit=found, class_=found.class_, backdated=False)
+        return Judgement(
+            fit=found,
+            class_="exploratory" if found.class_ == "off_target" and self._exploring(ask, p) else found.class_,
+            backdated=adoption.position > ask.position,
+        )
+
+    def _fit(self, revision: Revision, profile: tuple[str, ...]) -> Fit:
+        key = (revision.name, profile)
+        found = self._fits.get(key)
+        if found is None:
+            values = (msgspec.json.decode(value) for value in profile)
+            found = fits.fit(revision, dict(zip(revision.attributes, values, strict=True)))
+            self._fits[key] = found
+        return found
+
+    def _exploring(self, ask: Ask, p: int) -> bool:
+        """Whether the ask was made in an exploratory phase."""
+        adoption = self.in_force(ask.valid_from, p)
+        return adoption is not None and adoption.revision.stage == "exploratory"
+
+
+def live_asks(rows: Iterable[Ask], t: datetime, p: int) -> list[Ask]:
+    """The asks that stood at t, as known at p, each in its latest state.
+
+    An ask is the one of its id, on its requirement, by its account. A withdrawal ends every account's ask of that
+    id, also one that the ledger came to know of later, as long as that is about an earlier time.
+    """
+    recorded: dict[tuple[str, str, str | None], Ask] = {}
+    withdrawn: dict[tuple[str, str], Ask] = {}
+    for row in sorted(rows, key=_order):
+        if row.valid_from > t or row.position > p:
+            continue
+        if row.withdrawn:
+            withdrawn[row.requirement, row.ask] = row
+        else:
+            recorded[row.requirement, row.ask, row.account] = row
+    return [
+        ask
+        for ask in recorded.values()
+        if (end := withdrawn.get((ask.requirement, ask.ask))) is None or _order(end) < _order(ask)
+    ]
+
+
+def as_now(knowledge: Knowledge, asks: Iterable[Ask], now: datetime, position: int) -> list[Asker]:
+    """Each asking account, by its live ask of highest importance. `asks` are live."""
+    return [
+        _asker(knowledge.judge(account, now, position, ask), account, ask)
+        for account, ask in _most_important(asks).items()
+    ]
+
+
+def as_asked(knowledge: Knowledge, asks: Iterable[Ask], position: int) -> list[Asker]:
+    """Each asking account, by its ask of highest fit × importance at that ask's own time. `asks` are live."""
+    heard: dict[str, Asker] = {}
+    for ask in sorted(asks, key=_order):
+        assert ask.account is not None  # A live ask is not a withdrawal.
+        asker = _asker(knowledge.judge(ask.account, ask.valid_from, position, ask), ask.account, ask)
+        before = heard.get(ask.account)
+        if before is not None:
+            most = max(before.weight_if_known, asker.weight_if_known)
+            asker = before if before.weight > asker.weight else asker
+            asker = msgspec.structs.replace(asker, weight_if_known=most)
+        heard[ask.account] = asker
+    return list(heard.values())
+
+
+def as_decided(knowledge: Knowledge, rows: Iterable[Ask], decision: Decision) -> list[Asker]:
+    """Each account that asked, as the deciders knew it. `rows` are all recordings and withdrawals of asks."""
+    asks = live_asks(rows, decision.valid_from, decision.cut)
+    return [
+        _asker(knowledge.judge(account, decision.valid_from, decision.cut, ask), account, ask)
+        for account, ask in _most_important(asks).items()
+    ]
+
+
+def departs(outcome: str, askers: Sequence[Asker]) -> Departs | None:
+    """Whether a decision that commits departs from the agreement, by its askers as decided."""
+    if outcome != "commit" or not askers:
+        return None
+    classes = {asker.class_ for asker in askers}
+    if "on_target" in classes:
+        return "no"
+    return "yes" if classes == {"off_target"} else "undetermined"
+
+
+def voice(askers: Iterable[Asker]) -> tuple[Fraction, Fraction]:
+    """What the askers add up to, each account counted once; and the same if all that is unknown were met."""
+    heard = list(askers)
+    return (
+        sum((asker.weight for asker in heard), NOTHING),
+        sum((asker.weight_if_known for asker in heard), NOTHING),
+    )
+
+
+def class_of(judgement: Judgement | None) -> Class:
+    """The class that an account is counted under. Without an agreement nothing is determined."""
+    return "undetermined" if judgement is None else judgement.class_
+
+
+def count_by_class(classes: Iterable[Class]) -> dict[Class, int]:
+    counts = dict.fromkeys(CLASSES, 0)
+    for each in classes:
+        counts[each] += 1
+    return counts
+
+
+STATUSES: Mapping[str, str] = {
+    "commit": "committed",
+    "decline": "declined",
+    "defer": "deferred",
+    "explore": "exploring",
+}
+
+
+def status(outcome: str | None) -> str:
+    """The status of a requirement whose last made decision had this outcome."""
+    return "open" if outcome is None else STATUSES[outcome]
+
+
+def _order(row: Ask) -> tuple[datetime, int]:
+    return row.valid_from, row.position
+
+
+def _latest(facts: Sequence[Fact], t: datetime, p: int) -> str:
+    for index in range(bisect_right(facts, t, key=lambda fact: fact.valid_from) - 1, -1, -1):
+        if facts[index].position <= p:
+            return facts[index].value
+    return "null"
+
+
+def _most_important(asks: Iterable[Ask]) -> dict[str, Ask]:
+    """Account → its ask of highest importance; of equals the latest."""
+    chosen: dict[str, Ask] = {}
+    for ask in asks:
+        assert ask.account is not None  # A live ask is not a withdrawal.
+        before = chosen.get(ask.account)
+        if before is None or (before.importance, *_order(before)) < (ask.importance, *_order(ask)):
+            chosen[ask.account] = ask
+    return chosen
+
+
+def _asker(judgement: Judgement | None, account: str, ask: Ask) -> Asker:
+    known = judgement.fit.fit if judgement else None
+    at_most = judgement.fit.fit_if_known if judgement else None
+    return Asker(
+        account=account,
+        ask=ask,
+        judgement=judgement,
+        weight=NOTHING if known is None else known * ask.importance,
+        weight_if_known=NOTHING if at_most is None else at_most * ask.importance,
+    )

@@ -1,0 +1,83 @@
+"""Revenue: exact amounts per currency, by account and by class. Pure.
+
+An account's `contracted` revenue is that of its won opportunities that have not ended, its `pipeline` that of its
+open ones. Amounts are whole millionths of a currency's unit while they are added up, decimal strings when shown.
+"""
+
+from collections.abc import Iterable, Mapping
+from decimal import Context, Decimal
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from services.projector.fit import Class
+
+PLACES_MAX = 6
+PLACES_SHOWN_MIN = 2
+_EXACT = Context(prec=60)
+
+CLASS_NAMES: Mapping[Class, str] = {
+    "on_target": "strategic",
+    "off_target": "opportunistic",
+    "undetermined": "undetermined",
+    "exploratory": "exploratory",
+}
+"""What revenue is called, by the class of the account that it comes from."""
+
+
+class Amounts(NamedTuple):
+    """Millionths of the unit of one currency."""
+
+    contracted: int = 0
+    pipeline: int = 0
+
+    def plus(self, other: "Amounts") -> "Amounts":
+        return Amounts(self.contracted + other.contracted, self.pipeline + other.pipeline)
+
+
+Revenue = dict[str, Amounts]
+"""Currency → amounts. A currency without an opportunity that counts is absent."""
+
+
+class Money(Struct, frozen=True):
+    """Revenue in one currency as an answer shows it."""
+
+    currency: str
+    contracted: str
+    pipeline: str
+
+
+def millionths(amount: Decimal | None) -> int:
+    """An amount as PostgreSQL sums it, in whole millionths."""
+    return 0 if amount is None else int(amount.scaleb(PLACES_MAX, _EXACT))
+
+
+def total(revenues: Iterable[Revenue]) -> Revenue:
+    summed: Revenue = {}
+    for revenue in revenues:
+        for currency, amounts in revenue.items():
+            summed[currency] = summed.get(currency, Amounts()).plus(amounts)
+    return summed
+
+
+def by_class(revenues: Iterable[tuple[Class, Revenue]]) -> dict[str, list[Money]]:
+    """Revenue under the names of its classes, shown."""
+    grouped: dict[Class, list[Revenue]] = {each: [] for each in CLASS_NAMES}
+    for class_, revenue in revenues:
+        grouped[class_].append(revenue)
+    return {name: shown(total(grouped[class_])) for class_, name in CLASS_NAMES.items()}
+
+
+def shown(revenue: Revenue) -> list[Money]:
+    """Revenue as an answer shows it: per currency, by its code."""
+    return [
+        Money(currency, decimal_text(amounts.contracted), decimal_text(amounts.pipeline))
+        for currency, amounts in sorted(revenue.items())
+    ]
+
+
+def decimal_text(amount: int) -> str:
+    """Millionths as a decimal number with two places or as many as it has."""
+    whole, part = divmod(abs(amount), 10**PLACES_MAX)
+    places = f"{part:0{PLACES_MAX}d}".rstrip("0").ljust(PLACES_SHOWN_MIN, "0")
+    return f"{'-' if amount < 0 else ''}{whole}.{places}"

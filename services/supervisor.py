@@ -15,7 +15,6 @@ import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
-from pathlib import Path
 
 import aiohttp
 import structlog
@@ -159,14 +158,11 @@ class _Service:
         await relay
 
     async def _start(self) -> tuple[Process, asyncio.Task[bytes]]:
-        launcher = [sys.executable, "-I", "-S", str(Path(launch.__file__))]
         # SIGKILL, so that a next run need not wait for ports: what was acknowledged is on disk, and what was
         # not, the emitter sends again.
-        guard = ["--parent", str(os.getpid()), "--signal", str(int(signal.SIGKILL)), "--"]
+        guarded = ["--parent", str(os.getpid()), "--signal", str(int(signal.SIGKILL)), "--"]
         process = await asyncio.create_subprocess_exec(
-            *launcher,
-            *guard,
-            *(sys.executable, "-m", f"services.{self.name}"),
+            *launch.command(*guarded, sys.executable, "-m", f"services.{self.name}"),
             stdin=asyncio.subprocess.DEVNULL,
             stderr=PIPE,
             env=self._environ,

@@ -20,6 +20,7 @@ import pytest
 
 from services import embedded, launch
 from services.embedded import EmbeddedError, EmbeddedPostgres, HomeInUse
+from services.identity import namespace_options
 from services.settings import Settings
 from tests.conftest import scratch
 
@@ -284,12 +285,12 @@ async def test_the_server_ends_when_its_parent_is_killed(home):
 
 async def test_a_server_that_outlived_its_run_is_stopped(home):
     async with running(home) as database:
-        data, identity = database.data, database._identity()
+        data, identity = database.data, database._choose_identity()
     # Nobody to end with: as after a crash on a system without parent-death signals.
     arguments = ["-D", str(data), "-c", "listen_addresses=", "-c", f"unix_socket_directories={data}"]
     binary = database._binaries / "bin" / "postgres"
     orphan = subprocess.Popen(
-        [sys.executable, launch.__file__, *identity.options, "--", str(binary), *arguments],
+        launch.command(*identity.options, "--", str(binary), *arguments),
         stderr=subprocess.DEVNULL,
     )
     await holds(lambda: database._ready(orphan.pid))
@@ -435,9 +436,9 @@ def test_a_home_that_cannot_be_made_is_named(place):
 
 def as_ordinary_user(program: str, *arguments: Path) -> subprocess.CompletedProcess[str]:
     """Run a program as we are, or as root in a namespace that shows it as an ordinary user without privileges."""
-    identity = embedded._namespace() if ROOT else []
+    identity = namespace_options() if ROOT else []
     done = subprocess.run(
-        [sys.executable, launch.__file__, *identity, "--", sys.executable, "-c", program, *map(str, arguments)],
+        launch.command(*identity, "--", sys.executable, "-c", program, *map(str, arguments)),
         capture_output=True,
         text=True,
         check=False,
@@ -451,7 +452,7 @@ def as_ordinary_user(program: str, *arguments: Path) -> subprocess.CompletedProc
 
 def blocked_for(user: str, path: Path) -> Path | None:
     done = subprocess.run(
-        [sys.executable, launch.__file__, "--user", user, f"--reach={path}"],
+        launch.command("--user", user, f"--reach={path}"),
         capture_output=True,
         text=True,
         check=False,

@@ -9,9 +9,10 @@ import jinja2
 import msgspec
 from msgspec import Struct
 
+from schemas.export import published
 from schemas.values import LEDGER_PATTERN
 from services import problems
-from services.web import Description, Route
+from services.web import Description, Route, scopes_text
 
 _page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
     Path(__file__).with_name("openapi.html").read_text()
@@ -20,7 +21,7 @@ _page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True
 
 def describe(title: str, summary: str, routes: Sequence[Route]) -> Description:
     """The OpenAPI document of these routes and the page of documentation made of it."""
-    document = openapi(title, summary, routes)
+    document = published(openapi(title, summary, routes))
     return Description(msgspec.json.encode(document), _page.render(document=document))
 
 
@@ -102,8 +103,8 @@ def _operation(route: Route, schema_of: Mapping[int, Any]) -> dict[str, Any]:
         },
         "security": [] if route.scope is None else [{"bearer": []}, {"basic": []}],
     }
-    if route.scope is not None:
-        operation["description"] = f"Needs the scope `{route.scope}`."
+    if route.scope:
+        operation["description"] = f"Needs the scope {scopes_text(route)}."
     if route.takes:
         operation["requestBody"] = {"required": True, **_content(route.takes, schema_of)}
     return operation

@@ -97,7 +97,7 @@ async def open_pool(url: str, *, connections_max: int, synchronous_commit: bool 
     with unavailable():
         return await asyncpg.create_pool(
             url,
-            min_size=1,
+            min_size=0,  # A service starts while its database is away, and says so in /readyz.
             max_size=connections_max,
             timeout=CONNECT_SECONDS_MAX,
             command_timeout=COMMAND_SECONDS_MAX,

@@ -67,13 +67,16 @@ class Answer(Struct, frozen=True):
 
 
 class Route(Struct, frozen=True, kw_only=True):
-    """One request that a service answers. `scope` None: anybody may ask."""
+    """One request that a service answers.
+
+    `scope`: what a key must have; of several, any; of none, any key will do. None: anybody may ask.
+    """
 
     method: str
     path: str
     handler: Handler
     summary: str
-    scope: Scope | None
+    scope: Scope | tuple[Scope, ...] | None
     parameters: type[Struct] | None = None
     takes: Mapping[str, Any] = {}
     answers: Mapping[int, Answer]
@@ -209,14 +212,15 @@ def unavailable(detail: str) -> Problem:
 
 def _checked(route: Route, keys: Keys) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     parameters = route.parameters
+    scopes = (route.scope,) if isinstance(route.scope, str) else route.scope
     names = _parameter_names(parameters) if parameters is not None else frozenset[str]()
 
     async def checked(request: web.Request) -> web.StreamResponse:
         principal = _NOBODY if route.scope is None else await _principal(request, keys)
         request["key"] = principal.key
         ledger = request.match_info.get("ledger", "")
-        if route.scope is not None and not principal.may(route.scope):
-            raise Problem("scope-missing", f"this request needs the scope `{route.scope}`")
+        if scopes and not any(principal.may(scope) for scope in scopes):
+            raise Problem("scope-missing", f"this request needs the scope {scopes_text(route)}")
         if "ledger" in request.match_info:
             if not _ledger_name.match(ledger):
                 raise Problem("no-such-ledger", "the name of a ledger is a-z, then a-z 0-9 -, 40 characters at most")
@@ -225,6 +229,12 @@ def _checked(route: Route, keys: Keys) -> Callable[[web.Request], Awaitable[web.
         return await route.handler(Call(request, principal, ledger, _parameters(request, parameters, names)))
 
     return checked
+
+
+def scopes_text(route: Route) -> str:
+    """The scopes of a route as a text: any one of them will do."""
+    scopes = (route.scope,) if isinstance(route.scope, str) else route.scope or ()
+    return " or ".join(f"`{scope}`" for scope in scopes)
 
 
 _NOBODY = Principal(key="", name="", scopes=frozenset())

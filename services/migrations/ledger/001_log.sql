@@ -18,6 +18,7 @@ CREATE TABLE {schema}.stored_events (
     subject            text NOT NULL,
     source             text NOT NULL,
     recorded_at        timestamptz NOT NULL,
+    sealed             boolean NOT NULL,
     content            bytea NOT NULL,
     leaf_hash          bytea NOT NULL,
     CONSTRAINT stored_events_version_once PRIMARY KEY (originator_id, originator_version),

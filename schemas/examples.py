@@ -1,0 +1,147 @@
+"""One example of each event type's data: what the JSON Schemas show, and what the tests record."""
+
+from typing import Any
+
+_SALES = {"role": "account executive", "team": "sales"}
+_PRODUCT = {"role": "VP product", "team": "product"}
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "ledger.person.introduced.v1": {
+        "person": "p-81",
+        "name": "Dana Smith",
+        "email": "dana@acme.example",
+        "role": "head of IT security",
+    },
+    "ledger.account.profiled.v1": {
+        "account": "acme",
+        "name": "Acme Bank",
+        "attributes": {"industry": "banking", "employees": 1200, "regulated": True, "regions": ["EU", "US"]},
+    },
+    "ledger.opportunity.updated.v1": {
+        "opportunity": "O-7",
+        "account": "acme",
+        "stage": "open",
+        "amount": "120000.00",
+        "currency": "USD",
+        "kind": "new",
+        "pipeline_stage": "negotiation",
+        "closes": "2026-12-15",
+        "requirements": ["SSO-42"],
+    },
+    "ledger.requirement.raised.v1": {
+        "requirement": "SSO-42",
+        "title": "Single sign-on",
+        "problem": "Our auditors do not accept another password.",
+        "area": "identity",
+        "labels": {"quarter": "2026-Q4"},
+        "links": [{"system": "jira", "id": "ID-1042", "url": "https://jira.example/ID-1042"}],
+        "by": _PRODUCT,
+    },
+    "ledger.requirement.reworded.v1": {
+        "requirement": "SSO-42",
+        "title": "Single sign-on with SAML",
+        "reason": "OpenID Connect is a requirement of its own.",
+        "by": _PRODUCT,
+    },
+    "ledger.ask.recorded.v1": {
+        "requirement": "SSO-42",
+        "account": "acme",
+        "ask": "acme-sso",
+        "importance": 3,
+        "contact": "p-81",
+        "channel": "renewal",
+        "quote": "Without single sign-on we cannot renew.",
+        "opportunity": "O-7",
+        "needed_by": "2027-03-31",
+        "by": _SALES,
+    },
+    "ledger.ask.withdrawn.v1": {
+        "requirement": "SSO-42",
+        "ask": "acme-sso",
+        "reason": "They built a gateway of their own.",
+        "by": _SALES,
+    },
+    "ledger.delivery.updated.v1": {
+        "requirement": "SSO-42",
+        "state": "in_progress",
+        "target": "2027-02-01",
+        "url": "https://jira.example/ID-1042",
+        "by": {"role": "engineering manager", "team": "engineering"},
+    },
+    "ledger.agreement.revised.v1": {
+        "agreement": "target-market",
+        "revision": "2026-h2",
+        "title": "Regional banks in Europe",
+        "stage": "focused",
+        "statement": "Banks that are large enough to be audited and small enough to buy.",
+        "bullets": [
+            {
+                "bullet": "bank",
+                "text": "Regional banks",
+                "test": {"op": "eq", "attribute": "industry", "value": "banking"},
+                "weight": 3,
+                "required": True,
+            },
+            {
+                "bullet": "size",
+                "text": "200 to 5,000 employees",
+                "test": {"op": "between", "attribute": "employees", "low": 200, "high": 5000},
+                "weight": 2,
+            },
+            {"bullet": "pace", "text": "Decides within a year"},
+        ],
+        "threshold": 60,
+        "signatories": ["sales", "marketing", "engineering"],
+        "reason": "Two quarters of exploring showed where we win.",
+        "by": _PRODUCT,
+    },
+    "ledger.agreement.endorsed.v1": {
+        "agreement": "target-market",
+        "revision": "2026-h2",
+        "team": "sales",
+        "meaning": "agree_with_reservations",
+        "note": "We keep the two insurers that we have.",
+        "by": _SALES,
+    },
+    "ledger.agreement.adopted.v1": {
+        "agreement": "target-market",
+        "revision": "2026-h2",
+        "effective": "2026-07-01",
+        "by": _PRODUCT,
+    },
+    "ledger.decision.proposed.v1": {
+        "decision": "D-7",
+        "requirements": ["SSO-42"],
+        "question": "Do we build single sign-on before the reporting module?",
+        "drivers": ["Three renewals depend on it"],
+        "options": [
+            {
+                "option": "saml-first",
+                "summary": "SAML now, OpenID Connect later",
+                "arguments": [
+                    {"verdict": "good", "text": "Covers all three renewals", "team": "sales"},
+                    {"verdict": "bad", "text": "The reporting module waits two months", "team": "engineering"},
+                ],
+            },
+            {"option": "wait", "summary": "Reporting first"},
+        ],
+        "decide_by": "2026-10-31",
+        "by": _PRODUCT,
+    },
+    "ledger.decision.made.v1": {
+        "decision": "D-7",
+        "requirements": ["SSO-42"],
+        "outcome": "commit",
+        "grounds": "target",
+        "option": "saml-first",
+        "rationale": "Most on-target customers ask for it, and it keeps three renewals.",
+        "instruction": "Offer single sign-on for March 2027 in every renewal.",
+        "tell_customer": "Single sign-on with SAML comes in March 2027.",
+        "available": {"from": "2027-03-01", "confidence": "medium"},
+        "deciders": [_PRODUCT, {"role": "VP sales", "team": "sales"}],
+        "consulted": [{"role": "staff engineer", "team": "engineering"}],
+        "informed": ["marketing", "support"],
+        "dissent": [{"team": "engineering", "statement": "The reporting module slips a second time."}],
+        "revisit": "2027-01-15",
+    },
+}

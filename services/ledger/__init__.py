@@ -1,0 +1,1 @@
+"""The write side: HTTP → rules → sequencer → log. It does not know that projections exist."""

@@ -1,0 +1,194 @@
+"""Ledgers and keys, made and listed; and the schemas of events."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from schemas.codec import MalformedJson, parse
+from schemas.events import EVENT_TYPES
+from schemas.export import event_schema
+from schemas.values import Id, LedgerName, Name, Team, same_team
+from services.keys import Keys, Scope
+from services.ledger.ledgers import Ledgers, Registered
+from services.problems import Problem
+from services.web import Answer, Call, Route
+
+JSON = "application/json"
+
+BodyT = TypeVar("BodyT")
+
+
+class NewLedger(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a ledger is made with. `origin` names its log in checkpoints; it is fixed when the ledger is made."""
+
+    teams: Annotated[list[Team], Meta(min_length=1, max_length=50)] | None = None
+    origin: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[!-*,-~]+$(?!\n)")] | None = None
+
+
+class LedgerList(Struct, frozen=True, kw_only=True):
+    ledgers: list[Registered]
+
+
+class LedgerStatus(Struct, frozen=True, kw_only=True):
+    """A ledger, and the last position of its log."""
+
+    ledger: str
+    teams: list[str]
+    origin: str
+    created_at: datetime
+    head: int
+
+
+class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a key may do. No ledgers, sources or teams listed: all of them."""
+
+    name: Name
+    scopes: Annotated[list[Scope], Meta(min_length=1)]
+    ledgers: list[LedgerName] = []
+    sources: list[Annotated[str, Meta(min_length=1, max_length=200)]] = []
+    teams: list[Team] = []
+    expires: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+class MadeKey(Struct, frozen=True, kw_only=True):
+    """A key just made. Its `secret` is shown here and nowhere else: only its hash is kept."""
+
+    key: str
+    secret: str
+    name: str
+    scopes: list[str]
+    ledgers: list[str]
+    sources: list[str]
+    teams: list[str]
+    expires: datetime | None
+
+
+class ListedKey(Struct, frozen=True, kw_only=True):
+    key: Id
+    name: str
+    scopes: list[str]
+    ledgers: list[str]
+    sources: list[str]
+    teams: list[str]
+    created_at: datetime
+    created_by: str
+    expires: datetime | None
+    revoked_at: datetime | None
+    revoked_by: str | None
+
+
+class KeyList(Struct, frozen=True, kw_only=True):
+    keys: list[ListedKey]
+
+
+class TypeList(Struct, frozen=True, kw_only=True):
+    types: list[str]
+
+
+def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
+    async def put_ledger(call: Call) -> web.Response:
+        wanted = await _body(call.request, NewLedger)
+        if wanted.teams and len({same_team(team) for team in wanted.teams}) < len(wanted.teams):
+            raise Problem("bad-request", "a team is listed twice")
+        made = await ledgers.make(call.ledger, wanted.teams, wanted.origin)
+        return _json(await ledgers.registered(call.ledger), status=201 if made else 200)
+
+    async def get_ledger(call: Call) -> web.Response:
+        ledger = await ledgers.open(call.ledger)
+        status = msgspec.structs.asdict(ledger.registered) | {"head": await ledger.log.max_position()}
+        return _json(LedgerStatus(**status))
+
+    async def list_ledgers(call: Call) -> web.Response:
+        return _json(
+            LedgerList(ledgers=[each for each in await ledgers.every() if call.principal.may_open(each.ledger)])
+        )
+
+    async def make_key(call: Call) -> web.Response:
+        wanted = await _body(call.request, NewKey)
+        if wanted.expires is not None and wanted.expires <= datetime.now(UTC):
+            raise Problem("bad-request", f"`expires` has passed: {wanted.expires.isoformat()}")
+        given = {name: getattr(wanted, name) for name in ("name", "scopes", "ledgers", "sources", "teams")}
+        key, secret = await keys.make(**given, expires_at=wanted.expires, by=call.principal.key)
+        return _json(MadeKey(key=key, secret=secret, **given, expires=wanted.expires), status=201)
+
+    async def list_keys(call: Call) -> web.Response:
+        rows = [dict(row) for row in await keys.every()]
+        return _json(KeyList(keys=[ListedKey(expires=row.pop("expires_at"), **row) for row in rows]))
+
+    async def revoke_key(call: Call) -> web.Response:
+        key = call.request.match_info["key"]
+        if not await keys.revoke(key, by=call.principal.key):
+            raise Problem("not-found", f"there is no live key {key[:100]!r}")
+        return web.Response(status=204)
+
+    async def list_types(call: Call) -> web.Response:
+        return _json(TypeList(types=sorted(EVENT_TYPES)), cache="public, max-age=300")
+
+    async def get_type(call: Call) -> web.Response:
+        name = call.request.match_info["type"]
+        if name not in EVENT_TYPES:
+            raise Problem("not-found", f"no such event type: {name[:200]!r}; GET /v1/schemas lists them")
+        return _json(event_schema(name), media="application/schema+json", cache="public, max-age=300")
+
+    ledger = "/v1/ledgers/{ledger}"
+    return [
+        Route(
+            method="PUT", path=ledger, handler=put_ledger, scope="admin", takes={JSON: NewLedger},
+            summary="Make a ledger. A body is optional. One that is there stays as it is.",
+            answers={201: Answer("made", {JSON: Registered}), 200: Answer("there already", {JSON: Registered})},
+            refusals=("malformed-json", "bad-request", "no-such-ledger"),
+        ),
+        Route(
+            method="GET", path=ledger, handler=get_ledger, scope=(), summary="A ledger's settings, and its head.",
+            answers={200: Answer("the ledger", {JSON: LedgerStatus})}, refusals=("no-such-ledger",),
+        ),
+        Route(
+            method="GET", path="/v1/ledgers", handler=list_ledgers, scope=(),
+            summary="The ledgers that the key is for.", answers={200: Answer("the ledgers", {JSON: LedgerList})},
+        ),
+        Route(
+            method="POST", path="/v1/keys", handler=make_key, scope="admin", takes={JSON: NewKey},
+            summary="Make an API key. It is shown once.", answers={201: Answer("made", {JSON: MadeKey})},
+            refusals=("malformed-json", "bad-request"),
+        ),
+        Route(
+            method="GET", path="/v1/keys", handler=list_keys, scope="admin", summary="Every key, without its secret.",
+            answers={200: Answer("the keys", {JSON: KeyList})},
+        ),
+        Route(
+            method="DELETE", path="/v1/keys/{key}", handler=revoke_key, scope="admin",
+            summary="Revoke a key; it stops working within two seconds and stays on the list.",
+            answers={204: Answer("revoked")}, refusals=("not-found",),
+        ),
+        Route(
+            method="GET", path="/v1/schemas", handler=list_types, scope=None, summary="The event types.",
+            answers={200: Answer("the types", {JSON: TypeList})},
+        ),
+        Route(
+            method="GET", path="/v1/schemas/{type}", handler=get_type, scope=None,
+            summary="The JSON Schema of an event type's data, with an example.",
+            answers={200: Answer("the schema", {"application/schema+json": None})}, refusals=("not-found",),
+        ),
+    ]  # fmt: skip
+
+
+async def _body(request: web.Request, wanted: type[BodyT]) -> BodyT:
+    """The body of a request as `wanted`; none at all counts as an empty object. Raises Problem."""
+    body = await request.read()
+    try:
+        value = parse(body) if body else {}
+    except MalformedJson as error:
+        raise Problem("malformed-json", str(error)) from None
+    try:
+        return msgspec.convert(value, wanted)
+    except msgspec.ValidationError as error:
+        raise Problem("bad-request", str(error)) from None
+
+
+def _json(value: Any, *, status: int = 200, media: str = JSON, cache: str = "no-store") -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(value), status=status, content_type=media, headers={"Cache-Control": cache}
+    )

@@ -1,0 +1,33 @@
+"""Joins the parts of the ledger: pool, keys, master key, ledgers, routes."""
+
+from services.keys import Keys
+from services.ledger import administration, ingest, reading
+from services.ledger.ledgers import Ledgers
+from services.openapi import describe
+from services.postgres import Unavailable, open_pool, unavailable
+from services.sealing import MasterKey
+from services.settings import Settings
+from services.web import application, serve
+
+SUMMARY = "Records events: CloudEvents in, one append-only log, read and proved."
+
+
+async def run(settings: Settings) -> None:
+    """Serve until asked to stop; then commit what was accepted, and return."""
+    master = MasterKey.load_or_make(settings.master_key)
+    pool = await open_pool(settings.url("writer"), connections_max=settings.pool_connections_max)
+    async with pool, Ledgers(pool, settings, master) as ledgers:
+        keys = Keys(pool)
+        routes = [
+            *ingest.routes(ledgers),
+            *reading.routes(ledgers),
+            *administration.routes(ledgers, keys),
+        ]
+
+        async def ready() -> None:
+            with unavailable():
+                if not await pool.fetchval("SELECT EXISTS (SELECT FROM registry.ledgers)"):
+                    raise Unavailable("there is no ledger yet; run `ledger migrate`")
+
+        app = application("ledger", routes, keys, ready, describe("The requirements ledger", SUMMARY, routes))
+        await serve(app, host=settings.bind, port=settings.ledger_port, service="ledger")

@@ -1,0 +1,306 @@
+"""Ingest: an HTTP request in one of the three CloudEvents modes becomes a request to the sequencer, or refusals."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from aiohttp import web
+from msgspec import Struct
+from msgspec.structs import replace
+from multidict import CIMultiDictProxy
+
+from schemas.codec import (
+    EVENT_BYTES_MAX,
+    STORED_BYTES_MAX,
+    MalformedJson,
+    canonical,
+    format_time,
+    open_record,
+    parse,
+    read_event,
+)
+from schemas.envelope import Refusal, Sent, stream_uuid
+from schemas.events import ANY_EVENT, Act
+from services.keys import Principal, Scope
+from services.ledger.ledgers import Ledgers
+from services.ledger.rules.teams import signing
+from services.ledger.sequence import Outcome, Prepared, Request, Result
+from services.ledger.sequencer import Overloaded
+from services.problems import KINDS, Problem
+from services.sealing import MasterKey, seal
+from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route
+
+BATCH_EVENTS_MAX = 1_000
+TAIL_BYTES_MAX = 160  # What close_record adds to a record at most.
+
+STRUCTURED = "application/cloudevents+json"
+BATCH = "application/cloudevents-batch+json"
+BINARY = "application/json"
+
+_ETAG = re.compile(r'"(0|[1-9][0-9]{0,17})"')
+
+# The order in which an event is judged: a request that is refused for several reasons has the status of the first.
+_ORDER = (
+    "not-a-cloudevent", "too-large", "source-not-granted", "scope-missing", "team-not-granted", "unknown-type",
+    "invalid-event", "time-in-future", "id-conflict", "version-conflict", "precondition-failed", "rule-not-met",
+)  # fmt: skip
+
+
+class IngestParameters(Struct, frozen=True, kw_only=True):
+    dry_run: bool = False
+
+
+class Results(Struct, frozen=True, kw_only=True):
+    """For each event, in the order sent."""
+
+    results: list[Result]
+
+
+def routes(ledgers: Ledgers) -> list[Route]:
+    async def post_events(call: Call) -> web.Response:
+        return await _post_events(ledgers, call)
+
+    return [
+        Route(
+            method="POST",
+            path="/v1/ledgers/{ledger}/events",
+            handler=post_events,
+            summary="Record one event or a batch of them: all of the request, or none of it.",
+            scope=("observe", "act"),
+            parameters=IngestParameters,
+            takes={STRUCTURED: CloudEvent, BATCH: list[CloudEvent], BINARY: ANY_EVENT},
+            answers={
+                201: Answer("recorded", {BINARY: Results}),
+                200: Answer("all of it was recorded before, or `dry_run`", {BINARY: Results}),
+            },
+            refusals=("malformed-json", *_ORDER, "no-such-ledger", "unsupported-media-type", "overloaded"),
+        )
+    ]
+
+
+class CloudEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A CloudEvent as an emitter sends it. Extension attributes of its own may join."""
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    data: ANY_EVENT
+    subject: str | None = None
+    time: datetime | None = None
+    datacontenttype: str | None = None
+    dataschema: str | None = None
+    expectedversion: int | None = None
+    recordedtime: datetime | None = None
+    correlationid: str | None = None
+    causationid: str | None = None
+    traceparent: str | None = None
+
+
+async def _post_events(ledgers: Ledgers, call: Call) -> web.Response:
+    ledger = await ledgers.open(call.ledger)
+    values = await _values(call.request)
+    if_match = _if_match(call.request.headers, len(values))
+
+    prepared: list[Prepared] = []
+    places: list[int] = []
+    refusals: list[Refusal] = []
+    now = datetime.now(UTC)
+    for index, value in enumerate(values):
+        ready = _ready(value, call.principal, ledgers.master, now, index)
+        if isinstance(ready, Prepared):
+            prepared.append(ready)
+            places.append(index)
+        else:
+            refusals.extend(ready)
+
+    # A request with a refused event records nothing, and still learns what the log has against the others.
+    judge_only = bool(refusals) or call.parameters.dry_run
+    outcome: Outcome = []
+    if prepared:
+        try:
+            outcome = await ledger.sequencer.submit(Request(events=prepared, judge_only=judge_only, if_match=if_match))
+        except Overloaded as error:
+            raise Problem("overloaded", str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)}) from None
+    results = [each for each in outcome if isinstance(each, Result)]
+    refusals += [replace(each, index=places[each.index]) for each in outcome if isinstance(each, Refusal)]
+    if refusals:
+        raise refused(refusals)
+    return _recorded(call.ledger, results, dry_run=call.parameters.dry_run)
+
+
+async def _values(request: web.Request) -> Sequence[Any]:
+    """The CloudEvents of a request, as JSON values. Raises Problem."""
+    media, charset = request.content_type, request.charset
+    binary = any(name.lower().startswith("ce-") for name in request.headers)
+    if media not in (STRUCTURED, BATCH, BINARY):
+        raise Problem("unsupported-media-type", f"{media} is not taken here; {KINDS['unsupported-media-type'].next}")
+    if charset is not None and charset.lower() not in ("utf-8", "utf8"):
+        raise Problem("unsupported-media-type", f"JSON is sent in UTF-8, not in {charset[:40]}")
+
+    if media != BATCH and (request.content_length or 0) > EVENT_BYTES_MAX:
+        raise _too_large(request.content_length or 0)
+    body = await request.read()
+    if media != BATCH and len(body) > EVENT_BYTES_MAX:
+        raise _too_large(len(body))
+    try:
+        value = parse(body)
+    except MalformedJson as error:
+        raise Problem("malformed-json", str(error), errors=[_error(0, "", str(error))]) from None
+
+    match media:
+        case "application/cloudevents-batch+json":
+            if not isinstance(value, list) or not value:
+                raise Problem("not-a-cloudevent", "a batch is a JSON array of 1 to 1,000 CloudEvents")
+            if len(value) > BATCH_EVENTS_MAX:
+                raise Problem("too-large", f"a batch has at most {BATCH_EVENTS_MAX} events, and this has {len(value)}")
+            return value
+        case "application/cloudevents+json":
+            return [value]
+        case _:
+            attributes = _attributes(request.headers)
+            if not binary:
+                raise Problem(
+                    "not-a-cloudevent",
+                    "application/json is the body of a CloudEvent in binary mode: its attributes are ce-* headers."
+                    f" A whole CloudEvent is sent as {STRUCTURED}",
+                )
+            return [{**attributes, "data": value}]
+
+
+def _attributes(headers: CIMultiDictProxy[str]) -> dict[str, str]:
+    """The attributes of a CloudEvent in binary mode (CloudEvents HTTP binding 1.0, 3.1.3). Raises Problem."""
+    attributes: dict[str, str] = {}
+    for header, value in headers.items():
+        name = header.lower()
+        if not name.startswith("ce-"):
+            continue
+        name = name.removeprefix("ce-")
+        if name in attributes:
+            raise Problem("not-a-cloudevent", f"the header {header} is given twice")
+        if name == "data":
+            raise Problem("not-a-cloudevent", "`data` is the body, not a header")
+        try:
+            attributes[name] = unquote_to_bytes(value.encode("utf-8", "surrogateescape")).decode()
+        except UnicodeDecodeError:
+            message = "a header holds UTF-8, percent-encoded"
+            raise Problem("not-a-cloudevent", message, errors=[_error(0, f"/{name}", message)]) from None
+    return attributes
+
+
+def _if_match(headers: Mapping[str, str], events: int) -> int | None:
+    text = headers.get("If-Match")
+    if text is None:
+        return None
+    if events != 1:
+        raise Problem("bad-request", "If-Match goes with one event; in a batch, give an event `expectedversion`")
+    text = text.strip()
+    if text == "*":
+        return -1
+    match = _ETAG.fullmatch(text)
+    if match is None:
+        raise Problem("bad-request", 'If-Match is the ETag of the stream, as "7"')
+    return int(match[1])
+
+
+def _ready(value: Any, principal: Principal, master: MasterKey, now: datetime, index: int) -> Prepared | list[Refusal]:
+    sent = read_event(value, now=now, index=index)
+    if isinstance(sent, list):
+        return sent
+    refusals = [*_not_granted(sent, principal, index)]
+    if refusals:
+        return refusals
+    data, content, sealing = seal(sent, master)
+    prepared = Prepared(
+        sent=sent,
+        opened=open_record(sent, data, authid=principal.key, authtype="api_key"),
+        content=content,
+        sealing=sealing,
+        event_uuid=sent.event_uuid,
+        stream_uuid=stream_uuid(sent.subject),
+    )
+    size = len(canonical(value))
+    if size > EVENT_BYTES_MAX or len(prepared.opened) + TAIL_BYTES_MAX > STORED_BYTES_MAX:
+        message = f"an event has at most {EVENT_BYTES_MAX} bytes; this one has {max(size, len(prepared.opened))}"
+        return [Refusal(problem="too-large", message=message, index=index)]
+    return prepared
+
+
+def _not_granted(sent: Sent, principal: Principal, index: int) -> Iterable[Refusal]:
+    scope: Scope = "act" if isinstance(sent.event, Act) else "observe"
+    if not principal.may(scope):
+        message = f"{sent.type} needs the scope `{scope}`"
+        yield Refusal(problem="scope-missing", message=message, index=index, pointer="/type")
+    if not principal.may_emit_as(sent.source):
+        message = f"this key may not emit as {sent.source}"
+        yield Refusal(problem="source-not-granted", message=message, index=index, pointer="/source")
+    for pointer, team in signing(sent.event):
+        if not principal.may_act_for(team):
+            message = f"this key may not act for {team}"
+            yield Refusal(problem="team-not-granted", message=message, index=index, pointer=pointer)
+
+
+def refused(refusals: Sequence[Refusal]) -> Problem:
+    """The problem that answers a request with these refusals: all of them listed, by place in the request."""
+    refusals = sorted(refusals, key=lambda refusal: refusal.index)
+    first = min(refusals, key=lambda refusal: _ORDER.index(refusal.problem))
+    more = f" (and {len(refusals) - 1} more in `errors`)" if len(refusals) > 1 else ""
+    members: dict[str, Any] = {
+        "errors": [
+            _error(each.index, each.pointer, each.message, each.problem)
+            | ({"retryable": True} if each.retryable else {})
+            | ({} if each.current_version is None else {"current_version": each.current_version})
+            | ({} if each.missing is None else {"missing": each.missing})
+            for each in refusals
+        ]
+    }
+    if any(each.problem == "rule-not-met" for each in refusals):
+        members["retryable"] = all(each.retryable for each in refusals)
+    if first.current_version is not None:
+        members["current_version"] = first.current_version
+    missing = [name for each in refusals for name in each.missing or []]
+    if missing:
+        members["missing"] = missing
+    return Problem(first.problem, first.message + more, **members)
+
+
+def _error(index: int, pointer: str, message: str, problem: str | None = None) -> dict[str, Any]:
+    error: dict[str, Any] = {"index": index, "pointer": pointer, "message": message}
+    return error if problem is None else error | {"type": f"/problems/{problem}"}
+
+
+def _too_large(size: int) -> Problem:
+    return Problem("too-large", f"an event has at most {EVENT_BYTES_MAX} bytes; this request has {size}")
+
+
+def _recorded(ledger: str, results: Sequence[Result], *, dry_run: bool) -> web.Response:
+    new = not dry_run and any(not result.duplicate for result in results)
+    headers = {"Cache-Control": "no-store"}
+    if len(results) == 1:
+        headers["ETag"] = f'"{results[0].version}"'
+        if not dry_run:
+            headers["Location"] = f"/v1/ledgers/{ledger}/events/{results[0].position}"
+    return web.Response(
+        body=canonical(
+            {
+                "results": [
+                    {
+                        "id": result.id,
+                        "source": result.source,
+                        "position": result.position,
+                        "stream": result.stream,
+                        "version": result.version,
+                        "recordedtime": format_time(result.recordedtime),
+                        "duplicate": result.duplicate,
+                    }
+                    for result in results
+                ]
+            }
+            | ({"dry_run": True} if dry_run else {})
+        ),
+        status=201 if new else 200,
+        content_type="application/json",
+        headers=headers,
+    )

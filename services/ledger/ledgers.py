@@ -1,0 +1,107 @@
+"""The ledgers that this process serves: each with its log, its settings and its sequencer, opened on first use."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime
+from types import TracebackType
+
+import asyncpg
+from msgspec import Struct
+
+from schemas.values import same_team
+from services.ledger.log import EventLog
+from services.ledger.sequencer import Queue, Sequencer, notify
+from services.migrate import make_ledger
+from services.postgres import connect, unavailable
+from services.problems import Problem
+from services.sealing import MasterKey
+from services.settings import Settings
+
+
+class Registered(Struct, frozen=True, kw_only=True):
+    """A ledger as the registry has it. `origin` names its log in checkpoints; it never changes."""
+
+    ledger: str
+    teams: list[str]
+    origin: str
+    created_at: datetime
+
+
+class Ledger(Struct, frozen=True, kw_only=True):
+    """An open ledger."""
+
+    registered: Registered
+    log: EventLog
+    sequencer: Sequencer
+
+
+class Ledgers:
+    """Every ledger of the database. Entering starts nothing yet; leaving commits what waits, then stops."""
+
+    def __init__(self, pool: asyncpg.Pool, settings: Settings, master: MasterKey) -> None:
+        self.pool = pool
+        self.master = master
+        self._settings = settings
+        self._queue = Queue(events_max=settings.queue_events_max, bytes_max=settings.queue_bytes_max)
+        self._open: dict[str, Ledger] = {}
+        self._opening = asyncio.Lock()
+        self._running = AsyncExitStack()
+        self._notifying: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> "Ledgers":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._running.aclose()
+        for task in self._notifying:
+            task.cancel()
+        await asyncio.gather(*self._notifying, return_exceptions=True)
+
+    async def open(self, name: str) -> Ledger:
+        """The ledger of this name. Raises Problem (404) if there is none, and Unavailable."""
+        if name in self._open:
+            return self._open[name]
+        async with self._opening:
+            if name not in self._open:
+                self._open[name] = await self._start(await self.registered(name))
+        return self._open[name]
+
+    async def registered(self, name: str) -> Registered:
+        found = [each for each in await self.every() if each.ledger == name]
+        if not found:
+            raise Problem("no-such-ledger", f"there is no ledger {name!r}")
+        return found[0]
+
+    async def every(self) -> list[Registered]:
+        """All ledgers of the database, by name."""
+        with unavailable():
+            rows = await self.pool.fetch("SELECT name, teams, origin, created_at FROM registry.ledgers ORDER BY name")
+        return [
+            Registered(ledger=row["name"], teams=row["teams"], origin=row["origin"], created_at=row["created_at"])
+            for row in rows
+        ]
+
+    async def make(self, name: str, teams: Sequence[str] | None, origin: str | None) -> bool:
+        """Make a ledger, as the database's owner. False if it is there already; then nothing changes."""
+        connection = await connect(self._settings.url("owner"))
+        try:
+            with unavailable():
+                chosen = {} if teams is None else {"teams": teams}
+                return await make_ledger(connection, self._settings, name, origin=origin, **chosen)
+        finally:
+            await connection.close()
+
+    async def _start(self, registered: Registered) -> Ledger:
+        log = EventLog(self.pool, registered.ledger)
+        sequencer = Sequencer(
+            log,
+            teams=frozenset(same_team(team) for team in registered.teams),
+            master=self.master,
+            queue=self._queue,
+        )
+        await self._running.enter_async_context(sequencer)
+        self._notifying.append(asyncio.create_task(notify(sequencer, self.pool, registered.ledger)))
+        return Ledger(registered=registered, log=log, sequencer=sequencer)

@@ -1,0 +1,332 @@
+"""The log of one ledger in PostgreSQL: append under the lock of its head, and read.
+
+`EventLog` also keeps the contract that the library `eventsourcing` has for its recorders (`insert_events`,
+`select_events`, `select_notifications`, `max_notification_id`), with coroutines in place of functions.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
+from msgspec import Struct
+
+from schemas.codec import decode_recorded
+from schemas.envelope import Recorded, stream_uuid
+from services.ledger.sequence import Entry, Known
+from services.postgres import Statements, ledger_schema, unavailable
+from services.sealing import MasterKey, SealingKey
+
+PAGE_EVENTS_MAX = 1_000
+POSITION_MAX = 2**63 - 1
+
+_statements = Statements.load(Path(__file__).with_name("log.sql"))
+
+
+class Head(Struct, frozen=True):
+    """The end of the log. `recordedtime`: the clock for what is appended next, later than all before."""
+
+    position: int
+    recordedtime: datetime
+
+
+class Page(Struct, frozen=True):
+    """A part of the log, in order: positions and the stored bytes."""
+
+    positions: list[int]
+    states: list[bytes]
+
+
+class Filter(Struct, frozen=True, kw_only=True):
+    """Which events of the log are meant; None: any."""
+
+    type: str | None = None
+    subject: str | None = None
+    source: str | None = None
+
+
+class EventLog:
+    """The log of the ledger `name`, through a pool of its writers or readers. Raises Unavailable throughout."""
+
+    def __init__(self, pool: asyncpg.Pool, name: str) -> None:
+        self.name = name
+        self._pool = pool
+        self._sql = _statements.bind(schema=ledger_schema(name))
+
+    # Appending
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator[asyncpg.Connection]:
+        """A transaction that holds the head of the log. It commits when the block ends, and else rolls back.
+
+        Leaving the block without an error means that what was appended is on disk.
+        """
+        with unavailable():
+            async with self._pool.acquire(timeout=10) as connection:
+                await connection.execute(self._sql["lock_head"])
+                try:
+                    yield connection
+                except BaseException:
+                    if not connection.is_closed():
+                        await connection.execute("ROLLBACK")
+                    raise
+                # Here is the commit point. A crash after it loses the answers only: a retry is answered
+                # with the first position.
+                await connection.execute("COMMIT")
+
+    async def head(self, connection: asyncpg.Connection) -> Head:
+        row = await connection.fetchrow(self._sql["head"])
+        if row is None:
+            return Head(0, await connection.fetchval("SELECT clock_timestamp()"))
+        return Head(row["position"], max(row["clock"], row["recorded_at"] + timedelta(microseconds=1)))
+
+    async def known(
+        self, connection: asyncpg.Connection, events: Iterable[UUID], master: MasterKey
+    ) -> dict[UUID, Known]:
+        """Where these events were recorded, of those that were."""
+        rows = await connection.fetch(self._sql["known"], [*events])
+        return {row["event_id"]: _known(row, master) for row in rows}
+
+    async def versions(self, connection: asyncpg.Connection, streams: Mapping[str, UUID]) -> dict[str, int]:
+        """The version of each of these streams; one without events is left out."""
+        rows = await connection.fetch(self._sql["versions"], [*streams.values()])
+        found = {row["id"]: row["version"] for row in rows}
+        return {subject: found[uuid] for subject, uuid in streams.items() if uuid in found}
+
+    async def append(self, connection: asyncpg.Connection, entries: Sequence[Entry], at: datetime) -> None:
+        """Insert these rows, recorded `at` this time. The caller holds the head."""
+        prepared = [entry.prepared for entry in entries]
+        await self._insert(
+            connection,
+            [
+                _Row(
+                    originator_id=entry.prepared.stream_uuid,
+                    originator_version=entry.version,
+                    topic=entry.prepared.sent.type,
+                    state=entry.state,
+                    position=entry.position,
+                    event_id=entry.prepared.event_uuid,
+                    subject=entry.prepared.sent.subject,
+                    source=entry.prepared.sent.source,
+                    sealed=entry.prepared.sealing is not None,
+                    content=entry.prepared.content,
+                )
+                for entry in entries
+            ],
+            at,
+        )
+        kept = [(entry.position, each.sealing) for entry, each in zip(entries, prepared, strict=True)]
+        keys = [(position, key) for position, key in kept if key is not None]
+        if keys:
+            await connection.execute(
+                self._sql["insert_keys"],
+                [position for position, _ in keys],
+                [key.event_id for _, key in keys],
+                [key.person for _, key in keys],
+                [key.master for _, key in keys],
+                [key.wrapped for _, key in keys],
+            )
+
+    async def _insert(self, connection: asyncpg.Connection, rows: Sequence["_Row"], at: datetime) -> None:
+        await connection.execute(
+            self._sql["insert"],
+            [row.originator_id for row in rows],
+            [row.originator_version for row in rows],
+            [row.topic for row in rows],
+            [row.state for row in rows],
+            [row.position for row in rows],
+            [row.event_id for row in rows],
+            [row.subject for row in rows],
+            [row.source for row in rows],
+            [at] * len(rows),
+            [row.sealed for row in rows],
+            [row.content for row in rows],
+            [sha256(b"\x00" + row.state).digest() for row in rows],
+        )
+
+    # Reading
+
+    async def max_position(self) -> int:
+        with unavailable():
+            position: int = await self._pool.fetchval(self._sql["max_position"])
+        return position
+
+    async def page(self, after: int, limit: int, wanted: Filter) -> Page:
+        """At most `limit` of the wanted events above the position `after`."""
+        match wanted:
+            case Filter(subject=str() as subject):
+                name, values = "page_of_stream", [stream_uuid(subject), wanted.type, wanted.source]
+            case Filter(type=str() as type):
+                name, values = "page_of_type", [type, wanted.source]
+            case Filter(source=str() as source):
+                name, values = "page_of_source", [source]
+            case _:
+                name, values = "page", []
+        with unavailable():
+            rows = await self._pool.fetch(self._sql[name], after, limit, *values)
+        return Page([row["position"] for row in rows], [row["state"] for row in rows])
+
+    async def by_identity(self, event: UUID) -> Page:
+        """The event of this identity, if it was recorded."""
+        with unavailable():
+            rows = await self._pool.fetch(self._sql["by_identity"], event)
+        return Page([row["position"] for row in rows], [row["state"] for row in rows])
+
+    async def one(self, position: int) -> tuple[bytes, bytes] | None:
+        """The stored bytes at a position and their leaf hash."""
+        with unavailable():
+            row = await self._pool.fetchrow(self._sql["one"], position)
+        return None if row is None else (row["state"], row["leaf_hash"])
+
+    async def one_with_key(self, position: int) -> tuple[bytes, UUID, SealingKey | None] | None:
+        """The stored bytes at a position, the event's UUID, and its sealing key if it has one still."""
+        with unavailable():
+            row = await self._pool.fetchrow(self._sql["one_with_key"], position)
+        return None if row is None else (row["state"], row["event_id"], _sealing_key(row))
+
+    async def stream(self, subject: str, after: int, limit: int) -> tuple[Page, int]:
+        """Events of a stream above the version `after`, with their versions in place of positions, and its version."""
+        uuid = stream_uuid(subject)
+        with unavailable():
+            rows = await self._pool.fetch(self._sql["stream_after"], uuid, after, limit)
+            version = await self._pool.fetchval(self._sql["stream_version"], uuid)
+        return Page([row["version"] for row in rows], [row["state"] for row in rows]), version or 0
+
+    async def stream_events(
+        self, subject: str, after: int, connection: asyncpg.Connection | None = None
+    ) -> AsyncIterator[Recorded]:
+        """The events of a stream above the version `after`, on `connection` if one is given."""
+        uuid = stream_uuid(subject)
+        while True:
+            with unavailable():
+                source = connection or self._pool
+                rows = await source.fetch(self._sql["stream_after"], uuid, after, PAGE_EVENTS_MAX)
+            for row in rows:
+                yield decode_recorded(row["state"])
+            if len(rows) < PAGE_EVENTS_MAX:
+                return
+            after = rows[-1]["version"]
+
+    # The contract of the library's recorders
+
+    async def insert_events(self, stored_events: Sequence[StoredEvent]) -> list[int]:
+        """Append events that the library made, all or none, and return their positions.
+
+        Raises IntegrityError if one of them is there already.
+        """
+        try:
+            async with self.locked() as connection:
+                head = await self.head(connection)
+                rows = [_row_of(event, head.position + 1 + n) for n, event in enumerate(stored_events)]
+                if rows:
+                    await self._insert(connection, rows, head.recordedtime)
+        except asyncpg.UniqueViolationError as error:
+            raise IntegrityError(error.constraint_name) from error
+        return [row.position for row in rows]
+
+    async def select_events(
+        self,
+        originator_id: UUID,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> list[StoredEvent]:
+        with unavailable():
+            rows = await self._pool.fetch(
+                self._sql["select_events_desc" if desc else "select_events"],
+                originator_id,
+                0 if gt is None else gt,
+                POSITION_MAX if lte is None else lte,
+                limit,
+            )
+        return [
+            StoredEvent(UUID(int=row["originator_id"].int), row["originator_version"], row["topic"], row["state"])
+            for row in rows
+        ]
+
+    async def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> list[Notification]:
+        first = 0 if start is None else start
+        with unavailable():
+            rows = await self._pool.fetch(
+                self._sql["select_notifications"],
+                first if inclusive_of_start else first + 1,
+                POSITION_MAX if stop is None else stop,
+                [*topics],
+                limit,
+            )
+        return [
+            Notification(
+                id=row["id"],
+                originator_id=UUID(int=row["originator_id"].int),
+                originator_version=row["originator_version"],
+                topic=row["topic"],
+                state=row["state"],
+            )
+            for row in rows
+        ]
+
+    async def max_notification_id(self) -> int | None:
+        return await self.max_position() or None
+
+
+class _Row(Struct, frozen=True, kw_only=True):
+    originator_id: UUID
+    originator_version: int
+    topic: str
+    state: bytes
+    position: int
+    event_id: UUID
+    subject: str
+    source: str
+    sealed: bool
+    content: bytes
+
+
+def _row_of(event: StoredEvent, position: int) -> _Row:
+    """The row of an event that came without an envelope: its place in its stream is its identity."""
+    identity = stream_uuid(f"{event.originator_id}/{event.originator_version}")
+    return _Row(
+        originator_id=UUID(str(event.originator_id)),
+        originator_version=event.originator_version,
+        topic=event.topic,
+        state=event.state,
+        position=position,
+        event_id=identity,
+        subject=str(event.originator_id),
+        source="eventsourcing",
+        sealed=False,
+        content=sha256(event.state).digest(),
+    )
+
+
+def _known(row: asyncpg.Record, master: MasterKey) -> Known:
+    key = _sealing_key(row)
+    return Known(
+        position=row["position"],
+        subject=row["subject"],
+        version=row["version"],
+        recordedtime=row["recorded_at"],
+        content=row["content"],
+        key=None if key is None else master.unwrap(key),
+        erased=row["sealed"] and key is None,
+    )
+
+
+def _sealing_key(row: asyncpg.Record) -> SealingKey | None:
+    if row["wrapped"] is None:
+        return None
+    return SealingKey(event_id=row["event_id"], person=row["person"], master=row["master"], wrapped=row["wrapped"])

@@ -1,0 +1,131 @@
+-- lock_head --
+-- Begin, and wait for the head of the log. Whoever holds it gives the next positions.
+BEGIN; SELECT FROM {schema}.log_head FOR UPDATE;
+
+-- head --
+-- The last position and its recorded time, and the clock. The snapshot is newer than the lock.
+SELECT notification_id AS position, recorded_at, clock_timestamp() AS clock
+  FROM {schema}.stored_events
+ ORDER BY notification_id DESC
+ LIMIT 1;
+
+-- known --
+-- Which of these events have been recorded, and the keys of those with sealed texts.
+SELECT e.event_id, e.notification_id AS position, e.originator_version AS version, e.subject, e.recorded_at,
+       e.content, e.sealed, k.person, k.master, k.wrapped
+  FROM {schema}.stored_events e
+  LEFT JOIN {schema}.sealing_keys k ON k.position = e.notification_id
+ WHERE e.event_id = ANY ($1::uuid[]);
+
+-- versions --
+-- The version of each of these streams; a stream without events is left out.
+SELECT s.id, v.originator_version AS version
+  FROM unnest($1::uuid[]) AS s (id)
+ CROSS JOIN LATERAL (
+       SELECT originator_version
+         FROM {schema}.stored_events
+        WHERE originator_id = s.id
+        ORDER BY originator_version DESC
+        LIMIT 1) AS v;
+
+-- insert --
+-- Append at the positions given. The constraints and triggers of the table decide; the sequence only explains.
+INSERT INTO {schema}.stored_events
+       (originator_id, originator_version, topic, state, notification_id, event_id, subject, source,
+        recorded_at, sealed, content, leaf_hash)
+SELECT *
+  FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bytea[], $5::bigint[], $6::uuid[], $7::text[],
+              $8::text[], $9::timestamptz[], $10::boolean[], $11::bytea[], $12::bytea[]);
+
+-- insert_keys --
+-- Keep the keys of the events just appended, with them or not at all.
+INSERT INTO {schema}.sealing_keys (position, event_id, person, master, wrapped)
+SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::bytea[]);
+
+-- stream_after --
+-- The events of one stream above a version.
+SELECT originator_version AS version, state
+  FROM {schema}.stored_events
+ WHERE originator_id = $1 AND originator_version > $2
+ ORDER BY originator_version
+ LIMIT $3;
+
+-- stream_version --
+-- The version of one stream; null if it has no events.
+SELECT max(originator_version) FROM {schema}.stored_events WHERE originator_id = $1;
+
+-- max_position --
+-- The last position of the log; 0 if it is empty.
+SELECT coalesce(max(notification_id), 0) FROM {schema}.stored_events;
+
+-- one --
+-- One event.
+SELECT state, leaf_hash FROM {schema}.stored_events WHERE notification_id = $1;
+
+-- one_with_key --
+-- One event, and its key if it is still there.
+SELECT e.state, e.event_id, e.topic, k.person, k.master, k.wrapped
+  FROM {schema}.stored_events e
+  LEFT JOIN {schema}.sealing_keys k ON k.position = e.notification_id
+ WHERE e.notification_id = $1;
+
+-- by_identity --
+-- One event by its source and id.
+SELECT notification_id AS position, state FROM {schema}.stored_events WHERE event_id = $1;
+
+-- page --
+-- A page of the log, in order.
+SELECT notification_id AS position, state
+  FROM {schema}.stored_events
+ WHERE notification_id > $1
+ ORDER BY notification_id
+ LIMIT $2;
+
+-- page_of_type --
+-- A page of the events of one type, and of one source if that is given.
+SELECT notification_id AS position, state
+  FROM {schema}.stored_events
+ WHERE topic = $3 AND notification_id > $1 AND ($4::text IS NULL OR source = $4)
+ ORDER BY notification_id
+ LIMIT $2;
+
+-- page_of_source --
+-- A page of the events of one source.
+SELECT notification_id AS position, state
+  FROM {schema}.stored_events
+ WHERE source = $3 AND notification_id > $1
+ ORDER BY notification_id
+ LIMIT $2;
+
+-- page_of_stream --
+-- A page of the events of one stream, and of one type and source if those are given.
+SELECT notification_id AS position, state
+  FROM {schema}.stored_events
+ WHERE originator_id = $3 AND notification_id > $1
+   AND ($4::text IS NULL OR topic = $4) AND ($5::text IS NULL OR source = $5)
+ ORDER BY notification_id
+ LIMIT $2;
+
+-- select_events --
+-- The library's view of one stream, oldest first.
+SELECT originator_id, originator_version, topic, state
+  FROM {schema}.stored_events
+ WHERE originator_id = $1 AND originator_version > $2 AND originator_version <= $3
+ ORDER BY originator_version
+ LIMIT $4;
+
+-- select_events_desc --
+-- The library's view of one stream, newest first.
+SELECT originator_id, originator_version, topic, state
+  FROM {schema}.stored_events
+ WHERE originator_id = $1 AND originator_version > $2 AND originator_version <= $3
+ ORDER BY originator_version DESC
+ LIMIT $4;
+
+-- select_notifications --
+-- The library's view of the log.
+SELECT notification_id AS id, originator_id, originator_version, topic, state
+  FROM {schema}.stored_events
+ WHERE notification_id >= $1 AND notification_id <= $2 AND (cardinality($3::text[]) = 0 OR topic = ANY ($3))
+ ORDER BY notification_id
+ LIMIT $4;

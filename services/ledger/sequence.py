@@ -1,0 +1,275 @@
+"""Sequencing, pure: given what the log holds, which of the waiting requests are recorded, and where.
+
+The order of the questions is design §3's: is the event known, is the expected version met, is the act's rule met.
+A request is one unit: all of its events are sequenced, or none.
+"""
+
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from schemas.codec import close_record
+from schemas.envelope import Refusal, Sent, stream_uuid
+from schemas.events import Act
+from services.ledger import rules
+from services.ledger.rules import Aggregate
+from services.sealing import SealingKey, fingerprint
+
+
+class Prepared(Struct, frozen=True, kw_only=True):
+    """An event made ready outside the lock. `content` is its fingerprint as stored, `opened` its unfinished bytes."""
+
+    sent: Sent
+    opened: bytes
+    content: bytes
+    sealing: SealingKey | None
+    event_uuid: UUID
+    stream_uuid: UUID
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """What one HTTP request wants recorded. `judge_only`: ask everything, record nothing.
+
+    `if_match`: the version that the stream must have for HTTP's If-Match; -1 is `*`, any version but none.
+    """
+
+    events: Sequence[Prepared]
+    judge_only: bool = False
+    if_match: int | None = None
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """Where an event was recorded. `content`: its fingerprint; `key`: what it is made with, if its texts are sealed.
+
+    `erased`: the key is gone, and then the id alone decides.
+    """
+
+    position: int
+    subject: str
+    version: int
+    recordedtime: datetime
+    content: bytes
+    key: bytes | None = None
+    erased: bool = False
+
+    def holds(self, sent: Sent) -> bool:
+        """Whether what was recorded is what was sent."""
+        if self.erased:
+            return True
+        return self.content == (sent.content if self.key is None else fingerprint(sent.content, self.key))
+
+
+class Log(Struct, frozen=True, kw_only=True):
+    """What the log holds, as far as a batch of requests asks: read under the lock of its head.
+
+    `recordedtime` is the database's clock, later than that of every event before.
+    """
+
+    position: int
+    recordedtime: datetime
+    known: Mapping[UUID, Known]
+    versions: Mapping[str, int]
+    streams: Mapping[str, Aggregate | None]
+    teams: frozenset[str]
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """Where an event stands in the log. `duplicate`: it was recorded before."""
+
+    id: str
+    source: str
+    position: int
+    stream: str
+    version: int
+    recordedtime: datetime
+    duplicate: bool
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """An event with its place: a row to insert."""
+
+    position: int
+    version: int
+    prepared: Prepared
+    state: bytes
+
+
+Outcome = list[Result] | list[Refusal]
+
+
+class Sequenced(Struct, frozen=True):
+    """For each request its outcome, in order; and the rows that make them true."""
+
+    outcomes: list[Outcome]
+    entries: list[Entry]
+
+
+def sequence(requests: Sequence[Request], log: Log) -> Sequenced:
+    """Give every event that may be recorded its position and version, as if the requests came one by one."""
+    state = _State(ChainMap({}, dict(log.known)), ChainMap({}, dict(log.versions)), ChainMap({}, dict(log.streams)))
+    outcomes: list[Outcome] = []
+    entries: list[Entry] = []
+
+    for request in requests:
+        attempt = state.attempt()
+        results, refusals, fresh = _sequence_one(request, attempt, log, log.position + len(entries))
+        outcomes.append(refusals or results)
+        if not refusals and not request.judge_only:
+            attempt.keep()
+            entries.extend(fresh)
+
+    for number, entry in enumerate(entries):
+        assert entry.position == log.position + 1 + number, (entry.position, log.position, number)
+    return Sequenced(outcomes, entries)
+
+
+class _State(Struct, frozen=True):
+    """Log and batch so far, as maps whose first layer can be thrown away or kept."""
+
+    known: ChainMap[UUID, Known]
+    versions: ChainMap[str, int]
+    streams: ChainMap[str, Aggregate | None]
+
+    def attempt(self) -> "_State":
+        return _State(self.known.new_child(), self.versions.new_child(), self.streams.new_child())
+
+    def keep(self) -> None:
+        self.known.maps[1].update(self.known.maps[0])
+        self.versions.maps[1].update(self.versions.maps[0])
+        self.streams.maps[1].update(self.streams.maps[0])
+
+
+def _sequence_one(
+    request: Request, state: _State, log: Log, position: int
+) -> tuple[list[Result], list[Refusal], list[Entry]]:
+    results: list[Result] = []
+    refusals: list[Refusal] = []
+    entries: list[Entry] = []
+    for index, prepared in enumerate(request.events):
+        sent = prepared.sent
+        known = state.known.get(prepared.event_uuid)
+        if known is not None:
+            if known.holds(sent):
+                results.append(_result(sent, known, duplicate=True))
+            else:
+                refusals.append(_conflict(sent, known, index))
+            continue
+
+        objections = [*_unexpected(request, sent, state, index), *_against(sent, state, log, position + 1, index)]
+        if objections:
+            refusals.extend(objections)
+            continue
+
+        position += 1
+        version = state.versions.get(sent.subject, 0) + 1
+        entries.append(
+            Entry(
+                position=position,
+                version=version,
+                prepared=prepared,
+                state=close_record(
+                    prepared.opened,
+                    timed=sent.time is not None,
+                    recordedtime=log.recordedtime,
+                    position=position,
+                    version=version,
+                ),
+            )
+        )
+        recorded = Known(
+            position=position,
+            subject=sent.subject,
+            version=version,
+            recordedtime=log.recordedtime,
+            content=sent.content,
+        )
+        state.known[prepared.event_uuid] = recorded
+        state.versions[sent.subject] = version
+        if sent.subject in state.streams:
+            state.streams[sent.subject] = rules.replay(sent.subject, [sent.event], state.streams[sent.subject])
+        results.append(_result(sent, recorded, duplicate=False))
+    return results, refusals, entries
+
+
+def _unexpected(request: Request, sent: Sent, state: _State, index: int) -> list[Refusal]:
+    current = state.versions.get(sent.subject, 0)
+    refusals = []
+    if sent.expected_version is not None and sent.expected_version != current:
+        refusals.append(
+            Refusal(
+                problem="version-conflict",
+                index=index,
+                pointer="/expectedversion",
+                message=f"{sent.subject} is at version {current}, not {sent.expected_version}",
+                current_version=current,
+            )
+        )
+    if request.if_match is not None and (current == 0 if request.if_match == -1 else request.if_match != current):
+        refusals.append(
+            Refusal(
+                problem="precondition-failed",
+                index=index,
+                message=f"{sent.subject} is at version {current}; If-Match asks for another",
+                current_version=current,
+            )
+        )
+    return refusals
+
+
+def _against(sent: Sent, state: _State, log: Log, position: int, index: int) -> list[Refusal]:
+    if not isinstance(sent.event, Act):
+        return []
+    return [
+        Refusal(
+            problem="rule-not-met",
+            index=index,
+            pointer=objection.pointer,
+            message=objection.message,
+            retryable=objection.retryable,
+            missing=[*objection.missing] or None,
+        )
+        for objection in rules.objections(sent.event, state.streams.__getitem__, position=position, teams=log.teams)
+    ]
+
+
+def _conflict(sent: Sent, known: Known, index: int) -> Refusal:
+    return Refusal(
+        problem="id-conflict",
+        index=index,
+        pointer="/id",
+        message=f"{sent.id} of {sent.source} was recorded at position {known.position} with other content",
+    )
+
+
+def _result(sent: Sent, known: Known, *, duplicate: bool) -> Result:
+    return Result(
+        id=sent.id,
+        source=sent.source,
+        position=known.position,
+        stream=known.subject,
+        version=known.version,
+        recordedtime=known.recordedtime,
+        duplicate=duplicate,
+    )
+
+
+def reads(requests: Sequence[Request]) -> list[str]:
+    """The subjects whose aggregates the rules of these requests' acts read."""
+    return list(
+        dict.fromkeys(
+            subject
+            for request in requests
+            for prepared in request.events
+            if isinstance(prepared.sent.event, Act)
+            for subject in rules.reads(prepared.sent.event)
+        )
+    )
+
+
+def stream_uuids(requests: Sequence[Request]) -> dict[str, UUID]:
+    """Each subject that these requests write to or read, and the UUID of its stream."""
+    written = {prepared.sent.subject: prepared.stream_uuid for request in requests for prepared in request.events}
+    return written | {subject: stream_uuid(subject) for subject in reads(requests) if subject not in written}

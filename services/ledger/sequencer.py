@@ -1,0 +1,230 @@
+"""The sequencer: one task a ledger that commits waiting requests in batches. Group commit.
+
+While one batch is on its way to disk, requests gather for the next. Several processes may run a sequencer for one
+ledger: the head row of the log orders them.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from types import TracebackType
+
+import asyncpg
+import structlog
+from msgspec import Struct
+from prometheus_client import Counter, Gauge, Histogram
+
+from services.ledger import rules
+from services.ledger.log import EventLog
+from services.ledger.rules import Aggregate
+from services.ledger.sequence import Log, Outcome, Request, reads, sequence, stream_uuids
+from services.postgres import Unavailable
+from services.sealing import MasterKey
+
+BATCH_EVENTS_MAX = 2_000
+AGGREGATES_KEPT_MAX = 10_000
+NOTIFY_SECONDS_MIN = 0.01
+
+_log = structlog.get_logger()
+_recorded = Counter("ledger_events_recorded_total", "Events recorded by this process.", ["ledger"])
+_batch_events = Histogram(
+    "ledger_batch_events", "Events in a committed batch.", ["ledger"], buckets=(1, 2, 5, 10, 20, 50, 100, 500, 2_000)
+)
+_waiting_events = Gauge("ledger_waiting_events", "Events that wait to be recorded.")
+_waiting_bytes = Gauge("ledger_waiting_bytes", "Bytes of the events that wait to be recorded.")
+
+
+class Overloaded(Exception):
+    """The queue is full; try again shortly."""
+
+
+class Queue:
+    """How much may wait in this process, in events and in bytes, over all ledgers."""
+
+    def __init__(self, *, events_max: int, bytes_max: int) -> None:
+        self._events_max = events_max
+        self._bytes_max = bytes_max
+        self.events = 0
+        self.bytes = 0
+
+    def enter(self, events: int, bytes: int) -> None:
+        """Take room. A request that finds the queue empty is taken whatever its size. Raises Overloaded."""
+        if self.events and (self.events + events > self._events_max or self.bytes + bytes > self._bytes_max):
+            raise Overloaded(f"{self.events} events ({self.bytes} bytes) wait to be recorded")
+        self._change(events, bytes)
+
+    def leave(self, events: int, bytes: int) -> None:
+        self._change(-events, -bytes)
+
+    def _change(self, events: int, bytes: int) -> None:
+        self.events += events
+        self.bytes += bytes
+        _waiting_events.set(self.events)
+        _waiting_bytes.set(self.bytes)
+
+
+class _Waiting(Struct, frozen=True):
+    request: Request
+    answer: "asyncio.Future[Outcome]"
+
+
+class Sequencer:
+    """Commits requests to one log. Entering starts it; leaving commits what waits, then stops.
+
+    Its queue and what it keeps of aggregates are owned by its one task; `submit` only appends.
+    """
+
+    def __init__(self, log: EventLog, *, teams: frozenset[str], master: MasterKey, queue: Queue) -> None:
+        self._events = log
+        self._teams = teams
+        self._master = master
+        self._queue = queue
+        self._waiting: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._kept: OrderedDict[str, tuple[int, Aggregate | None]] = OrderedDict()
+        self._committed = asyncio.Condition()
+        self.position = 0
+        """The last position that this process has committed."""
+
+    async def __aenter__(self) -> "Sequencer":
+        self._task = asyncio.create_task(self._run(), name=f"sequencer {self._events.name}")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping = True
+        self._wake.set()
+        await self._task
+
+    async def submit(self, request: Request) -> Outcome:
+        """Record a request, whole or not at all. When this returns results, they are on disk.
+
+        Raises Overloaded before anything was done, and Unavailable when it is not known whether it was
+        recorded: the same request again is answered either way.
+        """
+        events, size = len(request.events), sum(len(event.opened) for event in request.events)
+        self._queue.enter(events, size)
+        try:
+            if self._stopping:
+                raise Unavailable("the ledger is stopping")
+            waiting = _Waiting(request, asyncio.get_running_loop().create_future())
+            self._waiting.append(waiting)
+            self._wake.set()
+            return await waiting.answer
+        finally:
+            self._queue.leave(events, size)
+
+    async def beyond(self, position: int) -> int:
+        """Wait until this process has committed something above `position`; the last position it has."""
+        async with self._committed:
+            await self._committed.wait_for(lambda: self.position > position)
+            return self.position
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await self._commit(self._next_batch())
+            if self._stopping:
+                return
+
+    def _next_batch(self) -> list[_Waiting]:
+        batch = [self._waiting.popleft()]
+        events = len(batch[0].request.events)
+        while self._waiting and events + len(self._waiting[0].request.events) <= BATCH_EVENTS_MAX:
+            batch.append(self._waiting.popleft())
+            events += len(batch[-1].request.events)
+        return batch
+
+    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+        try:
+            outcomes = await self._record([waiting.request for waiting in batch])
+        except Unavailable as error:
+            _log.warning("batch_not_committed", ledger=self._events.name, requests=len(batch), reason=str(error))
+            self._fail(batch, error)
+        except Exception as error:
+            _log.exception("batch_failed", ledger=self._events.name, requests=len(batch))
+            self._kept.clear()
+            if len(batch) == 1:
+                self._fail(batch, error)
+            else:
+                for waiting in batch:  # One of them cannot be sequenced; the others have nothing to do with it.
+                    await self._commit([waiting])
+        else:
+            for waiting, outcome in zip(batch, outcomes, strict=True):
+                if not waiting.answer.done():  # The client may have gone away; its events are recorded all the same.
+                    waiting.answer.set_result(outcome)
+
+    def _fail(self, batch: Sequence[_Waiting], error: Exception) -> None:
+        # What was kept of the aggregates may be ahead of the log now, or behind it.
+        self._kept.clear()
+        for waiting in batch:
+            if not waiting.answer.done():
+                waiting.answer.set_exception(error)
+
+    async def _record(self, requests: Sequence[Request]) -> list[Outcome]:
+        uuids = stream_uuids(requests)
+        needed = reads(requests)
+        ahead = {subject: await self._aggregate(subject, None) for subject in needed}
+
+        async with self._events.locked() as connection:
+            head = await self._events.head(connection)
+            events = {prepared.event_uuid for request in requests for prepared in request.events}
+            known = await self._events.known(connection, events, self._master)
+            versions = await self._events.versions(connection, uuids)
+            # What was read ahead of the lock counts only if the stream has not moved since.
+            streams = {
+                subject: aggregate
+                if version == versions.get(subject, 0)
+                else (await self._aggregate(subject, connection))[1]
+                for subject, (version, aggregate) in ahead.items()
+            }
+            sequenced = sequence(
+                requests,
+                Log(
+                    position=head.position,
+                    recordedtime=head.recordedtime,
+                    known=known,
+                    versions=versions,
+                    streams=streams,
+                    teams=self._teams,
+                ),
+            )
+            if sequenced.entries:
+                await self._events.append(connection, sequenced.entries, head.recordedtime)
+        # Committed.
+
+        if sequenced.entries:
+            _recorded.labels(self._events.name).inc(len(sequenced.entries))
+            _batch_events.labels(self._events.name).observe(len(sequenced.entries))
+            async with self._committed:
+                self.position = sequenced.entries[-1].position
+                self._committed.notify_all()
+        return sequenced.outcomes
+
+    async def _aggregate(self, subject: str, connection: asyncpg.Connection | None) -> tuple[int, Aggregate | None]:
+        """A stream's version and aggregate, as far as the log has it now; what was read before is not read again."""
+        version, aggregate = self._kept.get(subject) or (0, rules.initial(subject))
+        async for recorded in self._events.stream_events(subject, version, connection):
+            aggregate = rules.replay(subject, [recorded.event], aggregate)
+            version = recorded.version
+        self._kept[subject] = version, aggregate
+        self._kept.move_to_end(subject)
+        while len(self._kept) > AGGREGATES_KEPT_MAX:
+            self._kept.popitem(last=False)
+        return version, aggregate
+
+
+async def notify(sequencer: Sequencer, pool: asyncpg.Pool, ledger: str) -> None:
+    """Wake those who tail this ledger, after each commit, coalesced. A wake-up is a hint: a lost one costs a poll."""
+    told = 0
+    while True:
+        told = await sequencer.beyond(told)
+        try:
+            await pool.execute("SELECT pg_notify('ledger_events', $1)", ledger)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            _log.debug("wake_up_not_sent", ledger=ledger, reason=type(error).__name__)
+        await asyncio.sleep(NOTIFY_SECONDS_MIN)

@@ -58,6 +58,7 @@ SOCKET_PATH_BYTES_MAX = 107  # sun_path of Linux and its closing zero byte make 
 _POLL_SECONDS = 0.02
 _SUPERUSER = "postgres"
 _SOCKET = ".s.PGSQL.5432"
+_MAKING = "database.making-"
 _CONFIGURATION = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -255,10 +256,9 @@ class EmbeddedPostgres:
     # The data
 
     async def _make_data(self, identity: Identity) -> None:
-        making = self.home / "database.making"
-        if making.exists():
-            # An earlier run was ended while it made it.
-            shutil.rmtree(making)
+        for left in self.home.glob(f"{_MAKING}*"):
+            # An earlier run was ended while it made it, and may be about to remove it itself.
+            shutil.rmtree(left, ignore_errors=True)
         if self.data.exists():
             self._check_version()
             identity.own(self.data)
@@ -269,9 +269,10 @@ class EmbeddedPostgres:
         # First the passwords, so that there is never a database whose passwords nobody has kept.
         self._write_database_file()
         try:
-            making.mkdir(mode=0o700)
+            # A name of its own, which the end of an earlier initdb does not meddle with.
+            making = Path(tempfile.mkdtemp(prefix=_MAKING, dir=self.home))
         except OSError as error:
-            raise _unwritable(making, error) from error
+            raise _unwritable(self.home, error) from error
         identity.own(making)
         read, write = os.pipe()
         if identity.owner is not None:

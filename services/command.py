@@ -1,18 +1,17 @@
 """The command line `ledger`: runs everything, migrates, and drives the services from outside."""
 
 import asyncio
-import logging
 import os
 import sys
 
 import click
-import structlog
 
 from services import supervisor
 from services.embedded import EmbeddedError, EmbeddedPostgres, HomeInUse
 from services.migrate import MigrationError
 from services.migrate import migrate as bring_up_to_date
 from services.postgres import Unavailable
+from services.process import configure_logs
 from services.settings import Settings, SettingsError
 
 # What an operator can put right; its text says how. Anything else is ours, and shows where it happened.
@@ -37,7 +36,7 @@ def commands() -> None:
 def run() -> None:
     """Start PostgreSQL (if none is set) and both services, and watch over them."""
     settings = Settings.load()
-    _configure_logs(settings)
+    configure_logs(settings)
     try:
         asyncio.run(supervisor.run(settings, click.echo))
     except (asyncio.CancelledError, KeyboardInterrupt):
@@ -49,7 +48,7 @@ def run() -> None:
 def migrate() -> None:
     """Bring the database up to date, and make the ledger main if it is missing."""
     settings = Settings.load()
-    _configure_logs(settings)
+    configure_logs(settings)
     asyncio.run(_migrate(settings))
 
 
@@ -66,21 +65,6 @@ async def _migrate(settings: Settings) -> None:
         await bring_up_to_date(settings)
     finally:
         await database.stop()
-
-
-def _configure_logs(settings: Settings) -> None:
-    """Log lines are JSON on stderr, so that stdout holds what a command is for."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.log_level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-    )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from tests.conftest import Database
 
 _COLUMNS = [
     *("originator_id", "originator_version", "topic", "state", "notification_id", "event_id"),
-    *("subject", "source", "recorded_at", "content", "leaf_hash"),
+    *("subject", "source", "recorded_at", "sealed", "content", "leaf_hash"),
 ]
 _ids = itertools.count(1)
 
@@ -94,7 +94,7 @@ class Log:
             )
             leaf = sha256(b"\x00" + state).digest()
             row = (stream, version, each.type, state, position, each.event_uuid)
-            rows.append((*row, each.subject, each.source, now, content, leaf))
+            rows.append((*row, each.subject, each.source, now, key is not None, content, leaf))
             if key is not None:
                 keys.append((position, key.event_id, key.person, key.master, key.wrapped))
         schema = ledger_schema(self.ledger)

@@ -1,0 +1,121 @@
+"""From a page of events to rows in tables: the pure fold, and the way in."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import asyncpg
+from msgspec import Struct
+
+from schemas.codec import Undecodable
+from schemas.upcasts import UPCASTS
+from services.postgres import UNAVAILABLE, Unavailable
+from services.projector.feed import KNOWN_TOPICS, Page, decode
+from services.projector.projections import Projection, Row
+
+REASON_CHARACTERS_MAX = 1_000
+
+# What the database says when it cannot now, rather than will not.
+_NOT_NOW = (
+    asyncpg.TransactionRollbackError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.ObjectInUseError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.PostgresSystemError,
+)
+
+
+class Refused(Exception):
+    """The database does not take a row."""
+
+
+class Trouble(Struct, frozen=True):
+    """The first event that cannot be applied, and why."""
+
+    position: int
+    reason: str
+
+
+class Folded(Struct, frozen=True):
+    """What a page comes to: the rows of the events above `after` up to `upto`, and what is in the way of the next."""
+
+    after: int
+    upto: int
+    rows: Sequence[tuple[int, Row]]
+    """Each with the position that made it, in order."""
+    trouble: Trouble | None
+
+    def between(self, after: int, upto: int) -> Iterable[Row]:
+        return (row for position, row in self.rows if after < position <= upto)
+
+
+def topics_of(projections: Iterable[Projection]) -> frozenset[str]:
+    """The topics whose bytes these projections need. What an old topic is lifted to shows only in its bytes."""
+    return frozenset(UPCASTS).union(*(projection.topics for projection in projections))
+
+
+def fold_page(projection: Projection, page: Page) -> Folded:
+    """Fold a page up to the first event that cannot be applied."""
+    rows: list[tuple[int, Row]] = []
+    for stored in page.events:
+        try:
+            if stored.topic not in KNOWN_TOPICS:
+                # Nobody can know whether it matters here.
+                raise Undecodable(f"no such event type in this version: {stored.topic}")
+            if stored.topic in projection.topics or stored.topic in UPCASTS:
+                recorded = decode(stored)
+                if recorded.type in projection.topics:
+                    rows.extend((stored.position, row) for row in projection.fold(recorded))
+        except Exception as error:  # Whatever it is, this projection stops here and says so.
+            reason = str(error) if isinstance(error, Undecodable) else f"{type(error).__name__}: {error}"
+            rows = [row for row in rows if row[0] < stored.position]
+            return Folded(page.after, stored.position - 1, rows, trouble(stored.position, reason))
+    return Folded(page.after, page.last, rows, trouble(page.last + 1, page.hole) if page.hole else None)
+
+
+def trouble(position: int, reason: str) -> Trouble:
+    """Trouble whose reason can be stored and read."""
+    text = reason.replace("\x00", "\\u0000").encode(errors="backslashreplace").decode()
+    return Trouble(position, text[:REASON_CHARACTERS_MAX])
+
+
+Keep = Callable[[int, int, Iterable[Row], Trouble | None], Awaitable[None]]
+"""Stores the rows above one position up to another, in a transaction of its own, with the trouble behind them."""
+
+
+async def apply(folded: Folded, keep: Keep) -> Trouble | None:
+    """Have everything kept up to the first event whose rows the database refuses; that one is the trouble then.
+
+    A refused part is halved until the refused event stands alone.
+    """
+    after, size = folded.after, folded.upto - folded.after
+    while True:
+        upto = min(after + size, folded.upto)
+        found = folded.trouble if upto == folded.upto else None
+        try:
+            await keep(after, upto, folded.between(after, upto), found)
+        except Refused as refused:
+            if upto - after <= 1:
+                found = trouble(upto, str(refused))
+                await keep(after, after, (), found)
+                return found
+            size = (upto - after) // 2
+            continue
+        if upto == folded.upto:
+            return found
+        after = upto
+
+
+async def write(connection: asyncpg.Connection, schema: str, rows: Iterable[Row]) -> None:
+    """Copy rows into their tables, in the caller's transaction. Raises Refused and Unavailable."""
+    tables: dict[str, list[tuple[object, ...]]] = {}
+    for table, values in rows:
+        tables.setdefault(table, []).append(values)
+    try:
+        for table, records in tables.items():
+            await connection.copy_records_to_table(table, schema_name=schema, records=records)
+    except UNAVAILABLE:
+        raise
+    except _NOT_NOW as error:
+        raise Unavailable(f"the database cannot take rows at the moment ({error})") from error
+    except (asyncpg.PostgresError, ValueError, TypeError, OverflowError) as error:
+        raise Refused(f"the database refuses its rows in {table}: {error.args[0]}") from error

@@ -1,0 +1,464 @@
+"""The projector: for each ledger one runner, which keeps that ledger's read models up with its log."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import asyncpg
+import structlog
+from msgspec import Struct
+from prometheus_client import Counter, Gauge, Histogram
+
+from services.migrate import database_user
+from services.postgres import (
+    ACQUIRE_SECONDS_MAX,
+    UNAVAILABLE,
+    Statements,
+    Unavailable,
+    connect,
+    fill,
+    ledger_schema,
+    open_pool,
+    unavailable,
+)
+from services.projector.apply import Trouble, apply, fold_page, topics_of, write
+from services.projector.feed import Page, listen, read_page
+from services.projector.outage import Outage
+from services.projector.projections import ALL, Projection, Row
+from services.projector.rebuild import RebuildBehind, RebuildError, RebuildInProgress, rebuild
+from services.settings import Settings, SettingsError
+
+POLL_SECONDS = 2.0  # Between two looks at a ledger that nobody announced anything for.
+POLL_LEDGERS_SECONDS = 5.0
+STEP_ASIDE_SECONDS = 0.5  # After another projector has moved a cursor first.
+OPEN_SECONDS_MAX = 10  # For a query to wait until the read models of a ledger are there.
+REBUILD_RETRY_SECONDS = 5.0
+REBUILDS_AT_ONCE_MAX = 1
+
+Step = Literal["moved", "idle", "lost"]
+"""What a look at the log came to. Lost: another projector was first."""
+
+_statements = Statements.load(Path(__file__).with_name("queries.sql"))
+_log = structlog.get_logger()
+
+_lag = Gauge(
+    "projector_lag_events", "Events that are recorded and not yet applied, in events.", ["ledger", "projection"]
+)
+_applied = Counter("projector_events_applied", "Events that a projection has passed, in events.", ["projection"])
+_stopped = Gauge("projector_stopped", "1 if a projection has stopped, else 0.", ["ledger", "projection"])
+_page_seconds = Histogram(
+    "projector_page_seconds", "Time to fold and store one page for one projection, in seconds.", ["projection"]
+)
+
+
+class NoSuchLedger(KeyError):
+    """The registry has no ledger of this name."""
+
+
+class Stopped(Exception):
+    """A projection has stopped below the position that is waited for."""
+
+    def __init__(self, cursor: "Cursor") -> None:
+        super().__init__(f"{cursor.projection} stopped before position {cursor.stopped_at}: {cursor.reason}")
+        self.cursor = cursor
+
+
+class Cursor(Struct, frozen=True, kw_only=True):
+    """How far a projection has got. A stopped one says why, and at which position it could not go on."""
+
+    projection: str
+    position: int
+    version: str
+    state: Literal["live", "stopped"]
+    reason: str | None
+    stopped_at: int | None
+    updated_at: datetime
+
+
+class _Shared(Struct):
+    """What the runners of one process share."""
+
+    settings: Settings
+    projections: Sequence[Projection]
+    outage: Outage
+    pool: asyncpg.Pool
+    turns: asyncio.Semaphore
+    """Queries get the other half of the connections, however many ledgers there are to catch up with."""
+    rebuilds: asyncio.Semaphore
+
+
+class Projector:
+    """All ledgers of a database. Use it as a context: it starts on entering and stops on leaving."""
+
+    pool: asyncpg.Pool
+    """Connections as the role projector, for queries too."""
+
+    def __init__(self, settings: Settings, *, projections: Sequence[Projection] = ALL) -> None:
+        self._settings = settings
+        self._projections = projections
+        self._outage = Outage()
+        self._runners: dict[str, Runner] = {}
+        self._registry_read = False
+        self._ledgers_changed = asyncio.Event()
+        self._shared: _Shared
+        self._tasks: asyncio.TaskGroup
+        self._main: asyncio.Task[None]
+
+    async def start(self) -> None:
+        """Wait until the database answers, then keep up with every ledger in the background."""
+        url, connections_max = self._settings.url("projector"), self._settings.pool_connections_max
+        while True:
+            try:
+                self.pool = await open_pool(url, connections_max=connections_max, synchronous_commit=False)
+                break
+            except Unavailable as error:
+                await self._outage.pause(error)
+        self._outage.over()
+        self._shared = _Shared(
+            settings=self._settings,
+            projections=self._projections,
+            outage=self._outage,
+            pool=self.pool,
+            turns=asyncio.Semaphore(max(1, connections_max // 2)),
+            rebuilds=asyncio.Semaphore(REBUILDS_AT_ONCE_MAX),
+        )
+        self._tasks = asyncio.TaskGroup()
+        self._main = asyncio.create_task(self._run())
+        await asyncio.sleep(0)  # From here on there is a task group that runners can join.
+
+    async def stop(self) -> None:
+        """Stop between two transactions, and raise what went wrong in the background, if anything did."""
+        self._main.cancel()
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._main
+        finally:
+            self.pool.terminate()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def failure(self) -> None:
+        """Wait, for ever if all goes well; raises what has ended the work in the background."""
+        await asyncio.shield(self._main)
+
+    async def ready(self) -> None:
+        """Raises Unavailable while queries cannot be answered."""
+        if not self._registry_read:
+            raise Unavailable("the ledgers have not been read from the database yet")
+        with unavailable():
+            await self.pool.fetchval("SELECT 1", timeout=ACQUIRE_SECONDS_MAX)
+
+    async def ledger(self, name: str) -> "Runner":
+        """The runner of a ledger, once its read models can be asked. Raises NoSuchLedger and Unavailable."""
+        if name not in self._runners:
+            with unavailable():
+                found = await self.pool.fetchval(_statements["ledger_exists"], name)
+            if not found:
+                raise NoSuchLedger(name)
+        runner = self._run_ledger(name)
+        await runner.opened()
+        return runner
+
+    def cursors(self, ledger: str) -> Mapping[str, Cursor]:
+        """How far each projection of a ledger has got, as last seen. Raises NoSuchLedger."""
+        if ledger not in self._runners:
+            raise NoSuchLedger(ledger)
+        return self._runners[ledger].cursors
+
+    async def _run(self) -> None:
+        async with self._tasks:
+            self._tasks.create_task(
+                listen(
+                    self._settings.url("projector"),
+                    self._outage,
+                    on_events=self._wake,
+                    on_ledger=lambda name: self._ledgers_changed.set(),
+                    on_listening=self._wake_all,
+                )
+            )
+            while True:
+                self._ledgers_changed.clear()
+                try:
+                    for row in await self.pool.fetch(_statements["ledgers"]):
+                        self._run_ledger(row["name"])
+                    self._registry_read = True
+                except UNAVAILABLE as error:
+                    await self._outage.pause(error)
+                    continue
+                except asyncpg.UndefinedTableError:
+                    _log.warning("database_not_migrated", next="run `ledger migrate`")
+                self._outage.over()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._ledgers_changed.wait(), POLL_LEDGERS_SECONDS)
+
+    def _run_ledger(self, name: str) -> "Runner":
+        if name not in self._runners:
+            runner = self._runners[name] = Runner(self._shared, name)
+            self._tasks.create_task(runner.run())
+        return self._runners[name]
+
+    def _wake(self, ledger: str) -> None:
+        if runner := self._runners.get(ledger):
+            runner.wake()
+        else:
+            self._ledgers_changed.set()
+
+    def _wake_all(self) -> None:
+        self._ledgers_changed.set()
+        for runner in self._runners.values():
+            runner.wake()
+
+
+class Runner:
+    """Keeps the read models of one ledger up with its log.
+
+    Each projection has a cursor of its own. Rows and cursor are stored in one transaction, and only if the cursor
+    still is where it was: so several projectors may run, and one of them applies each event.
+    """
+
+    def __init__(self, shared: _Shared, ledger: str) -> None:
+        self.ledger = ledger
+        self.schema = ledger_schema(ledger)
+        self.head = 0
+        self.cursors: Mapping[str, Cursor] = {}
+        self._shared = shared
+        self._projections = {projection.name: projection for projection in shared.projections}
+        self._topics = topics_of(shared.projections)
+        self._statements = _statements.bind(schema=self.schema)
+        self._woken = asyncio.Event()
+        self._open = asyncio.Event()
+        self._moved = asyncio.Condition()
+
+    # What queries ask
+
+    def wake(self) -> None:
+        """There may be something new in the log."""
+        self._woken.set()
+
+    async def opened(self) -> None:
+        """Wait until the read models can be asked. Raises Unavailable if that takes too long."""
+        try:
+            await asyncio.wait_for(self._open.wait(), OPEN_SECONDS_MAX)
+        except TimeoutError:
+            raise Unavailable(f"the read models of the ledger {self.ledger} are not there yet") from None
+
+    async def reached(self, position: int, projections: Collection[str] | None = None) -> None:
+        """Wait until these projections (None: all) have got to a position.
+
+        Raises Stopped if one of them has stopped below it. How long to wait is the caller's to say.
+        """
+        names = self._projections.keys() if projections is None else projections
+        self.wake()
+        async with self._moved:
+            while True:
+                behind = [
+                    cursor for name in names if (cursor := self.cursors.get(name)) is None or cursor.position < position
+                ]
+                if not behind:
+                    return
+                for cursor in behind:
+                    if cursor is not None and cursor.state == "stopped":
+                        raise Stopped(cursor)
+                await self._moved.wait()
+
+    # The work
+
+    async def run(self) -> None:
+        """Keep up until cancelled, whatever becomes of the database."""
+        while not self._open.is_set():
+            await self._attempt(self._open_ledger)
+        async with asyncio.TaskGroup() as tasks:
+            for cursor in self._outdated():
+                tasks.create_task(self._rebuild(self._projections[cursor.projection]))
+            while True:
+                self._woken.clear()
+                match await self._attempt(self._step):
+                    case "idle":
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
+                    case "lost":
+                        await asyncio.sleep(STEP_ASIDE_SECONDS)
+
+    async def _attempt(self, work: Callable[[asyncpg.Connection], Awaitable[Step]]) -> Step | None:
+        """Do a piece of work on a connection. If the database cannot now, wait a while, and None."""
+        shared = self._shared
+        try:
+            async with shared.turns, shared.pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
+                done = await work(connection)
+        except (*UNAVAILABLE, Unavailable) as error:
+            await shared.outage.pause(error)
+            return None
+        except asyncpg.PostgresError as error:
+            _log.error(
+                "ledger_not_projected", ledger=self.ledger, reason=str(error), retry_seconds=POLL_LEDGERS_SECONDS
+            )
+            await asyncio.sleep(POLL_LEDGERS_SECONDS)
+            return None
+        shared.outage.over()
+        return done
+
+    async def _open_ledger(self, connection: asyncpg.Connection) -> Step:
+        """Make what is missing, and let stopped projections try again."""
+        async with connection.transaction():
+            await connection.execute(self._statements["lock_opening"], self.ledger)
+            await connection.execute(self._statements["make_cursors"])
+            for projection in self._projections.values():
+                if await connection.fetchval(self._statements["make_cursor"], projection.name, projection.version):
+                    await connection.execute(fill(projection.tables_sql, schema=self.schema))
+                    await connection.execute(fill(projection.indexes_sql, schema=self.schema))
+            await connection.execute(self._statements["try_again"], [*self._projections])
+            await self._look(connection)
+            await self._let_auditor_read(connection)
+        self._open.set()
+        return "moved"
+
+    async def _let_auditor_read(self, connection: asyncpg.Connection) -> None:
+        try:
+            auditor = database_user(self._shared.settings.url("auditor"))
+        except SettingsError:
+            return  # This service was given its own URL only.
+        if auditor is None:
+            return
+        outdated = {cursor.projection for cursor in self._outdated()}
+        current = [projection for name, projection in self._projections.items() if name not in outdated]
+        for table in ["cursors", *(table for projection in current for table in projection.tables)]:
+            names = {"schema": self.schema, "table": table, "auditor": auditor}
+            await connection.execute(fill("GRANT SELECT ON {schema}.{table} TO {auditor}", **names))
+
+    async def _step(self, connection: asyncpg.Connection) -> Step:
+        """Bring every projection that is behind one page further."""
+        await self._look(connection)
+        outdated = {cursor.projection for cursor in self._outdated()}
+        behind = [
+            cursor
+            for name in self._projections.keys() - outdated
+            if (cursor := self.cursors[name]).state == "live" and cursor.position != self.head
+        ]
+        step: Step = "moved" if behind else "idle"
+        # Those that are at the same position share a page; the others do not wait for each other.
+        for position, sharing in groupby(sorted(behind, key=_position), key=_position):
+            page = await self._page(connection, position)
+            for cursor in sharing:
+                try:
+                    await self._advance(connection, self._projections[cursor.projection], page)
+                except _Lost:
+                    step = "lost"
+        await self._announce()
+        return step
+
+    async def _page(self, connection: asyncpg.Connection, position: int) -> Page:
+        if position > self.head:
+            return Page(position, (), f"the log ends at position {self.head}, and {position} has been applied")
+        return await read_page(connection, self._statements, position, self._topics)
+
+    async def _advance(self, connection: asyncpg.Connection, projection: Projection, page: Page) -> None:
+        """Apply a page to one projection. Raises _Lost if another projector was first."""
+
+        async def keep(after: int, upto: int, rows: Iterable[Row], found: Trouble | None) -> None:
+            trouble = (found.reason, found.position) if found else (None, None)
+            async with connection.transaction():
+                moved = await connection.fetchrow(
+                    self._statements["advance"], projection.name, after, upto, projection.version, *trouble
+                )
+                if moved is None:
+                    raise _Lost
+                await write(connection, self.schema, rows)
+            self.cursors = {**self.cursors, projection.name: _cursor(moved)}
+            _applied.labels(projection.name).inc(upto - after)
+
+        with _page_seconds.labels(projection.name).time():
+            found = await apply(fold_page(projection, page), keep)
+        if found is not None:
+            self._log_stopped(projection, found)
+
+    async def _rebuild(self, projection: Projection) -> None:
+        """Build a read model anew that was built by another version of its projection."""
+        shared = self._shared
+        while True:
+            try:
+                async with shared.rebuilds:
+                    connection = await connect(shared.settings.url("projector"))
+                    try:
+                        await rebuild(connection, self.ledger, projection)
+                    finally:
+                        connection.terminate()
+                break
+            except RebuildInProgress:
+                await asyncio.sleep(REBUILD_RETRY_SECONDS)
+                if all(cursor.projection != projection.name for cursor in self._outdated()):
+                    break
+            except RebuildBehind as behind:
+                await self._attempt(partial(self._stop, projection, behind.trouble))
+                break
+            except (*UNAVAILABLE, Unavailable) as error:
+                await shared.outage.pause(error)
+            except (RebuildError, asyncpg.PostgresError) as error:
+                _log.error("rebuild_failed", ledger=self.ledger, projection=projection.name, reason=str(error))
+                await asyncio.sleep(REBUILD_RETRY_SECONDS)
+        self.wake()
+
+    async def _stop(self, projection: Projection, found: Trouble, connection: asyncpg.Connection) -> Step:
+        await connection.execute(self._statements["stop"], projection.name, found.reason, found.position)
+        self._log_stopped(projection, found)
+        return "moved"
+
+    # What is known of the cursors
+
+    async def _look(self, connection: asyncpg.Connection) -> None:
+        """See how long the log is and how far each projection has got, by whomever."""
+        self.head, self.cursors = await self._read_cursors(connection)
+        await self._announce()
+
+    async def _announce(self) -> None:
+        for name in self._projections:
+            cursor = self.cursors[name]
+            _lag.labels(self.ledger, name).set(self.head - cursor.position)
+            _stopped.labels(self.ledger, name).set(cursor.state == "stopped")
+        async with self._moved:
+            self._moved.notify_all()
+
+    def _outdated(self) -> list[Cursor]:
+        """The projections whose read model was built by another version of the software."""
+        return [
+            self.cursors[name]
+            for name, projection in self._projections.items()
+            if self.cursors[name].version != projection.version
+        ]
+
+    async def _read_cursors(self, connection: asyncpg.Connection) -> tuple[int, dict[str, Cursor]]:
+        rows = await connection.fetch(self._statements["cursors_and_head"])
+        return rows[0]["head"], {row["projection"]: _cursor(row) for row in rows if row["projection"] is not None}
+
+    def _log_stopped(self, projection: Projection, found: Trouble) -> None:
+        _log.error(
+            "projection_stopped",
+            ledger=self.ledger,
+            projection=projection.name,
+            position=found.position,
+            reason=found.reason,
+        )
+
+
+class _Lost(Exception):
+    """Another projector has moved the cursor first."""
+
+
+def _cursor(row: asyncpg.Record) -> Cursor:
+    return Cursor(**{field: row[field] for field in Cursor.__struct_fields__})
+
+
+def _position(cursor: Cursor) -> int:
+    return cursor.position

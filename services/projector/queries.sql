@@ -1,0 +1,91 @@
+-- ledgers --
+-- Every ledger that there is.
+SELECT name FROM registry.ledgers ORDER BY name;
+
+-- ledger_exists --
+-- Whether there is a ledger of this name.
+SELECT EXISTS (SELECT FROM registry.ledgers WHERE name = $1);
+
+-- lock_opening --
+-- One process at a time makes what is missing in a ledger.
+SELECT pg_advisory_xact_lock(hashtextextended('opening ' || $1, 0));
+
+-- make_cursors --
+-- How far each projection has got.
+CREATE TABLE IF NOT EXISTS {schema}.cursors (
+    projection text PRIMARY KEY,
+    position   bigint NOT NULL CHECK (position >= 0),
+    version    text NOT NULL,
+    state      text NOT NULL CHECK (state IN ('live', 'stopped')),
+    reason     text,
+    stopped_at bigint,
+    updated_at timestamptz NOT NULL,
+    CHECK ((state = 'stopped') = (reason IS NOT NULL))
+);
+
+-- make_cursor --
+-- A projection that has not seen anything yet. No row is returned if it is there already.
+INSERT INTO {schema}.cursors (projection, position, version, state, updated_at)
+VALUES ($1, 0, $2, 'live', clock_timestamp())
+ON CONFLICT (projection) DO NOTHING
+RETURNING projection;
+
+-- try_again --
+-- Let the stopped projections of these names try again.
+UPDATE {schema}.cursors SET state = 'live', reason = NULL, stopped_at = NULL, updated_at = clock_timestamp()
+ WHERE projection = ANY($1) AND state = 'stopped';
+
+-- cursors_and_head --
+-- How far each projection has got, and how long the log is: one snapshot.
+SELECT head.position AS head, cursors.*
+  FROM (SELECT coalesce(max(notification_id), 0) AS position FROM {schema}.stored_events) AS head
+  LEFT JOIN {schema}.cursors ON true;
+
+-- page --
+-- The next events of the log. Only those of the topics $3 come with their bytes.
+SELECT notification_id AS position, topic, CASE WHEN topic = ANY($3) THEN state END AS state
+  FROM {schema}.stored_events
+ WHERE notification_id > $1
+ ORDER BY notification_id
+ LIMIT $2;
+
+-- advance --
+-- Move a cursor from $2 to $3, and stop it there if $5 says why. No row: somebody else has moved it meanwhile.
+UPDATE {schema}.cursors
+   SET position = $3, state = CASE WHEN $5::text IS NULL THEN 'live' ELSE 'stopped' END, reason = $5, stopped_at = $6,
+       updated_at = clock_timestamp()
+ WHERE projection = $1 AND position = $2 AND version = $4 AND state = 'live'
+RETURNING *;
+
+-- stop --
+-- Stop a projection where it is, whatever built it.
+UPDATE {schema}.cursors SET state = 'stopped', reason = $2, stopped_at = $3, updated_at = clock_timestamp()
+ WHERE projection = $1;
+
+-- lock_rebuild --
+-- One rebuild of a projection at a time; the lock ends with the connection.
+SELECT pg_try_advisory_lock(hashtextextended('rebuild ' || $1 || ' ' || $2, 0));
+
+-- unlock_rebuild --
+-- The next rebuild may begin.
+SELECT pg_advisory_unlock(hashtextextended('rebuild ' || $1 || ' ' || $2, 0));
+
+-- lock_cursor --
+-- Keep everybody from moving this cursor until the end of the transaction.
+SELECT position FROM {schema}.cursors WHERE projection = $1 FOR UPDATE;
+
+-- replace_cursor --
+-- The cursor of the read model that has just taken the place of the live one.
+UPDATE {schema}.cursors
+   SET position = $2, version = $3, state = CASE WHEN $4::text IS NULL THEN 'live' ELSE 'stopped' END, reason = $4,
+       stopped_at = $5, updated_at = clock_timestamp()
+ WHERE projection = $1;
+
+-- readers --
+-- Who may read these tables beside their owner, as identifiers that are already quoted.
+SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END AS reader
+  FROM pg_class AS made
+  JOIN pg_namespace AS place ON place.oid = made.relnamespace
+ CROSS JOIN aclexplode(made.relacl) AS acl
+ WHERE place.nspname = $1 AND made.relname = ANY($2)
+   AND acl.privilege_type = 'SELECT' AND acl.grantee <> made.relowner;

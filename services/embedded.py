@@ -126,7 +126,7 @@ class EmbeddedPostgres:
             identity = self._choose_identity()
             await self._end_leftovers()
             self._passwords = self._kept_passwords()
-            await self._make_data(identity)
+            self._make_data(identity)
             await self._start_server(identity)
             await self._make_roles()
         except BaseException:
@@ -255,7 +255,7 @@ class EmbeddedPostgres:
 
     # The data
 
-    async def _make_data(self, identity: Identity) -> None:
+    def _make_data(self, identity: Identity) -> None:
         for left in self.home.glob(f"{_MAKING}*"):
             # An earlier run was ended while it made it, and may be about to remove it itself.
             shutil.rmtree(left, ignore_errors=True)

@@ -1,0 +1,27 @@
+# One image for everything: by default `ledger run`, with the embedded database in /var/lib/ledger.
+# docker-compose.yml runs the two services apart, on a PostgreSQL of its own.
+# The base can be any image with Python 3.11 or newer, its venv module and useradd.
+ARG BASE=python:3.12-slim
+
+FROM ${BASE} AS environment
+COPY requirements.txt /tmp/
+RUN python3 -m venv /opt/ledger \
+    && /opt/ledger/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/requirements.txt
+
+FROM ${BASE}
+# An ordinary user with a name, since PostgreSQL wants both.
+RUN useradd --uid 10001 --home-dir /var/lib/ledger --create-home --shell /usr/sbin/nologin ledger
+COPY --from=environment /opt/ledger /opt/ledger
+WORKDIR /srv/ledger
+COPY schemas schemas
+COPY services services
+ENV PATH=/opt/ledger/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    LEDGER_HOME=/var/lib/ledger \
+    LEDGER_BIND=0.0.0.0
+USER ledger
+VOLUME /var/lib/ledger
+EXPOSE 8080 8081
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["python3", "-m", "services.command"]
+CMD ["run"]

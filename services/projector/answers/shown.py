@@ -6,6 +6,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from schemas.criteria import Test
+from schemas.events import Bullet
 from schemas.values import By
 from services.projector.fit import BulletFit, Class, Revision, shown
 from services.projector.lenses import Judgement
@@ -69,19 +70,16 @@ def show_revisions(revisions: Iterable[Revision]) -> dict[str, RevisionShown]:
             title=revision.title,
             stage=revision.stage,
             threshold=revision.threshold,
-            bullets=[
-                BulletShown(
-                    bullet=bullet.bullet,
-                    text=bullet.text,
-                    weight=bullet.weight,
-                    required=bullet.required,
-                    test=bullet.test,
-                )
-                for bullet in revision.bullets
-            ],
+            bullets=[show_bullet(bullet) for bullet in revision.bullets],
         )
         for name, revision in sorted(by_name.items())
     }
+
+
+def show_bullet(bullet: Bullet) -> BulletShown:
+    return BulletShown(
+        bullet=bullet.bullet, text=bullet.text, weight=bullet.weight, required=bullet.required, test=bullet.test
+    )
 
 
 def show_by(row: Any) -> By | None:

@@ -4,6 +4,7 @@ Without `as_of` the position is the lowest cursor of the projections that the an
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -18,8 +19,8 @@ from schemas.codec import format_time
 from services.postgres import Statements, ledger_schema, quote, unavailable
 from services.problems import Problem
 from services.projector.projections import ALL
+from services.projector.projector import Runner, Stopped
 
-POLL_SECONDS = 0.05
 LEDGERS_REMEMBERED_MAX = 2_000
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
@@ -82,28 +83,27 @@ class Snapshot:
 
 @asynccontextmanager
 async def open_snapshot(
-    pool: asyncpg.Pool, ledger: str, reads: Sequence[str], wanted: Wanted
+    pool: asyncpg.Pool, runner: Runner, reads: Sequence[str], wanted: Wanted
 ) -> AsyncIterator[Snapshot]:
     """A snapshot of the projections that are named in `reads`, once they have got as far as is wanted.
 
     Raises Problem (beyond the head, a projection that has stopped, not there yet) and Unavailable.
     """
+    ledger = runner.ledger
     clock = asyncio.get_running_loop()
     deadline = clock.time() + wanted.timeout_seconds
     while True:
         with unavailable():
             async with _reading(pool, ledger, reads) as connection:
                 settled = await _settle(connection, ledger, reads, wanted)
-                if settled is not None:
-                    position, versions = settled
-                    statements = bound(_statements, ledger)
-                    now = await connection.fetchval(statements["recorded_at"], position) if position else None
-                    yield Snapshot(connection, ledger, position, now, versions)
+                if isinstance(settled, _Settled):
+                    now = await _recorded_at(connection, ledger, settled.position)
+                    yield Snapshot(connection, ledger, settled.position, now, settled.versions)
                     return
         if clock.time() >= deadline:
-            wanted_position = wanted.at_least if wanted.as_of is None else wanted.as_of
-            raise Problem("not-there-yet", f"the read models have not reached {wanted_position} yet")
-        await asyncio.sleep(POLL_SECONDS)
+            raise Problem("not-there-yet", f"the read models have not reached {settled} yet")
+        with contextlib.suppress(TimeoutError, Stopped):  # The next look says which of both.
+            await asyncio.wait_for(runner.reached(settled, reads), deadline - clock.time())
 
 
 async def read_cursors(connection: asyncpg.Connection, ledger: str) -> list[Cursor]:
@@ -138,13 +138,14 @@ async def _reading(pool: asyncpg.Pool, ledger: str, reads: Sequence[str]) -> Asy
         yield connection
 
 
-async def _settle(
-    connection: asyncpg.Connection, ledger: str, reads: Sequence[str], wanted: Wanted
-) -> tuple[int, tuple[str, ...]] | None:
-    """The position of the answer and the versions of what it reads; None if that has not been reached yet."""
+class _Settled(Struct, frozen=True):
+    position: int
+    versions: tuple[str, ...]
+
+
+async def _settle(connection: asyncpg.Connection, ledger: str, reads: Sequence[str], wanted: Wanted) -> _Settled | int:
+    """The position of the answer and the versions of what it reads, or the position that is to be waited for."""
     cursors = [cursor for cursor in await read_cursors(connection, ledger) if cursor.projection in reads]
-    if len(cursors) < len(reads):
-        return None  # The ledger has just been made; its projections are about to be.
     lowest = min(cursor.position for cursor in cursors)
     versions = tuple(cursor.version for cursor in cursors)
     position = await _position(connection, ledger, wanted)
@@ -159,8 +160,15 @@ async def _settle(
                 position=cursor.position,
             )
     if least is not None and lowest < least:
+        return least
+    return _Settled(lowest if position is None else position, versions)
+
+
+async def _recorded_at(connection: asyncpg.Connection, ledger: str, position: int) -> datetime | None:
+    if position == 0:
         return None
-    return (lowest if position is None else position), versions
+    at: datetime = await connection.fetchval(bound(_statements, ledger)["recorded_at"], position)
+    return at
 
 
 async def _position(connection: asyncpg.Connection, ledger: str, wanted: Wanted) -> int | None:

@@ -1,0 +1,190 @@
+"""The accounts: how on-target each is now, what is known of it and since when, what it asks for, its revenue."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from schemas.codec import format_time
+from services.postgres import Statements
+from services.problems import Problem
+from services.projector import lenses, revenue
+from services.projector.answers.evidence import read_knowledge, read_live_asks, read_names, read_revenue
+from services.projector.answers.requirements import AskShown, show_ask
+from services.projector.answers.sealed import read_sealed
+from services.projector.answers.shown import FitShown, RevisionShown, show_fit, show_revisions
+from services.projector.answers.snapshot import AsOf, Snapshot
+from services.projector.fit import Class, shown
+from services.projector.lenses import count_by_class
+from services.projector.revenue import Money, Revenue
+from services.sealing import MasterKey
+
+READS = ("accounts", "opportunities", "requirements", "agreements")
+
+FACTS_MAX = 1_000
+"""Facts that an answer about one account shows: those recorded last."""
+
+_statements = Statements.load(Path(__file__).with_suffix(".sql"))
+
+
+class AccountRow(Struct, frozen=True, kw_only=True, rename={"class_": "class"}):
+    """An account in a list. `asks` is how many of its asks stand."""
+
+    account: str
+    name: str | None
+    class_: Class
+    revision: str | None
+    fit: float | None
+    fit_if_known: float | None
+    would_settle: list[str]
+    asks: int
+    revenue: list[Money]
+
+
+class Totals(Struct, frozen=True, kw_only=True):
+    """Of all rows that the filters let through: accounts and revenue by class, and revenue overall."""
+
+    accounts: dict[Class, int]
+    revenue: dict[str, list[Money]]
+    overall: list[Money]
+
+
+class AccountList(Struct, frozen=True, kw_only=True):
+    as_of: AsOf
+    total: int
+    totals: Totals
+    accounts: list[AccountRow]
+
+
+class ListedAccount(Struct, frozen=True, kw_only=True):
+    """A row with its exact revenue."""
+
+    row: AccountRow
+    revenue: Revenue
+
+
+class FactShown(Struct, frozen=True, kw_only=True):
+    """What was said of one attribute: the time it is about, and when the ledger came to know it.
+
+    It counts from `valid_from`, the earlier of both. A null value: unknown again.
+    """
+
+    attribute: str
+    value: Any
+    position: int
+    time: str
+    recordedtime: str
+    valid_from: str
+
+
+class AskOfAccount(Struct, frozen=True, kw_only=True):
+    requirement: str
+    title: str | None
+    as_asked: FitShown | None
+    asked: AskShown
+
+
+class OneAccount(Struct, frozen=True, kw_only=True):
+    account: str
+    name: str | None
+    as_of: AsOf
+    profile: dict[str, Any]
+    facts: list[FactShown]
+    fit: FitShown | None
+    asks: list[AskOfAccount]
+    revenue: list[Money]
+    revisions: dict[str, RevisionShown]
+
+
+async def list_accounts(snapshot: Snapshot) -> list[ListedAccount]:
+    """Every account, in the order of its id."""
+    accounts = sorted(row["account"] for row in await snapshot.fetch(_statements, "every_account", snapshot.position))
+    names = await read_names(snapshot)
+    revenues = await read_revenue(snapshot)
+    asks = await read_live_asks(snapshot)
+    knowledge = await read_knowledge(snapshot)
+
+    def listed() -> list[ListedAccount]:
+        asked: dict[str | None, int] = {}
+        for ask in asks:
+            asked[ask.account] = asked.get(ask.account, 0) + 1
+        rows = []
+        for account in accounts:
+            assert snapshot.now is not None  # In the empty ledger nobody is mentioned.
+            judgement = knowledge.judge(account, snapshot.now, snapshot.position)
+            earned = revenues.get(account, {})
+            row = AccountRow(
+                account=account,
+                name=names.get(account),
+                class_=lenses.class_of(judgement),
+                revision=judgement.fit.revision.name if judgement else None,
+                fit=shown(judgement.fit.fit) if judgement else None,
+                fit_if_known=shown(judgement.fit.fit_if_known) if judgement else None,
+                would_settle=judgement.fit.would_settle if judgement else [],
+                asks=asked.get(account, 0),
+                revenue=revenue.shown(earned),
+            )
+            rows.append(ListedAccount(row=row, revenue=earned))
+        return rows
+
+    return await asyncio.to_thread(listed)
+
+
+def totals(listed: Sequence[ListedAccount]) -> Totals:
+    return Totals(
+        accounts=count_by_class(each.row.class_ for each in listed),
+        revenue=revenue.by_class((each.row.class_, each.revenue) for each in listed),
+        overall=revenue.shown(revenue.total(each.revenue for each in listed)),
+    )
+
+
+async def one_account(snapshot: Snapshot, account: str, *, master: MasterKey | None = None) -> OneAccount:
+    """What is known of one account. Raises Problem if it was never mentioned."""
+    [known] = await snapshot.fetch(_statements, "is_known", snapshot.position, account)
+    if snapshot.now is None or not known["known"]:
+        raise Problem("not-found", f"there is no account {account!r} at position {snapshot.position}")
+
+    names = await read_names(snapshot, [account])
+    revenues = await read_revenue(snapshot, [account])
+    profile = await snapshot.fetch(_statements, "profile", snapshot.position, account)
+    facts = await snapshot.fetch(_statements, "facts", snapshot.position, account, FACTS_MAX)
+    rows = await snapshot.fetch(_statements, "asks", snapshot.position, account)
+    knowledge = await read_knowledge(snapshot, [account])
+    judgement = knowledge.judge(account, snapshot.now, snapshot.position)
+    quoted: Iterable[int] = [row["position"] for row in rows if row["has_quote"]]
+    quotes = {} if master is None else await read_sealed(snapshot, quoted, "quote", master)
+
+    asks = [lenses.Ask(*(row[name] for name in lenses.Ask._fields)) for row in rows]
+    judged = [knowledge.judge(account, ask.valid_from, snapshot.position, ask) for ask in asks]
+    return OneAccount(
+        account=account,
+        name=names.get(account),
+        as_of=snapshot.as_of,
+        profile={row["attribute"]: msgspec.json.decode(row["value"]) for row in profile if row["value"] != "null"},
+        facts=[
+            FactShown(
+                attribute=row["attribute"],
+                value=msgspec.json.decode(row["value"]),
+                position=row["position"],
+                time=format_time(row["time"]),
+                recordedtime=format_time(row["recorded_at"]),
+                valid_from=format_time(row["valid_from"]),
+            )
+            for row in reversed(facts)
+        ],
+        fit=show_fit(judgement),
+        asks=[
+            AskOfAccount(
+                requirement=row["requirement"],
+                title=row["title"],
+                as_asked=show_fit(as_asked),
+                asked=show_ask(row, quotes.get(row["position"], UNSET)),
+            )
+            for row, as_asked in zip(rows, judged, strict=True)
+        ],
+        revenue=revenue.shown(revenues.get(account, {})),
+        revisions=show_revisions(each.fit.revision for each in (judgement, *judged) if each),
+    )

@@ -1,0 +1,296 @@
+"""Who decided, and on what knowledge: made and proposed decisions, with fits as decided."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+
+from schemas.codec import format_time
+from schemas.events import Available, Dissent, Option
+from schemas.values import By
+from services.postgres import Statements
+from services.problems import Problem
+from services.projector import lenses
+from services.projector.answers.evidence import TARGET_MARKET, read_ask_rows, read_knowledge, read_names
+from services.projector.answers.shown import FitShown, RevisionShown, show_by, show_fit, show_revisions
+from services.projector.answers.snapshot import AsOf, Snapshot
+from services.projector.fit import Class
+from services.projector.lenses import Ask, Asker, Decision, Departs, Knowledge, count_by_class
+
+READS = ("accounts", "requirements", "agreements", "decisions")
+
+FITS_MAX = 1_000
+"""Fits that one decision shows, in accounts; the counts by class are of all."""
+
+Outcome = Literal["commit", "decline", "defer", "explore"]
+Grounds = Literal["target", "exception", "obligation", "technical"]
+
+_statements = Statements.load(Path(__file__).with_suffix(".sql"))
+
+
+class DecisionRow(Struct, frozen=True, kw_only=True):
+    """A decision in a list. What only a made one has is null while it is proposed."""
+
+    decision: str
+    state: Literal["proposed", "made"]
+    requirements: list[str]
+    question: str | None
+    outcome: Outcome | None
+    grounds: Grounds | None
+    departs: Departs | None
+    position: int
+    time: str
+    recordedtime: str
+    deciders: list[By]
+    instruction: str | None
+    decide_by: date | None
+    revisit: date | None
+    agreement: str | None
+    revision: str | None
+
+
+class DecisionList(Struct, frozen=True, kw_only=True):
+    as_of: AsOf
+    total: int
+    decisions: list[DecisionRow]
+
+
+class Made(Struct, frozen=True, kw_only=True):
+    """A decision as it was made, and the revision that was in force for its deciders."""
+
+    decision: str
+    position: int
+    time: str
+    recordedtime: str
+    outcome: Outcome
+    grounds: Grounds
+    departs: Departs | None
+    deciders: list[By]
+    instruction: str
+    rationale: str
+    option: str | None
+    tell_customer: str | None
+    available: Available | None
+    consulted: list[By]
+    informed: list[str]
+    dissent: list[Dissent]
+    revisit: date | None
+    seen: int | None
+    cut: int
+    agreement: str | None
+    revision: str | None
+
+
+class Proposed(Struct, frozen=True, kw_only=True):
+    position: int
+    time: str
+    recordedtime: str
+    question: str
+    drivers: list[str]
+    options: list[Option]
+    decide_by: date | None
+    by: By | None
+
+
+class DecidedFit(Struct, frozen=True, kw_only=True):
+    """An account that asked, as the deciders knew it."""
+
+    account: str
+    name: str | None
+    requirement: str
+    ask: str
+    importance: int
+    as_decided: FitShown | None
+
+
+class OneDecision(Struct, frozen=True, kw_only=True):
+    decision: str
+    state: Literal["proposed", "made"]
+    requirements: list[str]
+    as_of: AsOf
+    proposed: Proposed | None
+    made: Made | None
+    accounts: dict[Class, int]
+    fits: list[DecidedFit]
+    revisions: dict[str, RevisionShown]
+
+
+async def list_decisions(snapshot: Snapshot) -> list[DecisionRow]:
+    """Every decision, the one that was last proposed or made first."""
+    proposals = {row["decision"]: row for row in await snapshot.fetch(_statements, "every_proposed", snapshot.position)}
+    made = {row["decision"]: row for row in await snapshot.fetch(_statements, "every_made", snapshot.position)}
+    about = [decision_of(row) for row in made.values()]
+    asks = await read_ask_rows(snapshot, asked_of(about))
+    knowledge = await read_knowledge(snapshot, accounts_in(asks))
+    departed = await asyncio.to_thread(departures, knowledge, about, asks)
+
+    rows = [_row(proposals.get(row["decision"]), row, knowledge, departed) for row in made.values()]
+    rows += [_row(row, None, knowledge, departed) for row in proposals.values() if row["decision"] not in made]
+    return sorted(rows, key=lambda row: -row.position)
+
+
+async def one_decision(snapshot: Snapshot, decision: str) -> OneDecision:
+    """Raises Problem if there is no such decision."""
+    made_rows = await snapshot.fetch(_statements, "made", snapshot.position, decision)
+    proposals = await snapshot.fetch(_statements, "proposed", snapshot.position, decision)
+    if not made_rows and not proposals:
+        raise Problem("not-found", f"there is no decision {decision!r} at position {snapshot.position}")
+    proposal = proposals[-1] if proposals else None
+    row = made_rows[-1] if made_rows else None
+
+    made: Made | None = None
+    askers: list[Asker] = []
+    names: Mapping[str, str] = {}
+    if row is not None:
+        about = decision_of(row)
+        asks = await read_ask_rows(snapshot, about.requirements)
+        knowledge = await read_knowledge(snapshot, accounts_in(asks))
+        askers = sorted(
+            lenses.as_decided(knowledge, (ask for rows in asks.values() for ask in rows), about),
+            key=lambda asker: (-asker.weight, asker.account),
+        )
+        made = show_made(row, knowledge, lenses.departs(about.outcome, askers))
+        names = await read_names(snapshot, [asker.account for asker in askers[:FITS_MAX]])
+
+    shown = askers[:FITS_MAX]
+    return OneDecision(
+        decision=decision,
+        state="proposed" if made is None else "made",
+        requirements=list((row or proposal or {})["requirements"]),
+        as_of=snapshot.as_of,
+        proposed=None if proposal is None else _show_proposal(proposal),
+        made=made,
+        accounts=count_by_class(asker.class_ for asker in askers),
+        fits=[
+            DecidedFit(
+                account=asker.account,
+                name=names.get(asker.account),
+                requirement=asker.ask.requirement,
+                ask=asker.ask.ask,
+                importance=asker.ask.importance,
+                as_decided=show_fit(asker.judgement),
+            )
+            for asker in shown
+        ],
+        revisions=show_revisions(asker.judgement.fit.revision for asker in shown if asker.judgement),
+    )
+
+
+# What answers about requirements need too
+
+
+async def read_made_on(snapshot: Snapshot, requirement: str) -> list[asyncpg.Record]:
+    """The made decisions on a requirement, in the order of their positions."""
+    return await snapshot.fetch(_statements, "made_on", snapshot.position, requirement)
+
+
+async def read_every_made(snapshot: Snapshot) -> list[asyncpg.Record]:
+    return await snapshot.fetch(_statements, "every_made", snapshot.position)
+
+
+def decision_of(row: asyncpg.Record) -> Decision:
+    return Decision(
+        row["decision"], row["position"], row["valid_from"], row["seen"], row["outcome"], row["requirements"]
+    )
+
+
+def asked_of(decisions: Iterable[Decision]) -> set[str]:
+    """The requirements whose asks say whether one of these decisions departs from the agreement."""
+    return {each for decision in decisions if decision.outcome == "commit" for each in decision.requirements}
+
+
+def accounts_in(asks: Mapping[str, Sequence[Ask]]) -> set[str]:
+    return {ask.account for rows in asks.values() for ask in rows if ask.account is not None}
+
+
+def departures(
+    knowledge: Knowledge, decisions: Iterable[Decision], asks: Mapping[str, Sequence[Ask]]
+) -> dict[int, Departs | None]:
+    """Position of each decision → whether it departs from the agreement. `asks` are all rows of what was asked."""
+    departed: dict[int, Departs | None] = {}
+    for decision in decisions:
+        if decision.outcome != "commit":
+            departed[decision.position] = None
+            continue
+        rows = [ask for requirement in set(decision.requirements) for ask in asks.get(requirement, ())]
+        departed[decision.position] = lenses.departs("commit", lenses.as_decided(knowledge, rows, decision))
+    return departed
+
+
+def show_made(row: asyncpg.Record, knowledge: Knowledge, departs: Departs | None) -> Made:
+    decision = decision_of(row)
+    adoption = knowledge.in_force(decision.valid_from, decision.cut)
+    return Made(
+        decision=row["decision"],
+        position=row["position"],
+        time=format_time(row["time"]),
+        recordedtime=format_time(row["recorded_at"]),
+        outcome=row["outcome"],
+        grounds=row["grounds"],
+        departs=departs,
+        deciders=_decoded(row["deciders"], list[By]),
+        instruction=row["instruction"],
+        rationale=row["rationale"],
+        option=row["option"],
+        tell_customer=row["tell_customer"],
+        available=None if row["available"] is None else _decoded(row["available"], Available | None),
+        consulted=_decoded(row["consulted"], list[By]),
+        informed=row["informed"],
+        dissent=_decoded(row["dissent"], list[Dissent]),
+        revisit=row["revisit"],
+        seen=row["seen"],
+        cut=decision.cut,
+        agreement=None if adoption is None else TARGET_MARKET,
+        revision=None if adoption is None else adoption.revision.revision,
+    )
+
+
+def _row(
+    proposal: asyncpg.Record | None,
+    made: asyncpg.Record | None,
+    knowledge: Knowledge,
+    departed: Mapping[int, Departs | None],
+) -> DecisionRow:
+    last = made or proposal
+    assert last is not None  # A row is about a decision that was made or proposed.
+    shown = None if made is None else show_made(made, knowledge, departed[made["position"]])
+    return DecisionRow(
+        decision=last["decision"],
+        state="proposed" if shown is None else "made",
+        requirements=last["requirements"],
+        question=None if proposal is None else proposal["question"],
+        outcome=None if shown is None else shown.outcome,
+        grounds=None if shown is None else shown.grounds,
+        departs=None if shown is None else shown.departs,
+        position=last["position"],
+        time=format_time(last["time"]),
+        recordedtime=format_time(last["recorded_at"]),
+        deciders=[] if shown is None else shown.deciders,
+        instruction=None if shown is None else shown.instruction,
+        decide_by=None if proposal is None else proposal["decide_by"],
+        revisit=None if shown is None else shown.revisit,
+        agreement=None if shown is None else shown.agreement,
+        revision=None if shown is None else shown.revision,
+    )
+
+
+def _show_proposal(row: asyncpg.Record) -> Proposed:
+    return Proposed(
+        position=row["position"],
+        time=format_time(row["time"]),
+        recordedtime=format_time(row["recorded_at"]),
+        question=row["question"],
+        drivers=_decoded(row["drivers"], list[str]),
+        options=_decoded(row["options"], list[Option]),
+        decide_by=row["decide_by"],
+        by=show_by(row),
+    )
+
+
+def _decoded(text: str, type: Any) -> Any:
+    return msgspec.json.decode(text, type=type)

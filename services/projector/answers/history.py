@@ -1,0 +1,84 @@
+"""What happened, in a line each: events as a history shows them. Sealed texts are no part of it."""
+
+from collections.abc import Iterable
+
+import asyncpg
+from msgspec import Struct
+
+from schemas.codec import decode_recorded, format_time
+from schemas.events import (
+    AccountProfiled,
+    AgreementAdopted,
+    AgreementEndorsed,
+    AgreementRevised,
+    AskRecorded,
+    AskWithdrawn,
+    DecisionMade,
+    DecisionProposed,
+    DeliveryUpdated,
+    Event,
+    OpportunityUpdated,
+    RequirementRaised,
+    RequirementReworded,
+)
+
+HISTORY_MAX = 200
+"""Events that a history shows: the last ones."""
+
+
+class Happened(Struct, frozen=True, kw_only=True):
+    """An event in a history."""
+
+    position: int
+    time: str
+    recordedtime: str
+    type: str
+    subject: str
+    summary: str
+
+
+def show_history(rows: Iterable[asyncpg.Record]) -> list[Happened]:
+    """The events of these stored rows, in their order. Raises Undecodable."""
+    return [
+        Happened(
+            position=recorded.position,
+            time=format_time(recorded.time),
+            recordedtime=format_time(recorded.recordedtime),
+            type=recorded.type,
+            subject=recorded.subject,
+            summary=summary(recorded.event),
+        )
+        for recorded in (decode_recorded(row["state"]) for row in rows)
+    ]
+
+
+def summary(event: Event) -> str:
+    """An event in one line."""
+    match event:
+        case AccountProfiled():
+            return f"{event.account}: {', '.join(sorted(event.attributes)) or event.name or 'mentioned'}"
+        case OpportunityUpdated():
+            amount = f", {event.amount} {event.currency}" if event.amount else ""
+            return f"{event.account}: opportunity {event.opportunity} is {event.stage}{amount}"
+        case RequirementRaised():
+            return f"raised: {event.title}"
+        case RequirementReworded():
+            return f"reworded: {event.title or event.area}. {event.reason}"
+        case AskRecorded():
+            return f"{event.account} asked, importance {event.importance}"
+        case AskWithdrawn():
+            return f"ask {event.ask} was withdrawn" + (f". {event.reason}" if event.reason else "")
+        case DeliveryUpdated():
+            return event.state + (f", target {event.target}" if event.target else "")
+        case AgreementRevised():
+            return f"revision {event.revision}: {event.title}. {event.reason}"
+        case AgreementEndorsed():
+            return f"{event.team} on revision {event.revision}: {event.meaning.replace('_', ' ')}"
+        case AgreementAdopted():
+            return f"revision {event.revision} was adopted, effective {event.effective}"
+        case DecisionProposed():
+            return f"proposed: {event.question}"
+        case DecisionMade():
+            return f"{event.outcome}: {event.instruction}"
+        case _:
+            return event.subject

@@ -1,0 +1,69 @@
+"""How far the read models have got, and whether they go on."""
+
+from pathlib import Path
+
+import asyncpg
+from msgspec import Struct
+
+from schemas.codec import format_time
+from services.postgres import Statements, unavailable
+from services.projector.answers.snapshot import AsOf, bound, read_cursors, read_head
+
+_statements = Statements.load(Path(__file__).with_suffix(".sql"))
+
+
+class Lag(Struct, frozen=True, kw_only=True):
+    """How far behind the head: events, and seconds between the recording of what was applied last and of the head."""
+
+    events: int
+    seconds: float
+
+
+class ProjectionShown(Struct, frozen=True, kw_only=True):
+    projection: str
+    position: int
+    head: int
+    lag: Lag
+    state: str
+    reason: str | None
+    stopped_at: int | None
+    version: str
+
+
+class ProjectionList(Struct, frozen=True, kw_only=True):
+    as_of: AsOf
+    projections: list[ProjectionShown]
+
+
+async def list_projections(pool: asyncpg.Pool, ledger: str) -> ProjectionList:
+    """Each projection, by its name. Answers also while one has stopped; as_of is the lowest cursor."""
+    with unavailable():
+        async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            cursors = await read_cursors(connection, ledger)
+            head, head_recorded_at = await read_head(connection, ledger)
+            positions = sorted({max(cursor.position, 1) for cursor in cursors})
+            rows = await connection.fetch(bound(_statements, ledger)["recorded"], positions)
+    recorded_at = {row["position"]: row["recorded_at"] for row in rows}
+
+    def seconds(position: int) -> float:
+        # A projection that has applied nothing is as far behind as the log is long.
+        at = recorded_at.get(max(position, 1))
+        return 0.0 if at is None or head_recorded_at is None else (head_recorded_at - at).total_seconds()
+
+    lowest = min((cursor.position for cursor in cursors), default=0)
+    return ProjectionList(
+        as_of=AsOf(lowest, format_time(recorded_at[lowest]) if lowest else None),
+        projections=[
+            ProjectionShown(
+                projection=cursor.projection,
+                position=cursor.position,
+                head=head,
+                lag=Lag(events=head - cursor.position, seconds=seconds(cursor.position)),
+                state=cursor.state,
+                reason=cursor.reason,
+                stopped_at=cursor.stopped_at,
+                version=cursor.version,
+            )
+            for cursor in cursors
+        ],
+    )

@@ -1,0 +1,452 @@
+"""The requirements: who asked for each, how on-target they were, and who decided, on what knowledge."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import date
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import asyncpg
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from schemas.codec import format_time
+from schemas.envelope import stream_uuid
+from schemas.events import Link
+from schemas.values import By
+from services.postgres import Statements
+from services.problems import Problem
+from services.projector import lenses, revenue
+from services.projector.answers.decisions import (
+    Grounds,
+    Made,
+    Outcome,
+    accounts_in,
+    asked_of,
+    decision_of,
+    departures,
+    read_every_made,
+    read_made_on,
+    show_made,
+)
+from services.projector.answers.evidence import (
+    read_ask_rows,
+    read_at_stake,
+    read_knowledge,
+    read_live_asks,
+    read_names,
+    read_revenue,
+)
+from services.projector.answers.history import HISTORY_MAX, Happened, show_history
+from services.projector.answers.sealed import read_sealed
+from services.projector.answers.shown import FitShown, RevisionShown, show_by, show_fit, show_revisions
+from services.projector.answers.snapshot import AsOf, Snapshot
+from services.projector.fit import Class, shown
+from services.projector.lenses import Ask, Asker, Departs, Judgement, Knowledge, count_by_class, voice
+from services.projector.revenue import Amounts, Money, Revenue
+from services.sealing import MasterKey
+
+READS = ("accounts", "opportunities", "requirements", "agreements", "decisions")
+
+WHO_ASKED_MAX = 200
+"""Accounts that one answer shows; the rest is on its next pages."""
+
+Lens = Literal["now", "asked"]
+Status = Literal["open", "committed", "declined", "deferred", "exploring", "merged"]
+
+_statements = Statements.load(Path(__file__).with_suffix(".sql"))
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    state: Literal["planned", "in_progress", "beta", "shipped", "cancelled"]
+    target: date | None
+    url: str | None
+    position: int
+    time: str
+
+
+class LastDecision(Struct, frozen=True, kw_only=True):
+    decision: str
+    position: int
+    time: str
+    outcome: Outcome
+    grounds: Grounds
+
+
+class RequirementRow(Struct, frozen=True, kw_only=True):
+    """A requirement in a list. Voices are rounded half-even to six places, null where no agreement was in force."""
+
+    requirement: str
+    title: str | None
+    area: str | None
+    status: Status
+    delivery: Delivery | None
+    voice: float | None
+    voice_if_known: float | None
+    accounts: dict[Class, int]
+    revenue: dict[str, list[Money]]
+    departs: Departs | None
+    decision: LastDecision | None
+
+
+class RequirementList(Struct, frozen=True, kw_only=True):
+    as_of: AsOf
+    lens: Lens
+    total: int
+    requirements: list[RequirementRow]
+
+
+class Listed(Struct, frozen=True, kw_only=True):
+    """A row with what it is sorted by: exact voices, the position of the last event about it, revenue."""
+
+    row: RequirementRow
+    voice: Fraction | None
+    voice_if_known: Fraction | None
+    last: int
+    revenue: Revenue
+
+
+class AskShown(Struct, frozen=True, kw_only=True):
+    """An ask that stands. `quote` is absent without the scope personal or if none was given, null once erased."""
+
+    ask: str
+    position: int
+    time: str
+    recordedtime: str
+    importance: int
+    channel: str | None
+    contact: str | None
+    url: str | None
+    opportunity: str | None
+    feedback: str | None
+    needed_by: date | None
+    labels: dict[str, str]
+    by: By | None
+    quote: str | UnsetType | None = UNSET
+
+
+class WhoAsked(Struct, frozen=True, kw_only=True):
+    account: str
+    name: str | None
+    importance: int
+    revenue: list[Money]
+    asks: list[AskShown]
+
+
+class FitsOfAccount(Struct, frozen=True, kw_only=True):
+    account: str
+    as_asked: FitShown | None
+    as_decided: FitShown | None
+    as_now: FitShown | None
+
+
+class HowOnTarget(Struct, frozen=True, kw_only=True):
+    voice: float | None
+    voice_if_known: float | None
+    accounts: dict[Class, int]
+    revenue: dict[str, list[Money]]
+    at_stake: dict[str, list[Money]]
+    fits: list[FitsOfAccount]
+    revisions: dict[str, RevisionShown]
+
+
+class OneRequirement(Struct, frozen=True, kw_only=True):
+    """The three answers about one requirement. `title` is null if it was asked for but never raised."""
+
+    requirement: str
+    title: str | None
+    area: str | None
+    labels: dict[str, str]
+    links: list[Link]
+    status: Status
+    delivery: Delivery | None
+    as_of: AsOf
+    who_asked_total: int
+    who_asked: list[WhoAsked]
+    how_on_target: HowOnTarget
+    who_decided: list[Made]
+    history: list[Happened]
+    problem: str | UnsetType | None = UNSET
+
+
+async def list_requirements(snapshot: Snapshot, lens: Lens) -> list[Listed]:
+    """Every requirement, in the order of its id."""
+    headers = await snapshot.fetch(_statements, "headers", snapshot.position)
+    asks = await read_live_asks(snapshot)
+    revenues = await read_revenue(snapshot)
+    knowledge = await read_knowledge(snapshot)
+    last_made = {row["position"]: row for row in await read_every_made(snapshot)}
+    last_made = {each: last_made[each] for each in {row["decision_position"] for row in headers} - {None}}
+    decisions = [decision_of(row) for row in last_made.values()]
+    history = await read_ask_rows(snapshot, asked_of(decisions))
+
+    def listed() -> list[Listed]:
+        departed = departures(knowledge, decisions, history)
+        by_requirement: dict[str, list[Ask]] = {}
+        for ask in asks:
+            by_requirement.setdefault(ask.requirement, []).append(ask)
+        heard = _Hearing(snapshot, knowledge, lens)
+        return [
+            _listed(row, heard.askers(by_requirement.get(row["requirement"], ())), heard, revenues, last_made, departed)
+            for row in headers
+        ]
+
+    # This is the heaviest answer; in a thread it does not hold up the others.
+    return await asyncio.to_thread(listed)
+
+
+async def one_requirement(
+    snapshot: Snapshot, requirement: str, *, after: int = 0, master: MasterKey | None = None
+) -> OneRequirement:
+    """The three answers. `after` accounts of who_asked are passed over; `master` opens the sealed texts.
+
+    Raises Problem if the requirement was neither raised nor asked for.
+    """
+    said = await snapshot.fetch(_statements, "said", snapshot.position, requirement)
+    ask_rows = await snapshot.fetch(_statements, "asks", snapshot.position, requirement)
+    deliveries = await snapshot.fetch(_statements, "delivery", snapshot.position, requirement)
+    if snapshot.now is None or not (said or ask_rows or deliveries):
+        raise Problem("not-found", f"there is no requirement {requirement!r} at position {snapshot.position}")
+
+    made = await read_made_on(snapshot, requirement)
+    decisions = [decision_of(row) for row in made]
+    asks = await read_ask_rows(snapshot, {requirement, *asked_of(decisions)})
+    rows = asks.get(requirement, [])
+    live = lenses.live_asks(rows, snapshot.now, snapshot.position)
+    at_stake = await read_at_stake(snapshot, requirement, live)
+    knowledge = await read_knowledge(snapshot, accounts_in(asks) | at_stake.keys())
+
+    now = {asker.account: asker for asker in lenses.as_now(knowledge, live, snapshot.now, snapshot.position)}
+    asked = {asker.account: asker for asker in lenses.as_asked(knowledge, live, snapshot.position)}
+    decided = {asker.account: asker for asker in lenses.as_decided(knowledge, rows, decisions[-1])} if decisions else {}
+    revenues = await read_revenue(snapshot, now)
+    order = sorted(now.values(), key=lambda asker: (-asker.weight, -asker.ask.importance, asker.account))
+    page = order[after : after + WHO_ASKED_MAX]
+    names = await read_names(snapshot, [asker.account for asker in page])
+
+    def as_decided(asker: Asker) -> Judgement | None:
+        if not decisions:
+            return None
+        if asker.account in decided:
+            return decided[asker.account].judgement
+        # It had not asked by then, or nobody knew; what was known of the account is shown all the same.
+        return knowledge.judge(asker.account, decisions[-1].valid_from, decisions[-1].cut, asker.ask)
+
+    judgements = {asker.account: (asked[asker.account].judgement, as_decided(asker), asker.judgement) for asker in page}
+    departed = departures(knowledge, decisions, asks)
+    in_force = [knowledge.in_force(decision.valid_from, decision.cut) for decision in decisions]
+    classes = {account: asker.class_ for account, asker in now.items()}
+    for account in at_stake:
+        classes.setdefault(account, lenses.class_of(knowledge.judge(account, snapshot.now, snapshot.position)))
+    total, total_if_known = voice(now.values())
+    agreed = knowledge.in_force(snapshot.now, snapshot.position) is not None
+    sealed = await _sealed(snapshot, ask_rows, page, live, said, master)
+
+    return OneRequirement(
+        requirement=requirement,
+        title=_last(said, "title"),
+        area=_last(said, "area"),
+        labels=msgspec.json.decode(_last(said, "labels") or "{}"),
+        links=msgspec.json.decode(_last(said, "links") or "[]", type=list[Link]),
+        problem=sealed.problem,
+        status=_status(made[-1]["outcome"] if made else None),
+        delivery=_delivery(deliveries[0]) if deliveries else None,
+        as_of=snapshot.as_of,
+        who_asked_total=len(order),
+        who_asked=_who_asked(page, live, ask_rows, names, revenues, sealed.quotes),
+        how_on_target=HowOnTarget(
+            voice=shown(total) if agreed else None,
+            voice_if_known=shown(total_if_known) if agreed else None,
+            accounts=count_by_class(asker.class_ for asker in now.values()),
+            revenue=revenue.by_class((asker.class_, revenues.get(asker.account, {})) for asker in now.values()),
+            at_stake=revenue.by_class((classes[account], each) for account, each in at_stake.items()),
+            fits=[
+                FitsOfAccount(account=account, as_asked=show_fit(a), as_decided=show_fit(d), as_now=show_fit(n))
+                for account, (a, d, n) in judgements.items()
+            ],
+            revisions=show_revisions(
+                [judgement.fit.revision for each in judgements.values() for judgement in each if judgement]
+                + [adoption.revision for adoption in in_force if adoption]
+            ),
+        ),
+        who_decided=[show_made(row, knowledge, departed[row["position"]]) for row in made],
+        history=show_history(
+            await snapshot.fetch(
+                _statements,
+                "history",
+                snapshot.position,
+                requirement,
+                stream_uuid(f"requirement/{requirement}"),
+                HISTORY_MAX,
+            )
+        ),
+    )
+
+
+# A row of the list
+
+
+class _Hearing:
+    """Who asks for a requirement, under one lens."""
+
+    def __init__(self, snapshot: Snapshot, knowledge: Knowledge, lens: Lens) -> None:
+        self._position, self._now, self._lens, self._knowledge = snapshot.position, snapshot.now, lens, knowledge
+        self.agreed = snapshot.now is not None and knowledge.in_force(snapshot.now, snapshot.position) is not None
+
+    def askers(self, asks: Sequence[Ask]) -> list[Asker]:
+        if not asks or self._now is None:
+            return []
+        if self._lens == "asked":
+            return lenses.as_asked(self._knowledge, asks, self._position)
+        return lenses.as_now(self._knowledge, asks, self._now, self._position)
+
+
+def _listed(
+    header: asyncpg.Record,
+    askers: list[Asker],
+    heard: _Hearing,
+    revenues: Mapping[str, Revenue],
+    made: Mapping[int, asyncpg.Record],
+    departed: Mapping[int, Departs | None],
+) -> Listed:
+    total, total_if_known = voice(askers) if heard.agreed else (None, None)
+    decision = made.get(header["decision_position"])
+    earned = [(asker.class_, revenues[asker.account]) for asker in askers if asker.account in revenues]
+    return Listed(
+        row=RequirementRow(
+            requirement=header["requirement"],
+            title=header["title"],
+            area=header["area"],
+            status=_status(decision["outcome"] if decision else None),
+            delivery=_delivery(header) if header["state"] else None,
+            voice=shown(total),
+            voice_if_known=shown(total_if_known),
+            accounts=count_by_class(asker.class_ for asker in askers),
+            revenue=revenue.by_class(earned),
+            departs=departed[decision["position"]] if decision else None,
+            decision=_last_decision(decision) if decision else None,
+        ),
+        voice=total,
+        voice_if_known=total_if_known,
+        last=header["last"],
+        revenue=revenue.total(each for _, each in earned),
+    )
+
+
+def _last_decision(row: asyncpg.Record) -> LastDecision:
+    return LastDecision(
+        decision=row["decision"],
+        position=row["position"],
+        time=format_time(row["time"]),
+        outcome=row["outcome"],
+        grounds=row["grounds"],
+    )
+
+
+def _delivery(row: asyncpg.Record) -> Delivery:
+    return Delivery(
+        state=row["state"],
+        target=row["target"],
+        url=row["url"],
+        position=row["delivery_position"],
+        time=format_time(row["delivery_time"]),
+    )
+
+
+def _status(outcome: str | None) -> Status:
+    status: Status = msgspec.convert(lenses.status(outcome), Status)
+    return status
+
+
+def sort_key(sort: Literal["voice", "recent", "revenue"], currency: str | None) -> Any:
+    """The key by which a list is sorted, so that the most comes first; of equals the lower id."""
+    match sort:
+        case "voice":
+            return lambda each: (
+                each.voice is None,
+                -(each.voice or 0),
+                -(each.voice_if_known or 0),
+                each.row.requirement,
+            )
+        case "recent":
+            return lambda each: (-each.last, each.row.requirement)
+        case "revenue":
+            return lambda each: (-sum(each.revenue.get(currency or "", Amounts())), each.row.requirement)
+
+
+# Parts of the answer about one requirement
+
+
+class _Sealed(Struct, frozen=True):
+    problem: str | UnsetType | None
+    quotes: Mapping[int, str | None]
+
+
+async def _sealed(
+    snapshot: Snapshot,
+    ask_rows: Sequence[asyncpg.Record],
+    page: Sequence[Asker],
+    live: Sequence[Ask],
+    said: Sequence[asyncpg.Record],
+    master: MasterKey | None,
+) -> _Sealed:
+    if master is None:
+        return _Sealed(UNSET, {})
+    accounts = {asker.account for asker in page}
+    shown_asks = {ask.position for ask in live if ask.account in accounts}
+    quoted = [row["position"] for row in ask_rows if row["has_quote"] and row["position"] in shown_asks]
+    quotes = await read_sealed(snapshot, quoted, "quote", master)
+    stated = [row["position"] for row in said if row["has_problem"]]
+    if not stated:
+        return _Sealed(UNSET, quotes)
+    problems = await read_sealed(snapshot, stated[-1:], "problem", master)
+    return _Sealed(problems[stated[-1]], quotes)
+
+
+def _who_asked(
+    page: Sequence[Asker],
+    live: Sequence[Ask],
+    ask_rows: Sequence[asyncpg.Record],
+    names: Mapping[str, str],
+    revenues: Mapping[str, Revenue],
+    quotes: Mapping[int, str | None],
+) -> list[WhoAsked]:
+    rows = {row["position"]: row for row in ask_rows}
+    asks: dict[str | None, list[AskShown]] = {}
+    for ask in sorted(live, key=lambda ask: ask.position):
+        asks.setdefault(ask.account, []).append(show_ask(rows[ask.position], quotes.get(ask.position, UNSET)))
+    return [
+        WhoAsked(
+            account=asker.account,
+            name=names.get(asker.account),
+            importance=asker.ask.importance,
+            revenue=revenue.shown(revenues.get(asker.account, {})),
+            asks=asks[asker.account],
+        )
+        for asker in page
+    ]
+
+
+def show_ask(row: asyncpg.Record, quote: str | UnsetType | None) -> AskShown:
+    return AskShown(
+        ask=row["ask"],
+        position=row["position"],
+        time=format_time(row["time"]),
+        recordedtime=format_time(row["recorded_at"]),
+        importance=row["importance"],
+        channel=row["channel"],
+        contact=row["contact"],
+        url=row["url"],
+        opportunity=row["opportunity"],
+        feedback=row["feedback"],
+        needed_by=row["needed_by"],
+        labels=msgspec.json.decode(row["labels"]),
+        by=show_by(row),
+        quote=quote,
+    )
+
+
+def _last(rows: Sequence[asyncpg.Record], column: str) -> Any:
+    """What was last said in this column; a row that leaves it out says nothing about it."""
+    return next((row[column] for row in reversed(rows) if row[column] is not None), None)

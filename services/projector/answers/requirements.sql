@@ -1,0 +1,67 @@
+-- headers --
+-- Every requirement that was raised or asked for: its latest title and area, its delivery, and the last position
+-- at which anything was said about it.
+WITH said AS (
+    SELECT requirement,
+           (array_agg(title ORDER BY valid_from DESC, position DESC) FILTER (WHERE title IS NOT NULL))[1] AS title,
+           (array_agg(area ORDER BY valid_from DESC, position DESC) FILTER (WHERE area IS NOT NULL))[1] AS area,
+           max(position) AS position
+      FROM {schema}.requirement_rows
+     WHERE position <= $1
+     GROUP BY requirement
+), asked AS (
+    SELECT requirement, max(position) AS position FROM {schema}.asks WHERE position <= $1 GROUP BY requirement
+), delivered AS (
+    SELECT DISTINCT ON (requirement) requirement, state, target, url, position, time,
+           max(position) OVER (PARTITION BY requirement) AS last
+      FROM {schema}.deliveries
+     WHERE position <= $1
+     ORDER BY requirement, valid_from DESC, position DESC
+), decided AS (
+    SELECT requirement, max(position) AS position
+      FROM {schema}.decision_requirements
+     WHERE position <= $1
+     GROUP BY requirement
+)
+SELECT requirement, said.title, said.area,
+       delivered.state, delivered.target, delivered.url,
+       delivered.position AS delivery_position, delivered.time AS delivery_time,
+       decided.position AS decision_position,
+       greatest(said.position, asked.position, delivered.last, decided.position) AS last
+  FROM said
+  FULL JOIN asked USING (requirement)
+  FULL JOIN delivered USING (requirement)
+  LEFT JOIN decided USING (requirement)
+ ORDER BY requirement;
+
+-- said --
+-- What was said of one requirement, the latest last.
+SELECT * FROM {schema}.requirement_rows WHERE requirement = $2 AND position <= $1 ORDER BY valid_from, position;
+
+-- asks --
+-- All that was said about asks of one requirement.
+SELECT * FROM {schema}.asks WHERE requirement = $2 AND position <= $1;
+
+-- delivery --
+-- How the delivery of one requirement stands.
+SELECT state, target, url, position AS delivery_position, time AS delivery_time
+  FROM {schema}.deliveries
+ WHERE requirement = $2 AND position <= $1
+ ORDER BY valid_from DESC, position DESC
+ LIMIT 1;
+
+-- history --
+-- The last events about one requirement: those of its stream ($3), and proposals and decisions that name it.
+SELECT state
+  FROM {schema}.stored_events
+ WHERE notification_id IN (
+       SELECT notification_id FROM (
+           SELECT notification_id FROM {schema}.stored_events WHERE originator_id = $3 AND notification_id <= $1
+           UNION
+           SELECT position FROM {schema}.decision_requirements WHERE requirement = $2 AND position <= $1
+           UNION
+           SELECT position FROM {schema}.decision_proposals
+            WHERE requirements @> ARRAY[$2::text] AND position <= $1) AS about
+        ORDER BY notification_id DESC
+        LIMIT $4)
+ ORDER BY notification_id;

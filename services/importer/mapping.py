@@ -1,0 +1,405 @@
+"""The mapping language: one YAML document says how the rows of some files become events.
+
+    source: /imports/crm                    the CloudEvents source of all its events
+    time_zone: Europe/Berlin                of dates and times that name none
+    given: [...]                            events written out in full; they come first
+    lookups: [...]                          small files, joined to rows by a key
+    files: [...]                            which files there are, in the order in which they are read
+
+`examples/` has mappings that say it all; `recipes` says how a single value is made.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Meta, Struct
+
+from schemas.events import EVENT_TYPES
+from services.importer import document
+from services.importer.document import Document, Spot
+from services.importer.recipes import (
+    AnyRecipe,
+    AsDate,
+    AsTime,
+    Constant,
+    Fingerprint,
+    Items,
+    Members,
+    Node,
+    Template,
+    check_format,
+    paths_of,
+)
+
+_HOLE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_ID_TEXT = re.compile(r"[A-Za-z0-9._:@-]*")
+_EXTENSION = re.compile(r"[a-z0-9]{1,40}")
+
+
+class MappingError(Exception):
+    """A mapping cannot be used; the text names file, line and spot, and says what to do."""
+
+
+class Expression:
+    """What a value is made by: a text with {paths}, a recipe (an object with `as` or `from`), a constant, or an object
+    or a list of these."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+
+class IdTemplate:
+    """The text that an event's id is made by."""
+
+    def __init__(self, template: Template) -> None:
+        self.template = template
+
+
+class Zone:
+    """A time zone of the IANA database."""
+
+    def __init__(self, zone: ZoneInfo) -> None:
+        self.zone = zone
+
+
+class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A part of a mapping."""
+
+
+class Condition(Part, frozen=True, kw_only=True):
+    """Holds if the text at `from` is (not) one of these, or is (not) blank. Upper and lower case are the same."""
+
+    path: str = msgspec.field(name="from")
+    among: list[str] | None = msgspec.field(name="in", default=None)
+    not_among: list[str] | None = msgspec.field(name="not_in", default=None)
+    blank: bool | None = None
+
+    def __post_init__(self) -> None:
+        if (self.among is None) + (self.not_among is None) + (self.blank is None) != 2:
+            raise ValueError("a condition has one of `in`, `not_in` and `blank`")
+
+
+class EventRecipe(Part, frozen=True, kw_only=True):
+    """How one event is made of a row: if all of `when` holds."""
+
+    type: str
+    id: IdTemplate
+    when: list[Condition] = []
+    time: Expression | None = None
+    extensions: Expression | None = None
+    data: Expression
+
+
+class Csv(Part, frozen=True, kw_only=True):
+    """How a CSV file is written. `columns`: the names, where the file has no header."""
+
+    delimiter: Annotated[str, Meta(min_length=1, max_length=1)] = ","
+    encoding: str = "utf-8-sig"
+    columns: Annotated[list[str], Meta(min_length=1)] | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            "".encode(self.encoding)
+        except LookupError:
+            raise ValueError(f"no such encoding: {self.encoding}") from None
+
+
+class Rows(Part, frozen=True, kw_only=True):
+    """Files of rows: a pattern of their names, and whether they are CSV (else NDJSON, by `format` or the ending)."""
+
+    file: Annotated[str, Meta(min_length=1, description="a name, or a pattern with * and ?")]
+    format: Literal["csv", "ndjson"] | None = None
+    csv: Csv = Csv()
+
+    @property
+    def is_csv(self) -> bool:
+        return self.format == "csv" or (self.format is None and not self.file.endswith((".ndjson", ".jsonl")))
+
+    def matches(self, path: Path) -> bool:
+        return fnmatchcase(path.name, self.file)
+
+
+class Lookup(Rows, frozen=True, kw_only=True):
+    """A small file that other rows look up by `key`, one row a key. With `column` and `value`, several rows a key make
+    one: the text in `column` names what the text in `value` is."""
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    key: str
+    column: str | None = None
+    value: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.column is None) != (self.value is None):
+            raise ValueError("`column` and `value` go together")
+
+
+class File(Rows, frozen=True, kw_only=True):
+    """Files of rows that become events, or that are `unused`, for a reason.
+
+    `let`: names for values that are made once a row; `join`: a lookup's name and the path of its key in the row.
+    """
+
+    unused: str | None = None
+    let: Expression | None = None
+    join: dict[str, str] = {}
+    events: list[EventRecipe] = []
+
+    def __post_init__(self) -> None:
+        if (self.unused is None) != bool(self.events):
+            raise ValueError("a file has `events`, or it is `unused`, with the reason")
+
+
+class Mapping(Part, frozen=True, kw_only=True):
+    """A whole mapping."""
+
+    source: Annotated[str, Meta(pattern=r"^[!-~]{1,200}$(?!\n)", description="a URI reference")]
+    time_zone: Zone = Zone(ZoneInfo("UTC"))
+    given: list[dict[str, Any]] = []
+    lookups: list[Lookup] = []
+    files: list[File] = []
+
+
+class Loaded(Struct, frozen=True):
+    """A mapping, and the document that it stands in."""
+
+    mapping: Mapping
+    document: Document
+
+    def given_line(self, index: int) -> int:
+        return self.document.line(("given", index))
+
+
+def load(path: Path) -> Loaded:
+    """Read a mapping. Raises MappingError."""
+    try:
+        found = document.read(path)
+    except document.DocumentError as error:
+        raise MappingError(str(error)) from error
+    return Loaded(mapping=read(found), document=found)
+
+
+def read(found: Document) -> Mapping:
+    """The mapping that a document is. Raises MappingError."""
+    if not isinstance(found.value, dict):
+        raise MappingError(f"{found.path}: a mapping is an object with `source`, and `files` or `given`")
+    try:
+        mapping = msgspec.convert(found.value, Mapping, dec_hook=_custom)
+    except msgspec.ValidationError as error:
+        message, spot = _where(str(error))
+        raise MappingError(_located(found, spot, message)) from error
+    for spot, message in _objections(mapping):
+        raise MappingError(_located(found, spot, message))
+    return mapping
+
+
+def missing_column(file: File, columns: list[str], lookups: dict[str, set[str]]) -> str | None:
+    """What a file's events read that its rows do not have, or None. `lookups`: the names that each lookup offers."""
+    lets = _lets(file)
+    known = {*columns, *lets, *(f"{name}.{column}" for name in file.join for column in lookups[name])}
+    for path in [*file.join.values(), *_paths(file)]:
+        if path in known or path.partition(".")[0] in lets:
+            continue
+        near = difflib.get_close_matches(path, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"there is no column {path!r}{hint} There are: {', '.join(sorted(known))}"
+    return None
+
+
+def template(text: str) -> Template:
+    """The template that a text with {paths} is; `{{` and `}}` are braces. Raises ValueError."""
+    texts, paths = [""], []
+    end = 0
+    for match in _HOLE.finditer(text):
+        texts[-1] += text[end : match.start()]
+        end = match.end()
+        if match[0] in ("{{", "}}"):
+            texts[-1] += match[0][0]
+        elif match[1] is None or not match[1].strip():
+            raise ValueError(f"{text[:80]!r}: a brace stands alone; write a path in braces, or the brace twice")
+        else:
+            paths.append(match[1].strip())
+            texts.append("")
+    texts[-1] += text[end:]
+    return Template(texts=tuple(texts), paths=tuple(paths))
+
+
+# Decoding
+
+
+def _custom(wanted: type, value: Any) -> Any:
+    if wanted is Expression:
+        return Expression(_node(value, ""))
+    if wanted is IdTemplate:
+        return IdTemplate(_id_template(value))
+    if wanted is Zone:
+        try:
+            return Zone(ZoneInfo(value))
+        except (TypeError, ValueError, OSError):
+            raise ValueError(f"no such time zone: {value!r}; write it as Europe/Berlin or UTC") from None
+    raise NotImplementedError(f"no part of a mapping is a {wanted}")
+
+
+def _node(value: Any, spot: str) -> Node:
+    match value:
+        case str():
+            try:
+                made = template(value)
+            except ValueError as error:
+                raise ValueError(f"{error} - at `${spot}`") from None
+            return made if made.paths else Constant(made.texts[0])
+        case list():
+            return Items(tuple(_node(item, f"{spot}[{index}]") for index, item in enumerate(value)))
+        case dict() if value.get("as") == "object":
+            return _object(value, spot)
+        case dict() if "as" in value or "from" in value:
+            return _recipe({"as": "text", **value}, spot)
+        case dict():
+            return Members({name: _node(member, f"{spot}.{name}") for name, member in value.items()})
+        case _:
+            return Constant(value)
+
+
+class _Object(Part, frozen=True, kw_only=True):
+    of: dict[str, Any]
+    needs: list[str] = []
+
+
+def _object(value: dict[str, Any], spot: str) -> Node:
+    written = _converted({name: member for name, member in value.items() if name != "as"}, _Object, spot)
+    members = {name: _node(member, f"{spot}.of.{name}") for name, member in written.of.items()}
+    return Members(members, tuple(written.needs))
+
+
+def _recipe(value: dict[str, Any], spot: str) -> Node:
+    recipe: AnyRecipe | Fingerprint = _converted(value, AnyRecipe | Fingerprint, spot)
+    if isinstance(recipe, AsDate | AsTime):
+        for form in recipe.formats:
+            try:
+                check_format(form)
+            except ValueError as error:
+                raise ValueError(f"{error} - at `${spot}.formats`") from None
+    return recipe
+
+
+def _converted(value: Any, wanted: Any, spot: str) -> Any:
+    try:
+        return msgspec.convert(value, wanted)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{error} - at `${spot}`") from None
+
+
+def _id_template(value: Any) -> Template:
+    if not isinstance(value, str):
+        raise ValueError("the id of an event is a text with {paths}")
+    made = template(value)
+    if not made.paths:
+        raise ValueError(f"{value!r} is the same for each row; it needs a {{path}} that tells rows apart")
+    if "" in made.texts[1:-1]:
+        raise ValueError(f"{value!r}: put a sign between the paths, so that 1 and 23 are not taken for 12 and 3")
+    for text in made.texts:
+        if not _ID_TEXT.fullmatch(text):
+            raise ValueError(f"{text!r}: an id is made of A-Z a-z 0-9 . _ : @ -")
+    return made
+
+
+def _where(message: str) -> tuple[str, Spot]:
+    """The message of a refusal, and the spot. A refusal inside a refusal names its spot before the outer one's."""
+    reason, *spots = message.split(" - at `$")
+    steps: list[str | int] = []
+    for spot in reversed(spots):
+        for name, index in re.findall(r"\.([^.\[\]`]+)|\[([0-9]+|\.\.\.)\]", spot.rstrip("`")):
+            steps.append(name or (int(index) if index != "..." else "..."))
+    return reason, tuple(steps)
+
+
+def _located(found: Document, spot: Spot, message: str) -> str:
+    place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in spot).removeprefix(".")
+    return f"{found.path}:{found.line(spot)}: {place}{': ' if place else ''}{message}"
+
+
+# What only shows when the parts are seen together
+
+
+def _objections(mapping: Mapping) -> Iterator[tuple[Spot, str]]:
+    if not mapping.files and not mapping.given:
+        yield (), "there is nothing to import; name `files`, or events that are `given`"
+    names = [lookup.name for lookup in mapping.lookups]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield ("lookups", index, "name"), f"there are two lookups {name!r}"
+
+    starts: list[str] = []
+    for number, file in enumerate(mapping.files):
+        yield from _file_objections(file, ("files", number), names)
+        for index, event in enumerate(file.events):
+            spot = ("files", number, "events", index)
+            yield from _event_objections(event, spot)
+            start = event.id.template.texts[0]
+            # Where one start begins another, a value could make up the difference, and two events have one id.
+            for other in starts:
+                if start.startswith(other) or other.startswith(start):
+                    yield (
+                        (*spot, "id"),
+                        f"ids that begin with {start!r} and ids that begin with {other!r} can be the same; "
+                        "let each event's ids begin with a word of their own",
+                    )
+            starts.append(start)
+
+
+def _file_objections(file: File, spot: Spot, lookups: list[str]) -> Iterator[tuple[Spot, str]]:
+    for name in file.join:
+        if name not in lookups:
+            yield (*spot, "join"), f"there is no lookup {name!r}"
+    if file.let is not None and not isinstance(file.let.node, Members):
+        yield (*spot, "let"), "expected an object: a name and what it stands for"
+    for name in _lets(file):
+        if "." in name or name in file.join:
+            yield (*spot, "let", name), "a name of one's own has no dot, and is not that of a lookup"
+
+
+def _event_objections(event: EventRecipe, spot: Spot) -> Iterator[tuple[Spot, str]]:
+    cls = EVENT_TYPES.get(event.type)
+    if cls is None:
+        near = difflib.get_close_matches(event.type, EVENT_TYPES, n=1)
+        yield (*spot, "type"), f"no such event type: {event.type!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        return
+    if not isinstance(event.data.node, Members):
+        yield (*spot, "data"), "expected an object: the fields of the event"
+        return
+    fields = {field.encode_name: field for field in msgspec.structs.fields(cls)}
+    for name in event.data.node.members:
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(fields)}"
+            yield (*spot, "data", name), f"{event.type} has no field {name!r}{hint}"
+    for name, field in fields.items():
+        if field.required and name not in event.data.node.members:
+            yield (*spot, "data"), f"{event.type} needs the field {name!r}"
+    if event.extensions is not None:
+        if not isinstance(event.extensions.node, Members):
+            yield (*spot, "extensions"), "expected an object: attributes of the event beside its data"
+            return
+        for name in event.extensions.node.members:
+            if not _EXTENSION.fullmatch(name):
+                yield (*spot, "extensions", name), "the name of an attribute is 1 to 40 lower-case letters and digits"
+
+
+def _lets(file: File) -> list[str]:
+    return [*file.let.node.members] if file.let is not None and isinstance(file.let.node, Members) else []
+
+
+def _paths(file: File) -> Iterator[str]:
+    if file.let is not None:
+        yield from paths_of(file.let.node)
+    for event in file.events:
+        yield from event.id.template.paths
+        yield from (condition.path for condition in event.when)
+        for expression in (event.time, event.extensions, event.data):
+            if expression is not None:
+                yield from paths_of(expression.node)

@@ -10,7 +10,8 @@ RUN python3 -m venv /opt/ledger \
 
 FROM ${BASE}
 # An ordinary user with a name, since PostgreSQL wants both.
-RUN useradd --uid 10001 --home-dir /var/lib/ledger --create-home --shell /usr/sbin/nologin ledger
+RUN useradd --uid 10001 --home-dir /var/lib/ledger --create-home --shell /usr/sbin/nologin ledger \
+    && chmod 711 /var/lib/ledger
 COPY --from=environment /opt/ledger /opt/ledger
 WORKDIR /srv/ledger
 COPY schemas schemas

@@ -108,6 +108,7 @@ async def listen(
 async def _watch(connection: asyncpg.Connection, gone: asyncio.Event) -> None:
     while not gone.is_set():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(gone.wait(), LISTENING_CHECK_SECONDS)
+            async with asyncio.timeout(LISTENING_CHECK_SECONDS):
+                await gone.wait()
             return
         await connection.execute("SELECT 1", timeout=LISTENING_CHECK_SECONDS)

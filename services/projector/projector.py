@@ -198,11 +198,12 @@ class Projector:
                 except UNAVAILABLE as error:
                     await self._outage.pause(error)
                     continue
-                except asyncpg.UndefinedTableError:
-                    _log.warning("database_not_migrated", next="run `ledger migrate`")
+                except asyncpg.PostgresError as error:
+                    _log.error("ledgers_not_read", reason=str(error), next="has `ledger migrate` run?")
                 self._outage.over()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._ledgers_changed.wait(), POLL_LEDGERS_SECONDS)
+                    async with asyncio.timeout(POLL_LEDGERS_SECONDS):
+                        await self._ledgers_changed.wait()
 
     def _run_ledger(self, name: str) -> "Runner":
         if name not in self._runners:
@@ -251,7 +252,8 @@ class Runner:
     async def opened(self) -> None:
         """Wait until the read models can be asked. Raises Unavailable if that takes too long."""
         try:
-            await asyncio.wait_for(self._open.wait(), OPEN_SECONDS_MAX)
+            async with asyncio.timeout(OPEN_SECONDS_MAX):
+                await self._open.wait()
         except TimeoutError:
             raise Unavailable(f"the read models of the ledger {self.ledger} are not there yet") from None
 
@@ -288,7 +290,9 @@ class Runner:
                 match await self._attempt(self._step):
                     case "idle":
                         with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
+                            # Not wait_for, which in Python 3.11 loses a cancellation that meets a wake-up.
+                            async with asyncio.timeout(POLL_SECONDS):
+                                await self._woken.wait()
                     case "lost":
                         await asyncio.sleep(STEP_ASIDE_SECONDS)
 
@@ -347,7 +351,9 @@ class Runner:
             for name in self._projections.keys() - outdated
             if (cursor := self.cursors[name]).state == "live" and cursor.position != self.head
         ]
-        step: Step = "moved" if behind else "idle"
+        if not behind:
+            return "idle"
+        step: Step = "moved"
         # Those that are at the same position share a page; the others do not wait for each other.
         for position, sharing in groupby(sorted(behind, key=_position), key=_position):
             page = await self._page(connection, position)

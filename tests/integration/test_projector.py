@@ -1,56 +1,419 @@
 """The projector on a real database: it catches up, wakes, stops where it must, and never misses an event."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 
-from schemas.envelope import stream_uuid
 from services.migrate import make_ledger
 from services.postgres import connect, ledger_schema
 from services.projector import projector as engine
-from services.projector.digest import digest
-from services.projector.projections import ALL
+from services.projector.projections import ALL, Projection
 from services.projector.projector import NoSuchLedger, Projector, Runner, Stopped
+from services.sealing import MasterKey
 from tests.conftest import Database
 from tests.log import Log, event, read
+from tests.readmodels import NAMES, digests, reached, rebuilt_digests
 
-SECONDS_MAX = 30
-NAMES = [projection.name for projection in ALL]
+DECIDER = {"role": "head of product", "team": "product"}
 
 
 def ask(number: int, **more: Any) -> Any:
     return event("ask.recorded", requirement=f"R-{number % 7}", account=f"a-{number % 5}", **more)
 
 
-def profile(number: int) -> Any:
-    return event("account.profiled", account=f"a-{number}", name=f"Account {number}", attributes={"size": number})
+def profile(number: int, **more: Any) -> Any:
+    return event("account.profiled", account=f"a-{number}", attributes={"size": number}, **more)
 
 
-async def reached(runner: Runner, position: int, *names: str) -> None:
-    await asyncio.wait_for(runner.reached(position, names or None), SECONDS_MAX)
+def decision(name: str, **more: Any) -> Any:
+    made = {"outcome": "commit", "rationale": "it sells", "instruction": "build it", "deciders": [DECIDER]}
+    return event("decision.made", decision=name, requirements=["R-1"], **made, **more)
+
+
+async def rows(database: Database, query: str) -> list[Any]:
+    connection = await connect(database.projector)
+    try:
+        return [tuple(row) for row in await connection.fetch(query)]
+    finally:
+        await connection.close()
 
 
 async def positions(database: Database, table: str = "asks", ledger: str = "main") -> list[int]:
-    connection = await connect(database.projector)
-    try:
-        rows = await connection.fetch(f'SELECT position FROM "{ledger_schema(ledger)}".{table} ORDER BY position')
-    finally:
-        await connection.close()
-    return [row["position"] for row in rows]
+    found = await rows(database, f'SELECT position FROM "{ledger_schema(ledger)}".{table} ORDER BY position')
+    return [position for (position,) in found]
+
+
+@asynccontextmanager
+async def running(database: Database, **more: Any) -> AsyncIterator[Runner]:
+    async with Projector(database.settings, **more) as projector:
+        yield await projector.ledger("main")
 
 
 async def test_it_catches_up_with_what_was_there_before_it(database: Database) -> None:
     async with Log.open(database) as log:
         for start in range(0, 1_200, 400):
             await log.append(*(ask(start + number) for number in range(400)))
-        async with Projector(database.settings) as projector:
-            runner = await projector.ledger("main")
-            await reached(runner, 1_200)
+    async with running(database) as runner:
+        await reached(runner, 1_200)
+        assert runner.head == 1_200
+        assert {cursor.state for cursor in runner.cursors.values()} == {"live"}
     assert await positions(database) == list(range(1, 1_201))
+
+
+async def test_it_wakes_when_the_ledger_says_so(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without a wake-up it would look again in an hour.
+    monkeypatch.setattr(engine, "POLL_SECONDS", 3600.0)
+    async with Log.open(database) as log, running(database) as runner:
+        for number in range(5):
+            await log.append(ask(number))
+            await moved_to(runner, number + 1)
+
+
+async def test_it_looks_now_and_then_without_being_woken(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "POLL_SECONDS", 0.05)
+    async with Log.open(database) as log, running(database) as runner:
+        for number in range(3):
+            await log.append(ask(number), notify=False)
+            await moved_to(runner, number + 1)
+
+
+async def test_whoever_waits_for_a_position_has_it_looked_for(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "POLL_SECONDS", 3600.0)
+    async with Log.open(database) as log, running(database) as runner:
+        await moved_to(runner, 0)
+        await log.append(ask(1), notify=False)
+        await reached(runner, 1)
+
+
+async def test_a_ledger_at_rest_costs_one_statement_a_look(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(engine, "POLL_LEDGERS_SECONDS", 3600.0)
+    async with Log.open(database) as log:
+        await log.append(ask(1))
+    async with Projector(database.settings) as projector:
+        runner = await projector.ledger("main")
+        await reached(runner, 1)
+        said: list[str] = []
+        async with projector.pool.acquire() as held:  # Leaves the runner the other connections only.
+            del held
+            looks = await looked(runner, 3)
+            for connection in projector.pool._holders:  # asyncpg has no public list of its connections.
+                if connection._con is not None:
+                    connection._con.add_query_logger(lambda query: said.append(query.query))
+            looks = await looked(runner, 20)
+        work = [query for query in said if "cursors" in query or "stored_events" in query]
+        assert looks <= len(work) <= looks + 2
+        assert all("UPDATE" not in query for query in work)
+
+
+async def test_a_ledger_made_later_is_served_at_once(database: Database) -> None:
+    async with Projector(database.settings) as projector:
+        with pytest.raises(NoSuchLedger):
+            await projector.ledger("second-line")
+        owner = await connect(database.owner)
+        await make_ledger(owner, database.settings, "second-line")
+        await owner.close()
+        runner = await projector.ledger("second-line")
+        async with Log.open(database, "second-line") as log:
+            await log.append(ask(1))
+        await reached(runner, 1)
+        assert {*projector.cursors("second-line")} == {*NAMES}
+    assert await positions(database, ledger="second-line") == [1]
+    assert await positions(database) == []
+
+
+async def test_the_auditor_may_read_every_read_model_and_write_none(database: Database) -> None:
+    async with Log.open(database) as log, running(database) as runner:
+        await log.append(ask(1))
+        await reached(runner, 1)
+        auditor = await connect(database.auditor)
+        for table in ["cursors", *(table for projection in ALL for table in projection.tables)]:
+            await auditor.fetch(f"SELECT * FROM ledger_main.{table}")
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await auditor.execute(f"DELETE FROM ledger_main.{table}")
+        await auditor.close()
+
+
+async def test_the_projector_cannot_write_the_log(database: Database) -> None:
+    connection = await connect(database.projector)
+    log = Log(connection, "main", MasterKey.load_or_make(database.settings.master_key))
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await log.insert(read(ask(1)))
+    for attack in ("UPDATE {} SET topic = topic", "DELETE FROM {}", "TRUNCATE {}"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(attack.format("ledger_main.stored_events"))
+    await connection.close()
+
+
+# Several projectors
+
+
+async def test_two_projectors_apply_each_event_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "STEP_ASIDE_SECONDS", 0.001)
+    async with Log.open(database) as log:
+        async with running(database) as first, running(database) as second:
+            for start in range(0, 600, 20):
+                await log.append(*(ask(start + number) for number in range(20)), profile(start))
+            await reached(first, 630)
+            await reached(second, 630)
+        # A row that was written twice would have met the primary key and stopped its projection.
+        assert {cursor.state for cursor in (*first.cursors.values(), *second.cursors.values())} == {"live"}
+        assert len(await positions(database)) == 600
+        assert await digests(database, 630) == await rebuilt_digests(database, 630)
+
+
+async def test_whoever_loses_the_swap_writes_nothing(database: Database) -> None:
+    """A projector that is held between its look and its swap while another one applies the same page."""
+    async with Log.open(database) as log:
+        await log.append(*(ask(number) for number in range(10)))
+    async with running(database) as late:
+        await reached(late, 10)
+        async with Log.open(database) as log:
+            async with log.connection.transaction():
+                await log.lock()
+                await log.insert(read(*(ask(number) for number in range(10))))
+            blocker = await connect(database.projector)
+            blocking = blocker.transaction()
+            await blocking.start()
+            # The other projector, which has moved the cursor but has not committed yet.
+            await blocker.execute(
+                "UPDATE ledger_main.cursors SET position = 20 WHERE projection = 'requirements' AND position = 10"
+            )
+            late.wake()
+            await until(lambda: waiting_for_a_lock(database))
+            await blocking.commit()
+            await blocker.close()
+        await reached(late, 20)
+    assert await positions(database) == list(range(1, 11))
+
+
+# The order of the log
+
+
+async def test_slow_writers_are_never_missed_by_a_tailing_reader(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Late commits: whoever has the lock inserts, dawdles, and commits; wake-ups come too early and too often."""
+    monkeypatch.setattr(engine, "POLL_SECONDS", 0.005)
+    chance = random.Random(1)
+    commits = 25
+
+    async def write(number: int) -> None:
+        async with Log.open(database) as log:
+            for turn in range(commits):
+                async with log.connection.transaction():
+                    await log.lock()
+                    await log.insert(
+                        read(*(ask(number, id=f"{number}-{turn}-{n}") for n in range(chance.randint(1, 4))))
+                    )
+                    await log.connection.execute("SELECT pg_notify('ledger_events', 'main')")
+                    await asyncio.sleep(chance.choice([0, 0.002, 0.02]))
+
+    async with running(database) as runner:
+        seen: list[int] = []
+        watching = asyncio.create_task(watch(database, seen))
+        await asyncio.gather(*(write(number) for number in range(4)))
+        ((head,),) = await rows(database, "SELECT count(*) FROM ledger_main.stored_events")
+        await reached(runner, head)
+        watching.cancel()
+    assert head >= 4 * commits
+    assert await positions(database) == list(range(1, head + 1))
     assert {cursor.state for cursor in runner.cursors.values()} == {"live"}
-    assert runner.head == 1_200
+    assert len(seen) > 10
+
+
+async def watch(database: Database, seen: list[int]) -> None:
+    """What a query sees at any moment: the rows up to the cursor, all of them, and none beyond."""
+    connection = await connect(database.projector)
+    try:
+        while True:
+            count, highest, cursor = await connection.fetchrow(
+                "SELECT count(*), coalesce(max(a.position), 0), (SELECT position FROM ledger_main.cursors"
+                " WHERE projection = 'requirements') FROM ledger_main.asks a"
+            )
+            assert count == highest == cursor
+            seen.append(cursor)
+    finally:
+        await connection.close()
+
+
+# What cannot be applied
+
+
+async def append_by_force(
+    database: Database, *events: Any, mend: Callable[[bytes], bytes], topic: str | None = None
+) -> None:
+    """Append as somebody who is beyond the ledger's checks: stored bytes that are changed on their way in."""
+    async with Log.open(database) as log:
+        await log.append(*events, notify=False)
+    owner = await connect(database.superuser)
+    async with owner.transaction():
+        await owner.execute("SET LOCAL session_replication_role = replica")
+        await owner.execute("ALTER TABLE ledger_main.stored_events DISABLE TRIGGER ALL")
+        position, state = await owner.fetchrow(
+            "SELECT notification_id, state FROM ledger_main.stored_events ORDER BY notification_id DESC LIMIT 1"
+        )
+        await owner.execute(
+            "UPDATE ledger_main.stored_events SET state = $2, topic = coalesce($3, topic) WHERE notification_id = $1",
+            position, mend(state), topic,
+        )  # fmt: skip
+        await owner.execute("ALTER TABLE ledger_main.stored_events ENABLE ALWAYS TRIGGER stored_events_are_append_only")
+        await owner.execute("ALTER TABLE ledger_main.stored_events ENABLE ALWAYS TRIGGER stored_events_leave_no_gap")
+    await owner.close()
+
+
+@pytest.mark.parametrize(
+    ("mend", "says"),
+    [
+        (lambda state: state[:-9], "Input data was truncated"),
+        (lambda state: state.replace(b'"account":"a-7"', b'"account":7'), "Expected `str`, got `int`"),
+        (lambda state: state.replace(b"Seven", b"Sev\\u0000n"), "refuses its rows in account_names"),
+        (lambda state: state.replace(b'"sequence":"', b'"sequence":"9'), "its bytes say position 9"),
+        (lambda state: state.replace(b"account.profiled", b"requirement.raised"), "missing required field"),
+        (lambda state: state.replace(b"account.profiled", b"account.painted"), "ledger.account.painted.v1"),
+    ],
+    ids=["cut off", "wrong kind", "refused by the database", "wrong position", "other type", "unknown type inside"],
+)
+async def test_a_projection_stops_at_what_it_cannot_apply_and_the_others_go_on(
+    database: Database, mend: Callable[[bytes], bytes], says: str
+) -> None:
+    async with Log.open(database) as log:
+        await log.append(*(profile(number) for number in range(5)), ask(1))
+        await append_by_force(database, ask(2), profile(7, name="Seven"), mend=mend)
+        await log.append(profile(9), ask(3), decision("D-1"))
+
+    async with running(database) as runner:
+        with pytest.raises(Stopped, match="accounts stopped before position 8"):
+            await reached(runner, 11)
+        await reached(runner, 11, "requirements", "decisions", "opportunities", "agreements")
+        await reached(runner, 7, "accounts")  # What came before it is applied, and stays answerable.
+        stopped = runner.cursors["accounts"]
+        assert (stopped.position, stopped.state, stopped.stopped_at) == (7, "stopped", 8)
+        assert says in (stopped.reason or "")
+    assert await positions(database, "account_mentions") == [1, 2, 3, 4, 5]
+    assert await positions(database, "asks") == [6, 7, 10]
+    ((state, reason),) = await rows(
+        database, "SELECT state, reason FROM ledger_main.cursors WHERE projection = 'accounts'"
+    )
+    assert state == "stopped"
+    assert says in reason
+
+
+async def test_an_unknown_type_stops_every_projection(database: Database) -> None:
+    async with Log.open(database) as log:
+        await log.append(ask(1))
+        topic = "ledger.requirement.painted.v1"
+        await append_by_force(database, ask(2), mend=lambda state: state, topic=topic)
+        await log.append(profile(1), notify=False)
+    async with running(database) as runner:
+        for name in NAMES:
+            with pytest.raises(Stopped, match=f"position 2: no such event type in this version: {topic}"):
+                await reached(runner, 2, name)
+            assert runner.cursors[name].position == 1
+
+
+async def test_a_hole_in_the_log_stops_every_projection(database: Database) -> None:
+    async with Log.open(database) as log:
+        await log.append(*(ask(number) for number in range(5)))
+    owner = await connect(database.superuser)
+    await owner.execute("ALTER TABLE ledger_main.stored_events DISABLE TRIGGER ALL")
+    await owner.execute("DELETE FROM ledger_main.stored_events WHERE notification_id = 3")
+    await owner.close()
+    async with running(database) as runner:
+        for name in NAMES:
+            with pytest.raises(Stopped, match="position 3 is missing in the log: 4 follows 2"):
+                await reached(runner, 5, name)
+    assert await positions(database) == [1, 2]
+
+
+async def test_a_log_that_became_shorter_stops_every_projection(database: Database) -> None:
+    async with Log.open(database) as log:
+        await log.append(*(ask(number) for number in range(5)))
+    async with running(database) as runner:
+        await reached(runner, 5)
+        owner = await connect(database.superuser)
+        await owner.execute("ALTER TABLE ledger_main.stored_events DISABLE TRIGGER ALL")
+        await owner.execute("DELETE FROM ledger_main.stored_events WHERE notification_id > 3")
+        await owner.close()
+        for name in NAMES:
+            with pytest.raises(Stopped, match="the log ends at position 3, and 5 has been applied"):
+                await reached(runner, 6, name)
+
+
+async def test_a_stopped_projection_is_tried_again_at_the_next_start(database: Database) -> None:
+    async with Log.open(database) as log:
+        await log.append(profile(1), ask(1), profile(2))
+
+    def fails_at_three(recorded: Any) -> Any:
+        if recorded.position == 3:
+            raise ZeroDivisionError("by three")
+        return ALL[0].fold(recorded)
+
+    # The same version: that of another fold would have the read model built anew.
+    failing = (msgspec.structs.replace(ALL[0], fold=fails_at_three), *ALL[1:])
+    async with running(database, projections=failing) as runner:
+        with pytest.raises(Stopped, match="ZeroDivisionError: by three"):
+            await reached(runner, 3)
+        await log_more(database, ask(2))
+        await reached(runner, 4, "requirements")
+        assert runner.cursors["accounts"].position == 2
+    async with running(database) as runner:
+        await reached(runner, 4)
+        assert runner.cursors["accounts"].reason is None
+    assert await positions(database, "account_mentions") == [1, 3]
+
+
+async def test_a_projection_that_has_just_been_thought_of_starts_from_one_while_the_others_go_on(
+    database: Database,
+) -> None:
+    known: tuple[Projection, ...] = ALL[1:]
+    async with Log.open(database) as log:
+        await log.append(*(profile(number) for number in range(700)), ask(1))
+        async with running(database, projections=known) as runner:
+            await reached(runner, 701)
+        async with running(database) as runner:
+            await log.append(ask(2), profile(701))
+            await reached(runner, 703)
+    assert len(await positions(database, "account_mentions")) == 701
+
+
+# Waiting
+
+
+async def log_more(database: Database, *events: Any) -> None:
+    async with Log.open(database) as log:
+        await log.append(*events)
+
+
+async def moved_to(runner: Runner, position: int) -> None:
+    """Wait without waking it."""
+    async with asyncio.timeout(30), runner._moved:
+        await runner._moved.wait_for(
+            lambda: runner.cursors and all(cursor.position >= position for cursor in runner.cursors.values())
+        )
+
+
+async def looked(runner: Runner, times: int) -> int:
+    """Wait until it has looked that often."""
+    async with asyncio.timeout(30), runner._moved:
+        for _ in range(times):
+            await runner._moved.wait()
+    return times
+
+
+async def waiting_for_a_lock(database: Database) -> bool:
+    return bool(await rows(database, "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(30):
+        while not await condition():
+            await asyncio.sleep(0.01)

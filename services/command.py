@@ -2,12 +2,17 @@
 
 import asyncio
 import os
+import shlex
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import click
 
 from services import supervisor
 from services.embedded import EmbeddedError, EmbeddedPostgres, HomeInUse
+from services.importer.delivery import BATCH_EVENTS_MAX
+from services.importer.terminal import COULD_NOT_RUN, Target, import_files, load_sample, rehearse
 from services.migrate import MigrationError
 from services.migrate import migrate as bring_up_to_date
 from services.postgres import Unavailable
@@ -16,6 +21,8 @@ from services.settings import Settings, SettingsError
 
 # What an operator can put right; its text says how. Anything else is ours, and shows where it happened.
 _EXPLAINED = (SettingsError, EmbeddedError, MigrationError, Unavailable, supervisor.SupervisorError)
+
+_EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def main() -> None:
@@ -65,6 +72,98 @@ async def _migrate(settings: Settings) -> None:
         await bring_up_to_date(settings)
     finally:
         await database.stop()
+
+
+_file = click.Path(exists=True, path_type=Path)
+_to_ledger = (
+    click.option("--url", help="URL of the ledger service.  [default: that of this machine]"),
+    click.option("--ledger", "name", default="main", show_default=True, help="Name of the ledger."),
+    click.option("--key-file", type=_file, help="File with the API key.  [default: admin.key in LEDGER_HOME]"),
+    click.option("--key", envvar="LEDGER_KEY", hidden=True),
+)
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_to_ledger):
+        command = option(command)
+    return command
+
+
+@commands.command("import")
+@click.argument("mapping", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, type=_file)
+@_options
+@click.option("--rejects", type=click.Path(dir_okay=False, path_type=Path), help="Where rejected rows are written.")
+@click.option(
+    "--batch", type=click.IntRange(1, BATCH_EVENTS_MAX), default=500, show_default=True, help="Events a request."
+)
+@click.option("--dry-run", is_flag=True, help="Post nothing: show counts, a sample of each type, and every error.")
+def import_(
+    mapping: Path,
+    files: tuple[Path, ...],
+    url: str | None,
+    name: str,
+    key_file: Path | None,
+    key: str | None,
+    rejects: Path | None,
+    batch: int,
+    dry_run: bool,
+) -> None:
+    """Import CSV and NDJSON files by a mapping. Repeating it records nothing twice.
+
+    MAPPING is a YAML file (examples/ has some). FILE may be a directory; without any, the files beside the mapping are
+    taken. Ends with 0 if all went in, 1 if rows were rejected, 2 if it could not run.
+    """
+    if dry_run:
+        sys.exit(rehearse(mapping, files))
+    sys.exit(
+        import_files(
+            mapping,
+            files,
+            _target(url, name, key_file, key),
+            rejects=rejects or Path(f"{mapping.stem}.rejects.ndjson"),
+            batch_events_max=batch,
+        )
+    )
+
+
+@commands.command()
+@_options
+def demo(url: str | None, name: str, key_file: Path | None, key: str | None) -> None:
+    """Load a made-up company into a ledger that runs, and show what to ask it."""
+    settings = Settings.load()
+    if not _EXAMPLES.is_dir():
+        click.echo(f"{_EXAMPLES} is missing: the sample comes with the repository, not with the package", err=True)
+        sys.exit(COULD_NOT_RUN)
+    status = load_sample(_EXAMPLES / "sample", _target(url, name, key_file, key))
+    if status != COULD_NOT_RUN:
+        ask = f"http://127.0.0.1:{settings.projector_port}/v1/ledgers/{name}"
+        authorization = f'-H "Authorization: Bearer $(cat {shlex.quote(str(key_file or settings.home / "admin.key"))})"'
+        click.echo("\nWho asked for single sign-on, how on-target were they, who decided:")
+        click.echo(f"  curl {authorization} {ask}/requirements/SSO-42")
+        click.echo("\nWhat was built for a customer outside the target market, and on what grounds:")
+        click.echo(f"  curl {authorization} {ask}/requirements/ONPREM-1")
+        click.echo("\nAll requirements, the strongest voice first:")
+        click.echo(f"  curl {authorization} {ask}/requirements")
+    sys.exit(status)
+
+
+def _target(url: str | None, ledger: str, key_file: Path | None, key: str | None) -> Target:
+    """Where events go. Ends the command if there is no key."""
+    settings = Settings.load()
+    file = key_file or settings.home / "admin.key"
+    if key is None or key_file is not None:
+        try:
+            key = file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not a text"
+            click.echo(
+                f"No API key: {file} cannot be read ({reason}). Set LEDGER_HOME to where `ledger run` has put it, "
+                "name a file with --key-file, or set LEDGER_KEY.",
+                err=True,
+            )
+            sys.exit(COULD_NOT_RUN)
+    return Target(url=url or f"http://127.0.0.1:{settings.ledger_port}", ledger=ledger, key=key)
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ class Delivery:
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as error:
                 status, answer, reason = 0, None, f"no answer ({str(error) or type(error).__name__})"
             except (aiohttp.InvalidURL, ValueError) as error:
-                raise DeliveryFailed(f"{self._url} is no address to post to: {error}") from error
+                raise DeliveryFailed(f"{self._url} cannot be posted to: {error}") from error
             if status and status not in _AGAIN:
                 self._answered = True
                 if status not in (200, 201) and status not in _REFUSED:

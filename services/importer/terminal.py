@@ -14,7 +14,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from services.importer.delivery import Delivery, DeliveryFailed
+from services.importer.delivery import BATCH_EVENTS_MAX, Delivery, DeliveryFailed
 from services.importer.mapping import MappingError, load
 from services.importer.run import CannotImport, Made, Plan, Rejected, Rejects, Tally, deliver, plan, read
 
@@ -54,6 +54,18 @@ def import_files(mapping: Path, files: Sequence[Path], target: Target, *, reject
         click.echo(f"rejected rows and reasons: {written.path}")
         return SOME_REJECTED
     return ALL_IN
+
+
+def load_sample(folder: Path, target: Target) -> int:
+    """Import each mapping of a folder with what lies beside it, in the order of their names. Returns the status."""
+    status = ALL_IN
+    for mapping in sorted(folder.glob("*.yaml")):
+        click.echo(mapping.name)
+        rejects = Path(f"{mapping.stem}.rejects.ndjson")
+        status = max(status, import_files(mapping, (), target, rejects=rejects, batch_events_max=BATCH_EVENTS_MAX))
+        if status == COULD_NOT_RUN:
+            break
+    return status
 
 
 def rehearse(mapping: Path, files: Sequence[Path]) -> int:

@@ -17,7 +17,7 @@ from services.projector.answers.requirements import AskShown, show_ask
 from services.projector.answers.sealed import read_sealed
 from services.projector.answers.shown import FitShown, RevisionShown, show_fit, show_revisions
 from services.projector.answers.snapshot import AsOf, Snapshot
-from services.projector.fit import Class, shown
+from services.projector.fit import CLASSES, Class, shown
 from services.projector.lenses import count_by_class
 from services.projector.revenue import Money, Revenue
 from services.sealing import MasterKey
@@ -100,7 +100,7 @@ class OneAccount(Struct, frozen=True, kw_only=True):
 
 
 async def list_accounts(snapshot: Snapshot) -> list[ListedAccount]:
-    """Every account, in the order of its id."""
+    """Every account, class by class, then by its id."""
     accounts = sorted(row["account"] for row in await snapshot.fetch(_statements, "every_account", snapshot.position))
     names = await read_names(snapshot)
     revenues = await read_revenue(snapshot)
@@ -128,7 +128,7 @@ async def list_accounts(snapshot: Snapshot) -> list[ListedAccount]:
                 revenue=revenue.shown(earned),
             )
             rows.append(ListedAccount(row=row, revenue=earned))
-        return rows
+        return sorted(rows, key=lambda listed: CLASSES.index(listed.row.class_))
 
     return await asyncio.to_thread(listed)
 

@@ -1,0 +1,377 @@
+"""The requests that the projector answers."""
+
+import asyncio
+import re
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from schemas.values import ID_PATTERN
+from services.problems import Problem
+from services.projector import paging, sheets
+from services.projector.answers import accounts, agreements, decisions, projections, requirements
+from services.projector.answers.accounts import AccountList, AccountRow, OneAccount
+from services.projector.answers.agreements import AgreementList, AgreementRow, OneAgreement, OneRevision
+from services.projector.answers.decisions import DecisionList, DecisionRow, Grounds, OneDecision, Outcome
+from services.projector.answers.projections import ProjectionList
+from services.projector.answers.requirements import (
+    WHO_ASKED_MAX,
+    Lens,
+    OneRequirement,
+    RequirementList,
+    RequirementRow,
+    Status,
+)
+from services.projector.answers.snapshot import AsOf, Snapshot, Wanted, open_snapshot
+from services.projector.fit import Class, folded
+from services.projector.paging import Lists, Moment, Page, Pages
+from services.projector.projector import NoSuchLedger, Projector, Runner
+from services.sealing import MasterKey, MasterKeyError
+from services.web import Answer, Call, Route, unavailable
+
+REMEMBERED_LISTS_MAX = 32
+REMEMBERED_ROWS_MAX = 200_000
+
+CSV = "text/csv"
+JSON = "application/json"
+
+Words = Annotated[str, Meta(max_length=200)]
+
+_id = re.compile(ID_PATTERN)
+
+
+class RequirementsAsked(Lists, frozen=True, kw_only=True, rename={"class_": "class"}):
+    """`class`: at least one account that asks is of it. `q`: words in id, title or area."""
+
+    status: Status | UnsetType = UNSET
+    class_: Class | UnsetType = UNSET
+    area: Words | UnsetType = UNSET
+    q: Words | UnsetType = UNSET
+    sort: Literal["voice", "recent", "revenue"] = "voice"
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)")] | UnsetType = UNSET
+    lens: Lens = "now"
+
+
+class AccountsAsked(Lists, frozen=True, kw_only=True, rename={"class_": "class"}):
+    """`q`: words in id or name."""
+
+    class_: Class | UnsetType = UNSET
+    q: Words | UnsetType = UNSET
+
+
+class DecisionsAsked(Lists, frozen=True, kw_only=True):
+    departs: Literal["no", "undetermined", "yes"] | UnsetType = UNSET
+    outcome: Outcome | UnsetType = UNSET
+    grounds: Grounds | UnsetType = UNSET
+
+
+def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
+    """What the projector answers. `master_key`: the file of the key that opens sealed texts."""
+    answers = _Answers(projector, master_key)
+    ledger = "/v1/ledgers/{ledger}"
+
+    def route(path: str, handler: Any, summary: str, parameters: type[Struct] | None, body: type[Struct]) -> Route:
+        paged = parameters is not None and issubclass(parameters, Lists)
+        return Route(
+            method="GET",
+            path=ledger + path,
+            handler=handler,
+            summary=summary,
+            scope="query",
+            parameters=parameters,
+            answers={
+                200: Answer(summary, {JSON: body, CSV: None} if paged else {JSON: body}),
+                304: Answer("The answer still has the ETag that If-None-Match names."),
+            },
+            refusals=("no-such-ledger", "not-found", "beyond-the-head", "projection-stopped", "not-there-yet"),
+        )
+
+    return [
+        route("/requirements", answers.requirements, "Requirements by voice", RequirementsAsked, RequirementList),
+        route(
+            "/requirements/{requirement}",
+            answers.requirement,
+            "Who asked for it, how on-target they were, who decided",
+            Pages,
+            OneRequirement,
+        ),
+        route("/accounts", answers.accounts, "Accounts by class, with totals", AccountsAsked, AccountList),
+        route("/accounts/{account}", answers.account, "What is known of an account", Moment, OneAccount),
+        route("/agreements", answers.agreements, "Agreements, and what is in force", Lists, AgreementList),
+        route("/agreements/{agreement}", answers.agreement, "An agreement with its revisions", Moment, OneAgreement),
+        route("/agreements/{agreement}/revisions/{revision}", answers.revision, "One revision", Moment, OneRevision),
+        route("/decisions", answers.decisions, "Decisions, the last one first", DecisionsAsked, DecisionList),
+        route("/decisions/{decision}", answers.decision, "A decision, with fits as decided", Moment, OneDecision),
+        route("/projections", answers.projections, "How far the read models have got", None, ProjectionList),
+    ]
+
+
+class _Answers:
+    def __init__(self, projector: Projector, master_key: Path | None) -> None:
+        self._projector = projector
+        self._master_key = master_key
+        self._master: MasterKey | None = None
+        self._remembered = _Remembered()
+
+    async def requirements(self, call: Call) -> web.StreamResponse:
+        page, asked = self._page(call)
+        if (asked.sort == "revenue") != (asked.currency is not UNSET):
+            raise Problem(
+                "bad-parameter", "`currency` goes with `sort=revenue`, and that with it", parameter="currency"
+            )
+        async with self._snapshot(call, requirements.READS, page.wanted) as snapshot:
+            listed = await self._remembered.rows(
+                snapshot, ("requirements", asked.lens), lambda: requirements.list_requirements(snapshot, asked.lens)
+            )
+            as_of = snapshot.as_of
+        currency = None if asked.currency is UNSET else asked.currency
+        found = sorted(
+            (each for each in listed if _is_asked_for(each.row, asked)),
+            key=requirements.sort_key(asked.sort, currency),
+        )
+
+        def body(rows: list[RequirementRow]) -> RequirementList:
+            return RequirementList(as_of=as_of, lens=asked.lens, total=len(found), requirements=rows)
+
+        return _list(call, page, as_of, [each.row for each in found], RequirementRow, body)
+
+    async def requirement(self, call: Call) -> web.StreamResponse:
+        page, _ = self._page(call)
+        name = _named(call, "requirement")
+        master = self._opener(call)
+        async with self._snapshot(call, requirements.READS, page.wanted) as snapshot:
+            answer = await requirements.one_requirement(snapshot, name, after=page.after, master=master)
+        after = page.after + WHO_ASKED_MAX
+        headers = {}
+        if after < answer.who_asked_total:
+            headers["Link"] = paging.next_link(
+                call.request.rel_url.raw_path, page, position=answer.as_of.position, after=after, limit=None
+            )
+        return _respond(call, answer, headers)
+
+    async def accounts(self, call: Call) -> web.StreamResponse:
+        page, asked = self._page(call)
+        async with self._snapshot(call, accounts.READS, page.wanted) as snapshot:
+            listed = await self._remembered.rows(snapshot, ("accounts",), lambda: accounts.list_accounts(snapshot))
+            as_of = snapshot.as_of
+        found = [
+            each
+            for each in listed
+            if (asked.class_ is UNSET or each.row.class_ == asked.class_)
+            and (asked.q is UNSET or _mentions(asked.q, each.row.account, each.row.name))
+        ]
+
+        def body(rows: list[AccountRow]) -> AccountList:
+            return AccountList(as_of=as_of, total=len(found), totals=accounts.totals(found), accounts=rows)
+
+        return _list(call, page, as_of, [each.row for each in found], AccountRow, body)
+
+    async def account(self, call: Call) -> web.StreamResponse:
+        name = _named(call, "account")
+        master = self._opener(call)
+        async with self._snapshot(call, accounts.READS, paging.wanted(call.parameters)) as snapshot:
+            answer = await accounts.one_account(snapshot, name, master=master)
+        return _respond(call, answer)
+
+    async def agreements(self, call: Call) -> web.StreamResponse:
+        page, _ = self._page(call)
+        async with self._snapshot(call, agreements.READS, page.wanted) as snapshot:
+            found = await agreements.list_agreements(snapshot)
+            as_of = snapshot.as_of
+
+        def body(rows: list[AgreementRow]) -> AgreementList:
+            return AgreementList(as_of=as_of, total=len(found), agreements=rows)
+
+        return _list(call, page, as_of, found, AgreementRow, body)
+
+    async def agreement(self, call: Call) -> web.StreamResponse:
+        name = _named(call, "agreement")
+        async with self._snapshot(call, agreements.READS, paging.wanted(call.parameters)) as snapshot:
+            answer = await agreements.one_agreement(snapshot, name)
+        return _respond(call, answer)
+
+    async def revision(self, call: Call) -> web.StreamResponse:
+        name, revision = _named(call, "agreement"), _named(call, "revision")
+        async with self._snapshot(call, agreements.READS, paging.wanted(call.parameters)) as snapshot:
+            answer = await agreements.one_revision(snapshot, name, revision)
+        return _respond(call, answer)
+
+    async def decisions(self, call: Call) -> web.StreamResponse:
+        page, asked = self._page(call)
+        async with self._snapshot(call, decisions.READS, page.wanted) as snapshot:
+            listed = await self._remembered.rows(snapshot, ("decisions",), lambda: decisions.list_decisions(snapshot))
+            as_of = snapshot.as_of
+        found = [
+            row
+            for row in listed
+            if asked.departs in (UNSET, row.departs)
+            and asked.outcome in (UNSET, row.outcome)
+            and asked.grounds in (UNSET, row.grounds)
+        ]
+
+        def body(rows: list[DecisionRow]) -> DecisionList:
+            return DecisionList(as_of=as_of, total=len(found), decisions=rows)
+
+        return _list(call, page, as_of, found, DecisionRow, body)
+
+    async def decision(self, call: Call) -> web.StreamResponse:
+        name = _named(call, "decision")
+        async with self._snapshot(call, decisions.READS, paging.wanted(call.parameters)) as snapshot:
+            answer = await decisions.one_decision(snapshot, name)
+        return _respond(call, answer)
+
+    async def projections(self, call: Call) -> web.StreamResponse:
+        await self._runner(call)
+        return _respond(call, await projections.list_projections(self._projector.pool, call.ledger))
+
+    def _page(self, call: Call) -> tuple[Page, Any]:
+        page = paging.resume(call.parameters, call.request.query)
+        return page, page.parameters
+
+    @asynccontextmanager
+    async def _snapshot(self, call: Call, reads: Sequence[str], wanted: Wanted) -> AsyncIterator[Snapshot]:
+        runner = await self._runner(call)
+        async with open_snapshot(self._projector.pool, runner, reads, wanted) as snapshot:
+            yield snapshot
+
+    async def _runner(self, call: Call) -> Runner:
+        try:
+            return await self._projector.ledger(call.ledger)
+        except NoSuchLedger:
+            raise Problem("no-such-ledger", f"there is no ledger {call.ledger!r}") from None
+
+    def _opener(self, call: Call) -> MasterKey | None:
+        """What opens sealed texts, for somebody who may see them."""
+        if not call.principal.may("personal") or self._master_key is None:
+            return None
+        if self._master is None:
+            try:
+                self._master = MasterKey.load(self._master_key)
+            except MasterKeyError as error:
+                raise unavailable(str(error)) from None
+        return self._master
+
+
+class _Remembered:
+    """The rows of whole lists, by ledger and position: what is the same for each page and each filter."""
+
+    def __init__(self) -> None:
+        self._lists: OrderedDict[tuple[Any, ...], Sequence[Any]] = OrderedDict()
+        self._making: dict[tuple[Any, ...], asyncio.Lock] = {}
+
+    async def rows(
+        self, snapshot: Snapshot, name: tuple[str, ...], make: Callable[[], Awaitable[Sequence[Any]]]
+    ) -> Sequence[Any]:
+        """The rows of a list, made once however many ask for it at the same time."""
+        key = (snapshot.ledger, snapshot.versions, snapshot.position, name)
+        lock = self._making.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:
+                if key not in self._lists:
+                    self._lists[key] = await make()
+                    self._forget()
+                self._lists.move_to_end(key)
+                return self._lists[key]
+        finally:
+            if not lock.locked():
+                self._making.pop(key, None)
+
+    def _forget(self) -> None:
+        """Drop the lists that were asked for longest ago; the newest stays."""
+        while len(self._lists) > 1 and (
+            len(self._lists) > REMEMBERED_LISTS_MAX or sum(map(len, self._lists.values())) > REMEMBERED_ROWS_MAX
+        ):
+            self._lists.popitem(last=False)
+
+
+def _is_asked_for(row: RequirementRow, asked: RequirementsAsked) -> bool:
+    return (
+        asked.status in (UNSET, row.status)
+        and (asked.class_ is UNSET or row.accounts[asked.class_] > 0)
+        and (asked.area is UNSET or (row.area is not None and folded(row.area) == folded(asked.area)))
+        and (asked.q is UNSET or _mentions(asked.q, row.requirement, row.title, row.area))
+    )
+
+
+def _mentions(words: str, *texts: str | None) -> bool:
+    """Whether each of the words is part of one of the texts."""
+    whole = folded("\n".join(text for text in texts if text))
+    return all(word in whole for word in folded(words).split())
+
+
+def _named(call: Call, kind: str) -> str:
+    """The id in the path. Raises Problem if nothing can have it."""
+    name: str = call.request.match_info[kind]
+    if not _id.match(name):
+        raise Problem("not-found", f"nothing has the id {name[:100]!r}")
+    return name
+
+
+# Answers as HTTP
+
+
+def _list(
+    call: Call,
+    page: Page,
+    as_of: AsOf,
+    rows: Sequence[Any],
+    row_type: type[Struct],
+    body: Callable[[list[Any]], Struct],
+) -> web.Response:
+    limit = page.parameters.limit
+    shown = [*rows[page.after : page.after + limit]]
+    headers = {"Vary": "Authorization, Accept"}
+    after = page.after + limit
+    if after < len(rows):
+        path = call.request.rel_url.raw_path
+        headers["Link"] = paging.next_link(path, page, position=as_of.position, after=after, limit=limit)
+    if not _wants_csv(call.request.headers.get("Accept", "")):
+        return _respond(call, body(shown), headers)
+    name = f"{call.ledger}-{call.request.path.rpartition('/')[2]}-{as_of.position}.csv"
+    headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    content_type = f"{CSV}; charset=utf-8; header=present"
+    return _send(call, sheets.sheet(shown, rows, row_type), content_type, headers)
+
+
+def _respond(call: Call, body: Struct, headers: dict[str, str] | None = None) -> web.Response:
+    return _send(call, msgspec.json.encode(body), JSON, headers or {})
+
+
+def _send(call: Call, body: bytes, content_type: str, headers: dict[str, str]) -> web.Response:
+    etag = f'"{sha256(body).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Vary": "Authorization", "Cache-Control": "private", **headers}
+    if _has_it(call.request.headers.get("If-None-Match", ""), etag):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=body, headers={**headers, "Content-Type": content_type})
+
+
+def _has_it(if_none_match: str, etag: str) -> bool:
+    """Whether the client has this answer already (RFC 9110: compared weakly)."""
+    known = [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
+    return etag in known or "*" in known
+
+
+def _wants_csv(accept: str) -> bool:
+    """Whether the client would rather have CSV than JSON."""
+    weights = {CSV: 0.0, JSON: 0.0}
+    for part in accept.split(","):
+        media, *parameters = (each.strip().lower() for each in part.split(";"))
+        weight = 1.0
+        for parameter in parameters:
+            if parameter.startswith("q="):
+                try:
+                    weight = float(parameter.removeprefix("q="))
+                except ValueError:
+                    weight = 0.0
+        if media in weights:
+            weights[media] = weight
+        elif media in ("*/*", "application/*"):
+            weights[JSON] = max(weights[JSON], weight)
+    return weights[CSV] > weights[JSON]

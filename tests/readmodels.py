@@ -1,6 +1,7 @@
-"""What tests ask of read models: that they have got somewhere, and that they equal the fold of the log."""
+"""Read models in tests: events that fill them, and whether they have got somewhere and equal the fold of the log."""
 
 import asyncio
+from typing import Any
 
 from services.postgres import connect, ledger_schema
 from services.projector.digest import digest
@@ -8,7 +9,9 @@ from services.projector.projections import ALL
 from services.projector.projector import Runner
 from services.projector.rebuild import rebuild
 from tests.conftest import Database
+from tests.log import event
 
+BY = {"role": "head of product", "team": "product"}
 NAMES = tuple(projection.name for projection in ALL)
 SECONDS_MAX = 60
 
@@ -43,3 +46,55 @@ async def rebuilt_digests(database: Database, position: int, ledger: str = "main
     finally:
         await connection.close()
     return await digests(database, position, ledger)
+
+
+def mixed(count: int) -> list[Any]:
+    """Events of all kinds in turn."""
+    return [_KINDS[number % len(_KINDS)](number) for number in range(count)]
+
+
+_KINDS = [
+    lambda n: event("account.profiled", account=f"a-{n % 9}", name=f"Acme {n}", attributes={"size": n, "eu": True}),
+    lambda n: event(
+        "opportunity.updated",
+        opportunity=f"o-{n % 9}",
+        account=f"a-{n % 5}",
+        stage="open",
+        amount=f"{n}.50",
+        currency="EUR",
+        ends="2027-01-31",
+        requirements=["R-1", f"R-{n}"],
+    ),
+    lambda n: event("requirement.raised", requirement=f"R-{n}", title="Ärger", problem="secret", by=BY),
+    lambda n: event("ask.recorded", requirement=f"R-{n % 4}", account=f"a-{n % 5}", quote="we need it"),
+    lambda n: event("ask.withdrawn", requirement=f"R-{n % 4}", ask=f"k-{n}", time="2026-01-05T00:00:00+05:00"),
+    lambda n: event("delivery.updated", requirement="R-1", state="beta", target="2027-02-28"),
+    lambda n: event("person.introduced", person=f"p-{n}", name="Ada"),
+    lambda n: event("requirement.reworded", requirement=f"R-{n}", title="Dismay", reason="plain words", by=BY),
+    lambda n: event(
+        "agreement.revised",
+        agreement="target-market",
+        revision=f"r-{n}",
+        title="Banks",
+        stage="focused",
+        bullets=[{"bullet": "size", "text": "Large", "test": {"op": "gte", "attribute": "size", "value": 50}}],
+        threshold=60,
+        signatories=["sales", "product"],
+        reason="focus",
+        by=BY,
+    ),
+    lambda n: event(
+        "agreement.endorsed", agreement="target-market", revision="r-1", team="sales", meaning="agree", by=BY
+    ),
+    lambda n: event("agreement.adopted", agreement="target-market", revision="r-1", effective="2026-07-01", by=BY),
+    lambda n: event("decision.proposed", decision=f"D-{n}", requirements=["R-1"], question="When?", options=[], by=BY),
+    lambda n: event(
+        "decision.made",
+        decision=f"D-{n}",
+        requirements=["R-2", "R-1", "R-2"],
+        outcome="commit",
+        rationale="it sells",
+        instruction="build it",
+        deciders=[BY],
+    ),
+]

@@ -41,6 +41,14 @@ SELECT head.position AS head, cursors.*
   FROM (SELECT coalesce(max(notification_id), 0) AS position FROM {schema}.stored_events) AS head
   LEFT JOIN {schema}.cursors ON true;
 
+-- head --
+-- How long the log is.
+SELECT coalesce(max(notification_id), 0) FROM {schema}.stored_events;
+
+-- projected --
+-- The projections that have a cursor.
+SELECT coalesce(array_agg(projection), '{}') FROM {schema}.cursors;
+
 -- page --
 -- The next events of the log. Only those of the topics $3 come with their bytes.
 SELECT notification_id AS position, topic, CASE WHEN topic = ANY($3) THEN state END AS state

@@ -81,6 +81,10 @@ class _Rebuild:
         connection, projection = self._connection, self._projection
         # Rows and cursor are lost together, if at all, and can be derived again.
         await connection.execute("SET synchronous_commit = off")
+        if not await self._is_projected():
+            raise RebuildError(
+                f"there is no {projection.name} of a ledger {self._ledger} yet; check the name, or start the projector"
+            )
         await self._drop(self._beside)
         try:
             await connection.execute(fill(projection.tables_sql, schema=self._beside))
@@ -98,10 +102,16 @@ class _Rebuild:
         _log.info("projection_rebuilt", ledger=self._ledger, projection=projection.name, position=rebuilt.position)
         return rebuilt
 
+    async def _is_projected(self) -> bool:
+        try:
+            return self._projection.name in await self._connection.fetchval(self._statements["projected"])
+        except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+            return False
+
     async def _follow(self, position: int) -> tuple[int, Trouble | None]:
         """Apply what follows a position, up to the end that the log has now or to an event that cannot be applied."""
         reached = position
-        head = (await self._connection.fetchrow(self._statements["cursors_and_head"]))["head"]
+        head = await self._connection.fetchval(self._statements["head"])
 
         async def keep(after: int, upto: int, rows: Iterable[Row], found: Trouble | None) -> None:
             nonlocal reached
@@ -135,10 +145,7 @@ class _Rebuild:
             await connection.execute(f"SET LOCAL lock_timeout = '{SWAP_LOCK_SECONDS_MAX}s'")
             # From here on nobody moves the live one: whoever tries finds another version or position afterwards.
             live = await connection.fetchval(statements["lock_cursor"], projection.name)
-            if live is None:
-                raise RebuildError(
-                    f"the ledger {self._ledger} has no projection {projection.name} yet; start the projector first"
-                )
+            assert live is not None
             position, found = await self._follow(position)
             if position < live:
                 raise RebuildBehind(found or Trouble(position + 1, "the log ends there"))

@@ -349,11 +349,15 @@ class EmbeddedPostgres:
     @property
     def _socket_directory(self) -> Path:
         """The data directory, unless its path is too long for a socket or hard to write in a URL."""
-        path = str(self.data / f"{_SOCKET}.lock")
-        if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX and re.fullmatch(r"[A-Za-z0-9/._ ~-]+", path):
+        if _fits(self.data):
             return self.data
         digest = hashlib.sha256(os.fsencode(os.path.realpath(self.home))).hexdigest()
-        return Path(tempfile.gettempdir()) / f"ledger-{digest[:16]}"
+        name = f"ledger-{digest[:16]}"
+        # TMPDIR may be long itself.
+        for directory in (Path(tempfile.gettempdir()), Path("/tmp")):  # noqa: S108  Its owner and mode are checked.
+            if _fits(directory / name):
+                return directory / name
+        raise EmbeddedError(f"LEDGER_HOME={self.home} is too long a path for a socket, and so is TMPDIR")
 
     def _make_socket_directory(self, identity: Identity) -> None:
         directory = self._socket_directory
@@ -499,6 +503,12 @@ def _binaries() -> Path:
             "or set LEDGER_DATABASE_URL to use a PostgreSQL of your own."
         )
     return Path(spec.submodule_search_locations[0]) / "pginstall"
+
+
+def _fits(directory: Path) -> bool:
+    """Whether a socket in this directory can be reached, and its path stands in a URL as it is."""
+    path = str(directory / _SOCKET)
+    return len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX and re.fullmatch(r"[A-Za-z0-9/._ ~-]+", path) is not None
 
 
 def _environment() -> dict[str, str]:

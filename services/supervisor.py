@@ -241,6 +241,9 @@ def _stop_on_signals() -> None:
             task.cancel()
 
     for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # Under nohup, a signal that is ignored is meant to stay so.
+        if signal.getsignal(sign) is signal.SIG_IGN:
+            continue
         asyncio.get_running_loop().add_signal_handler(sign, stop, sign)
 
 

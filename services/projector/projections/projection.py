@@ -6,13 +6,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
-from schemas.codec import canonical
 from schemas.envelope import Recorded
 from schemas.events import Event, type_of
 from schemas.values import By
 from services.postgres import Statements
+
+_encoder = msgspec.json.Encoder(order="sorted")
 
 Row = tuple[str, tuple[Any, ...]]
 """A table's name, and a value for each of its columns, in the table's order."""
@@ -77,5 +79,5 @@ def on_behalf(by: By | None) -> tuple[str | None, str | None, str | None]:
 
 
 def json(value: Any) -> str:
-    """Canonical JSON as text."""
-    return canonical(value).decode()
+    """Canonical JSON as text: compact, with the members of objects sorted, in whatever order a struct has them."""
+    return _encoder.encode(value).decode()

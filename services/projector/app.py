@@ -1,0 +1,36 @@
+"""Joins the parts of the projector: the runners that keep read models up, keys, routes."""
+
+import asyncio
+
+from services.keys import Keys
+from services.openapi import describe
+from services.projector.http import routes
+from services.projector.projector import Projector
+from services.settings import Settings
+from services.web import application, serve
+
+SUMMARY = "Answers from the read models: who asked, how on-target they were, who decided."
+
+
+async def run(settings: Settings) -> None:
+    """Keep up and serve until asked to stop. Raises what ends the keeping up, if anything does."""
+    async with Projector(settings) as projector:
+        declared = routes(projector, settings.master_key)
+        app = application(
+            "projector",
+            declared,
+            Keys(projector.pool),
+            projector.ready,
+            describe("The projector of the requirements ledger", SUMMARY, declared),
+        )
+        serving = asyncio.create_task(serve(app, host=settings.bind, port=settings.projector_port, service="projector"))
+        failing = asyncio.create_task(projector.failure())
+        try:
+            done, _ = await asyncio.wait({serving, failing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # What still runs is ended in order: requests that were accepted are answered.
+            for task in (failing, serving):
+                task.cancel()
+            await asyncio.gather(serving, failing, return_exceptions=True)
+        for task in done:
+            task.result()

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta, Struct
@@ -234,18 +234,19 @@ def template(text: str) -> Template:
 
 def _custom(wanted: type, value: Any) -> Any:
     if wanted is Expression:
-        return Expression(_node(value, ""))
+        return Expression(node_of(value))
     if wanted is IdTemplate:
         return IdTemplate(_id_template(value))
     if wanted is Zone:
         try:
             return Zone(ZoneInfo(value))
-        except (TypeError, ValueError, OSError):
+        except (TypeError, ValueError, OSError, ZoneInfoNotFoundError):
             raise ValueError(f"no such time zone: {value!r}; write it as Europe/Berlin or UTC") from None
     raise NotImplementedError(f"no part of a mapping is a {wanted}")
 
 
-def _node(value: Any, spot: str) -> Node:
+def node_of(value: Any, spot: str = "") -> Node:
+    """What an expression, as it is written, makes values by. Raises ValueError; `spot` leads to it from the outside."""
     match value:
         case str():
             try:
@@ -254,13 +255,13 @@ def _node(value: Any, spot: str) -> Node:
                 raise ValueError(f"{error} - at `${spot}`") from None
             return made if made.paths else Constant(made.texts[0])
         case list():
-            return Items(tuple(_node(item, f"{spot}[{index}]") for index, item in enumerate(value)))
+            return Items(tuple(node_of(item, f"{spot}[{index}]") for index, item in enumerate(value)))
         case dict() if value.get("as") == "object":
             return _object(value, spot)
         case dict() if "as" in value or "from" in value:
             return _recipe({"as": "text", **value}, spot)
         case dict():
-            return Members({name: _node(member, f"{spot}.{name}") for name, member in value.items()})
+            return Members({name: node_of(member, f"{spot}.{name}") for name, member in value.items()})
         case _:
             return Constant(value)
 
@@ -272,7 +273,7 @@ class _Object(Part, frozen=True, kw_only=True):
 
 def _object(value: dict[str, Any], spot: str) -> Node:
     written = _converted({name: member for name, member in value.items() if name != "as"}, _Object, spot)
-    members = {name: _node(member, f"{spot}.of.{name}") for name, member in written.of.items()}
+    members = {name: node_of(member, f"{spot}.of.{name}") for name, member in written.of.items()}
     return Members(members, tuple(written.needs))
 
 

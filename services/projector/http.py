@@ -151,9 +151,7 @@ class _Answers:
         after = page.after + WHO_ASKED_MAX
         headers = {}
         if after < answer.who_asked_total:
-            headers["Link"] = paging.next_link(
-                call.request.rel_url.raw_path, page, position=answer.as_of.position, after=after, limit=None
-            )
+            headers["Link"] = paging.next_link(page, position=answer.as_of.position, after=after, limit=None)
         return _respond(call, answer, headers)
 
     async def accounts(self, call: Call) -> web.StreamResponse:
@@ -232,7 +230,7 @@ class _Answers:
         return _respond(call, await projections.list_projections(self._projector.pool, call.ledger))
 
     def _page(self, call: Call) -> tuple[Page, Any]:
-        page = paging.resume(call.parameters, call.request.query)
+        page = paging.resume(call.parameters, call.request.rel_url.raw_path, call.request.query)
         return page, page.parameters
 
     @asynccontextmanager
@@ -330,8 +328,7 @@ def _list(
     headers = {"Vary": "Authorization, Accept"}
     after = page.after + limit
     if after < len(rows):
-        path = call.request.rel_url.raw_path
-        headers["Link"] = paging.next_link(path, page, position=as_of.position, after=after, limit=limit)
+        headers["Link"] = paging.next_link(page, position=as_of.position, after=after, limit=limit)
     if not _wants_csv(call.request.headers.get("Accept", "")):
         return _respond(call, body(shown), headers)
     name = f"{call.ledger}-{call.request.path.rpartition('/')[2]}-{as_of.position}.csv"

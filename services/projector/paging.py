@@ -53,6 +53,7 @@ class Lists(Pages, frozen=True, kw_only=True):
 class Page(Struct, frozen=True, kw_only=True):
     """Where a request is in a list, with the parameters that the first page had."""
 
+    path: str
     parameters: Any
     after: int
     wanted: Wanted
@@ -60,6 +61,7 @@ class Page(Struct, frozen=True, kw_only=True):
 
 
 class _Cursor(Struct, frozen=True, forbid_unknown_fields=True):
+    path: str = msgspec.field(name="l")
     position: Annotated[int, Meta(ge=0)] = msgspec.field(name="p")
     after: Annotated[int, Meta(ge=0)] = msgspec.field(name="a")
     filters: dict[str, str] = msgspec.field(name="f")
@@ -74,16 +76,18 @@ def wanted(parameters: Moment) -> Wanted:
     return Wanted(as_of=as_of, at_least=at_least, timeout_seconds=parameters.timeout)
 
 
-def resume(parameters: Pages, query: Mapping[str, str]) -> Page:
-    """The page that is asked for. `query` holds the parameters as they were sent.
+def resume(parameters: Pages, path: str, query: Mapping[str, str]) -> Page:
+    """The page of the list at `path` that is asked for. `query` holds the parameters as they were sent.
 
     Raises Problem if the cursor is garbled or belongs to a request with other parameters.
     """
     filters = {name: text for name, text in query.items() if name not in _ABOUT_ONE_PAGE}
     if parameters.cursor is UNSET:
-        return Page(parameters=parameters, after=0, wanted=wanted(parameters), filters=filters)
+        return Page(path=path, parameters=parameters, after=0, wanted=wanted(parameters), filters=filters)
 
     cursor = _decoded(parameters.cursor)
+    if cursor.path != path:
+        raise Problem("bad-parameter", f"the cursor belongs to {cursor.path}", parameter="cursor")
     for name, text in filters.items():
         if cursor.filters.get(name) != text:
             raise Problem("bad-parameter", f"the cursor belongs to a list with another `{name}`", parameter="cursor")
@@ -95,16 +99,16 @@ def resume(parameters: Pages, query: Mapping[str, str]) -> Page:
     except msgspec.ValidationError:
         raise _garbled() from None
     pinned = Wanted(as_of=cursor.position, timeout_seconds=parameters.timeout)
-    return Page(parameters=whole, after=cursor.after, wanted=pinned, filters=cursor.filters)
+    return Page(path=path, parameters=whole, after=cursor.after, wanted=pinned, filters=cursor.filters)
 
 
-def next_link(path: str, page: Page, *, position: int, after: int, limit: int | None) -> str:
+def next_link(page: Page, *, position: int, after: int, limit: int | None) -> str:
     """The Link header's value that leads to the rows behind the first `after`, as of the same position."""
-    cursor = msgspec.json.encode(_Cursor(position, after, page.filters))
+    cursor = msgspec.json.encode(_Cursor(page.path, position, after, page.filters))
     query = {"cursor": urlsafe_b64encode(cursor).decode().rstrip("=")}
     if limit is not None:
         query["limit"] = str(limit)
-    return f'<{path}?{urlencode(query)}>; rel="next"'
+    return f'<{page.path}?{urlencode(query)}>; rel="next"'
 
 
 def _decoded(text: str) -> _Cursor:

@@ -42,7 +42,7 @@ async def list_projections(pool: asyncpg.Pool, ledger: str) -> ProjectionList:
             cursors = await read_cursors(connection, ledger)
             head, head_recorded_at = await read_head(connection, ledger)
             positions = sorted({max(cursor.position, 1) for cursor in cursors})
-            rows = await connection.fetch(bound(_statements, ledger)["recorded"], positions)
+            rows = await connection.fetch(bound(_statements["recorded"], ledger), positions)
     recorded_at = {row["position"]: row["recorded_at"] for row in rows}
 
     def seconds(position: int) -> float:

@@ -16,12 +16,12 @@ import asyncpg
 from msgspec import Struct
 
 from schemas.codec import format_time
-from services.postgres import Statements, ledger_schema, quote, unavailable
+from services.postgres import Statements, fill, ledger_schema, quote, unavailable
 from services.problems import Problem
 from services.projector.projections import ALL
 from services.projector.projector import Runner, Stopped
 
-LEDGERS_REMEMBERED_MAX = 2_000
+BOUND_STATEMENTS_MAX = 20_000
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 _tables = {projection.name: tuple(projection.tables) for projection in ALL}
@@ -77,7 +77,7 @@ class Snapshot:
 
     async def fetch(self, statements: Statements, name: str, *values: Any) -> list[asyncpg.Record]:
         """The rows of a named statement, in this ledger."""
-        rows: list[asyncpg.Record] = await self._connection.fetch(bound(statements, self.ledger)[name], *values)
+        rows: list[asyncpg.Record] = await self._connection.fetch(bound(statements[name], self.ledger), *values)
         return rows
 
 
@@ -107,20 +107,20 @@ async def open_snapshot(
 
 
 async def read_cursors(connection: asyncpg.Connection, ledger: str) -> list[Cursor]:
-    rows = await connection.fetch(bound(_statements, ledger)["cursors"])
+    rows = await connection.fetch(bound(_statements["cursors"], ledger))
     return [Cursor(**row) for row in rows]
 
 
 async def read_head(connection: asyncpg.Connection, ledger: str) -> tuple[int, datetime | None]:
     """The last position of the log and when it was recorded; (0, None) if it is empty."""
-    row = await connection.fetchrow(bound(_statements, ledger)["head"])
+    row = await connection.fetchrow(bound(_statements["head"], ledger))
     return (0, None) if row is None else (row["position"], row["recorded_at"])
 
 
-@lru_cache(maxsize=LEDGERS_REMEMBERED_MAX)
-def bound(statements: Statements, ledger: str) -> Statements:
-    """The statements with the schema of this ledger filled in."""
-    return statements.bind(schema=ledger_schema(ledger))
+@lru_cache(maxsize=BOUND_STATEMENTS_MAX)
+def bound(statement: str, ledger: str) -> str:
+    """The statement with the schema of this ledger filled in."""
+    return fill(statement, schema=ledger_schema(ledger))
 
 
 @asynccontextmanager
@@ -167,7 +167,7 @@ async def _settle(connection: asyncpg.Connection, ledger: str, reads: Sequence[s
 async def _recorded_at(connection: asyncpg.Connection, ledger: str, position: int) -> datetime | None:
     if position == 0:
         return None
-    at: datetime = await connection.fetchval(bound(_statements, ledger)["recorded_at"], position)
+    at: datetime = await connection.fetchval(bound(_statements["recorded_at"], ledger), position)
     return at
 
 
@@ -184,7 +184,7 @@ async def _position(connection: asyncpg.Connection, ledger: str, wanted: Wanted)
                 )
             return position
         case time:
-            row = await connection.fetchrow(bound(_statements, ledger)["position_at"], time)
+            row = await connection.fetchrow(bound(_statements["position_at"], ledger), time)
             if time > row["clock"]:
                 raise Problem("beyond-the-head", f"{format_time(time)} has not come yet")
             return int(row["position"])

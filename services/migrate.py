@@ -5,6 +5,7 @@ order of its name; a file that was changed after it ran is refused. Grants are g
 """
 
 import os
+import tempfile
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -141,9 +142,17 @@ def admin_key(path: Path) -> str:
     """The API key with all scopes that is kept in `path` (mode 0600); made if there is none."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor, fresh = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(descriptor, "w") as file:
             file.write(keys.new_key()[1] + "\n")
+            file.flush()
+            os.fsync(descriptor)
+        try:
+            os.link(fresh, path)  # Of two processes that make a key, one wins and both use it.
+        except FileExistsError:
+            pass
+        finally:
+            Path(fresh).unlink()
     return path.read_text().strip()
 
 

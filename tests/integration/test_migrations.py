@@ -1,0 +1,245 @@
+"""Migrations: from nothing, again, all at once, and refused where they would guess."""
+
+import asyncio
+import secrets
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import msgspec
+import pytest
+
+from services import keys, migrate
+from services.migrate import MigrationError, make_ledger
+from services.postgres import connect
+from services.settings import Settings
+from tests.conftest import Cluster, Database
+
+RUNS_AT_ONCE = 4
+SECONDS_MAX = 60
+MIGRATE = "import asyncio\nfrom services.migrate import migrate\nfrom services.settings import Settings\n" + (
+    "asyncio.run(migrate(Settings.load()))\n"
+)
+
+
+@pytest.fixture
+async def empty(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Settings]:
+    """Settings that lead to a database with nothing in it, and to a home that is not there yet."""
+    name = f"test_{secrets.token_hex(6)}"
+    administrator = await connect(cluster.superuser)
+    await administrator.execute(f"CREATE DATABASE {name} TEMPLATE template0 OWNER {cluster.users['owner']}")
+    urls = cluster.urls(name)
+    yield Settings(
+        home=tmp_path / "home",
+        database_url=urls["owner"],
+        writer_url=urls["writer"],
+        projector_url=urls["projector"],
+        auditor_url=urls["auditor"],
+    )
+    await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await administrator.close()
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The migration files, copied to where a test may change them."""
+    copied = tmp_path / "migrations"
+    for file in migrate._MIGRATIONS.rglob("*.sql"):
+        target = copied / file.relative_to(migrate._MIGRATIONS)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(file.read_text())
+    monkeypatch.setattr(migrate, "_MIGRATIONS", copied)
+    return copied
+
+
+async def everything(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
+    """What a migration makes: relations with their columns and privileges, triggers, functions, rows."""
+    connection = await connect(settings.url("owner"))
+    own = "n.nspname IN (SELECT nspname FROM pg_namespace WHERE nspname ~ '^(registry|ledger_|rebuild_)')"
+    queries = {
+        "schemas": f"SELECT nspname, nspacl::text FROM pg_namespace n WHERE {own} ORDER BY 1",
+        "relations": f"SELECT n.nspname, relname, relkind, relacl::text FROM pg_class c JOIN pg_namespace n"
+        f" ON n.oid = relnamespace WHERE {own} ORDER BY 1, 2",
+        "columns": f"SELECT n.nspname, relname, attname, atttypid::regtype::text, attacl::text FROM pg_attribute"
+        f" JOIN pg_class c ON c.oid = attrelid JOIN pg_namespace n ON n.oid = relnamespace"
+        f" WHERE {own} AND attnum > 0 ORDER BY 1, 2, 3",
+        "triggers": f"SELECT n.nspname, tgname, tgenabled::text FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid"
+        f" JOIN pg_namespace n ON n.oid = relnamespace WHERE {own} ORDER BY 1, 2",
+        "migrations": "SELECT scope, name, checksum, applied_at FROM registry.migrations ORDER BY 1, 2",
+        "ledgers": "SELECT * FROM registry.ledgers ORDER BY name",
+        "keys": "SELECT * FROM registry.api_keys ORDER BY key",
+    }
+    try:
+        return {name: [tuple(row) for row in await connection.fetch(query)] for name, query in queries.items()}
+    finally:
+        await connection.close()
+
+
+async def test_from_an_empty_database(empty: Settings) -> None:
+    await migrate.migrate(empty)
+    made = await everything(empty)
+    assert [row[0] for row in made["schemas"]] == ["ledger_main", "rebuild_main", "registry"]
+    assert [row[:2] for row in made["migrations"]] == [
+        ("ledger main", "001_log.sql"),
+        ("registry", "001_registry.sql"),
+    ]
+    assert [row[0] for row in made["ledgers"]] == ["main"]
+    # ENABLE ALWAYS, so that no replication role silences them.
+    assert {row[2] for row in made["triggers"]} == {"A"}
+    key = (empty.home / "admin.key").read_text().strip()
+    assert [row[0] for row in made["keys"]] == [keys.key_id(key)]
+    assert (empty.home / "admin.key").stat().st_mode & 0o777 == 0o600
+
+
+async def test_again_changes_nothing(empty: Settings) -> None:
+    await migrate.migrate(empty, ledgers=["main", "other-line"])
+    before = await everything(empty)
+    await migrate.migrate(empty, ledgers=["main", "other-line"])
+    assert await everything(empty) == before
+
+
+async def test_a_grant_that_was_lost_is_given_again(database: Database) -> None:
+    connection = await connect(database.owner)
+    try:
+        await connection.execute(f"REVOKE ALL ON ledger_main.stored_events FROM {urlsplit(database.writer).username}")
+    finally:
+        await connection.close()
+    await migrate.migrate(database.settings)
+    connection = await connect(database.writer)
+    try:
+        assert await connection.fetchval("SELECT count(*) FROM ledger_main.stored_events") == 0
+    finally:
+        await connection.close()
+
+
+async def test_processes_that_start_at_once_on_an_empty_home(empty: Settings) -> None:
+    """As containers do that all run `migrate` before they serve."""
+    for _ in range(2):
+        runs = [
+            subprocess.Popen([sys.executable, "-c", MIGRATE], env=empty.environ(), stderr=subprocess.PIPE, text=True)
+            for _ in range(RUNS_AT_ONCE)
+        ]
+        ends = [await asyncio.to_thread(run.communicate, timeout=SECONDS_MAX) for run in runs]
+        assert [run.returncode for run in runs] == [0] * RUNS_AT_ONCE, ends
+    made = await everything(empty)
+    assert len(made["migrations"]) == 2
+    assert len(made["ledgers"]) == 1
+    assert [row[0] for row in made["keys"]] == [keys.key_id((empty.home / "admin.key").read_text().strip())]
+
+
+def test_of_many_that_make_the_admin_key_at_once_one_wins_and_all_use_it(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(RUNS_AT_ONCE) as threads:
+        for number in range(200):
+            home = tmp_path / f"home-{number}"
+            found = list(threads.map(migrate.admin_key, [home / "admin.key"] * RUNS_AT_ONCE))
+            assert len(set(found)) == 1
+            assert keys.key_id(found[0]) is not None
+            assert [file.name for file in home.iterdir()] == ["admin.key"]
+            assert (home / "admin.key").stat().st_mode & 0o777 == 0o600
+
+
+async def test_tasks_that_start_at_once(empty: Settings) -> None:
+    await asyncio.gather(*(migrate.migrate(empty, ledgers=["main", f"line-{n}"]) for n in range(RUNS_AT_ONCE)))
+    made = await everything(empty)
+    assert [row[0] for row in made["ledgers"]] == [f"line-{n}" for n in range(RUNS_AT_ONCE)] + ["main"]
+    assert len(made["migrations"]) == 1 + RUNS_AT_ONCE + 1
+
+
+async def test_ledgers_made_at_once(database: Database) -> None:
+    """The same one by several: one makes it. Different ones: all are made."""
+    names = ["a", "a", "a", "b", "c-d"]
+    connections = [await connect(database.owner) for _ in names]
+    try:
+        made = await asyncio.gather(
+            *(
+                make_ledger(connection, database.settings, name, teams=[f"team {number}"])
+                for number, (connection, name) in enumerate(zip(connections, names, strict=True))
+            )
+        )
+        kept = await connections[0].fetch("SELECT name, schema, teams FROM registry.ledgers ORDER BY name")
+    finally:
+        for connection in connections:
+            await connection.close()
+    assert sorted(made[:3]) == [False, False, True]
+    assert made[3:] == [True, True]
+    assert [(row["name"], row["schema"]) for row in kept] == [
+        ("a", "ledger_a"), ("b", "ledger_b"), ("c-d", "ledger_c-d"), ("main", "ledger_main"),
+    ]  # fmt: skip
+    assert kept[0]["teams"] == [f"team {made.index(True)}"]
+
+
+async def test_a_ledger_that_cannot_be_made_leaves_nothing(database: Database) -> None:
+    connection = await connect(database.owner)
+    try:
+        with pytest.raises(asyncpg.CheckViolationError):
+            await make_ledger(connection, database.settings, "Not A Name")
+    finally:
+        await connection.close()
+    assert [row[0] for row in (await everything(database.settings))["ledgers"]] == ["main"]
+
+
+@pytest.mark.parametrize("file", ["registry/001_registry.sql", "ledger/001_log.sql"])
+async def test_a_file_that_was_changed_after_it_ran_is_refused(database: Database, files: Path, file: str) -> None:
+    before = await everything(database.settings)
+    (files / file).write_text((files / file).read_text() + "CREATE TABLE {schema}.more ();\n")
+    with pytest.raises(MigrationError, match=rf"{file} was changed after it ran .*; add a new file"):
+        await migrate.migrate(database.settings)
+    assert await everything(database.settings) == before
+
+
+@pytest.mark.parametrize("file", ["registry/002_more.sql", "ledger/002_more.sql"])
+async def test_a_database_of_a_newer_version_is_refused(database: Database, files: Path, file: str) -> None:
+    (files / file).write_text("SELECT 1;\n")
+    await migrate.migrate(database.settings)
+    before = await everything(database.settings)
+    (files / file).unlink()
+    with pytest.raises(MigrationError, match=r"migrated by a newer version \(002_more\.sql\); run that version"):
+        await migrate.migrate(database.settings)
+    assert await everything(database.settings) == before
+
+
+async def test_a_new_file_runs_on_every_ledger(database: Database, files: Path) -> None:
+    await migrate.migrate(database.settings, ledgers=["other-line"])
+    (files / "ledger/002_more.sql").write_text("CREATE TABLE {schema}.more ();\n")
+    await migrate.migrate(database.settings, ledgers=["third"])
+    relations = (await everything(database.settings))["relations"]
+    assert [row[0] for row in relations if row[1] == "more"] == ["ledger_main", "ledger_other-line", "ledger_third"]
+
+
+async def test_a_file_that_fails_is_not_noted_and_can_be_mended(database: Database, files: Path) -> None:
+    file = files / "ledger/002_more.sql"
+    file.write_text("CREATE TABLE {schema}.more (); SELECT 1 / 0;\n")
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await migrate.migrate(database.settings)
+    file.write_text("CREATE TABLE {schema}.more ();\n")
+    await migrate.migrate(database.settings)
+
+
+async def test_a_key_file_that_holds_no_key_is_named(database: Database) -> None:
+    path = database.settings.home / "admin.key"
+    path.write_text("not a key\n")
+    with pytest.raises(MigrationError, match=r"admin\.key does not hold a key; remove it"):
+        await migrate.migrate(database.settings)
+
+
+async def test_one_role_for_everything(cluster: Cluster, empty: Settings) -> None:
+    """A URL for the owner alone serves all roles."""
+    alone = msgspec.structs.replace(empty, writer_url=None, projector_url=None, auditor_url=None)
+    await migrate.migrate(alone)
+    await migrate.migrate(alone)
+
+
+async def test_a_url_that_names_no_user(cluster: Cluster, empty: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user then is what libpq takes for it: PGUSER, or the system's."""
+    owner = cluster.users["owner"]
+    monkeypatch.setenv("PGUSER", owner)
+    monkeypatch.setenv("PGPASSWORD", owner)
+    parts = urlsplit(empty.url("owner"))
+    nameless = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
+    await migrate.migrate(
+        Settings(home=empty.home, database_url=nameless.replace("postgresql:/test", "postgresql:///test"))
+    )

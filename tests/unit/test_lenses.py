@@ -1,0 +1,176 @@
+"""The lenses: what counts at a time, as known at a position."""
+
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+import pytest
+
+from schemas.criteria import Eq
+from schemas.events import Bullet
+from services.projector.fit import Revision
+from services.projector.lenses import (
+    Adoption,
+    Ask,
+    Decision,
+    Fact,
+    Knowledge,
+    as_asked,
+    as_decided,
+    as_now,
+    count_by_class,
+    departs,
+    live_asks,
+    status,
+    voice,
+)
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def day(number: int) -> datetime:
+    return START + timedelta(days=number)
+
+
+def revision(name: str, *weights: int, stage: str = "focused", threshold: int = 60) -> Revision:
+    """A revision whose bullets want the attributes a, b, ... to be 1."""
+    bullets = [
+        Bullet(bullet=letter, text="line", weight=weight, test=Eq(attribute=letter, value=1))
+        for letter, weight in zip("abc", weights, strict=False)
+    ]
+    return Revision(
+        agreement="target-market", revision=name, title=name, stage=stage, threshold=threshold, bullets=bullets
+    )
+
+
+def fact(position: int, valid: int, account: str = "acme", attribute: str = "a", value: Any = 1) -> Fact:
+    return Fact(account, attribute, msgspec.json.encode(value).decode(), day(valid), position)
+
+
+def ask(position: int, valid: int, account: str | None = "acme", name: str = "A", importance: int = 1) -> Ask:
+    return Ask("R", name, account, importance, day(valid), position)
+
+
+def test_a_fact_counts_by_its_time_among_what_was_known() -> None:
+    known = Knowledge([], [fact(1, 1, value=1), fact(5, 3, value=3), fact(7, 2, value=2), fact(8, 4, value=None)])
+
+    def value(t: int, p: int) -> str:
+        return known.profile("acme", ["a"], day(t), p)[0]
+
+    assert [value(t, 9) for t in (0, 1, 2, 3, 4)] == ["null", "1", "2", "3", "null"]
+    assert [value(t, 6) for t in (0, 1, 2, 3, 4)] == ["null", "1", "1", "3", "3"]
+    assert [value(9, p) for p in (0, 1, 4, 5, 7, 8)] == ["null", "1", "1", "3", "3", "null"]
+    assert known.profile("nobody", ["a", "b"], day(9), 9) == ("null", "null")
+
+
+def test_of_two_facts_about_the_same_time_the_higher_position_counts() -> None:
+    known = Knowledge([], [fact(4, 1, value=4), fact(2, 1, value=2)])
+    assert known.profile("acme", ["a"], day(1), 9) == ("4",)
+    assert known.profile("acme", ["a"], day(1), 3) == ("2",)
+
+
+def test_a_revision_is_in_force_until_the_next_one_that_is_known() -> None:
+    one, two, three = (revision(name, 1) for name in ("one", "two", "three"))
+    known = Knowledge([Adoption(day(1), 3, one), Adoption(day(5), 4, two), Adoption(day(5), 9, three)], [])
+
+    def name(t: int, p: int) -> str | None:
+        adoption = known.in_force(day(t), p)
+        return adoption.revision.revision if adoption else None
+
+    assert [name(t, 9) for t in (0, 1, 4, 5)] == [None, "one", "one", "three"]
+    assert [name(5, p) for p in (2, 3, 4, 8, 9)] == [None, "one", "two", "two", "three"]
+
+
+def test_an_ask_stands_in_its_latest_state_until_it_is_withdrawn() -> None:
+    rows = [ask(1, 1, importance=1), ask(2, 3, importance=3), ask(3, 2, importance=2), ask(4, 5, account=None)]
+    assert [(each.importance) for each in live_asks(rows, day(4), 9)] == [3]
+    assert [(each.importance) for each in live_asks(rows, day(2), 9)] == [2]
+    assert [(each.importance) for each in live_asks(rows, day(2), 2)] == [1]
+    assert live_asks(rows, day(5), 9) == []
+    assert live_asks(rows, day(0), 9) == []
+    assert [each.position for each in live_asks([*rows, ask(5, 6)], day(6), 9)] == [5]
+
+
+def test_a_withdrawal_ends_the_asks_of_its_id_by_every_account_and_no_other() -> None:
+    rows = [ask(1, 1), ask(2, 1, "shop"), ask(3, 1, name="B"), ask(4, 2, account=None)]
+    assert [each.position for each in live_asks(rows, day(3), 9)] == [3]
+
+
+def test_an_account_speaks_once_by_its_most_important_ask() -> None:
+    known = Knowledge([Adoption(day(0), 1, revision("r", 3, 2))], [fact(2, 1)])
+    asks = [ask(3, 1, name="A", importance=2), ask(4, 2, name="B", importance=2), ask(5, 3, name="C", importance=1)]
+    [asker] = as_now(known, asks, day(9), 9)
+    assert (asker.ask.ask, asker.weight, asker.weight_if_known) == ("B", Fraction(6, 5), Fraction(2))
+    assert voice([asker, asker]) == (Fraction(12, 5), Fraction(4))
+
+
+def test_as_asked_an_account_speaks_by_the_highest_fit_times_importance() -> None:
+    known = Knowledge([Adoption(day(0), 1, revision("r", 3, 2))], [fact(2, 1), fact(3, 4, value=2)])
+    asks = [ask(4, 2, name="A", importance=1), ask(5, 5, name="B", importance=3)]
+    [asker] = as_asked(known, asks, 9)
+    assert (asker.ask.ask, asker.weight, asker.class_) == ("A", Fraction(3, 5), "on_target")
+    # If all that is unknown were met, the later one would be louder: 3 × 2/5.
+    assert asker.weight_if_known == Fraction(6, 5)
+    [tied] = as_asked(Knowledge([], []), asks, 9)
+    assert (tied.ask.ask, tied.weight, tied.judgement) == ("B", 0, None)
+
+
+def test_a_judgement_is_backdated_if_its_revision_came_after_the_ask() -> None:
+    known = Knowledge([Adoption(day(0), 3, revision("r", 1))], [])
+    flags = [known.judge("acme", day(1), 9, ask(position, 1)) for position in (2, 4)]
+    assert [each.backdated for each in flags if each] == [True, False]
+
+
+def test_who_asked_while_exploring_stays_exploratory_instead_of_off_target() -> None:
+    exploring = Adoption(day(0), 1, revision("e", 1, stage="exploratory"))
+    focused = Adoption(day(5), 2, revision("f", 1))
+    known = Knowledge([exploring, focused], [fact(3, 0, "off", value=2), fact(4, 0, "on", value=1)])
+    early = {each.account: each.class_ for each in as_now(known, [ask(5, 1, "off"), ask(6, 1, "on")], day(9), 9)}
+    late = {each.account: each.class_ for each in as_now(known, [ask(7, 6, "off"), ask(8, 6, "on")], day(9), 9)}
+    assert early == {"off": "exploratory", "on": "on_target"}
+    assert late == {"off": "off_target", "on": "on_target"}
+
+
+def test_deciders_are_judged_by_what_they_had_before_them() -> None:
+    known = Knowledge([Adoption(day(0), 1, revision("r", 1))], [fact(2, 0, value=2), fact(6, 0, value=1)])
+    rows = [ask(3, 1), ask(7, 1, "late"), ask(8, 5, "later")]
+    for seen, expected in ((None, "on_target"), (5, "off_target"), (3, "off_target"), (1, None)):
+        decision = Decision("D", 7, day(4), seen, "commit", ["R"])
+        askers = as_decided(known, rows, decision)
+        assert [each.account for each in askers] == (["acme"] if expected else [])
+        assert [each.class_ for each in askers] == ([expected] if expected else [])
+        assert departs("commit", askers) == {"on_target": "no", "off_target": "yes", None: None}[expected]
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        ([], None),
+        (["on_target"], "no"),
+        (["off_target", "on_target"], "no"),
+        (["off_target", "off_target"], "yes"),
+        (["off_target", "undetermined"], "undetermined"),
+        (["exploratory", "off_target"], "undetermined"),
+        (["exploratory"], "undetermined"),
+    ],
+)
+def test_whether_a_commitment_departs_from_the_agreement(classes: list[str], expected: str | None) -> None:
+    stages = {"exploratory": revision("e", 1, stage="exploratory")}
+    values = {"on_target": 1, "off_target": 2, "undetermined": None, "exploratory": 1}
+    askers = []
+    for number, class_ in enumerate(classes):
+        known = Knowledge(
+            [Adoption(day(0), 1, stages.get(class_, revision("r", 1)))],
+            [fact(2, 0, f"a{number}", value=values[class_])],
+        )
+        askers += as_now(known, [ask(3, 1, f"a{number}")], day(9), 9)
+    assert [asker.class_ for asker in askers] == classes
+    assert departs("commit", askers) == expected
+    assert departs("decline", askers) is None
+
+
+def test_counts_and_statuses_are_complete() -> None:
+    assert count_by_class([]) == {"on_target": 0, "off_target": 0, "undetermined": 0, "exploratory": 0}
+    outcomes = (None, "commit", "decline", "defer", "explore")
+    assert [status(each) for each in outcomes] == ["open", "committed", "declined", "deferred", "exploring"]

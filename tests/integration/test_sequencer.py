@@ -1,0 +1,219 @@
+"""Several sequencers on one log: a reader misses nothing, and of acts that exclude each other one wins."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+
+from schemas.codec import decode_recorded
+from services.ledger.log import EventLog, Filter
+from services.ledger.sequence import Entry
+from services.postgres import open_pool
+from tests.conftest import Database
+from tests.ledger_process import LedgerProcess, processes
+from tests.log import event
+from tests.writers import Writer, refused, writer
+
+WRITERS = 4
+REQUESTS_OF_A_WRITER = 40
+SLOW_SECONDS_MAX = 0.02
+READER_PAGE = 7
+ROUNDS = 20
+
+SALES = {"role": "account executive", "team": "sales"}
+PRODUCT = {"role": "product manager", "team": "product"}
+
+
+class SlowLog(EventLog):
+    """A log that dawdles while it holds the lock, before and after it inserts, now and then for long."""
+
+    async def append(self, connection: asyncpg.Connection, entries: Sequence[Entry], at: datetime) -> None:
+        await asyncio.sleep(random.random() * SLOW_SECONDS_MAX)
+        await super().append(connection, entries, at)
+        await asyncio.sleep(random.random() ** 4 * SLOW_SECONDS_MAX)
+
+
+def profile(account: str) -> Any:
+    return event("account.profiled", account=account, attributes={"size": 1})
+
+
+async def tail(log: EventLog, until: asyncio.Event) -> list[int]:
+    """Read page after page from the last position seen, as a projector does, until all is written and read."""
+    seen: list[int] = []
+    after = 0
+    while True:
+        finished = until.is_set()
+        page = await log.page(after, READER_PAGE, Filter())
+        seen.extend(page.positions)
+        after = page.positions[-1] if page.positions else after
+        if finished and not page.positions:
+            return seen
+
+
+async def test_a_reader_that_tails_slow_writers_misses_nothing(database: Database) -> None:
+    finished = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        writers = [
+            await stack.enter_async_context(writer(database, log=SlowLog if number % 2 else EventLog))
+            for number in range(WRITERS)
+        ]
+        pool = await stack.enter_async_context(await open_pool(database.auditor, connections_max=2))
+
+        async def post(number: int, each: Writer) -> list[int]:
+            positions = []
+            for n in range(REQUESTS_OF_A_WRITER):
+                # Some requests are one event, some several; some streams are shared by all writers.
+                events = [profile(f"shared-{n % 3}"), *(profile(f"own-{number}") for _ in range(n % 3))]
+                positions += await each.record(*events)
+                if number == 0:
+                    await asyncio.sleep(random.random() * SLOW_SECONDS_MAX)
+            return positions
+
+        readers = [asyncio.create_task(tail(EventLog(pool, "main"), finished)) for _ in range(2)]
+        given = await asyncio.gather(*(post(number, each) for number, each in enumerate(writers)))
+        finished.set()
+        seen = await asyncio.gather(*readers)
+
+    everything = sorted(itertools.chain.from_iterable(given))
+    assert everything == list(range(1, len(everything) + 1))
+    for each in seen:
+        assert each == everything
+
+
+async def test_versions_of_a_shared_stream_count_up_in_the_order_of_positions(database: Database) -> None:
+    async with writer(database, log=SlowLog) as one, writer(database) as two:
+        await asyncio.gather(*(each.record(profile("shared")) for _ in range(30) for each in (one, two)))
+        page = await one.log.page(0, 100, Filter(subject="account/shared"))
+    assert [decode_recorded(state).version for state in page.states] == list(range(1, 61))
+
+
+async def test_an_expected_version_is_met_by_one_of_many(database: Database) -> None:
+    async with writer(database, log=SlowLog) as one, writer(database) as two:
+        for version in range(10):
+            outcomes = await asyncio.gather(
+                *(each.submit(profile("a") | {"expectedversion": version}) for each in (one, two) for _ in range(2))
+            )
+            problems = sorted(refused(outcome) for outcome in outcomes)
+            assert problems == [[], *[["version-conflict"]] * 3]
+
+
+# Acts that exclude each other, through two processes
+
+
+def decision(number: int, *, outcome: str = "commit") -> Any:
+    return event(
+        "decision.made",
+        decision=f"D-{number}",
+        requirements=["R-1"],
+        outcome=outcome,
+        rationale="Asked for.",
+        instruction="Build it.",
+        deciders=[PRODUCT],
+    )
+
+
+def revision(agreement: str, *, threshold: int = 50) -> Any:
+    return event(
+        "agreement.revised",
+        agreement=agreement,
+        revision="r",
+        title="Target market",
+        stage="exploratory",
+        bullets=[],
+        threshold=threshold,
+        signatories=["sales"],
+        reason="A start.",
+        by=PRODUCT,
+    )
+
+
+def endorsement(agreement: str, meaning: str) -> Any:
+    return event("agreement.endorsed", agreement=agreement, revision="r", team="sales", meaning=meaning, by=SALES)
+
+
+def adoption(agreement: str) -> Any:
+    return event("agreement.adopted", agreement=agreement, revision="r", effective="2026-01-01", by=PRODUCT)
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
+        yield session
+
+
+async def post(session: aiohttp.ClientSession, ledger: LedgerProcess, *events: Any) -> tuple[int, Any]:
+    async with session.post(
+        f"{ledger.url}/v1/ledgers/main/events",
+        json=events,
+        headers={**ledger.headers, "Content-Type": "application/cloudevents-batch+json"},
+    ) as answer:
+        return answer.status, await answer.json(content_type=None)
+
+
+async def test_two_processes_race_with_acts_that_exclude_each_other(
+    database: Database, session: aiohttp.ClientSession
+) -> None:
+    async with processes(database.settings, 2, session) as both:
+
+        async def race(number: int, *acts: Any) -> list[int]:
+            """Each act through a process of its own, by turns; the statuses in the order of the acts."""
+            one, two = both if number % 2 else reversed(both)
+            answers = await asyncio.gather(post(session, one, acts[0]), post(session, two, acts[1]))
+            for status, answer in answers:
+                assert status == 201 or answer["type"] == "/problems/rule-not-met", answer
+            return [status for status, _ in answers]
+
+        await post(session, both[0], event("requirement.raised", requirement="R-1", title="One"))
+        for number in range(ROUNDS):
+            statuses = await race(number, decision(number, outcome="commit"), decision(number, outcome="decline"))
+            assert sorted(statuses) == [201, 422]
+            assert len(await history(session, both[0], f"decision/D-{number}")) == 1
+
+            statuses = await race(number, revision(f"a-{number}", threshold=50), revision(f"a-{number}", threshold=60))
+            assert sorted(statuses) == [201, 422]
+            assert len(await history(session, both[1], f"agreement/a-{number}")) == 1
+
+            # An adoption against an objection: before the objection it is recorded, after it it is refused.
+            status, answer = await post(session, both[0], endorsement(f"a-{number}", "agree"))
+            assert status == 201, answer
+            statuses = await race(number, endorsement(f"a-{number}", "object"), adoption(f"a-{number}"))
+            assert statuses[0] == 201
+            stream = await history(session, both[1], f"agreement/a-{number}")
+            last = [each["type"].split(".")[2] for each in stream[2:]]
+            assert last == (["adopted", "endorsed"] if statuses[1] == 201 else ["endorsed"])
+
+
+async def test_what_a_process_keeps_of_a_stream_is_not_believed_once_another_has_moved_it(
+    database: Database,
+) -> None:
+    """Each sequencer keeps aggregates between batches; here all that it keeps is out of date each time."""
+    async with writer(database) as one, writer(database) as two:
+        await one.record(event("requirement.raised", requirement="R-1", title="One"))
+        for number in range(ROUNDS):
+            here, there = (one, two) if number % 2 else (two, one)
+            agreement = f"a-{number}"
+            await here.record(revision(agreement))
+            assert refused(await there.submit(adoption(agreement))) == ["rule-not-met"]
+            await here.record(endorsement(agreement, "agree"))
+            assert refused(await there.submit(adoption(agreement), judge_only=True)) == []
+            await here.record(endorsement(agreement, "object"))
+            assert refused(await there.submit(adoption(agreement))) == ["rule-not-met"]
+            await there.record(endorsement(agreement, "agree"))
+            assert refused(await here.submit(adoption(agreement))) == []
+            assert refused(await there.submit(revision(agreement))) == ["rule-not-met"]
+            assert refused(await here.submit(decision(number))) == []
+            assert refused(await there.submit(decision(number))) == ["rule-not-met"]
+
+
+async def history(session: aiohttp.ClientSession, ledger: LedgerProcess, subject: str) -> list[Any]:
+    async with session.get(f"{ledger.url}/v1/ledgers/main/streams/{subject}", headers=ledger.headers) as answer:
+        assert answer.status == 200
+        events: list[Any] = (await answer.json())["events"]
+    return events

@@ -151,8 +151,10 @@ def demo(url: str | None, name: str, key_file: Path | None, key: str | None) -> 
 def _target(url: str | None, ledger: str, key_file: Path | None, key: str | None) -> Target:
     """Where events go. Ends the command if there is no key."""
     settings = Settings.load()
-    file = key_file or settings.home / "admin.key"
+    named = "LEDGER_KEY"
     if key is None or key_file is not None:
+        file = key_file or settings.home / "admin.key"
+        named = str(file)
         try:
             key = file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
@@ -163,6 +165,9 @@ def _target(url: str | None, ledger: str, key_file: Path | None, key: str | None
                 err=True,
             )
             sys.exit(COULD_NOT_RUN)
+    if not (key.isascii() and key.isprintable() and " " not in key and key):
+        click.echo(f"{named} does not hold an API key: a key is one word", err=True)
+        sys.exit(COULD_NOT_RUN)
     return Target(url=url or f"http://127.0.0.1:{settings.ledger_port}", ledger=ledger, key=key)
 
 

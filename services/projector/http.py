@@ -24,9 +24,11 @@ from services.projector.answers.projections import ProjectionList
 from services.projector.answers.requirements import (
     WHO_ASKED_MAX,
     Lens,
+    Listed,
     OneRequirement,
     RequirementList,
     RequirementRow,
+    Sort,
     Status,
 )
 from services.projector.answers.snapshot import AsOf, Snapshot, Wanted, open_snapshot
@@ -54,7 +56,7 @@ class RequirementsAsked(Lists, frozen=True, kw_only=True, rename={"class_": "cla
     class_: Class | UnsetType = UNSET
     area: Words | UnsetType = UNSET
     q: Words | UnsetType = UNSET
-    sort: Literal["voice", "recent", "revenue"] = "voice"
+    sort: Sort = "voice"
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)")] | UnsetType = UNSET
     lens: Lens = "now"
 
@@ -126,21 +128,23 @@ class _Answers:
             raise Problem(
                 "bad-parameter", "`currency` goes with `sort=revenue`, and that with it", parameter="currency"
             )
+        currency = None if asked.currency is UNSET else asked.currency
         async with self._snapshot(call, requirements.READS, page.wanted) as snapshot:
             listed = await self._remembered.rows(
                 snapshot, ("requirements", asked.lens), lambda: requirements.list_requirements(snapshot, asked.lens)
             )
+            ordered = await self._remembered.rows(
+                snapshot,
+                ("requirements", asked.lens, asked.sort, currency),
+                lambda: asyncio.to_thread(requirements.in_order, listed, asked.sort, currency),
+            )
             as_of = snapshot.as_of
-        currency = None if asked.currency is UNSET else asked.currency
-        found = sorted(
-            (each for each in listed if _is_asked_for(each.row, asked)),
-            key=requirements.sort_key(asked.sort, currency),
-        )
+        found = [each for each in ordered if _is_asked_for(each, asked)]
 
         def body(rows: list[RequirementRow]) -> RequirementList:
             return RequirementList(as_of=as_of, lens=asked.lens, total=len(found), requirements=rows)
 
-        return _list(call, page, as_of, [each.row for each in found], RequirementRow, body)
+        return _list(call, page, as_of, found, requirements.show_row, RequirementRow, body)
 
     async def requirement(self, call: Call) -> web.StreamResponse:
         page, _ = self._page(call)
@@ -169,7 +173,7 @@ class _Answers:
         def body(rows: list[AccountRow]) -> AccountList:
             return AccountList(as_of=as_of, total=len(found), totals=accounts.totals(found), accounts=rows)
 
-        return _list(call, page, as_of, [each.row for each in found], AccountRow, body)
+        return _list(call, page, as_of, found, lambda each: each.row, AccountRow, body)
 
     async def account(self, call: Call) -> web.StreamResponse:
         name = _named(call, "account")
@@ -187,7 +191,7 @@ class _Answers:
         def body(rows: list[AgreementRow]) -> AgreementList:
             return AgreementList(as_of=as_of, total=len(found), agreements=rows)
 
-        return _list(call, page, as_of, found, AgreementRow, body)
+        return _list(call, page, as_of, found, _as_it_is, AgreementRow, body)
 
     async def agreement(self, call: Call) -> web.StreamResponse:
         name = _named(call, "agreement")
@@ -217,7 +221,7 @@ class _Answers:
         def body(rows: list[DecisionRow]) -> DecisionList:
             return DecisionList(as_of=as_of, total=len(found), decisions=rows)
 
-        return _list(call, page, as_of, found, DecisionRow, body)
+        return _list(call, page, as_of, found, _as_it_is, DecisionRow, body)
 
     async def decision(self, call: Call) -> web.StreamResponse:
         name = _named(call, "decision")
@@ -265,7 +269,7 @@ class _Remembered:
         self._making: dict[tuple[Any, ...], asyncio.Lock] = {}
 
     async def rows(
-        self, snapshot: Snapshot, name: tuple[str, ...], make: Callable[[], Awaitable[Sequence[Any]]]
+        self, snapshot: Snapshot, name: tuple[str | None, ...], make: Callable[[], Awaitable[Sequence[Any]]]
     ) -> Sequence[Any]:
         """The rows of a list, made once however many ask for it at the same time."""
         key = (snapshot.ledger, snapshot.versions, snapshot.position, name)
@@ -289,12 +293,13 @@ class _Remembered:
             self._lists.popitem(last=False)
 
 
-def _is_asked_for(row: RequirementRow, asked: RequirementsAsked) -> bool:
+def _is_asked_for(listed: Listed, asked: RequirementsAsked) -> bool:
+    requirement, title, area = (listed.header[name] for name in ("requirement", "title", "area"))
     return (
-        asked.status in (UNSET, row.status)
-        and (asked.class_ is UNSET or row.accounts[asked.class_] > 0)
-        and (asked.area is UNSET or (row.area is not None and folded(row.area) == folded(asked.area)))
-        and (asked.q is UNSET or _mentions(asked.q, row.requirement, row.title, row.area))
+        asked.status in (UNSET, listed.status)
+        and (asked.class_ is UNSET or listed.accounts[asked.class_] > 0)
+        and (asked.area is UNSET or (area is not None and folded(area) == folded(asked.area)))
+        and (asked.q is UNSET or _mentions(asked.q, requirement, title, area))
     )
 
 
@@ -319,22 +324,28 @@ def _list(
     call: Call,
     page: Page,
     as_of: AsOf,
-    rows: Sequence[Any],
+    found: Sequence[Any],
+    show: Callable[[Any], Struct],
     row_type: type[Struct],
     body: Callable[[list[Any]], Struct],
 ) -> web.Response:
+    """One page of the rows that were found, as JSON or CSV."""
     limit = page.parameters.limit
-    shown = [*rows[page.after : page.after + limit]]
     headers = {"Vary": "Authorization, Accept"}
     after = page.after + limit
-    if after < len(rows):
+    if after < len(found):
         headers["Link"] = paging.next_link(page, position=as_of.position, after=after, limit=limit)
     if not _wants_csv(call.request.headers.get("Accept", "")):
-        return _respond(call, body(shown), headers)
+        return _respond(call, body([show(each) for each in found[page.after : after]]), headers)
     name = f"{call.ledger}-{call.request.path.rpartition('/')[2]}-{as_of.position}.csv"
     headers["Content-Disposition"] = f'attachment; filename="{name}"'
     content_type = f"{CSV}; charset=utf-8; header=present"
-    return _send(call, sheets.sheet(shown, rows, row_type), content_type, headers)
+    rows = [show(each) for each in found]
+    return _send(call, sheets.sheet(rows[page.after : after], rows, row_type), content_type, headers)
+
+
+def _as_it_is(row: Struct) -> Struct:
+    return row
 
 
 def _respond(call: Call, body: Struct, headers: dict[str, str] | None = None) -> web.Response:

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -22,6 +23,7 @@ from services.projector.fit import CLASSES, Class, Fit, Revision
 Departs = Literal["no", "undetermined", "yes"]
 
 NOTHING = Fraction(0)
+WEIGHTS_REMEMBERED_MAX = 10_000
 
 
 class Fact(NamedTuple):
@@ -109,6 +111,7 @@ class Knowledge:
         for fact in sorted(facts, key=lambda fact: (fact.valid_from, fact.position)):
             self._facts.setdefault(fact.account, {}).setdefault(fact.attribute, []).append(fact)
         self._fits: dict[tuple[str, tuple[str, ...]], Fit] = {}
+        self._found: dict[tuple[str, datetime, int], tuple[Adoption, Fit] | None] = {}
 
     def in_force(self, t: datetime, p: int) -> Adoption | None:
         """The adoption by which a revision was in force at t, as known at p."""
@@ -131,10 +134,13 @@ class Knowledge:
 
         With the `ask` that gives the account its voice, what depends on when it was made is heeded too.
         """
-        adoption = self.in_force(t, p)
-        if adoption is None:
+        key = (account, t, p)
+        if key not in self._found:
+            self._found[key] = self._find(account, t, p)
+        known = self._found[key]
+        if known is None:
             return None
-        found = self._fit(adoption.revision, self.profile(account, adoption.revision.attributes, t, p))
+        adoption, found = known
         if ask is None:
             return Judgement(fit=found, class_=found.class_, backdated=False)
         return Judgement(
@@ -142,6 +148,12 @@ class Knowledge:
             class_="exploratory" if found.class_ == "off_target" and self._exploring(ask, p) else found.class_,
             backdated=adoption.position > ask.position,
         )
+
+    def _find(self, account: str, t: datetime, p: int) -> tuple[Adoption, Fit] | None:
+        adoption = self.in_force(t, p)
+        if adoption is None:
+            return None
+        return adoption, self._fit(adoption.revision, self.profile(account, adoption.revision.attributes, t, p))
 
     def _fit(self, revision: Revision, profile: tuple[str, ...]) -> Fit:
         key = (revision.name, profile)
@@ -225,10 +237,7 @@ def departs(outcome: str, askers: Sequence[Asker]) -> Departs | None:
 def voice(askers: Iterable[Asker]) -> tuple[Fraction, Fraction]:
     """What the askers add up to, each account counted once; and the same if all that is unknown were met."""
     heard = list(askers)
-    return (
-        sum((asker.weight for asker in heard), NOTHING),
-        sum((asker.weight_if_known for asker in heard), NOTHING),
-    )
+    return _sum(asker.weight for asker in heard), _sum(asker.weight_if_known for asker in heard)
 
 
 def class_of(judgement: Judgement | None) -> Class:
@@ -279,12 +288,24 @@ def _most_important(asks: Iterable[Ask]) -> dict[str, Ask]:
 
 
 def _asker(judgement: Judgement | None, account: str, ask: Ask) -> Asker:
-    known = judgement.fit.fit if judgement else None
-    at_most = judgement.fit.fit_if_known if judgement else None
+    found = judgement.fit if judgement else None
     return Asker(
         account=account,
         ask=ask,
         judgement=judgement,
-        weight=NOTHING if known is None else known * ask.importance,
-        weight_if_known=NOTHING if at_most is None else at_most * ask.importance,
+        weight=NOTHING if found is None else _weight(found.fit, ask.importance),
+        weight_if_known=NOTHING if found is None else _weight(found.fit_if_known, ask.importance),
     )
+
+
+@lru_cache(maxsize=WEIGHTS_REMEMBERED_MAX)
+def _weight(share: Fraction | None, importance: int) -> Fraction:
+    return NOTHING if share is None else share * importance
+
+
+def _sum(weights: Iterable[Fraction]) -> Fraction:
+    """The exact sum. Few denominators occur, and whole numbers add up faster than fractions."""
+    numerators: dict[int, int] = {}
+    for weight in weights:
+        numerators[weight.denominator] = numerators.get(weight.denominator, 0) + weight.numerator
+    return sum((Fraction(numerator, denominator) for denominator, numerator in numerators.items()), NOTHING)

@@ -1,5 +1,6 @@
 """What judgements are made from, read at one position: revisions in force, facts, asks, names and revenue."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -43,12 +44,14 @@ async def read_knowledge(snapshot: Snapshot, accounts: Iterable[str] | None = No
         rows = await snapshot.fetch(_statements, "facts", snapshot.position, attributes)
     else:
         rows = await snapshot.fetch(_statements, "facts_of", snapshot.position, attributes, [*accounts])
-    return Knowledge(adoptions, map(Fact._make, rows))
+    # There may be many; in a thread they do not hold up other answers.
+    return await asyncio.to_thread(lambda: Knowledge(adoptions, map(Fact._make, rows)))
 
 
 async def read_live_asks(snapshot: Snapshot) -> list[Ask]:
     """Every ask that stands, of every requirement."""
-    return [*map(Ask._make, await snapshot.fetch(_statements, "live_asks", snapshot.position))]
+    rows = await snapshot.fetch(_statements, "live_asks", snapshot.position)
+    return await asyncio.to_thread(lambda: [*map(Ask._make, rows)])
 
 
 async def read_ask_rows(snapshot: Snapshot, requirements: Iterable[str]) -> dict[str, list[Ask]]:

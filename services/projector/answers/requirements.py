@@ -44,7 +44,7 @@ from services.projector.answers.shown import FitShown, RevisionShown, show_by, s
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import Class, shown
 from services.projector.lenses import Ask, Asker, Departs, Judgement, Knowledge, count_by_class, voice
-from services.projector.revenue import Amounts, Money, Revenue
+from services.projector.revenue import Money, Revenue
 from services.sealing import MasterKey
 
 READS = ("accounts", "opportunities", "requirements", "agreements", "decisions")
@@ -53,6 +53,7 @@ WHO_ASKED_MAX = 200
 """Accounts that one answer shows; the rest is on its next pages."""
 
 Lens = Literal["now", "asked"]
+Sort = Literal["voice", "recent", "revenue"]
 Status = Literal["open", "committed", "declined", "deferred", "exploring", "merged"]
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
@@ -98,13 +99,20 @@ class RequirementList(Struct, frozen=True, kw_only=True):
 
 
 class Listed(Struct, frozen=True, kw_only=True):
-    """A row with what it is sorted by: exact voices, the position of the last event about it, revenue."""
+    """A requirement with what it is chosen and sorted by: exact voices, the position of the last event about it."""
 
-    row: RequirementRow
+    header: asyncpg.Record
+    decision: asyncpg.Record | None
+    status: Status
+    accounts: dict[Class, int]
     voice: Fraction | None
     voice_if_known: Fraction | None
-    last: int
-    revenue: Revenue
+    departs: Departs | None
+    earned: list[tuple[Class, Revenue]]
+
+    def pipeline_and_contracted(self, currency: str) -> int:
+        """All revenue in one currency, in millionths."""
+        return sum(sum(revenue.get(currency, ())) for _, revenue in self.earned)
 
 
 class AskShown(Struct, frozen=True, kw_only=True):
@@ -312,25 +320,32 @@ def _listed(
 ) -> Listed:
     total, total_if_known = voice(askers) if heard.agreed else (None, None)
     decision = made.get(header["decision_position"])
-    earned = [(asker.class_, revenues[asker.account]) for asker in askers if asker.account in revenues]
     return Listed(
-        row=RequirementRow(
-            requirement=header["requirement"],
-            title=header["title"],
-            area=header["area"],
-            status=_status(decision["outcome"] if decision else None),
-            delivery=_delivery(header) if header["state"] else None,
-            voice=shown(total),
-            voice_if_known=shown(total_if_known),
-            accounts=count_by_class(asker.class_ for asker in askers),
-            revenue=revenue.by_class(earned),
-            departs=departed[decision["position"]] if decision else None,
-            decision=_last_decision(decision) if decision else None,
-        ),
+        header=header,
+        decision=decision,
+        status=_status(decision["outcome"] if decision else None),
+        accounts=count_by_class(asker.class_ for asker in askers),
         voice=total,
         voice_if_known=total_if_known,
-        last=header["last"],
-        revenue=revenue.total(each for _, each in earned),
+        departs=departed[decision["position"]] if decision else None,
+        earned=[(asker.class_, revenues[asker.account]) for asker in askers if asker.account in revenues],
+    )
+
+
+def show_row(listed: Listed) -> RequirementRow:
+    header = listed.header
+    return RequirementRow(
+        requirement=header["requirement"],
+        title=header["title"],
+        area=header["area"],
+        status=listed.status,
+        delivery=_delivery(header) if header["state"] else None,
+        voice=shown(listed.voice),
+        voice_if_known=shown(listed.voice_if_known),
+        accounts=listed.accounts,
+        revenue=revenue.by_class(listed.earned),
+        departs=listed.departs,
+        decision=_last_decision(listed.decision) if listed.decision else None,
     )
 
 
@@ -359,20 +374,23 @@ def _status(outcome: str | None) -> Status:
     return status
 
 
-def sort_key(sort: Literal["voice", "recent", "revenue"], currency: str | None) -> Any:
-    """The key by which a list is sorted, so that the most comes first; of equals the lower id."""
+def in_order(listed: Sequence[Listed], sort: Sort, currency: str | None) -> list[Listed]:
+    """The most first; of equals the lower id. `listed` is in the order of ids."""
     match sort:
         case "voice":
-            return lambda each: (
-                each.voice is None,
-                -(each.voice or 0),
-                -(each.voice_if_known or 0),
-                each.row.requirement,
-            )
+            return sorted(listed, key=_quietness)
         case "recent":
-            return lambda each: (-each.last, each.row.requirement)
+            return sorted(listed, key=lambda each: -int(each.header["last"]))
         case "revenue":
-            return lambda each: (-sum(each.revenue.get(currency or "", Amounts())), each.row.requirement)
+            return sorted(listed, key=lambda each: -each.pipeline_and_contracted(currency or ""))
+
+
+def _quietness(listed: Listed) -> tuple[bool, Fraction, Fraction]:
+    return (
+        listed.voice is None,
+        -(listed.voice or lenses.NOTHING),
+        -(listed.voice_if_known or lenses.NOTHING),
+    )
 
 
 # Parts of the answer about one requirement

@@ -241,7 +241,7 @@ class EventLog:
             rows = await self._pool.fetch(
                 self._sql["select_events_desc" if desc else "select_events"],
                 originator_id,
-                0 if gt is None else gt,
+                -1 if gt is None else gt,
                 POSITION_MAX if lte is None else lte,
                 limit,
             )

@@ -7,9 +7,10 @@ INSERT INTO {schema}.log_head DEFAULT VALUES;
 
 -- The table that the library `eventsourcing` reads (its version 10 looks for event_id and metadata too),
 -- with the columns that this ledger adds. `state` is the record; the columns beside it only index it.
+-- Streams of this ledger begin at version 1; the library lets others begin at 0.
 CREATE TABLE {schema}.stored_events (
     originator_id      uuid NOT NULL,
-    originator_version bigint NOT NULL CHECK (originator_version > 0),
+    originator_version bigint NOT NULL CHECK (originator_version >= 0),
     topic              text NOT NULL,
     state              bytea NOT NULL CONSTRAINT stored_events_state_fits_a_tile CHECK (octet_length(state) <= 65535),
     notification_id    bigint NOT NULL CHECK (notification_id > 0),

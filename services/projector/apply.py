@@ -7,8 +7,9 @@ from msgspec import Struct
 
 from schemas.codec import Undecodable
 from schemas.upcasts import UPCASTS
-from services.postgres import UNAVAILABLE, Unavailable
+from services.postgres import Unavailable
 from services.projector.feed import KNOWN_TOPICS, Page, decode
+from services.projector.outage import AWAY
 from services.projector.projections import Projection, Row
 
 REASON_CHARACTERS_MAX = 1_000
@@ -113,7 +114,7 @@ async def write(connection: asyncpg.Connection, schema: str, rows: Iterable[Row]
     try:
         for table, records in tables.items():
             await connection.copy_records_to_table(table, schema_name=schema, records=records)
-    except UNAVAILABLE:
+    except AWAY:
         raise
     except _NOT_NOW as error:
         raise Unavailable(f"the database cannot take rows at the moment ({error})") from error

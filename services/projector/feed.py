@@ -14,8 +14,8 @@ from schemas.codec import Undecodable, decode_recorded
 from schemas.envelope import Recorded
 from schemas.events import EVENT_TYPES
 from schemas.upcasts import UPCASTS
-from services.postgres import UNAVAILABLE, Statements, Unavailable, connect
-from services.projector.outage import Outage
+from services.postgres import Statements, connect
+from services.projector.outage import AWAY, Outage
 
 PAGE_EVENTS_MAX = 500
 LISTENING_CHECK_SECONDS = 30  # A connection may be gone without a sign of it.
@@ -89,7 +89,7 @@ async def listen(
     while True:
         try:
             connection = await connect(url)
-        except Unavailable as error:
+        except (*AWAY, asyncpg.PostgresError) as error:
             await outage.pause(error)
             continue
         try:
@@ -99,7 +99,7 @@ async def listen(
             await connection.add_listener(LEDGERS_CHANNEL, lambda *said: on_ledger(said[3]))
             on_listening()
             await _watch(connection, gone)
-        except UNAVAILABLE as error:
+        except (*AWAY, asyncpg.PostgresError) as error:
             await outage.pause(error)
         finally:
             connection.terminate()

@@ -18,7 +18,6 @@ from prometheus_client import Counter, Gauge, Histogram
 from services.migrate import database_user
 from services.postgres import (
     ACQUIRE_SECONDS_MAX,
-    UNAVAILABLE,
     Statements,
     Unavailable,
     connect,
@@ -29,7 +28,7 @@ from services.postgres import (
 )
 from services.projector.apply import Trouble, apply, fold_page, topics_of, write
 from services.projector.feed import Page, listen, read_page
-from services.projector.outage import Outage
+from services.projector.outage import AWAY, Outage
 from services.projector.projections import ALL, Projection, Row
 from services.projector.rebuild import RebuildBehind, RebuildError, RebuildInProgress, rebuild
 from services.settings import Settings, SettingsError
@@ -111,15 +110,11 @@ class Projector:
         self._main: asyncio.Task[None]
 
     async def start(self) -> None:
-        """Wait until the database answers, then keep up with every ledger in the background."""
-        url, connections_max = self._settings.url("projector"), self._settings.pool_connections_max
-        while True:
-            try:
-                self.pool = await open_pool(url, connections_max=connections_max, synchronous_commit=False)
-                break
-            except Unavailable as error:
-                await self._outage.pause(error)
-        self._outage.over()
+        """Begin to keep up with every ledger, in the background, whether the database answers yet or not."""
+        connections_max = self._settings.pool_connections_max
+        self.pool = await open_pool(
+            self._settings.url("projector"), connections_max=connections_max, synchronous_commit=False
+        )
         self._shared = _Shared(
             settings=self._settings,
             projections=self._projections,
@@ -195,7 +190,7 @@ class Projector:
                     for row in await self.pool.fetch(_statements["ledgers"]):
                         self._run_ledger(row["name"])
                     self._registry_read = True
-                except UNAVAILABLE as error:
+                except AWAY as error:
                     await self._outage.pause(error)
                     continue
                 except asyncpg.PostgresError as error:
@@ -302,7 +297,7 @@ class Runner:
         try:
             async with shared.turns, shared.pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
                 done = await work(connection)
-        except (*UNAVAILABLE, Unavailable) as error:
+        except AWAY as error:
             await shared.outage.pause(error)
             return None
         except asyncpg.PostgresError as error:
@@ -409,7 +404,7 @@ class Runner:
             except RebuildBehind as behind:
                 await self._attempt(partial(self._stop, projection, behind.trouble))
                 break
-            except (*UNAVAILABLE, Unavailable) as error:
+            except AWAY as error:
                 await shared.outage.pause(error)
             except (RebuildError, asyncpg.PostgresError) as error:
                 _log.error("rebuild_failed", ledger=self.ledger, projection=projection.name, reason=str(error))

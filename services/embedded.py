@@ -117,8 +117,10 @@ class EmbeddedPostgres:
     async def start(self) -> None:
         """Make what is missing, tidy up after an earlier run, start the server, and make the roles.
 
-        Raises HomeInUse, or EmbeddedError with the tail of the server's log.
+        Does nothing while it runs. Raises HomeInUse, or EmbeddedError with the tail of the server's log.
         """
+        if self._server is not None and self._server.poll() is None:
+            return
         self._prepare_home()
         if self._lock is None:
             self._lock = lock_home(self.home)

@@ -1,0 +1,74 @@
+"""Settings come from the environment, and a wrong one is named."""
+
+from pathlib import Path
+
+import pytest
+
+from services.settings import DATABASE_FILE, Settings, SettingsError
+
+URLS = {
+    "LEDGER_DATABASE_URL": "postgresql://owner@/x",
+    "LEDGER_DATABASE_WRITER_URL": "postgresql://writer@/x",
+}
+
+
+def test_without_variables_there_are_defaults():
+    assert Settings.load({}) == Settings()
+    assert Settings().embedded
+
+
+def test_an_empty_variable_counts_as_unset():
+    assert Settings.load({"LEDGER_PORT": "", "LEDGER_DATABASE_URL": ""}) == Settings()
+
+
+def test_what_a_child_is_given_makes_the_same_settings():
+    settings = Settings.load(URLS | {"LEDGER_PORT": "9", "LEDGER_HOME": "/a b", "LEDGER_MASTER_KEY_FILE": "/k"})
+    assert settings.ledger_port == 9
+    assert settings.master_key == Path("/k")
+    assert Settings.load(settings.environ()) == settings
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "message"),
+    [
+        ("LEDGER_PORT", "many", "LEDGER_PORT: expected a whole number (found 'many')."),
+        ("PROJECTOR_PORT", "65536", "PROJECTOR_PORT: expected a whole number <= 65535 (found '65536')."),
+        (
+            "LEDGER_LOG_LEVEL",
+            "loud",
+            "LEDGER_LOG_LEVEL: expected one of debug, info, warning, error (found 'loud').",
+        ),
+        ("LEDGER_QUEUE_EVENTS_MAX", "0", "LEDGER_QUEUE_EVENTS_MAX: expected a whole number >= 1 (found '0')."),
+    ],
+)
+def test_a_malformed_variable_is_named(variable, text, message):
+    with pytest.raises(SettingsError) as raised:
+        Settings.load({variable: text})
+    assert str(raised.value) == message
+
+
+def test_a_role_without_a_url_of_its_own_uses_that_of_the_owner():
+    settings = Settings.load(URLS)
+    assert not settings.embedded
+    assert settings.url("writer") == "postgresql://writer@/x"
+    assert settings.url("projector") == settings.url("owner") == "postgresql://owner@/x"
+
+
+def test_a_service_may_be_given_the_url_of_its_own_role_only():
+    settings = Settings.load({"LEDGER_DATABASE_WRITER_URL": "postgresql://writer@/x"})
+    assert settings.url("writer") == "postgresql://writer@/x"
+    with pytest.raises(SettingsError, match=r"role owner: .* Set LEDGER_DATABASE_URL\."):
+        settings.url("owner")
+    with pytest.raises(SettingsError, match=r"role auditor: .* Set LEDGER_DATABASE_AUDITOR_URL\."):
+        settings.url("auditor")
+
+
+def test_without_any_database_both_ways_to_one_are_named(tmp_path):
+    with pytest.raises(SettingsError, match=r"`ledger run`, or set LEDGER_DATABASE_URL"):
+        Settings(home=tmp_path).url("owner")
+
+
+def test_a_file_that_the_embedded_database_did_not_write_is_named(tmp_path):
+    (tmp_path / DATABASE_FILE).write_text("{}")
+    with pytest.raises(SettingsError, match=DATABASE_FILE):
+        Settings(home=tmp_path).url("owner")

@@ -43,6 +43,12 @@ _VERSION = re.compile(r"0|[1-9][0-9]{0,9}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _JSON_TYPE = re.compile(r"application/([a-z0-9.+-]+\+)?json\s*(;\s*charset=\"?utf-8\"?\s*)?", re.IGNORECASE)
 _AT = re.compile(r"^(?P<message>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
+_NAMED = re.compile(r"`(\w+)`")
+# An escape of JSON: a surrogate pair, half of one, or any other.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
 _REGEX = re.compile(r"Expected `str` matching regex '(.*)'", re.DOTALL)
 
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -60,14 +66,26 @@ def parse(body: bytes) -> Any:
     """The JSON value that `body` is. Raises MalformedJson."""
     try:
         return msgspec.json.decode(body)
+    except UnicodeDecodeError:
+        raise MalformedJson(f"not UTF-8 at byte {_first_not_utf8(body)}") from None
     except msgspec.DecodeError as error:
-        if re.search(rb"\\u[dD][89a-fA-F]", body):
-            raise MalformedJson(f"{error}; is there half of a surrogate pair in it?") from None
+        if (spot := _lone_surrogate(body)) is not None:
+            raise MalformedJson(f"half of a surrogate pair at byte {spot}") from None
         raise MalformedJson(str(error)) from None
-    except UnicodeDecodeError as error:
-        raise MalformedJson(f"not UTF-8 at byte {error.start}") from None
     except RecursionError:
         raise MalformedJson("nested too deeply") from None
+
+
+def _lone_surrogate(body: bytes) -> int | None:
+    return next((match.start() for match in _ESCAPE.finditer(body) if match["half"]), None)
+
+
+def _first_not_utf8(body: bytes) -> int:
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return 0
 
 
 def canonical(value: Any) -> bytes:
@@ -188,7 +206,10 @@ def _objections(value: dict[str, Any], now: datetime) -> Iterator[tuple[Problem,
     if "data" not in value:
         yield "not-a-cloudevent", "/data", "`data` is required"
     elif cls is not None:
-        found = [*_data(value["data"], cls)]
+        try:
+            found = [*_data(value["data"], cls)]
+        except RecursionError:
+            found = [("/data", "is nested too deeply")]
         yield from (("invalid-event", pointer, message) for pointer, message in found)
         subject = value.get("subject")
         if not found and isinstance(subject, str):
@@ -254,19 +275,20 @@ def _data(data: Any, cls: type[Event]) -> Iterator[tuple[str, str]]:
     """Each spot of the data that its type refuses: JSON pointer and message."""
     sealed = SEALED_FIELDS[str(cls.__struct_config__.tag)]
     spotless = False
+    if isinstance(data, dict) and "@type" in data:
+        yield "/data/@type", "unknown field"
+        data = {name: item for name, item in data.items() if name != "@type"}
     try:
         msgspec.convert(data, cls)
         spotless = True
     except msgspec.ValidationError:
         yield from _violations(data, cls, "/data")
     if isinstance(data, dict):
-        if "@type" in data:
-            yield "/data/@type", "unknown field"
         for name in sealed:
             if spotless and isinstance(data.get(name), dict):
                 yield f"/data/{name}", "is sealed by the ledger; send the text"
         if b"\\u0000" in canonical(data):
-            yield from _nuls(data, "/data")
+            yield from nuls(data, "/data")
 
 
 def _violations(value: Any, hint: Any, pointer: str) -> Iterator[tuple[str, str]]:
@@ -300,8 +322,15 @@ def _violations(value: Any, hint: Any, pointer: str) -> Iterator[tuple[str, str]
             for violation in _violations(item, get_args(inner)[0], f"{pointer}/{number}"):
                 found = True
                 yield violation
+    elif isinstance(value, dict) and get_origin(inner) is dict:
+        name_hint, item_hint = get_args(inner)
+        for name, item in value.items():
+            spot = f"{pointer}/{_escape(name)}"
+            for violation in (*_violations(name, name_hint, spot), *_violations(item, item_hint, spot)):
+                found = True
+                yield violation
     if not found:
-        yield _spot(whole, pointer)
+        yield _spot(whole, pointer, inner)
 
 
 def _inside(hint: Any, value: Any) -> Any:
@@ -326,10 +355,14 @@ def _inside(hint: Any, value: Any) -> Any:
     return structs[0] if len(structs) == 1 else None
 
 
-def _spot(error: msgspec.ValidationError, pointer: str) -> tuple[str, str]:
+def _spot(error: msgspec.ValidationError, pointer: str, hint: Any) -> tuple[str, str]:
     match = _AT.match(str(error))
     assert match is not None  # The pattern matches every text.
     message, path = match["message"], match["path"] or "$"
+    named = _NAMED.search(message)
+    if path == "$" and named and isinstance(hint, type) and issubclass(hint, Struct):
+        # What a struct says of several members is told at the first that it names.
+        return f"{pointer}/{named[1]}" if named[1] in _member_names(hint) else pointer, message
     regex = _REGEX.fullmatch(message)
     if regex:
         pattern = regex[1].replace("\\\\", "\\")
@@ -343,7 +376,12 @@ def _spot(error: msgspec.ValidationError, pointer: str) -> tuple[str, str]:
     ), (message)
 
 
-def _nuls(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
+def _member_names(struct: type[Struct]) -> set[str]:
+    return {field.encode_name for field in msgspec.structs.fields(struct)}
+
+
+def nuls(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
+    """Each spot of a JSON value that holds U+0000, which PostgreSQL does not take: JSON pointer and message."""
     match value:
         case str():
             if "\0" in value:
@@ -352,10 +390,10 @@ def _nuls(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
             for name, item in value.items():
                 if "\0" in name:
                     yield pointer, "a name must not contain the character U+0000"
-                yield from _nuls(item, f"{pointer}/{_escape(name)}")
+                yield from nuls(item, f"{pointer}/{_escape(name)}")
         case list():
             for number, item in enumerate(value):
-                yield from _nuls(item, f"{pointer}/{number}")
+                yield from nuls(item, f"{pointer}/{number}")
 
 
 def _escape(name: str) -> str:

@@ -205,7 +205,7 @@ class Bullet(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
 
     def __post_init__(self) -> None:
         if self.test is not None and levels(self.test) > TEST_LEVELS_MAX:
-            raise ValueError(f"a test nests at most {TEST_LEVELS_MAX} levels")
+            raise ValueError(f"a `test` nests at most {TEST_LEVELS_MAX} levels")
 
 
 class AgreementRevised(Act, frozen=True, kw_only=True, tag="ledger.agreement.revised.v1"):
@@ -247,7 +247,7 @@ class AgreementAdopted(Act, frozen=True, kw_only=True, tag="ledger.agreement.ado
     by: By
 
     def __post_init__(self) -> None:
-        moment(self.effective)
+        _instant("effective", self.effective)
 
 
 # Decisions
@@ -272,7 +272,7 @@ class Available(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, r
     confidence: Literal["low", "medium", "high"]
 
     def __post_init__(self) -> None:
-        moment(self.from_)
+        _instant("from", self.from_)
 
 
 class Dissent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -333,6 +333,13 @@ ANY_EVENT = (
 )
 
 EVENT_TYPES: dict[str, type[Event]] = {cls.__struct_config__.tag: cls for cls in get_args(ANY_EVENT)}
+
+
+def _instant(name: str, value: str) -> None:
+    try:
+        moment(value)
+    except ValueError as error:
+        raise ValueError(f"`{name}`: {error}") from None
 
 
 def type_of(event: Event | type[Event]) -> str:

@@ -7,6 +7,7 @@ A pattern ends in `$(?!\\n)`: Python's `$` also matches before a trailing line b
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._~:@-]{0,99}$(?!\n)"
@@ -71,9 +72,12 @@ class Sealed(Struct, frozen=True, forbid_unknown_fields=True):
 
 def moment(value: str) -> datetime:
     """The instant that a `Moment` names, in UTC. Raises ValueError if the calendar or the clock has none such."""
-    if len(value) == len("2026-11-21"):
-        return datetime.combine(date.fromisoformat(value), time(), UTC)
-    return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    try:
+        if len(value) == len("2026-11-21"):
+            return datetime.combine(date.fromisoformat(value), time(), UTC)
+        return msgspec.convert(value, datetime).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{value} is not a date or a time that there is") from None
 
 
 def same_team(team: str) -> str:

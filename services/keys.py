@@ -84,10 +84,12 @@ class Keys:
 
         Raises Unauthorized and Unavailable.
         """
+        if key_id(text) is None:
+            raise Unauthorized("this is not a key; one looks like lk_…")
         hashed = key_hash(text)
         until, principal = self._remembered.get(hashed, (0.0, None))
         if time.monotonic() >= until:
-            principal = await self._look_up(hashed) if key_id(text) else None
+            principal = await self._look_up(hashed)
             if len(self._remembered) >= REMEMBERED_KEYS_MAX:
                 self._remembered.clear()
             self._remembered[hashed] = (time.monotonic() + REMEMBERED_SECONDS_MAX, principal)

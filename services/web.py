@@ -6,7 +6,6 @@ A request passes: log and metrics → problems → key, scope, ledger → parame
 
 import asyncio
 import base64
-import binascii
 import contextlib
 import re
 import signal
@@ -38,6 +37,8 @@ _seconds = Histogram(
     ["service", "method", "route", "status"],
 )
 _ledger_name = re.compile(LEDGER_PATTERN)
+_key = web.RequestKey("key", str)
+_begun = web.RequestKey("begun", bool)
 
 
 class Call(Struct, frozen=True):
@@ -90,6 +91,7 @@ def application(
     app = web.Application(
         client_max_size=REQUEST_BYTES_MAX, middlewares=[_observed(service), web.middleware(_problems_answered)]
     )
+    app.on_response_prepare.append(_begin)
     for route in routes:
         app.router.add_route(route.method, route.path, _checked(route, keys))
 
@@ -172,7 +174,7 @@ def _observed(service: str) -> Any:
                 path=request.path,
                 status=status,
                 seconds=round(seconds, 6),
-                key=request.get("key"),
+                key=request.get(_key),
             )
 
     return observed
@@ -183,27 +185,48 @@ async def _problems_answered(
 ) -> web.StreamResponse:
     try:
         return await handler(request)
-    except Problem as problem:
-        return problem.response()
-    except Unavailable as error:
-        return unavailable(str(error)).response()
-    except web.HTTPRequestEntityTooLarge:
-        return Problem("too-large", f"a request has at most {REQUEST_BYTES_MAX} bytes").response()
-    except web.HTTPMethodNotAllowed as error:
-        allow = ", ".join(sorted(error.allowed_methods))
-        return Problem("method-not-allowed", f"{request.path} takes {allow}", headers={"Allow": allow}).response()
-    except web.HTTPNotFound:
-        return Problem("not-found", f"there is nothing at {request.path}; /docs lists what there is").response()
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        return Problem("bad-request", error.reason).response()
     except ConnectionResetError:
         raise  # The client went away; there is nobody to answer.
-    except Exception:
-        instance = uuid.uuid4().hex
-        _log.exception("request_failed", method=request.method, path=request.path, instance=instance)
-        return Problem("internal", f"the log of the service has it as {instance}", instance=instance).response()
+    except Exception as error:
+        problem = _problem(request, error)
+        if not request.get(_begun):
+            return problem.response()
+        # A part of another answer is out. A cut connection says so; a regular end would pass for the whole.
+        _log.warning("answer_cut", method=request.method, path=request.path, reason=problem.detail)
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("an answer was cut") from error
+
+
+async def _begin(request: web.Request, response: web.StreamResponse) -> None:
+    request[_begun] = True
+
+
+def _problem(request: web.Request, error: Exception) -> Problem:
+    """What this error means to the client. Raises it again if it is an answer itself."""
+    match error:
+        case Problem():
+            return error
+        case Unavailable():
+            return unavailable(str(error))
+        case web.HTTPRequestEntityTooLarge():
+            return Problem("too-large", f"a request has at most {REQUEST_BYTES_MAX} bytes")
+        case web.HTTPMethodNotAllowed():
+            allow = ", ".join(sorted(error.allowed_methods))
+            return Problem("method-not-allowed", f"{request.path} takes {allow}", headers={"Allow": allow})
+        case web.HTTPNotFound():
+            return Problem("not-found", f"there is nothing at {request.path}; /docs lists what there is")
+        case web.HTTPException() if error.status < 400:
+            raise error
+        case web.HTTPException():
+            return Problem("bad-request", error.reason)
+        case web.RequestPayloadError():
+            # Where the next request would begin is not known.
+            return Problem("bad-request", f"the body cannot be read: {error}", headers={"Connection": "close"})
+        case _:
+            instance = uuid.uuid4().hex
+            _log.error("request_failed", method=request.method, path=request.path, instance=instance, exc_info=error)
+            return Problem("internal", f"the log of the service has it as {instance}", instance=instance)
 
 
 def unavailable(detail: str) -> Problem:
@@ -217,10 +240,12 @@ def _checked(route: Route, keys: Keys) -> Callable[[web.Request], Awaitable[web.
 
     async def checked(request: web.Request) -> web.StreamResponse:
         principal = _NOBODY if route.scope is None else await _principal(request, keys)
-        request["key"] = principal.key
+        request[_key] = principal.key
         ledger = request.match_info.get("ledger", "")
         if scopes and not any(principal.may(scope) for scope in scopes):
             raise Problem("scope-missing", f"this request needs the scope {scopes_text(route)}")
+        if any("\0" in part for part in request.match_info.values()):
+            raise Problem("not-found", "a path holds no character U+0000")
         if "ledger" in request.match_info:
             if not _ledger_name.match(ledger):
                 raise Problem("no-such-ledger", "the name of a ledger is a-z, then a-z 0-9 -, 40 characters at most")
@@ -256,7 +281,7 @@ def _presented(authorization: str) -> str:
         case "bearer" if credentials:
             return credentials
         case "basic":
-            with contextlib.suppress(binascii.Error, UnicodeDecodeError):
+            with contextlib.suppress(ValueError):
                 return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
             raise Unauthorized("the Basic credentials are not base64 of user:password")
         case "":
@@ -277,6 +302,8 @@ def _parameters(request: web.Request, parameters: type[Struct] | None, names: fr
             raise Problem("bad-parameter", f"this request has no parameter {name[:100]!r}{known}", parameter=name[:100])
         if len(given.getall(name)) > 1:
             raise Problem("bad-parameter", f"`{name}` is given more than once", parameter=name)
+        if "\0" in given[name]:
+            raise Problem("bad-parameter", f"`{name}` must not contain the character U+0000", parameter=name)
     if parameters is None:
         return None
     try:

@@ -20,6 +20,8 @@ from services.embedded import ROLES, EmbeddedError, EmbeddedPostgres, lock_home
 from services.migrate import migrate
 from services.settings import Role, Settings
 
+pytest_plugins = ["tests.ledger_service"]
+
 SCRATCH_BYTES_MIN = 2 * 1024**3
 ABANDONED_SECONDS = 3600
 _PREFIX = "ledger-tests-"

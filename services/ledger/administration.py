@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from schemas.codec import MalformedJson, parse
+from schemas.codec import MalformedJson, nuls, parse
 from schemas.events import EVENT_TYPES
 from schemas.export import event_schema
 from schemas.values import Id, LedgerName, Name, Team, same_team
@@ -182,6 +182,8 @@ async def _body(request: web.Request, wanted: type[BodyT]) -> BodyT:
         value = parse(body) if body else {}
     except MalformedJson as error:
         raise Problem("malformed-json", str(error)) from None
+    for pointer, message in nuls(value, ""):
+        raise Problem("bad-request", f"{pointer} {message}")
     try:
         return msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:

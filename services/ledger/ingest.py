@@ -39,6 +39,8 @@ STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 BINARY = "application/json"
 
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_ESCAPED = re.compile(r"\\(.)")
 _ETAG = re.compile(r'"(0|[1-9][0-9]{0,17})"')
 
 # The order in which an event is judged: a request that is refused for several reasons has the status of the first.
@@ -183,11 +185,16 @@ def _attributes(headers: CIMultiDictProxy[str]) -> dict[str, str]:
         if name == "data":
             raise Problem("not-a-cloudevent", "`data` is the body, not a header")
         try:
-            attributes[name] = unquote_to_bytes(value.encode("utf-8", "surrogateescape")).decode()
+            attributes[name] = unquote_to_bytes(_unquoted(value).encode("utf-8", "surrogateescape")).decode()
         except UnicodeDecodeError:
             message = "a header holds UTF-8, percent-encoded"
             raise Problem("not-a-cloudevent", message, errors=[_error(0, f"/{name}", message)]) from None
     return attributes
+
+
+def _unquoted(value: str) -> str:
+    """A header's value without the quotes of a quoted string (RFC 9110, 5.6.4), if it is one."""
+    return _ESCAPED.sub(r"\1", value[1:-1]) if _QUOTED.fullmatch(value) else value
 
 
 def _if_match(headers: Mapping[str, str], events: int) -> int | None:
@@ -221,9 +228,12 @@ def _ready(value: Any, principal: Principal, master: MasterKey, now: datetime, i
         event_uuid=sent.event_uuid,
         stream_uuid=stream_uuid(sent.subject),
     )
-    size = len(canonical(value))
-    if size > EVENT_BYTES_MAX or len(prepared.opened) + TAIL_BYTES_MAX > STORED_BYTES_MAX:
-        message = f"an event has at most {EVENT_BYTES_MAX} bytes; this one has {max(size, len(prepared.opened))}"
+    size, stored = len(canonical(value)), len(prepared.opened) + TAIL_BYTES_MAX
+    if size > EVENT_BYTES_MAX:
+        message = f"an event has at most {EVENT_BYTES_MAX} bytes; this one has {size}"
+        return [Refusal(problem="too-large", message=message, index=index)]
+    if stored > STORED_BYTES_MAX:
+        message = f"an event takes at most {STORED_BYTES_MAX} bytes in the log; with its texts sealed it takes {stored}"
         return [Refusal(problem="too-large", message=message, index=index)]
     return prepared
 

@@ -53,7 +53,7 @@ lint: setup ## Check format, style, types and import rules
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy --no-error-summary
-	@$(VENV)/bin/lint-imports --no-timing >$(VENV)/import-rules.log || { cat $(VENV)/import-rules.log; exit 1; }
+	@$(VENV)/bin/lint-imports --no-logo >$(VENV)/import-rules.log || { cat $(VENV)/import-rules.log; exit 1; }
 
 format: setup ## Write the files in the house format
 	@$(VENV)/bin/ruff check --quiet --fix-only .

@@ -17,6 +17,7 @@ from services.migrate import MigrationError
 from services.migrate import migrate as bring_up_to_date
 from services.postgres import Unavailable
 from services.process import configure_logs
+from services.projector.terminal import PROJECTIONS, rebuild_projection
 from services.settings import Settings, SettingsError
 
 # What an operator can put right; its text says how. Anything else is ours, and shows where it happened.
@@ -72,6 +73,19 @@ async def _migrate(settings: Settings) -> None:
         await bring_up_to_date(settings)
     finally:
         await database.stop()
+
+
+@commands.command()
+@click.argument("projection", type=click.Choice(PROJECTIONS))
+@click.option("--ledger", "name", default="main", show_default=True, help="Name of the ledger.")
+def rebuild(projection: str, name: str) -> None:
+    """Build a read model anew from the log, beside the live one, and swap it in.
+
+    Queries are answered all the while. Ends with 0 if it reflects the whole log, else with 1 and the reason.
+    """
+    settings = Settings.load()
+    configure_logs(settings)
+    sys.exit(asyncio.run(rebuild_projection(settings, name, projection)))
 
 
 _file = click.Path(exists=True, path_type=Path)

@@ -1,0 +1,102 @@
+"""The projector as an operator meets it: a process that starts, stops, and says what is wrong; a command."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from typing import Any
+
+import aiohttp
+import pytest
+
+from services.postgres import connect
+from services.projector import app
+from services.projector.projector import Projector, Runner
+from tests.conftest import Database
+from tests.log import Log
+from tests.readmodels import mixed, reached
+
+SECONDS_MAX = 60
+
+
+async def start(database: Database, *arguments: str) -> Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", *arguments, env=os.environ | database.settings.environ(), stdout=PIPE, stderr=PIPE
+    )
+
+
+async def end(process: Process) -> tuple[int, str]:
+    """Its exit status and what it said."""
+    async with asyncio.timeout(SECONDS_MAX):
+        _, said = await process.communicate()
+    return process.returncode if process.returncode is not None else -1, said.decode()
+
+
+async def ready(database: Database, process: Process) -> None:
+    url = f"http://127.0.0.1:{database.settings.projector_port}/readyz"
+    async with asyncio.timeout(SECONDS_MAX), aiohttp.ClientSession() as session:
+        while process.returncode is None:
+            try:
+                async with session.get(url) as answer:
+                    if answer.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.05)
+    raise AssertionError(f"it ended with {process.returncode}")
+
+
+async def test_it_gets_ready_keeps_up_and_ends_when_it_is_asked_to(database: Database) -> None:
+    process = await start(database, "services.projector")
+    try:
+        await ready(database, process)
+        async with Log.open(database) as log:
+            await log.append(*mixed(26))
+        connection = await connect(database.projector)
+        async with asyncio.timeout(SECONDS_MAX):
+            while await connection.fetchval("SELECT min(position) FROM ledger_main.cursors") != 26:
+                await asyncio.sleep(0.01)
+        await connection.close()
+        url = f"http://127.0.0.1:{database.settings.projector_port}/metrics"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            metrics = await answer.text()
+        assert 'projector_lag_events{ledger="main",projection="requirements"} 0.0' in metrics
+        assert 'projector_events_applied_total{projection="requirements"} 26.0' in metrics
+        process.send_signal(signal.SIGTERM)
+        status, said = await end(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (status, "Traceback" in said) == (0, False)
+
+
+async def test_a_port_that_is_taken_is_said_and_starting_again_is_no_use(database: Database) -> None:
+    with socket.create_server(("127.0.0.1", database.settings.projector_port)):
+        status, said = await end(await start(database, "services.projector"))
+    assert status == os.EX_CONFIG
+    assert "Set LEDGER_BIND, LEDGER_PORT or PROJECTOR_PORT" in said
+    assert "Traceback" not in said
+
+
+async def test_a_mistake_in_the_engine_ends_the_process(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def mistaken(self: Runner, connection: Any) -> Any:
+        raise LookupError("a mistake of ours")
+
+    monkeypatch.setattr(Runner, "_step", mistaken)
+    with pytest.raises(ExceptionGroup) as raised:
+        async with asyncio.timeout(SECONDS_MAX):
+            await app.run(database.settings)
+    assert raised.group_contains(LookupError, match="a mistake of ours")
+
+
+async def test_a_read_model_is_rebuilt_by_a_command(database: Database) -> None:
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(26))
+        await reached(await projector.ledger("main"), 26)
+    status, said = await end(await start(database, "services.command", "rebuild", "requirements"))
+    assert (status, "requirements was rebuilt from 1 to position 26." in said) == (0, True)
+    status, said = await end(await start(database, "services.command", "rebuild", "requirements", "--ledger", "moon"))
+    assert (status, "Nothing was changed" in said) == (1, True)

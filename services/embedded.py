@@ -57,6 +57,7 @@ SOCKET_PATH_BYTES_MAX = 107  # sun_path of Linux and its closing zero byte make 
 
 _POLL_SECONDS = 0.02
 _SUPERUSER = "postgres"
+_USERS = (_SUPERUSER, *ROLES.values())
 _SOCKET = ".s.PGSQL.5432"
 _MAKING = "database.making-"
 _CONFIGURATION = {
@@ -127,8 +128,9 @@ class EmbeddedPostgres:
         try:
             identity = self._choose_identity()
             await self._end_leftovers()
-            self._passwords = self._kept_passwords()
-            self._make_data(identity)
+            kept = self._kept_passwords()
+            self._passwords = {name: secrets.token_urlsafe(PASSWORD_BYTES) for name in _USERS} | kept
+            self._make_data(identity, lost=_SUPERUSER not in kept)
             await self._start_server(identity)
             await self._make_roles()
         except BaseException:
@@ -196,10 +198,9 @@ class EmbeddedPostgres:
     def _kept_passwords(self) -> dict[str, str]:
         file = self.home / DATABASE_FILE
         try:
-            kept = msgspec.json.decode(file.read_bytes(), type=_DatabaseFile).passwords
+            return msgspec.json.decode(file.read_bytes(), type=_DatabaseFile).passwords
         except (FileNotFoundError, msgspec.MsgspecError):
-            kept = {}
-        return {name: kept.get(name) or secrets.token_urlsafe(PASSWORD_BYTES) for name in (_SUPERUSER, *ROLES.values())}
+            return {}
 
     def _write_database_file(self) -> None:
         content = msgspec.json.format(
@@ -257,14 +258,15 @@ class EmbeddedPostgres:
 
     # The data
 
-    def _make_data(self, identity: Identity) -> None:
+    def _make_data(self, identity: Identity, *, lost: bool) -> None:
+        """Make the data directory, or take it over. `lost`: nobody knows the superuser's password any more."""
         for left in self.home.glob(f"{_MAKING}*"):
             # An earlier run was ended while it made it, and may be about to remove it itself.
             shutil.rmtree(left, ignore_errors=True)
         if self.data.exists():
             self._check_version()
             identity.own(self.data)
-            if not (self.home / DATABASE_FILE).exists():
+            if lost:
                 self._set_superuser_password(identity)
                 self._write_database_file()
             return

@@ -315,10 +315,13 @@ async def test_a_process_number_that_was_given_to_another_program_does_no_harm(h
         other.wait()
 
 
-async def test_passwords_that_were_lost_are_made_anew(home):
+@pytest.mark.parametrize("left", [None, "", "{}"], ids=["no file", "an empty file", "another file"])
+async def test_passwords_that_were_lost_are_made_anew(home, left):
     async with running(home) as database:
         await query(database.urls()["owner"], "CREATE TABLE kept AS SELECT 42 AS answer")
     (home / "database.json").unlink()
+    if left is not None:
+        (home / "database.json").write_text(left)
     async with running(home) as database:
         assert await query(Settings(home=home).url("owner"), "SELECT answer FROM kept") == 42
 

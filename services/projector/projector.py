@@ -38,6 +38,7 @@ POLL_LEDGERS_SECONDS = 5.0
 STEP_ASIDE_SECONDS = 0.5  # After another projector has moved a cursor first.
 OPEN_SECONDS_MAX = 10  # For a query to wait until the read models of a ledger are there.
 REBUILD_RETRY_SECONDS = 5.0
+CLOSE_SECONDS_MAX = 2  # For connections to be given back; then they are cut.
 REBUILDS_AT_ONCE_MAX = 1
 
 Step = Literal["moved", "idle", "lost"]
@@ -134,7 +135,9 @@ class Projector:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._main
         finally:
-            self.pool.terminate()
+            with contextlib.suppress(*AWAY):
+                async with asyncio.timeout(CLOSE_SECONDS_MAX):
+                    await self.pool.close()
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -1,0 +1,108 @@
+"""The digest of a read model: one number for one content, on every server and in every setting."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from services.postgres import connect
+from services.projector.digest import digest
+from services.projector.projections import ALL
+from services.projector.projector import Projector
+from tests.conftest import Database
+from tests.log import Log, event
+from tests.readmodels import BY, digests, reached
+
+RECORDED = datetime(2026, 11, 21, 10, tzinfo=UTC)
+
+# Of the events below. The same on every version of PostgreSQL; a change of a fold or of the digest shows here.
+KNOWN = {
+    "accounts": "823c6eba95b06a71613d218a0870025321c6372e59efa29e5afdf96c4a199038",
+    "opportunities": "bf1abdbfe5e74c073e88490c779f7bc4a9d931a37b5cb02e00fbff4ea76b6401",
+    "requirements": "fed904f2f312168558cc6d8e01c5e9e4b8624558e17a0d06b50b92dee2676c3b",
+    "agreements": "eb68d50b376823862dcb49e5b01ce61d1f06527247b1f83dd918c478fef9ef50",
+    "decisions": "0d91693fb2c29c0b58774cd0b731991d93435c1dd35bdc0cb7fd105840446324",
+}
+
+
+def events() -> list[object]:
+    return [
+        event(
+            "account.profiled",
+            id="1",
+            time="2026-11-01T00:00:00.5+02:00",
+            account="acme",
+            name="Ärzte & Söhne",
+            attributes={"a": 1, "B": 2.5, "ä": "x", "Z": None, "_": ["b", "a"], "b": True},
+        ),
+        event(
+            "opportunity.updated",
+            id="2",
+            opportunity="o",
+            account="acme",
+            stage="won",
+            amount="1200.50",
+            currency="EUR",
+            ends="2027-12-31",
+            requirements=["R-2", "R-1"],
+        ),
+        event("ask.recorded", id="3", requirement="R-1", account="acme", labels={"b": "1", "a": "2"}),
+        event("ask.withdrawn", id="4", requirement="R-1", ask="k-1", by=BY),
+        event("agreement.adopted", id="5", agreement="t", revision="r", effective="2026-12-01", by=BY),
+        event(
+            "decision.made",
+            id="6",
+            decision="D-1",
+            requirements=["a", "B", "1"],
+            outcome="defer",
+            rationale="later",
+            instruction="Wait.",
+            deciders=[BY],
+        ),
+    ]
+
+
+@pytest.fixture
+async def filled(database: Database) -> Database:
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*events(), recordedtime=RECORDED)
+        await reached(await projector.ledger("main"), 6)
+    return database
+
+
+async def test_the_digest_of_a_known_log_is_known(filled: Database) -> None:
+    assert await digests(filled, 6) == KNOWN
+
+
+async def test_the_digest_depends_on_no_setting_of_the_session(filled: Database) -> None:
+    connection = await connect(filled.projector)
+    for setting in ("timezone = 'Asia/Kathmandu'", "datestyle = 'German'", "extra_float_digits = 0"):
+        await connection.execute(f"SET {setting}")
+    async with connection.transaction():
+        for projection in ALL:
+            assert await digest(connection, "ledger_main", projection, 6) == KNOWN[projection.name]
+    await connection.close()
+
+
+async def test_the_digest_at_a_position_knows_nothing_of_what_came_later(filled: Database) -> None:
+    async with Log.open(filled) as log, Projector(filled.settings) as projector:
+        await log.append(event("account.profiled", account="acme", attributes={"a": 2}))
+        await reached(await projector.ledger("main"), 7)
+    assert await digests(filled, 6) == KNOWN
+    assert (await digests(filled, 7))["accounts"] != KNOWN["accounts"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE {} SET recorded_at = recorded_at + interval '1 microsecond'",
+        "UPDATE {} SET attribute = attribute || ' ' WHERE attribute = 'a'",
+        "DELETE FROM {} WHERE attribute = 'a'",
+    ],
+)
+async def test_the_smallest_change_shows(filled: Database, change: str) -> None:
+    connection = await connect(filled.projector)
+    await connection.execute(change.format("ledger_main.account_facts"))
+    await connection.close()
+    found = await digests(filled, 6)
+    assert found.pop("accounts") != KNOWN["accounts"]
+    assert found.items() <= KNOWN.items()

@@ -71,8 +71,6 @@ def wanted(parameters: Moment) -> Wanted:
     """The position that is asked for. Raises Problem if `as_of` is neither a position nor a time."""
     as_of = None if parameters.as_of is UNSET else _as_of(parameters.as_of)
     at_least = None if parameters.at_least is UNSET else parameters.at_least
-    if isinstance(as_of, int) and at_least is not None and as_of < at_least:
-        raise Problem("bad-parameter", f"`as_of` {as_of} lies before `at_least` {at_least}", parameter="at_least")
     return Wanted(as_of=as_of, at_least=at_least, timeout_seconds=parameters.timeout)
 
 

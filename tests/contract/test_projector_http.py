@@ -1,5 +1,6 @@
 """The projector's HTTP: parameters, pages, CSV, ETags, scopes, and what cannot be answered."""
 
+import asyncio
 import csv
 import io
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from schemas.codec import format_time
 from services.postgres import connect
 from tests.asking import Asking, asking
 from tests.conftest import Database
-from tests.log import event
+from tests.log import event, read
 
 LISTS = ("requirements", "accounts", "agreements", "decisions")
 PRODUCT = {"role": "head of product", "team": "product"}
@@ -92,6 +93,7 @@ async def test_a_parameter_that_is_unknown_or_out_of_range_is_named(
     database: Database, path: str, query: str, parameter: str
 ) -> None:
     async with asking(database) as client:
+        await some(client, 2)
         reply = await client.get(f"/v1/ledgers/main/{path}?{query}")
         assert (reply.status, reply.headers["Content-Type"]) == (400, "application/problem+json")
         assert reply.json["parameter"] == parameter
@@ -160,6 +162,23 @@ async def test_a_time_stands_for_the_last_position_recorded_by_then(database: Da
         assert spaced.json["as_of"]["position"] == 4
         soon = format_time(datetime.now(UTC) + timedelta(minutes=1))
         assert (await client.get("requirements", as_of=soon)).status == 404
+
+
+async def test_a_time_waits_for_what_is_being_recorded_by_then(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(ask("R-1", "a"))
+        async with client.log.connection.transaction():
+            await client.log.lock()
+            await client.log.insert(read(ask("R-2", "a")))
+            now = format_time(datetime.now(UTC))
+            unsettled = await client.get("requirements", as_of=now, timeout=0.1)
+            assert (unsettled.status, unsettled.json["type"]) == (504, "/problems/not-there-yet")
+            # What lies before the head is certain.
+            assert (await client.answer("requirements", as_of="2026-01-01T00:00:00Z"))["as_of"]["position"] == 0
+            waiting = asyncio.create_task(client.get("requirements", as_of=now))
+            await client.answer("requirements", as_of=1)
+        reply = await waiting
+        assert (reply.status, reply.json["as_of"]["position"]) == (200, 2)
 
 
 async def test_pages_hold_every_row_once_while_events_arrive(database: Database) -> None:

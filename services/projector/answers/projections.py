@@ -6,7 +6,7 @@ import asyncpg
 from msgspec import Struct
 
 from schemas.codec import format_time
-from services.postgres import Statements, unavailable
+from services.postgres import ACQUIRE_SECONDS_MAX, Statements, unavailable
 from services.projector.answers.snapshot import AsOf, bound, read_cursors, read_head
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
@@ -38,7 +38,10 @@ class ProjectionList(Struct, frozen=True, kw_only=True):
 async def list_projections(pool: asyncpg.Pool, ledger: str) -> ProjectionList:
     """Each projection, by its name. Answers also while one has stopped; as_of is the lowest cursor."""
     with unavailable():
-        async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        async with (
+            pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
             cursors = await read_cursors(connection, ledger)
             head, head_recorded_at = await read_head(connection, ledger)
             positions = sorted({max(cursor.position, 1) for cursor in cursors})

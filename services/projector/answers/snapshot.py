@@ -5,7 +5,7 @@ Without `as_of` the position is the lowest cursor of the projections that the an
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import lru_cache
@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 from msgspec import Struct
 
 from schemas.codec import format_time
-from services.postgres import Statements, fill, ledger_schema, quote, unavailable
+from services.postgres import ACQUIRE_SECONDS_MAX, Statements, Unavailable, fill, ledger_schema, quote, unavailable
 from services.problems import Problem
 from services.projector.projections import ALL
 from services.projector.projector import Runner, Stopped
 
 BOUND_STATEMENTS_MAX = 20_000
+POLL_SECONDS = 0.02
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 _tables = {projection.name: tuple(projection.tables) for projection in ALL}
@@ -92,8 +94,11 @@ async def open_snapshot(
     ledger = runner.ledger
     clock = asyncio.get_running_loop()
     deadline = clock.time() + wanted.timeout_seconds
-    while True:
+    if isinstance(wanted.as_of, datetime):
         with unavailable():
+            wanted = msgspec.structs.replace(wanted, as_of=await _position_at(pool, ledger, wanted.as_of, deadline))
+    while True:
+        with unavailable(), _being_replaced():
             async with _reading(pool, ledger, reads) as connection:
                 settled = await _settle(connection, ledger, reads, wanted)
                 if isinstance(settled, _Settled):
@@ -132,7 +137,10 @@ async def _reading(pool: asyncpg.Pool, ledger: str, reads: Sequence[str]) -> Asy
     """
     schema = quote(ledger_schema(ledger))
     tables = ", ".join(f"{schema}.{table}" for name in reads for table in _tables[name])
-    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+    async with (
+        pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
         if tables:
             await connection.execute(f"LOCK TABLE {tables} IN ACCESS SHARE MODE")
         yield connection
@@ -148,7 +156,15 @@ async def _settle(connection: asyncpg.Connection, ledger: str, reads: Sequence[s
     cursors = [cursor for cursor in await read_cursors(connection, ledger) if cursor.projection in reads]
     lowest = min(cursor.position for cursor in cursors)
     versions = tuple(cursor.version for cursor in cursors)
-    position = await _position(connection, ledger, wanted)
+    position = wanted.as_of
+    assert not isinstance(position, datetime)  # A time was turned into a position before.
+    if position is not None:
+        head, _ = await read_head(connection, ledger)
+        if position > head:
+            raise Problem("beyond-the-head", f"{position} is beyond the head of the log, which is {head}", head=head)
+    if position is not None and wanted.at_least is not None and position < wanted.at_least:
+        detail = f"`as_of` is position {position}, before `at_least` {wanted.at_least}"
+        raise Problem("bad-parameter", detail, parameter="at_least")
     least = wanted.at_least if position is None else position
 
     for cursor in cursors:
@@ -171,20 +187,30 @@ async def _recorded_at(connection: asyncpg.Connection, ledger: str, position: in
     return at
 
 
-async def _position(connection: asyncpg.Connection, ledger: str, wanted: Wanted) -> int | None:
-    """The position that `as_of` names. Raises Problem where the log has none such."""
-    match wanted.as_of:
-        case None:
-            return None
-        case int() as position:
-            head, _ = await read_head(connection, ledger)
-            if position > head:
-                raise Problem(
-                    "beyond-the-head", f"{position} is beyond the head of the log, which is {head}", head=head
-                )
-            return position
-        case time:
+async def _position_at(pool: asyncpg.Pool, ledger: str, time: datetime, deadline: float) -> int:
+    """The last position recorded by a time, once it is certain.
+
+    An event that commits later may have been recorded earlier, if its transaction is under way now: such are
+    waited for. Raises Problem where the time has not come yet, or the wait is over.
+    """
+    pending: set[int] | None = None
+    while True:
+        async with pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
             row = await connection.fetchrow(bound(_statements["position_at"], ledger), time)
-            if time > row["clock"]:
-                raise Problem("beyond-the-head", f"{format_time(time)} has not come yet")
+        if time > row["clock"]:
+            raise Problem("beyond-the-head", f"{format_time(time)} has not come yet")
+        pending = {*row["under_way"]} if pending is None else pending & {*row["under_way"]}
+        if not pending or (row["head_recorded_at"] is not None and row["head_recorded_at"] >= time):
             return int(row["position"])
+        if asyncio.get_running_loop().time() >= deadline:
+            raise Problem("not-there-yet", f"what was recorded by {format_time(time)} is not certain yet")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+@contextlib.contextmanager
+def _being_replaced() -> Iterator[None]:
+    """Another version of the software has built, or is building, the tables that are read."""
+    try:
+        yield
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidCachedStatementError) as error:
+        raise Unavailable(f"a read model is being built anew ({error})") from error

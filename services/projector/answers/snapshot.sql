@@ -10,8 +10,11 @@ SELECT notification_id AS position, recorded_at
 SELECT recorded_at FROM {schema}.stored_events WHERE notification_id = $1;
 
 -- position_at --
--- The last position recorded by a time; and the clock, since a time to come has no answer yet.
-SELECT clock_timestamp() AS clock,
+-- The last position recorded by a time; the clock, since a time to come has no answer yet; and which transactions
+-- are under way, since what they record may have been recorded by then. The clock is read before the snapshot.
+SELECT statement_timestamp() AS clock,
+       ARRAY(SELECT pg_snapshot_xip(pg_current_snapshot())::text::bigint) AS under_way,
+       (SELECT max(recorded_at) FROM {schema}.stored_events) AS head_recorded_at,
        coalesce((SELECT notification_id
                    FROM {schema}.stored_events
                   WHERE recorded_at <= $1

@@ -38,6 +38,7 @@ _seconds = Histogram(
 )
 _ledger_name = re.compile(LEDGER_PATTERN)
 _key = web.RequestKey("key", str)
+_stopping = web.AppKey("stopping", asyncio.Event)
 _begun = web.RequestKey("begun", bool)
 
 
@@ -91,6 +92,8 @@ def application(
     app = web.Application(
         client_max_size=REQUEST_BYTES_MAX, middlewares=[_observed(service), web.middleware(_problems_answered)]
     )
+    app[_stopping] = asyncio.Event()
+    app.on_shutdown.append(_stop)
     app.on_response_prepare.append(_begin)
     for route in routes:
         app.router.add_route(route.method, route.path, _checked(route, keys))
@@ -138,6 +141,15 @@ async def serve(app: web.Application, *, host: str, port: int, service: str) -> 
         _log.info("service_stopping", service=service)
     finally:
         await runner.cleanup()
+
+
+def over(request: web.Request) -> bool:
+    """Whether an answer without an end ends now: the client has gone, or the service stops."""
+    return request.transport is None or request.app[_stopping].is_set()
+
+
+async def _stop(app: web.Application) -> None:
+    app[_stopping].set()
 
 
 async def _asked_to_stop() -> None:

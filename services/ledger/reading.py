@@ -4,6 +4,7 @@ What is served are the stored bytes, as they were hashed.
 """
 
 import asyncio
+import contextlib
 from typing import Annotated, Any
 
 import msgspec
@@ -18,7 +19,7 @@ from services.ledger.ledgers import Ledger, Ledgers
 from services.ledger.log import PAGE_EVENTS_MAX, POSITION_MAX, Filter, Page
 from services.problems import Problem
 from services.sealing import MasterKey, SealingKey
-from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route
+from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route, over
 
 CLOUDEVENT = "application/cloudevents+json"
 NDJSON = "application/x-ndjson"
@@ -200,13 +201,15 @@ async def _tail(ledger: Ledger, call: Call) -> web.StreamResponse:
         raise Problem("beyond-the-head", f"the log ends at {head}, before {after}: was it restored from a backup?")
 
     async with sse_response(call.request, headers={"Cache-Control": "no-store"}) as response:
-        while response.is_connected():
+        while response.is_connected() and not over(call.request):
+            # Looked at before the page is read, so that no commit falls between the two.
+            committed = ledger.sequencer.position
             page = await ledger.log.page(after, PAGE_EVENTS_MAX, _filter(asked))
             for position, state in zip(page.positions, page.states, strict=True):
                 await response.send(state.decode(), id=str(position))
                 after = position
             if not page.positions:
-                await _something_new(ledger, after)
+                await _something_new(ledger, committed)
     return response
 
 
@@ -218,12 +221,10 @@ def _resume(last_event_id: str | None, after: int | None) -> int:
     return int(last_event_id)
 
 
-async def _something_new(ledger: Ledger, after: int) -> None:
+async def _something_new(ledger: Ledger, committed: int) -> None:
     """Until this process has committed more, or until it is time to look what others have."""
-    try:
-        await asyncio.wait_for(ledger.sequencer.beyond(max(after, ledger.sequencer.position)), POLL_SECONDS)
-    except TimeoutError:
-        return
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(ledger.sequencer.beyond(committed), POLL_SECONDS)
 
 
 async def _one(ledger: Ledger, call: Call, master: MasterKey) -> web.Response:

@@ -1,13 +1,22 @@
 """Reading the log over HTTP: pages, lines, one event, one stream, server-sent events, sealed texts."""
 
+import asyncio
+import base64
+import contextlib
+from collections.abc import AsyncIterator
 from hashlib import sha256
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
+import aiohttp
+import asyncpg
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from tests.ledger_service import EVENTS, NDJSON, STRUCTURED, LedgerService, profile
+from schemas.examples import EXAMPLES
+from tests.conftest import Database, free_ports
+from tests.ledger_service import EVENTS, NDJSON, STRUCTURED, LedgerService, example, holds, profile, serving
 from tests.log import event
 
 QUOTE = "Without single sign-on we cannot renew."
@@ -127,3 +136,180 @@ async def test_a_stream_is_read_with_its_version_as_tag(ledger: LedgerService):
 
 def leaf_hash(state: bytes) -> str:
     return sha256(b"\x00" + state).hexdigest()
+
+
+# Server-sent events
+
+
+@contextlib.asynccontextmanager
+async def tail(
+    ledger: LedgerService, query: str = "", *, key: str = "", headers: dict[str, str] | None = None
+) -> AsyncIterator["Tail"]:
+    async with ledger.session.get(
+        f"{ledger.url}{EVENTS}/stream{query}", headers=ledger.authorized(key, headers)
+    ) as response:
+        assert response.status == 200, await response.read()
+        assert response.headers["Content-Type"] == "text/event-stream"
+        yield Tail(response.content)
+
+
+class Tail:
+    """The server-sent events of one reader."""
+
+    def __init__(self, content: aiohttp.StreamReader) -> None:
+        self._content = content
+
+    async def next(self, count: int) -> dict[int, bytes]:
+        """The next events: by their ids, their data."""
+        found: dict[int, bytes] = {}
+        while len(found) < count:
+            message = await self._content.readuntil(b"\r\n\r\n")
+            fields = dict(line.split(b": ", 1) for line in message.strip().split(b"\r\n"))
+            if b"id" in fields:  # Else it is a ping.
+                found[int(fields[b"id"])] = fields[b"data"]
+        return found
+
+
+async def test_a_reader_gets_the_stored_bytes_from_where_it_left_off(ledger: LedgerService):
+    stored = dict(enumerate(await filled(ledger), 1))
+
+    def above(position: int) -> dict[int, bytes]:
+        return {at: state for at, state in stored.items() if at > position}
+
+    async with tail(ledger) as reader:
+        assert await reader.next(25) == stored
+    async with tail(ledger, "?after=20") as reader:
+        assert await reader.next(5) == above(20)
+    async with tail(ledger, "?after=3", headers={"Last-Event-ID": "22"}) as reader:
+        assert await reader.next(3) == above(22)
+    async with tail(ledger, "?type=ledger.requirement.raised.v1&after=21") as reader:
+        assert await reader.next(4) == above(21)
+
+
+async def test_several_readers_get_what_is_recorded_while_they_read(ledger: LedgerService):
+    await ledger.post(profile())
+    async with tail(ledger) as first, tail(ledger, "?after=1") as second, tail(ledger, "?subject=account/b") as third:
+        assert [*await first.next(1)] == [1]
+        for account in ("a", "b", "a", "b"):
+            await ledger.post(profile(account))
+        assert [*await first.next(4)] == [2, 3, 4, 5]
+        assert [*await second.next(4)] == [2, 3, 4, 5]
+        assert [*await third.next(2)] == [3, 5]
+    assert (await ledger.post(profile())).status == 201
+
+
+async def test_a_reader_gets_what_another_process_records(ledger: LedgerService):
+    [port] = free_ports(1)
+    async with serving(replace(ledger.settings, ledger_port=port)) as other, tail(ledger) as reader:
+        await other.post(profile())
+        assert [*await reader.next(1)] == [1]
+        await ledger.post(profile())
+        await other.post(profile())
+        assert [*await reader.next(2)] == [2, 3]
+
+
+async def test_a_reader_that_cannot_be_resumed_is_told_so(ledger: LedgerService):
+    await ledger.post(profile())
+    beyond = await ledger.get(f"{EVENTS}/stream?after=2")
+    assert (beyond.status, beyond.problem) == (404, "beyond-the-head")
+    for text in ("x", "-1", "1.5", "99999999999999999999"):
+        bad = await ledger.get(f"{EVENTS}/stream", headers={"Last-Event-ID": text})
+        assert (bad.status, bad.problem) == (400, "bad-parameter"), text
+
+
+async def test_a_reader_is_cut_off_when_the_database_goes_and_resumes_later(ledger: LedgerService, database: Database):
+    await ledger.post(profile(), profile())
+    async with tail(ledger) as reader:
+        assert [*await reader.next(2)] == [1, 2]
+        await allow_connections(database, False)
+        with pytest.raises((aiohttp.ClientPayloadError, asyncio.IncompleteReadError)):
+            await reader.next(1)
+    await allow_connections(database, True)
+
+    async def posted() -> bool:
+        return (await ledger.post(profile(id="later"))).status in (200, 201)
+
+    await holds(posted)
+    async with tail(ledger, headers={"Last-Event-ID": "2"}) as reader:
+        assert [*await reader.next(1)] == [3]
+
+
+async def allow_connections(database: Database, allowed: bool) -> None:
+    """Let everybody into the database, or nobody and end who is in."""
+    connection = await asyncpg.connect(urlunsplit(urlsplit(database.superuser)._replace(path="/postgres")))
+    try:
+        await connection.execute(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS {allowed}")
+        if not allowed:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", database.name
+            )
+    finally:
+        await connection.close()
+
+
+# Sealed texts
+
+SECRETS = {
+    "ask.recorded": ["quote"],
+    "requirement.raised": ["problem"],
+    "person.introduced": ["name", "email"],
+}
+
+
+async def sealed(ledger: LedgerService) -> list[str]:
+    """One event of each type that has sealed texts; and those texts."""
+    for name in SECRETS:
+        assert (await ledger.post(example(name))).status == 201
+    return [EXAMPLES[f"ledger.{name}.v1"][field] for name, fields in SECRETS.items() for field in fields]
+
+
+async def test_sealed_texts_are_nowhere_in_what_is_read_without_the_scope(ledger: LedgerService):
+    texts = await sealed(ledger)
+    key = await ledger.key("query", "audit", "observe", "act")
+    paths = [EVENTS, *(f"{EVENTS}/{position}" for position in (1, 2, 3))]
+    paths += ["/v1/ledgers/main/streams/requirement/SSO-42", "/v1/ledgers/main/streams/person/p-81"]
+    read = [(await ledger.get(path, key=key)).body for path in paths]
+    read.append((await ledger.get(EVENTS, key=key, headers={"Accept": NDJSON})).body)
+    async with tail(ledger, key=key) as reader:
+        read += (await reader.next(3)).values()
+    for body in read:
+        assert b'"sealed":' in body
+        for text in texts:
+            assert text.encode() not in body
+            assert base64.b64encode(text.encode())[:-4] not in body
+    for position in (1, 2, 3):
+        refused = await ledger.get(f"{EVENTS}/{position}?unseal=1", key=key)
+        assert (refused.status, refused.problem) == (403, "scope-missing")
+
+
+async def test_the_scope_personal_opens_what_is_sealed(ledger: LedgerService):
+    await sealed(ledger)
+    await ledger.post(profile())
+    key = await ledger.key("query", "personal")
+    for position, name in enumerate(SECRETS, 1):
+        reply = await ledger.get(f"{EVENTS}/{position}?unseal=1", key=key)
+        assert reply.json["data"] == EXAMPLES[f"ledger.{name}.v1"]
+        assert reply.headers["Cache-Control"] == "no-store"
+        assert reply.headers["Vary"] == "Authorization"
+        assert "ETag" not in reply.headers
+    plain = await ledger.get(f"{EVENTS}/4?unseal=1", key=key)
+    assert plain.json == (await ledger.get(f"{EVENTS}/4", key=key)).json
+
+
+async def test_a_text_whose_key_is_gone_is_null_and_its_id_alone_decides(ledger: LedgerService, database: Database):
+    sent = example("ask.recorded")
+    await ledger.post(sent)
+    connection = await asyncpg.connect(database.superuser)
+    try:
+        await connection.execute("DELETE FROM ledger_main.sealing_keys")
+    finally:
+        await connection.close()
+    assert (await ledger.get(f"{EVENTS}/1?unseal=1")).json["data"] == sent["data"] | {"quote": None}
+    assert (await ledger.post(sent)).results[0]["duplicate"]
+    assert (await ledger.post(sent | {"data": sent["data"] | {"quote": "Other words."}})).status == 200
+
+
+async def test_the_same_words_are_sealed_differently_each_time(ledger: LedgerService):
+    await ledger.post(example("ask.recorded"), example("ask.recorded"))
+    quotes = [each["data"]["quote"]["sealed"] for each in (await ledger.get(EVENTS)).json["events"]]
+    assert len(set(quotes)) == 2

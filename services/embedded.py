@@ -79,7 +79,8 @@ _CONFIGURATION = {
     "log_min_error_statement": "panic",
 }
 # For tests only: what a crash of the machine would lose is not worth waiting for.
-_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
+# Shared memory in files of the data directory goes with it, even after a kill -9.
+_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "dynamic_shared_memory_type": "mmap"}
 
 
 class EmbeddedError(Exception):

@@ -11,13 +11,21 @@ CONNECT_SECONDS_MAX = 10
 ACQUIRE_SECONDS_MAX = 10
 COMMAND_SECONDS_MAX = 60
 
-# What a client may meet while PostgreSQL is away, is shutting down or has just come back.
+# A process that is stopped while it holds the head of a log loses its session, before those who wait give up.
+IDLE_IN_TRANSACTION_SECONDS_MAX = 10
+LOCK_SECONDS_MAX = 30
+
+# What a client may meet while PostgreSQL is away, is shutting down or has just come back, has no room, or has given
+# up waiting for somebody else: it cannot now, and may be asked again.
 UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InterfaceError,
     ConnectionError,
     TimeoutError,
@@ -105,6 +113,8 @@ async def open_pool(url: str, *, connections_max: int, synchronous_commit: bool 
             server_settings={
                 "application_name": "requirements-ledger",
                 "synchronous_commit": "on" if synchronous_commit else "off",
+                "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS_MAX}s",
+                "lock_timeout": f"{LOCK_SECONDS_MAX}s",
                 "timezone": "UTC",
             },
         )

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +18,7 @@ from msgspec import Struct
 from schemas.codec import decode_recorded
 from schemas.envelope import Recorded, stream_uuid
 from services.ledger.sequence import Entry, Known
-from services.postgres import Statements, ledger_schema, unavailable
+from services.postgres import ACQUIRE_SECONDS_MAX, UNAVAILABLE, Statements, Unavailable, ledger_schema, unavailable
 from services.sealing import MasterKey, SealingKey
 
 PAGE_EVENTS_MAX = 1_000
@@ -66,17 +66,18 @@ class EventLog:
         Leaving the block without an error means that what was appended is on disk.
         """
         with unavailable():
-            async with self._pool.acquire(timeout=10) as connection:
-                await connection.execute(self._sql["lock_head"])
+            async with self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
                 try:
+                    await connection.execute(self._sql["lock_head"])
                     yield connection
                 except BaseException:
-                    if not connection.is_closed():
+                    with suppress(*UNAVAILABLE):  # Where the connection is gone, so is its transaction.
                         await connection.execute("ROLLBACK")
                     raise
                 # Here is the commit point. A crash after it loses the answers only: a retry is answered
                 # with the first position.
-                await connection.execute("COMMIT")
+                if await connection.execute("COMMIT") != "COMMIT":
+                    raise Unavailable("the transaction had failed before its commit")
 
     async def head(self, connection: asyncpg.Connection) -> Head:
         row = await connection.fetchrow(self._sql["head"])

@@ -166,14 +166,14 @@ class _Answers:
         found = [
             each
             for each in listed
-            if (asked.class_ is UNSET or each.row.class_ == asked.class_)
-            and (asked.q is UNSET or _mentions(asked.q, each.row.account, each.row.name))
+            if (asked.class_ is UNSET or each.class_ == asked.class_)
+            and (asked.q is UNSET or _mentions(asked.q, each.account, each.name))
         ]
 
         def body(rows: list[AccountRow]) -> AccountList:
             return AccountList(as_of=as_of, total=len(found), totals=accounts.totals(found), accounts=rows)
 
-        return _list(call, page, as_of, found, lambda each: each.row, AccountRow, body)
+        return _list(call, page, as_of, found, accounts.show_account, AccountRow, body)
 
     async def account(self, call: Call) -> web.StreamResponse:
         name = _named(call, "account")

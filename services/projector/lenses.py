@@ -11,7 +11,6 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
-from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -23,7 +22,6 @@ from services.projector.fit import CLASSES, Class, Fit, Revision
 Departs = Literal["no", "undetermined", "yes"]
 
 NOTHING = Fraction(0)
-WEIGHTS_REMEMBERED_MAX = 10_000
 
 
 class Fact(NamedTuple):
@@ -75,6 +73,17 @@ class Decision(NamedTuple):
         return self.position - 1 if self.seen is None else self.seen
 
 
+class Weight(NamedTuple):
+    """A fit and an importance, not multiplied yet: many are added up, and few are compared."""
+
+    share: Fraction
+    importance: int
+
+    @property
+    def product(self) -> Fraction:
+        return self.share * self.importance
+
+
 class Judgement(Struct, frozen=True, kw_only=True):
     """A fit as one lens shows it. `class_` heeds the exploratory phase in which the ask was made."""
 
@@ -90,13 +99,22 @@ class Asker(Struct, frozen=True, kw_only=True):
     account: str
     ask: Ask
     judgement: Judgement | None
-    weight: Fraction
-    """fit × importance."""
-    weight_if_known: Fraction
+    loudest: Weight
+    loudest_if_known: Weight
+    """Under the lens as asked it may be that of another ask."""
 
     @property
     def class_(self) -> Class:
         return class_of(self.judgement)
+
+    @property
+    def weight(self) -> Fraction:
+        """fit × importance."""
+        return self.loudest.product
+
+    @property
+    def weight_if_known(self) -> Fraction:
+        return self.loudest_if_known.product
 
 
 class Knowledge:
@@ -208,9 +226,9 @@ def as_asked(knowledge: Knowledge, asks: Iterable[Ask], position: int) -> list[A
         asker = _asker(knowledge.judge(ask.account, ask.valid_from, position, ask), ask.account, ask)
         before = heard.get(ask.account)
         if before is not None:
-            most = max(before.weight_if_known, asker.weight_if_known)
+            most = max(before.loudest_if_known, asker.loudest_if_known, key=_product)
             asker = before if before.weight > asker.weight else asker
-            asker = msgspec.structs.replace(asker, weight_if_known=most)
+            asker = msgspec.structs.replace(asker, loudest_if_known=most)
         heard[ask.account] = asker
     return list(heard.values())
 
@@ -237,7 +255,7 @@ def departs(outcome: str, askers: Sequence[Asker]) -> Departs | None:
 def voice(askers: Iterable[Asker]) -> tuple[Fraction, Fraction]:
     """What the askers add up to, each account counted once; and the same if all that is unknown were met."""
     heard = list(askers)
-    return _sum(asker.weight for asker in heard), _sum(asker.weight_if_known for asker in heard)
+    return _sum(asker.loudest for asker in heard), _sum(asker.loudest_if_known for asker in heard)
 
 
 def class_of(judgement: Judgement | None) -> Class:
@@ -288,24 +306,25 @@ def _most_important(asks: Iterable[Ask]) -> dict[str, Ask]:
 
 
 def _asker(judgement: Judgement | None, account: str, ask: Ask) -> Asker:
-    found = judgement.fit if judgement else None
+    share = judgement.fit.fit if judgement else None
+    share_if_known = judgement.fit.fit_if_known if judgement else None
     return Asker(
         account=account,
         ask=ask,
         judgement=judgement,
-        weight=NOTHING if found is None else _weight(found.fit, ask.importance),
-        weight_if_known=NOTHING if found is None else _weight(found.fit_if_known, ask.importance),
+        loudest=Weight(NOTHING if share is None else share, ask.importance),
+        loudest_if_known=Weight(NOTHING if share_if_known is None else share_if_known, ask.importance),
     )
 
 
-@lru_cache(maxsize=WEIGHTS_REMEMBERED_MAX)
-def _weight(share: Fraction | None, importance: int) -> Fraction:
-    return NOTHING if share is None else share * importance
+def _product(weight: Weight) -> Fraction:
+    return weight.product
 
 
-def _sum(weights: Iterable[Fraction]) -> Fraction:
+def _sum(weights: Iterable[Weight]) -> Fraction:
     """The exact sum. Few denominators occur, and whole numbers add up faster than fractions."""
     numerators: dict[int, int] = {}
-    for weight in weights:
-        numerators[weight.denominator] = numerators.get(weight.denominator, 0) + weight.numerator
+    for share, importance in weights:
+        denominator = share.denominator
+        numerators[denominator] = numerators.get(denominator, 0) + share.numerator * importance
     return sum((Fraction(numerator, denominator) for denominator, numerator in numerators.items()), NOTHING)

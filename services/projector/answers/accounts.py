@@ -18,7 +18,7 @@ from services.projector.answers.sealed import read_sealed
 from services.projector.answers.shown import FitShown, RevisionShown, show_fit, show_revisions
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import CLASSES, Class, shown
-from services.projector.lenses import count_by_class
+from services.projector.lenses import Judgement, count_by_class
 from services.projector.revenue import Money, Revenue
 from services.sealing import MasterKey
 
@@ -60,10 +60,17 @@ class AccountList(Struct, frozen=True, kw_only=True):
 
 
 class ListedAccount(Struct, frozen=True, kw_only=True):
-    """A row with its exact revenue."""
+    """An account with what it is chosen and added up by."""
 
-    row: AccountRow
+    account: str
+    name: str | None
+    judgement: Judgement | None
+    asks: int
     revenue: Revenue
+
+    @property
+    def class_(self) -> Class:
+        return lenses.class_of(self.judgement)
 
 
 class FactShown(Struct, frozen=True, kw_only=True):
@@ -111,33 +118,42 @@ async def list_accounts(snapshot: Snapshot) -> list[ListedAccount]:
         asked: dict[str | None, int] = {}
         for ask in asks:
             asked[ask.account] = asked.get(ask.account, 0) + 1
-        rows = []
-        for account in accounts:
-            assert snapshot.now is not None  # In the empty ledger nobody is mentioned.
-            judgement = knowledge.judge(account, snapshot.now, snapshot.position)
-            earned = revenues.get(account, {})
-            row = AccountRow(
+        assert snapshot.now is not None or not accounts  # In the empty ledger nobody is mentioned.
+        rows = [
+            ListedAccount(
                 account=account,
                 name=names.get(account),
-                class_=lenses.class_of(judgement),
-                revision=judgement.fit.revision.name if judgement else None,
-                fit=shown(judgement.fit.fit) if judgement else None,
-                fit_if_known=shown(judgement.fit.fit_if_known) if judgement else None,
-                would_settle=judgement.fit.would_settle if judgement else [],
+                judgement=knowledge.judge(account, snapshot.now, snapshot.position) if snapshot.now else None,
                 asks=asked.get(account, 0),
-                revenue=revenue.shown(earned),
+                revenue=revenues.get(account, {}),
             )
-            rows.append(ListedAccount(row=row, revenue=earned))
-        return sorted(rows, key=lambda listed: CLASSES.index(listed.row.class_))
+            for account in accounts
+        ]
+        return sorted(rows, key=lambda row: CLASSES.index(row.class_))
 
     return await asyncio.to_thread(listed)
 
 
 def totals(listed: Sequence[ListedAccount]) -> Totals:
     return Totals(
-        accounts=count_by_class(each.row.class_ for each in listed),
-        revenue=revenue.by_class((each.row.class_, each.revenue) for each in listed),
+        accounts=count_by_class(each.class_ for each in listed),
+        revenue=revenue.by_class((each.class_, each.revenue) for each in listed),
         overall=revenue.shown(revenue.total(each.revenue for each in listed)),
+    )
+
+
+def show_account(listed: ListedAccount) -> AccountRow:
+    found = listed.judgement.fit if listed.judgement else None
+    return AccountRow(
+        account=listed.account,
+        name=listed.name,
+        class_=listed.class_,
+        revision=found.revision.name if found else None,
+        fit=shown(found.fit) if found else None,
+        fit_if_known=shown(found.fit_if_known) if found else None,
+        would_settle=found.would_settle if found else [],
+        asks=listed.asks,
+        revenue=revenue.shown(listed.revenue),
     )
 
 

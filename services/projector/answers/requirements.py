@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -43,7 +43,7 @@ from services.projector.answers.sealed import read_sealed
 from services.projector.answers.shown import FitShown, RevisionShown, show_by, show_fit, show_revisions
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import Class, shown
-from services.projector.lenses import Ask, Asker, Departs, Judgement, Knowledge, count_by_class, voice
+from services.projector.lenses import Ask, Asker, Decision, Departs, Judgement, Knowledge, count_by_class, voice
 from services.projector.revenue import Money, Revenue
 from services.sealing import MasterKey
 
@@ -212,45 +212,36 @@ async def one_requirement(
     Raises Problem if the requirement was neither raised nor asked for.
     """
     said = await snapshot.fetch(_statements, "said", snapshot.position, requirement)
-    ask_rows = await snapshot.fetch(_statements, "asks", snapshot.position, requirement)
     deliveries = await snapshot.fetch(_statements, "delivery", snapshot.position, requirement)
-    if snapshot.now is None or not (said or ask_rows or deliveries):
-        raise Problem("not-found", f"there is no requirement {requirement!r} at position {snapshot.position}")
-
     made = await read_made_on(snapshot, requirement)
     decisions = [decision_of(row) for row in made]
     asks = await read_ask_rows(snapshot, {requirement, *asked_of(decisions)})
     rows = asks.get(requirement, [])
-    live = lenses.live_asks(rows, snapshot.now, snapshot.position)
+    if snapshot.now is None or not (said or rows or deliveries):
+        raise Problem("not-found", f"there is no requirement {requirement!r} at position {snapshot.position}")
+
+    live = await asyncio.to_thread(lenses.live_asks, rows, snapshot.now, snapshot.position)
     at_stake = await read_at_stake(snapshot, requirement, live)
     knowledge = await read_knowledge(snapshot, accounts_in(asks) | at_stake.keys())
+    revenues = await read_revenue(snapshot, {ask.account for ask in live if ask.account})
+    # Many may ask for one requirement; in a thread they do not hold up other answers.
+    heard = await asyncio.to_thread(
+        _hear, knowledge, snapshot.now, snapshot.position, live, rows, decisions, at_stake, revenues
+    )
 
-    now = {asker.account: asker for asker in lenses.as_now(knowledge, live, snapshot.now, snapshot.position)}
-    asked = {asker.account: asker for asker in lenses.as_asked(knowledge, live, snapshot.position)}
-    decided = {asker.account: asker for asker in lenses.as_decided(knowledge, rows, decisions[-1])} if decisions else {}
-    revenues = await read_revenue(snapshot, now)
-    order = sorted(now.values(), key=lambda asker: (-asker.weight, -asker.ask.importance, asker.account))
-    page = order[after : after + WHO_ASKED_MAX]
-    names = await read_names(snapshot, [asker.account for asker in page])
-
-    def as_decided(asker: Asker) -> Judgement | None:
-        if not decisions:
-            return None
-        if asker.account in decided:
-            return decided[asker.account].judgement
-        # It had not asked by then, or nobody knew; what was known of the account is shown all the same.
-        return knowledge.judge(asker.account, decisions[-1].valid_from, decisions[-1].cut, asker.ask)
-
-    judgements = {asker.account: (asked[asker.account].judgement, as_decided(asker), asker.judgement) for asker in page}
+    page = heard.askers[after : after + WHO_ASKED_MAX]
+    accounts = {asker.account for asker in page}
+    names = await read_names(snapshot, accounts)
+    positions = [ask.position for ask in live if ask.account in accounts]
+    ask_rows = await snapshot.fetch(_statements, "asks", positions)
+    sealed = await _sealed(snapshot, ask_rows, said, master)
     departed = departures(knowledge, decisions, asks)
-    in_force = [knowledge.in_force(decision.valid_from, decision.cut) for decision in decisions]
-    classes = {account: asker.class_ for account, asker in now.items()}
-    for account in at_stake:
-        classes.setdefault(account, lenses.class_of(knowledge.judge(account, snapshot.now, snapshot.position)))
-    total, total_if_known = voice(now.values())
-    agreed = knowledge.in_force(snapshot.now, snapshot.position) is not None
-    sealed = await _sealed(snapshot, ask_rows, page, live, said, master)
-
+    history = await snapshot.fetch(
+        _statements, "history", snapshot.position, requirement, stream_uuid(f"requirement/{requirement}"), HISTORY_MAX
+    )
+    fits = {asker.account: heard.judgements(asker) for asker in page}
+    judged_by = [each.fit.revision for judgements in fits.values() for each in judgements if each]
+    decided_by = [knowledge.in_force(decision.valid_from, decision.cut) for decision in decisions]
     return OneRequirement(
         requirement=requirement,
         title=_last(said, "title"),
@@ -261,34 +252,27 @@ async def one_requirement(
         status=_status(made[-1]["outcome"] if made else None),
         delivery=_delivery(deliveries[0]) if deliveries else None,
         as_of=snapshot.as_of,
-        who_asked_total=len(order),
-        who_asked=_who_asked(page, live, ask_rows, names, revenues, sealed.quotes),
+        who_asked_total=len(heard.askers),
+        who_asked=_who_asked(page, ask_rows, names, revenues, sealed.quotes),
         how_on_target=HowOnTarget(
-            voice=shown(total) if agreed else None,
-            voice_if_known=shown(total_if_known) if agreed else None,
-            accounts=count_by_class(asker.class_ for asker in now.values()),
-            revenue=revenue.by_class((asker.class_, revenues.get(asker.account, {})) for asker in now.values()),
-            at_stake=revenue.by_class((classes[account], each) for account, each in at_stake.items()),
+            voice=shown(heard.voice),
+            voice_if_known=shown(heard.voice_if_known),
+            accounts=count_by_class(asker.class_ for asker in heard.askers),
+            revenue=heard.revenue,
+            at_stake=heard.at_stake,
             fits=[
-                FitsOfAccount(account=account, as_asked=show_fit(a), as_decided=show_fit(d), as_now=show_fit(n))
-                for account, (a, d, n) in judgements.items()
+                FitsOfAccount(
+                    account=account,
+                    as_asked=show_fit(as_asked),
+                    as_decided=show_fit(as_decided),
+                    as_now=show_fit(as_now),
+                )
+                for account, (as_asked, as_decided, as_now) in fits.items()
             ],
-            revisions=show_revisions(
-                [judgement.fit.revision for each in judgements.values() for judgement in each if judgement]
-                + [adoption.revision for adoption in in_force if adoption]
-            ),
+            revisions=show_revisions([*judged_by, *(adoption.revision for adoption in decided_by if adoption)]),
         ),
         who_decided=[show_made(row, knowledge, departed[row["position"]]) for row in made],
-        history=show_history(
-            await snapshot.fetch(
-                _statements,
-                "history",
-                snapshot.position,
-                requirement,
-                stream_uuid(f"requirement/{requirement}"),
-                HISTORY_MAX,
-            )
-        ),
+        history=show_history(history),
     )
 
 
@@ -396,25 +380,74 @@ def _quietness(listed: Listed) -> tuple[bool, Fraction, Fraction]:
 # Parts of the answer about one requirement
 
 
+class _Heard(Struct, frozen=True, kw_only=True):
+    """Those who ask for one requirement, the loudest first, and what they add up to."""
+
+    knowledge: Knowledge
+    askers: list[Asker]
+    asked: Mapping[str, Asker]
+    decided: Mapping[str, Asker]
+    last: Decision | None
+    voice: Fraction | None
+    voice_if_known: Fraction | None
+    revenue: dict[str, list[Money]]
+    at_stake: dict[str, list[Money]]
+
+    def judgements(self, asker: Asker) -> tuple[Judgement | None, Judgement | None, Judgement | None]:
+        """Of one account: as asked, as decided, as now."""
+        return self.asked[asker.account].judgement, self._as_decided(asker), asker.judgement
+
+    def _as_decided(self, asker: Asker) -> Judgement | None:
+        if self.last is None:
+            return None
+        if asker.account in self.decided:
+            return self.decided[asker.account].judgement
+        # It had not asked by then, or nobody knew; what was known of the account is shown all the same.
+        return self.knowledge.judge(asker.account, self.last.valid_from, self.last.cut, asker.ask)
+
+
+def _hear(
+    knowledge: Knowledge,
+    now: datetime,
+    position: int,
+    live: Sequence[Ask],
+    rows: Sequence[Ask],
+    decisions: Sequence[Decision],
+    at_stake: Mapping[str, Revenue],
+    revenues: Mapping[str, Revenue],
+) -> _Heard:
+    askers = lenses.as_now(knowledge, live, now, position)
+    classes = {asker.account: asker.class_ for asker in askers}
+    for account in at_stake.keys() - classes.keys():
+        classes[account] = lenses.class_of(knowledge.judge(account, now, position))
+    agreed = knowledge.in_force(now, position) is not None
+    total, total_if_known = voice(askers) if agreed else (None, None)
+    last = decisions[-1] if decisions else None
+    return _Heard(
+        knowledge=knowledge,
+        askers=sorted(askers, key=lambda asker: (-asker.weight, -asker.ask.importance, asker.account)),
+        asked={asker.account: asker for asker in lenses.as_asked(knowledge, live, position)},
+        decided={asker.account: asker for asker in lenses.as_decided(knowledge, rows, last)} if last else {},
+        last=last,
+        voice=total,
+        voice_if_known=total_if_known,
+        revenue=revenue.by_class((asker.class_, revenues.get(asker.account, {})) for asker in askers),
+        at_stake=revenue.by_class((classes[account], each) for account, each in at_stake.items()),
+    )
+
+
 class _Sealed(Struct, frozen=True):
     problem: str | UnsetType | None
     quotes: Mapping[int, str | None]
 
 
 async def _sealed(
-    snapshot: Snapshot,
-    ask_rows: Sequence[asyncpg.Record],
-    page: Sequence[Asker],
-    live: Sequence[Ask],
-    said: Sequence[asyncpg.Record],
-    master: MasterKey | None,
+    snapshot: Snapshot, asks: Sequence[asyncpg.Record], said: Sequence[asyncpg.Record], master: MasterKey | None
 ) -> _Sealed:
+    """The sealed texts of an answer; without `master` there are none."""
     if master is None:
         return _Sealed(UNSET, {})
-    accounts = {asker.account for asker in page}
-    shown_asks = {ask.position for ask in live if ask.account in accounts}
-    quoted = [row["position"] for row in ask_rows if row["has_quote"] and row["position"] in shown_asks]
-    quotes = await read_sealed(snapshot, quoted, "quote", master)
+    quotes = await read_sealed(snapshot, [row["position"] for row in asks if row["has_quote"]], "quote", master)
     stated = [row["position"] for row in said if row["has_problem"]]
     if not stated:
         return _Sealed(UNSET, quotes)
@@ -424,16 +457,14 @@ async def _sealed(
 
 def _who_asked(
     page: Sequence[Asker],
-    live: Sequence[Ask],
-    ask_rows: Sequence[asyncpg.Record],
+    rows: Sequence[asyncpg.Record],
     names: Mapping[str, str],
     revenues: Mapping[str, Revenue],
     quotes: Mapping[int, str | None],
 ) -> list[WhoAsked]:
-    rows = {row["position"]: row for row in ask_rows}
-    asks: dict[str | None, list[AskShown]] = {}
-    for ask in sorted(live, key=lambda ask: ask.position):
-        asks.setdefault(ask.account, []).append(show_ask(rows[ask.position], quotes.get(ask.position, UNSET)))
+    asks: dict[str, list[AskShown]] = {}
+    for row in rows:
+        asks.setdefault(row["account"], []).append(show_ask(row, quotes.get(row["position"], UNSET)))
     return [
         WhoAsked(
             account=asker.account,

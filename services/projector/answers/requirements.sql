@@ -39,8 +39,8 @@ SELECT requirement, said.title, said.area,
 SELECT * FROM {schema}.requirement_rows WHERE requirement = $2 AND position <= $1 ORDER BY valid_from, position;
 
 -- asks --
--- All that was said about asks of one requirement.
-SELECT * FROM {schema}.asks WHERE requirement = $2 AND position <= $1;
+-- The asks at these positions.
+SELECT * FROM {schema}.asks WHERE position = ANY($1::bigint[]) ORDER BY position;
 
 -- delivery --
 -- How the delivery of one requirement stands.

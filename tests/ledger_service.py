@@ -91,6 +91,13 @@ class LedgerService:
         ) as response:
             return Reply(response.status, response.headers, await response.read())
 
+    async def answers(self) -> bool:
+        """Whether the service answers at all."""
+        try:
+            return (await self.get("/livez", key=None)).status == 200
+        except aiohttp.ClientConnectionError:
+            return False
+
     async def get(self, path: str, **how: Any) -> Reply:
         return await self.ask("GET", path, **how)
 
@@ -135,7 +142,7 @@ async def serving(settings: Settings) -> AsyncIterator[LedgerService]:
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SECONDS_MAX)) as session:
             asked = LedgerService(settings, session)
-            await holds(lambda: _answers(asked), meanwhile=service)
+            await holds(asked.answers, meanwhile=service)
             yield asked
     finally:
         service.cancel()
@@ -160,13 +167,6 @@ async def holds(condition: Callable[[], Awaitable[Any]], *, meanwhile: "asyncio.
         assert time.monotonic() < deadline, "the condition did not come to hold"
         await asyncio.sleep(0.02)
     return found
-
-
-async def _answers(service: LedgerService) -> bool:
-    try:
-        return (await service.get("/livez", key=None)).status == 200
-    except aiohttp.ClientConnectionError:
-        return False
 
 
 def profile(account: str = "acme", /, **attributes: Any) -> Any:

@@ -1,5 +1,7 @@
 """Joins the parts of the ledger: pool, keys, master key, ledgers, routes."""
 
+import asyncpg
+
 from services.keys import Keys
 from services.ledger import administration, ingest, reading
 from services.ledger.ledgers import Ledgers
@@ -25,9 +27,13 @@ async def run(settings: Settings) -> None:
         ]
 
         async def ready() -> None:
-            with unavailable():
-                if not await pool.fetchval("SELECT EXISTS (SELECT FROM registry.ledgers)"):
-                    raise Unavailable("there is no ledger yet; run `ledger migrate`")
+            try:
+                with unavailable():
+                    migrated = await pool.fetchval("SELECT EXISTS (SELECT FROM registry.ledgers)")
+            except asyncpg.UndefinedTableError:
+                migrated = False
+            if not migrated:
+                raise Unavailable("there is no ledger yet; run `ledger migrate`")
 
         app = application("ledger", routes, keys, ready, describe("The requirements ledger", SUMMARY, routes))
         await serve(app, host=settings.bind, port=settings.ledger_port, service="ledger")

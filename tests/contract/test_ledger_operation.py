@@ -1,0 +1,221 @@
+"""What operators meet: a full queue, a database that is away, probes, metrics, logs, an orderly stop."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import asyncpg
+import msgspec
+from msgspec.structs import replace
+
+from schemas.examples import EXAMPLES
+from tests.conftest import Database, free_ports
+from tests.ledger_service import EVENTS, SECONDS_MAX, LedgerService, example, holds, profile, serving
+from tests.log import Log, event
+
+
+async def waiting(ledger: LedgerService, events: int) -> bool:
+    return f"ledger_waiting_events {events:.1f}" in (await ledger.get("/metrics")).body.decode()
+
+
+async def test_a_full_queue_answers_503_and_when_to_try_again(database: Database):
+    settings = replace(database.settings, queue_events_max=3)
+    async with serving(settings) as ledger, Log.open(database) as log:
+        async with log.connection.transaction():
+            await log.lock()
+            first = asyncio.create_task(ledger.post(profile("a"), profile("b")))
+            await holds(lambda: waiting(ledger, 2))
+            second = await ledger.post(profile("c"), profile("d"))
+            assert (second.status, second.problem) == (503, "overloaded")
+            assert int(second.headers["Retry-After"]) >= 1
+            third = asyncio.create_task(ledger.post(profile("e")))
+            await holds(lambda: waiting(ledger, 3))
+            assert (await ledger.post(profile("f"))).status == 503
+        assert (await first).status == 201
+        assert (await third).status == 201
+        assert await ledger.head() == 3
+        assert (await ledger.post(*[profile(f"g-{n}") for n in range(10)])).status == 201  # Alone, whatever its size.
+        assert await waiting(ledger, 0)
+
+
+async def test_the_queue_is_bounded_in_bytes_too(database: Database):
+    settings = replace(database.settings, queue_bytes_max=65_536)
+    large = {"attributes": {"texts": ["x" * 1_000] * 40}}
+    async with serving(settings) as ledger, Log.open(database) as log:
+        async with log.connection.transaction():
+            await log.lock()
+            first = asyncio.create_task(ledger.post(event("account.profiled", account="a", **large)))
+            await holds(lambda: waiting(ledger, 1))
+            second = await ledger.post(event("account.profiled", account="b", **large))
+            assert (second.status, second.problem) == (503, "overloaded")
+        assert (await first).status == 201
+
+
+async def test_requests_that_wait_together_are_committed_together(ledger: LedgerService, database: Database):
+    async with Log.open(database) as log:
+        async with log.connection.transaction():
+            await log.lock()
+            posts = [asyncio.create_task(ledger.post(profile(f"a-{n}"))) for n in range(20)]
+            await holds(lambda: waiting(ledger, 20))
+        replies = await asyncio.gather(*posts)
+    assert sorted(reply.results[0]["position"] for reply in replies) == [*range(1, 21)]
+    times = {reply.results[0]["recordedtime"] for reply in replies}
+    assert len(times) <= 2  # The one that was under way, and all the others.
+
+
+async def test_a_client_that_goes_away_has_its_event_recorded_once(ledger: LedgerService, database: Database):
+    sent = profile()
+    async with Log.open(database) as log, log.connection.transaction():
+        await log.lock()
+        post = asyncio.create_task(ledger.post(sent))
+        await holds(lambda: waiting(ledger, 1))
+        post.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await post
+    assert (await ledger.post(sent)).results[0]["position"] == 1
+    assert await ledger.head() == 1
+
+
+async def test_a_service_without_its_database_lives_but_is_not_ready(database: Database):
+    [nobody] = free_ports(1)
+    settings = replace(database.settings, writer_url=f"postgresql://writer@127.0.0.1:{nobody}/ledger")
+    async with serving(settings) as ledger:
+        for reply in (await ledger.get("/readyz"), await ledger.post(profile()), await ledger.get(EVENTS)):
+            assert (reply.status, reply.problem) == (503, "unavailable")
+            assert int(reply.headers["Retry-After"]) >= 1
+        for path in ("/livez", "/metrics", "/docs", "/v1/schemas"):
+            assert (await ledger.get(path, key=None)).status == 200
+
+
+async def test_a_service_is_ready_once_its_database_is_migrated(ledger: LedgerService, database: Database):
+    assert (await ledger.get("/readyz", key=None)).status == 200
+    connection = await asyncpg.connect(database.superuser)
+    try:
+        await connection.execute("DELETE FROM registry.ledgers")
+        empty = await ledger.get("/readyz", key=None)
+        assert (empty.status, empty.problem) == (503, "unavailable")
+        assert "migrate" in empty.json["detail"]
+        await connection.execute("DROP SCHEMA registry CASCADE")
+        fresh = await ledger.get("/readyz", key=None)
+        assert (fresh.status, fresh.problem) == (503, "unavailable")
+        assert "migrate" in fresh.json["detail"]
+    finally:
+        await connection.close()
+
+
+async def test_the_metrics_tell_what_was_recorded_and_answered(ledger: LedgerService):
+    await ledger.post(profile("a"), profile("b"))
+    reply = await ledger.get("/metrics", key=None)
+    assert reply.headers["Content-Type"].startswith("text/plain")
+    text = reply.body.decode()
+    assert 'ledger_events_recorded_total{ledger="main"}' in text
+    route = 'method="POST",route="/v1/ledgers/{ledger}/events",service="ledger",status="201"'
+    assert f"http_request_seconds_count{{{route}}}" in text
+
+
+# The service as a process of its own
+
+
+class Process:
+    """`python -m services.ledger` with every log line kept."""
+
+    def __init__(self, process: asyncio.subprocess.Process, ledger: LedgerService) -> None:
+        self.process = process
+        self.ledger = ledger
+
+    async def stopped(self) -> list[str]:
+        """Stop it as an operator does; every line that it has written."""
+        self.process.send_signal(signal.SIGTERM)
+        output, _ = await asyncio.wait_for(self.process.communicate(), SECONDS_MAX)
+        assert self.process.returncode == 0, output
+        return output.decode().splitlines()
+
+
+@contextlib.asynccontextmanager
+async def started(database: Database, **environ: str) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.ledger"),
+        env=os.environ | database.settings.environ() | environ,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        timeout = aiohttp.ClientTimeout(total=SECONDS_MAX)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            ledger = LedgerService(database.settings, session)
+            await holds(ledger.answers)
+            yield Process(process, ledger)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def test_no_log_line_holds_a_sealed_text_even_at_debug_level_and_in_errors(database: Database):
+    secrets = {"quote": "zugzwang in the renewal", "name": "Xanthippe Quirke", "email": "xq@quirke.example"}
+    asked = example("ask.recorded", quote=secrets["quote"])
+    person = example("person.introduced", name=secrets["name"], email=secrets["email"])
+    quoted = msgspec.json.encode(asked)
+    async with started(database, LEDGER_LOG_LEVEL="debug") as process:
+        ledger = process.ledger
+        statuses = [(await ledger.post(each)).status for each in (asked, person, asked)]
+        refused: list[Any] = [
+            await ledger.send(quoted[:-1]),
+            await ledger.send(quoted.replace(b"zugzwang", b"zugzwang\\ud800")),
+            await ledger.send(quoted.replace(b"zugzwang", b"zugzwang\\u0000")),
+            await ledger.send(quoted.replace(b"zugzwang", b"zugzwang\xff")),
+            await ledger.send(quoted, "text/plain"),
+            await ledger.post(asked | {"data": asked["data"] | {"importance": 9}}),
+            await ledger.post(asked | {"data": asked["data"] | {"quote": secrets["quote"] * 500}}),
+            await ledger.post(asked | {"data": asked["data"] | {"quote": [secrets["quote"]]}}),
+            await ledger.post(asked | {"data": asked["data"] | {"quote": secrets["quote"] + "!"}}),
+        ]
+        await ledger.get(f"{EVENTS}/1?unseal=1")
+
+        # An error that nobody has foreseen: a key that does not open.
+        connection = await asyncpg.connect(database.superuser)
+        await connection.execute(
+            "UPDATE ledger_main.sealing_keys SET wrapped = set_byte(wrapped, 0, 255 - get_byte(wrapped, 0))"
+        )
+        await connection.close()
+        failed = [await ledger.post(asked), await ledger.get(f"{EVENTS}/2?unseal=1")]
+        lines = await process.stopped()
+
+    assert statuses == [201, 201, 200]
+    assert [reply.status for reply in failed] == [500, 500]
+    logged = [json.loads(line) for line in lines]
+    assert {"service_started", "request_answered", "request_failed", "service_stopping"} <= {
+        line["event"] for line in logged
+    }
+    instances = {line.get("instance") for line in logged}
+    assert {reply.json["instance"] for reply in failed} <= instances
+    words = [word for text in secrets.values() for word in (text, text.encode().hex(), text.split()[0])]
+    for text in ("\n".join(lines), *(reply.body.decode() for reply in (*refused, *failed))):
+        for word in words:
+            assert word not in text
+    assert EXAMPLES["ledger.ask.recorded.v1"]["contact"] not in "\n".join(lines)
+
+
+async def test_a_service_that_stops_ends_its_readers_and_answers_what_waits(database: Database):
+    async with started(database) as process:
+        ledger = process.ledger
+        await ledger.post(profile())
+        reader = await ledger.session.get(f"{ledger.url}{EVENTS}/stream", headers=ledger.authorized())
+        await reader.content.readuntil(b"\r\n\r\n")
+        async with Log.open(database) as log, log.connection.transaction():
+            await log.lock()
+            post = asyncio.create_task(ledger.post(profile()))
+            await holds(lambda: waiting(ledger, 1))
+            stop = asyncio.create_task(process.stopped())
+            assert await reader.content.read() == b""  # An end, and not a cut.
+            assert not post.done()
+        assert (await post).status == 201
+        lines = await stop
+        reader.close()
+    assert json.loads(lines[-1])["event"] == "service_stopping"

@@ -39,6 +39,7 @@ def openapi(title: str, summary: str, routes: Sequence[Route]) -> dict[str, Any]
     paths: dict[str, Any] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema_of)
+    paths |= {path: {"get": _common(path, summary)} for path, summary in _COMMON.items()}
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "summary": summary, "version": "1"},
@@ -52,6 +53,16 @@ def openapi(title: str, summary: str, routes: Sequence[Route]) -> dict[str, Any]
         },
     }
 
+
+# What every service answers besides its own routes (web.application).
+_COMMON = {
+    "/livez": "Whether the process runs.",
+    "/readyz": "Whether it can do its work; 503 while it cannot.",
+    "/metrics": "Measurements, in the format of Prometheus.",
+    "/openapi.json": "This description.",
+    "/docs": "This description as a page.",
+    "/problems/{name}": "What a type of problem means, and what to do next.",
+}
 
 _PROBLEM = {
     "type": "object",
@@ -80,6 +91,20 @@ _PROBLEM = {
 }
 
 
+def _common(path: str, summary: str) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "operationId": _operation_id("get", path),
+        "parameters": _path_parameters(path),
+        "responses": {"200": {"description": "the answer"}},
+        "security": [],
+    }
+
+
+def _operation_id(method: str, path: str) -> str:
+    return f"{method}{re.sub(r'[^A-Za-z0-9]+', '_', path)}"
+
+
 def _operation(route: Route, schema_of: Mapping[int, Any]) -> dict[str, Any]:
     refused: dict[int, list[str]] = {}
     common = [] if route.scope is None else ["unauthorized", "scope-missing", "unavailable"]
@@ -88,7 +113,7 @@ def _operation(route: Route, schema_of: Mapping[int, Any]) -> dict[str, Any]:
 
     operation: dict[str, Any] = {
         "summary": route.summary,
-        "operationId": f"{route.method.lower()}{re.sub(r'[^A-Za-z0-9]+', '_', route.path)}",
+        "operationId": _operation_id(route.method.lower(), route.path),
         "parameters": [*_path_parameters(route.path), *_query_parameters(route.parameters)],
         "responses": {
             str(status): {"description": answer.text, **_content(answer.bodies, schema_of)}

@@ -1,0 +1,334 @@
+"""The rules of acts: given what was recorded, when an act comes, then it passes or is refused at its spot."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from schemas.events import EVENT_TYPES, Act, Event
+from schemas.examples import EXAMPLES
+from schemas.values import same_team
+from services.ledger import rules
+from services.ledger.rules import objections, reads, replay
+from services.ledger.rules.objection import Objection
+from services.ledger.rules.teams import signing
+from services.migrate import TEAMS
+
+HEAD = 90
+
+
+def said(type: str, /, **data: Any) -> Event:
+    """The example of an event that is named in short, some of its data replaced; None leaves a field out."""
+    name = f"ledger.{type}.v1"
+    kept = {field: value for field, value in (EXAMPLES[name] | data).items() if value is not None}
+    return msgspec.convert(kept, EVENT_TYPES[name])
+
+
+class Given:
+    """What was recorded, in its order."""
+
+    def __init__(self, *events: Event, teams: tuple[str, ...] = TEAMS) -> None:
+        self.events = events
+        self.teams = frozenset(same_team(team) for team in teams)
+
+    def when(self, act: Event) -> "Given":
+        assert isinstance(act, Act)
+
+        def stream(subject: str) -> Any:
+            assert subject in reads(act), f"the rule reads {subject}, and does not say so"
+            return replay(subject, [event for event in self.events if event.subject == subject])
+
+        self.against = [*objections(act, stream, position=HEAD + 1, teams=self.teams)]
+        return self
+
+    def then_passes(self) -> None:
+        assert self.against == []
+
+    def then_refused(self, pointer: str, words: str, *, retryable: bool = False, missing: tuple[str, ...] = ()) -> None:
+        [objection] = self.against
+        assert words in objection.message
+        assert objection == Objection(pointer, objection.message, retryable=retryable, missing=missing)
+
+
+raised = said("requirement.raised")
+asked = said("ask.recorded")
+revised = said("agreement.revised")
+adopt = said("agreement.adopted")
+proposed = said("decision.proposed")
+decided = said("decision.made")
+
+
+def endorsed(team: str, meaning: str = "agree", revision: str = "2026-h2") -> Event:
+    return said("agreement.endorsed", team=team, meaning=meaning, revision=revision)
+
+
+everybody = [endorsed(team) for team in ("sales", "marketing", "engineering")]
+
+
+# Agreements
+
+
+def test_a_first_revision_passes():
+    Given().when(revised).then_passes()
+
+
+def test_a_second_revision_of_another_name_passes():
+    Given(revised).when(said("agreement.revised", revision="2027-h1")).then_passes()
+
+
+def test_a_revision_has_a_name_of_its_own():
+    Given(revised).when(said("agreement.revised", title="Other")).then_refused(
+        "/data/revision", "a revision 2026-h2 already"
+    )
+
+
+def test_a_revision_of_another_agreement_may_have_the_same_name():
+    Given(revised).when(said("agreement.revised", agreement="qualified-lead")).then_passes()
+
+
+def test_a_focused_agreement_needs_a_testable_bullet():
+    prose = [{"bullet": "pace", "text": "Decides within a year"}]
+    Given().when(said("agreement.revised", bullets=prose)).then_refused(
+        "/data/bullets", "at least one bullet with a test"
+    )
+    Given().when(said("agreement.revised", bullets=[])).then_refused("/data/bullets", "at least one bullet with a test")
+
+
+def test_an_exploratory_agreement_needs_no_bullets():
+    Given().when(said("agreement.revised", stage="exploratory", bullets=[])).then_passes()
+
+
+def test_an_endorsement_is_of_a_revision_that_there_is():
+    Given().when(endorsed("sales")).then_refused("/data/revision", "no revision 2026-h2", retryable=True)
+    Given(revised).when(endorsed("sales", revision="2027")).then_refused(
+        "/data/revision", "no revision 2027", retryable=True
+    )
+    Given(revised).when(endorsed("sales")).then_passes()
+
+
+def test_a_team_that_does_not_sign_may_say_its_word():
+    Given(revised).when(endorsed("support")).then_passes()
+
+
+def test_adopting_waits_for_every_signatory_and_names_those_that_are_missing():
+    Given(revised, endorsed("marketing")).when(adopt).then_refused(
+        "/data/revision", "sales, engineering", retryable=True, missing=("sales", "engineering")
+    )
+
+
+def test_adopting_does_not_wait_for_teams_that_do_not_sign():
+    Given(revised, *everybody, endorsed("support", "object")).when(adopt).then_passes()
+
+
+def test_an_agreement_that_all_have_endorsed_is_adopted():
+    Given(revised, *everybody).when(adopt).then_passes()
+
+
+def test_reservations_do_not_stand_in_the_way():
+    Given(revised, *everybody[:2], endorsed("engineering", "agree_with_reservations")).when(adopt).then_passes()
+
+
+def test_an_objection_stands_in_the_way_until_it_is_taken_back():
+    given = [revised, *everybody, endorsed("engineering", "object")]
+    Given(*given).when(adopt).then_refused("/data/revision", "engineering object", retryable=True)
+    Given(*given, endorsed("engineering")).when(adopt).then_passes()
+
+
+def test_an_endorsement_that_is_taken_back_counts_no_more():
+    Given(revised, *everybody, endorsed("sales", "object"), endorsed("sales"), endorsed("sales", "object")).when(
+        adopt
+    ).then_refused("/data/revision", "sales object", retryable=True)
+
+
+def test_teams_are_compared_after_case_folding_and_named_as_they_were_written():
+    signed = said("agreement.revised", signatories=["Sales", "ENGINEERING", "Marketing"])
+    Given(signed, endorsed("SALES"), endorsed("engineering")).when(adopt).then_refused(
+        "/data/revision", "Marketing", retryable=True, missing=("Marketing",)
+    )
+    Given(signed, *everybody).when(adopt).then_passes()
+    Given(signed, *everybody, endorsed("sALES", "object")).when(adopt).then_refused(
+        "/data/revision", "Sales object", retryable=True
+    )
+
+
+def test_the_endorsements_of_one_revision_are_not_those_of_the_next():
+    following = said("agreement.revised", revision="2027-h1")
+    Given(revised, following, *everybody).when(said("agreement.adopted", revision="2027-h1")).then_refused(
+        "/data/revision",
+        "not yet endorsed",
+        retryable=True,
+        missing=("sales", "marketing", "engineering"),
+    )
+
+
+def test_a_revision_that_there_is_not_is_not_adopted():
+    Given().when(adopt).then_refused("/data/revision", "no revision 2026-h2", retryable=True)
+
+
+def test_the_revision_that_was_adopted_last_is_not_adopted_again():
+    Given(revised, *everybody, adopt).when(said("agreement.adopted", effective="2027-01-01")).then_refused(
+        "/data/revision", "adopted last"
+    )
+
+
+def test_an_earlier_revision_may_come_back():
+    following = said("agreement.revised", revision="2027-h1")
+    signed = [endorsed(team, revision="2027-h1") for team in ("sales", "marketing", "engineering")]
+    adopted = said("agreement.adopted", revision="2027-h1")
+    Given(revised, *everybody, adopt, following, *signed, adopted).when(adopt).then_passes()
+
+
+# Requirements
+
+
+def test_a_requirement_that_was_raised_or_only_asked_for_is_reworded():
+    reworded = said("requirement.reworded")
+    Given(raised).when(reworded).then_passes()
+    Given(asked).when(reworded).then_passes()
+
+
+def test_a_requirement_that_nobody_has_heard_of_is_not_reworded():
+    withdrawn, shipped = said("ask.withdrawn"), said("delivery.updated")
+    for given in ([], [withdrawn, shipped], [said("requirement.raised", requirement="other")]):
+        Given(*given).when(said("requirement.reworded")).then_refused(
+            "/data/requirement", "SSO-42 has neither been raised nor asked for", retryable=True
+        )
+
+
+# Decisions
+
+
+def test_a_decision_is_proposed_on_what_was_raised_or_asked_for():
+    Given(raised).when(proposed).then_passes()
+    Given(asked).when(proposed).then_passes()
+
+
+@pytest.mark.parametrize("act", ["decision.proposed", "decision.made"])
+def test_a_decision_on_the_unheard_of_is_refused_at_each_of_them(act: str):
+    given = Given(raised).when(said(act, requirements=["A-1", "SSO-42", "A-2"]))
+    assert [(each.pointer, each.retryable) for each in given.against] == [
+        ("/data/requirements/0", True),
+        ("/data/requirements/2", True),
+    ]
+    assert "A-2 has neither been raised nor asked for" in given.against[1].message
+
+
+def test_a_decision_may_be_proposed_again_until_it_is_made():
+    Given(raised, proposed).when(proposed).then_passes()
+    Given(raised, proposed, decided).when(proposed).then_refused("/data/decision", "D-7 has been made")
+
+
+def test_a_decision_is_made_once():
+    Given(raised, proposed).when(decided).then_passes()
+    Given(raised, proposed, decided).when(said("decision.made", outcome="decline")).then_refused(
+        "/data/decision", "D-7 has been made"
+    )
+
+
+def test_a_decision_on_a_requirement_that_was_only_asked_for_is_made():
+    Given(asked).when(said("decision.made", option=None)).then_passes()
+
+
+def test_a_decision_without_a_proposal_may_name_any_option():
+    Given(raised).when(decided).then_passes()
+
+
+def test_the_option_is_among_those_proposed_last():
+    other = said("decision.proposed", options=[{"option": "oidc", "summary": "OpenID Connect"}])
+    Given(raised, proposed, other).when(decided).then_refused("/data/option", "(oidc)", retryable=True)
+    Given(raised, other, proposed).when(decided).then_passes()
+    Given(raised, said("decision.proposed", options=[])).when(decided).then_refused(
+        "/data/option", "(none)", retryable=True
+    )
+    Given(raised, other).when(said("decision.made", option=None)).then_passes()
+
+
+@pytest.mark.parametrize("seen", [0, 1, HEAD])
+def test_what_was_seen_lies_below_the_decision(seen: int):
+    Given(raised).when(said("decision.made", seen=seen)).then_passes()
+
+
+@pytest.mark.parametrize("seen", [HEAD + 1, HEAD + 2, 10**30])
+def test_nothing_was_seen_at_or_above_the_decision(seen: int):
+    Given(raised).when(said("decision.made", seen=seen)).then_refused("/data/seen", f"position {HEAD + 1}")
+
+
+# Teams
+
+STRANGE = {"role": "astrologer", "team": "stars"}
+
+
+@pytest.mark.parametrize(
+    ("act", "data", "pointers"),
+    [
+        (
+            "agreement.revised",
+            {"revision": "2027", "signatories": ["sales", "stars"], "by": STRANGE},
+            ["/data/signatories/1", "/data/by/team"],
+        ),
+        ("agreement.endorsed", {"team": "stars"}, ["/data/team"]),
+        ("requirement.reworded", {"by": STRANGE}, ["/data/by/team"]),
+        (
+            "decision.made",
+            {
+                "deciders": [STRANGE],
+                "consulted": [STRANGE],
+                "informed": ["sales", "stars"],
+                "dissent": [{"team": "stars", "statement": "No."}],
+            },
+            ["/data/deciders/0/team", "/data/consulted/0/team", "/data/informed/1", "/data/dissent/0/team"],
+        ),
+        (
+            "decision.proposed",
+            {
+                "options": [
+                    {"option": "a", "summary": "A"},
+                    {"option": "b", "summary": "B", "arguments": [{"verdict": "bad", "text": "No.", "team": "stars"}]},
+                ]
+            },
+            ["/data/options/1/arguments/0/team"],
+        ),
+    ],
+)
+def test_a_team_that_the_ledger_does_not_have_is_refused_at_each_spot(act: str, data: Any, pointers: list[str]):
+    given = Given(raised, revised).when(said(act, **data))
+    assert [each.pointer for each in given.against] == pointers
+    assert all("stars is not a team of this ledger" in each.message and not each.retryable for each in given.against)
+
+
+def test_each_ledger_has_its_teams():
+    act = said("agreement.endorsed", team="Stars", by=STRANGE)
+    Given(revised, teams=("STARS",)).when(act).then_passes()
+    assert len(Given(revised).when(act).against) == 2
+
+
+def test_those_who_sign_are_those_for_whom_somebody_speaks():
+    assert [*signing(decided)] == [("/data/deciders/0/team", "product"), ("/data/deciders/1/team", "sales")]
+    assert [*signing(endorsed("marketing"))] == [("/data/by/team", "sales"), ("/data/team", "marketing")]
+    assert [*signing(asked)] == [("/data/by/team", "sales")]
+    assert [*signing(said("person.introduced", team="marketing"))] == []
+
+
+# All of them
+
+
+def test_everything_that_speaks_against_an_act_is_told():
+    act = said("decision.made", requirements=["A-1"], option="other", seen=HEAD + 5, deciders=[STRANGE])
+    given = Given(raised, proposed, decided).when(act)
+    assert {each.pointer for each in given.against} == {
+        "/data/deciders/0/team",
+        "/data/decision",
+        "/data/option",
+        "/data/seen",
+        "/data/requirements/0",
+    }
+
+
+@pytest.mark.parametrize("name", sorted(name for name, cls in EVENT_TYPES.items() if issubclass(cls, Act)))
+def test_every_act_has_a_rule(name: str):
+    Given().when(said(name.removeprefix("ledger.").removesuffix(".v1")))
+
+
+def test_streams_that_no_rule_reads_have_no_aggregate():
+    assert rules.initial("account/acme") is None
+    assert rules.replay("account/acme", [said("account.profiled")]) is None

@@ -72,6 +72,7 @@ class DecisionsAsked(Lists, frozen=True, kw_only=True):
     departs: Literal["no", "undetermined", "yes"] | UnsetType = UNSET
     outcome: Outcome | UnsetType = UNSET
     grounds: Grounds | UnsetType = UNSET
+    needs_review: bool | UnsetType = UNSET
 
 
 def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
@@ -216,6 +217,7 @@ class _Answers:
             if asked.departs in (UNSET, row.departs)
             and asked.outcome in (UNSET, row.outcome)
             and asked.grounds in (UNSET, row.grounds)
+            and asked.needs_review in (UNSET, row.needs_review)
         ]
 
         def body(rows: list[DecisionRow]) -> DecisionList:

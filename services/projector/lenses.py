@@ -145,7 +145,12 @@ class Knowledge:
     def profile(self, account: str, attributes: Sequence[str], t: datetime, p: int) -> tuple[str, ...]:
         """These attributes of an account at t, as known at p: JSON texts, in the order asked for."""
         facts = self._facts.get(account, {})
-        return tuple(_latest(facts.get(attribute, ()), t, p) for attribute in attributes)
+        found = (_latest(facts.get(attribute, ()), t, p) for attribute in attributes)
+        return tuple("null" if fact is None else fact.value for fact in found)
+
+    def fact(self, account: str, attribute: str, t: datetime, p: int) -> Fact | None:
+        """The fact that counted at t, as known at p."""
+        return _latest(self._facts.get(account, {}).get(attribute, ()), t, p)
 
     def judge(self, account: str, t: datetime, p: int, ask: Ask | None = None) -> Judgement | None:
         """How well an account met the target market at t, as known at p; None if none was in force.
@@ -161,11 +166,16 @@ class Knowledge:
         adoption, found = known
         if ask is None:
             return Judgement(fit=found, class_=found.class_, backdated=False)
-        return Judgement(
-            fit=found,
-            class_="exploratory" if found.class_ == "off_target" and self._exploring(ask, p) else found.class_,
-            backdated=adoption.position > ask.position,
-        )
+        return Judgement(fit=found, class_=self._class_of(found, ask, p), backdated=adoption.position > ask.position)
+
+    def class_if(self, revision: Revision | None, profile: Mapping[str, str], ask: Ask, p: int) -> Class:
+        """The class of an account with this ask, if it had this profile and were judged by this revision."""
+        if revision is None:
+            return class_of(None)
+        return self._class_of(self._fit(revision, tuple(profile[name] for name in revision.attributes)), ask, p)
+
+    def _class_of(self, found: Fit, ask: Ask, p: int) -> Class:
+        return "exploratory" if found.class_ == "off_target" and self._exploring(ask, p) else found.class_
 
     def _find(self, account: str, t: datetime, p: int) -> tuple[Adoption, Fit] | None:
         adoption = self.in_force(t, p)
@@ -287,11 +297,11 @@ def _order(row: Ask) -> tuple[datetime, int]:
     return row.valid_from, row.position
 
 
-def _latest(facts: Sequence[Fact], t: datetime, p: int) -> str:
+def _latest(facts: Sequence[Fact], t: datetime, p: int) -> Fact | None:
     for index in range(bisect_right(facts, t, key=lambda fact: fact.valid_from) - 1, -1, -1):
         if facts[index].position <= p:
-            return facts[index].value
-    return "null"
+            return facts[index]
+    return None
 
 
 def _most_important(asks: Iterable[Ask]) -> dict[str, Ask]:

@@ -154,6 +154,21 @@ async def test_what_was_learned_late_counts_for_its_time_and_not_for_those_who_c
         assert fits["as_decided"]["would_settle"] == ["industry"]
         assert found["who_decided"][0]["departs"] == "undetermined"
         assert found["how_on_target"]["voice"] == 0.0
+        classes = [{"account": "acme", "as_decided": "undetermined", "as_now": "off_target"}]
+        assert found["who_decided"][0]["needs_review"] == [
+            {
+                "position": 6,
+                "kind": "learned_since",
+                "input": "acme: industry",
+                "from": None,
+                "to": "retail",
+                "classes": classes,
+            }
+        ]
+        assert before.json["who_decided"][0]["needs_review"] == []
+        assert (await client.answer("decisions", needs_review="true"))["total"] == 1
+        assert (await client.answer("decisions", needs_review="false"))["total"] == 0
+        assert (await client.answer("decisions/D-1"))["made"]["needs_review"][0]["position"] == 6
 
         # What was answered for an earlier position is answered again, to the byte.
         again = await client.get("requirements/SSO", as_of=before.json["as_of"]["position"])

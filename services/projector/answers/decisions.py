@@ -21,6 +21,7 @@ from services.projector.answers.shown import FitShown, RevisionShown, show_by, s
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import Class
 from services.projector.lenses import Ask, Asker, Decision, Departs, Knowledge, count_by_class
+from services.projector.review import Mark, marks
 
 READS = ("accounts", "requirements", "agreements", "decisions")
 
@@ -43,6 +44,7 @@ class DecisionRow(Struct, frozen=True, kw_only=True):
     outcome: Outcome | None
     grounds: Grounds | None
     departs: Departs | None
+    needs_review: bool
     position: int
     time: str
     recordedtime: str
@@ -84,6 +86,7 @@ class Made(Struct, frozen=True, kw_only=True):
     cut: int
     agreement: str | None
     revision: str | None
+    needs_review: list[Mark]
 
 
 class Proposed(Struct, frozen=True, kw_only=True):
@@ -124,14 +127,20 @@ async def list_decisions(snapshot: Snapshot) -> list[DecisionRow]:
     """Every decision, the one that was last proposed or made first."""
     proposals = {row["decision"]: row for row in await snapshot.fetch(_statements, "every_proposed", snapshot.position)}
     made = {row["decision"]: row for row in await snapshot.fetch(_statements, "every_made", snapshot.position)}
-    about = [decision_of(row) for row in made.values()]
-    asks = await read_ask_rows(snapshot, asked_of(about))
+    decisions = [decision_of(row) for row in made.values()]
+    asks = await read_ask_rows(snapshot, asked_of(decisions))
     knowledge = await read_knowledge(snapshot, accounts_in(asks))
-    departed = await asyncio.to_thread(departures, knowledge, about, asks)
 
-    rows = [_row(proposals.get(row["decision"]), row, knowledge, departed) for row in made.values()]
-    rows += [_row(row, None, knowledge, departed) for row in proposals.values() if row["decision"] not in made]
-    return sorted(rows, key=lambda row: -row.position)
+    def listed() -> list[DecisionRow]:
+        departed = departures(knowledge, decisions, asks)
+        reviewed = reviews(snapshot, knowledge, decisions, asks)
+        rows = [_row(proposals.get(row["decision"]), row, knowledge, departed, reviewed) for row in made.values()]
+        rows += [
+            _row(row, None, knowledge, departed, reviewed) for row in proposals.values() if row["decision"] not in made
+        ]
+        return sorted(rows, key=lambda row: -row.position)
+
+    return await asyncio.to_thread(listed)
 
 
 async def one_decision(snapshot: Snapshot, decision: str) -> OneDecision:
@@ -147,14 +156,13 @@ async def one_decision(snapshot: Snapshot, decision: str) -> OneDecision:
     askers: list[Asker] = []
     names: Mapping[str, str] = {}
     if row is not None:
-        about = decision_of(row)
-        asks = await read_ask_rows(snapshot, about.requirements)
+        taken = decision_of(row)
+        asks = await read_ask_rows(snapshot, taken.requirements)
         knowledge = await read_knowledge(snapshot, accounts_in(asks))
-        askers = sorted(
-            lenses.as_decided(knowledge, (ask for rows in asks.values() for ask in rows), about),
-            key=lambda asker: (-asker.weight, asker.account),
-        )
-        made = show_made(row, knowledge, lenses.departs(about.outcome, askers))
+        heard = await asyncio.to_thread(lenses.as_decided, knowledge, about(taken, asks), taken)
+        askers = sorted(heard, key=lambda asker: (-asker.weight, asker.account))
+        reviewed = await asyncio.to_thread(reviews, snapshot, knowledge, [taken], asks)
+        made = show_made(row, knowledge, lenses.departs(taken.outcome, askers), reviewed[taken.position])
         names = await read_names(snapshot, [asker.account for asker in askers[:FITS_MAX]])
 
     shown = askers[:FITS_MAX]
@@ -200,8 +208,13 @@ def decision_of(row: asyncpg.Record) -> Decision:
 
 
 def asked_of(decisions: Iterable[Decision]) -> set[str]:
-    """The requirements whose asks say whether one of these decisions departs from the agreement."""
-    return {each for decision in decisions if decision.outcome == "commit" for each in decision.requirements}
+    """The requirements that these decisions are about."""
+    return {each for decision in decisions for each in decision.requirements}
+
+
+def about(decision: Decision, asks: Mapping[str, Sequence[Ask]]) -> list[Ask]:
+    """All recordings and withdrawals of asks that a decision is about."""
+    return [ask for requirement in set(decision.requirements) for ask in asks.get(requirement, ())]
 
 
 def accounts_in(asks: Mapping[str, Sequence[Ask]]) -> set[str]:
@@ -214,15 +227,27 @@ def departures(
     """Position of each decision → whether it departs from the agreement. `asks` are all rows of what was asked."""
     departed: dict[int, Departs | None] = {}
     for decision in decisions:
-        if decision.outcome != "commit":
-            departed[decision.position] = None
-            continue
-        rows = [ask for requirement in set(decision.requirements) for ask in asks.get(requirement, ())]
-        departed[decision.position] = lenses.departs("commit", lenses.as_decided(knowledge, rows, decision))
+        commits = decision.outcome == "commit"
+        askers = lenses.as_decided(knowledge, about(decision, asks), decision) if commits else []
+        departed[decision.position] = lenses.departs(decision.outcome, askers)
     return departed
 
 
-def show_made(row: asyncpg.Record, knowledge: Knowledge, departs: Departs | None) -> Made:
+def reviews(
+    snapshot: Snapshot, knowledge: Knowledge, decisions: Iterable[Decision], asks: Mapping[str, Sequence[Ask]]
+) -> dict[int, list[Mark]]:
+    """Position of each decision → why it needs review. `asks` are all rows of what was asked."""
+    if snapshot.now is None:
+        return {}
+    return {
+        decision.position: marks(
+            knowledge, about(decision, asks), decision, TARGET_MARKET, snapshot.now, snapshot.position
+        )
+        for decision in decisions
+    }
+
+
+def show_made(row: asyncpg.Record, knowledge: Knowledge, departs: Departs | None, needs_review: list[Mark]) -> Made:
     decision = decision_of(row)
     adoption = knowledge.in_force(decision.valid_from, decision.cut)
     return Made(
@@ -247,6 +272,7 @@ def show_made(row: asyncpg.Record, knowledge: Knowledge, departs: Departs | None
         cut=decision.cut,
         agreement=None if adoption is None else TARGET_MARKET,
         revision=None if adoption is None else adoption.revision.revision,
+        needs_review=needs_review,
     )
 
 
@@ -255,10 +281,12 @@ def _row(
     made: asyncpg.Record | None,
     knowledge: Knowledge,
     departed: Mapping[int, Departs | None],
+    reviewed: Mapping[int, list[Mark]],
 ) -> DecisionRow:
     last = made or proposal
     assert last is not None  # A row is about a decision that was made or proposed.
-    shown = None if made is None else show_made(made, knowledge, departed[made["position"]])
+    at = last["position"]
+    shown = None if made is None else show_made(made, knowledge, departed[at], reviewed[at])
     return DecisionRow(
         decision=last["decision"],
         state="proposed" if shown is None else "made",
@@ -267,6 +295,7 @@ def _row(
         outcome=None if shown is None else shown.outcome,
         grounds=None if shown is None else shown.grounds,
         departs=None if shown is None else shown.departs,
+        needs_review=shown is not None and bool(shown.needs_review),
         position=last["position"],
         time=format_time(last["time"]),
         recordedtime=format_time(last["recorded_at"]),

@@ -28,6 +28,7 @@ from services.projector.answers.decisions import (
     departures,
     read_every_made,
     read_made_on,
+    reviews,
     show_made,
 )
 from services.projector.answers.evidence import (
@@ -187,7 +188,7 @@ async def list_requirements(snapshot: Snapshot, lens: Lens) -> list[Listed]:
     last_made = {row["position"]: row for row in await read_every_made(snapshot)}
     last_made = {each: last_made[each] for each in {row["decision_position"] for row in headers} - {None}}
     decisions = [decision_of(row) for row in last_made.values()]
-    history = await read_ask_rows(snapshot, asked_of(decisions))
+    history = await read_ask_rows(snapshot, asked_of(each for each in decisions if each.outcome == "commit"))
 
     def listed() -> list[Listed]:
         departed = departures(knowledge, decisions, history)
@@ -235,7 +236,8 @@ async def one_requirement(
     positions = [ask.position for ask in live if ask.account in accounts]
     ask_rows = await snapshot.fetch(_statements, "asks", positions)
     sealed = await _sealed(snapshot, ask_rows, said, master)
-    departed = departures(knowledge, decisions, asks)
+    departed = await asyncio.to_thread(departures, knowledge, decisions, asks)
+    reviewed = await asyncio.to_thread(reviews, snapshot, knowledge, decisions, asks)
     history = await snapshot.fetch(
         _statements, "history", snapshot.position, requirement, stream_uuid(f"requirement/{requirement}"), HISTORY_MAX
     )
@@ -271,7 +273,7 @@ async def one_requirement(
             ],
             revisions=show_revisions([*judged_by, *(adoption.revision for adoption in decided_by if adoption)]),
         ),
-        who_decided=[show_made(row, knowledge, departed[row["position"]]) for row in made],
+        who_decided=[show_made(row, knowledge, departed[row["position"]], reviewed[row["position"]]) for row in made],
         history=show_history(history),
     )
 

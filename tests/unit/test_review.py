@@ -1,0 +1,97 @@
+"""What makes a decision need review: inputs that have changed by enough to change somebody's class."""
+
+from typing import Any
+
+import msgspec
+
+from services.projector.lenses import Adoption, Ask, Decision, Fact, Knowledge
+from services.projector.review import Mark, marks
+from tests.unit.test_lenses import ask, day, fact, revision
+
+DECISION = Decision("D", 10, day(10), None, "commit", ["R"])
+AGREED = Adoption(day(0), 1, revision("r1", 3, 2))  # a: 3, b: 2, of 5; at 60 of 100.
+
+
+def review(facts: list[Fact], rows: list[Ask], *adoptions: Adoption, position: int = 99) -> list[dict[str, Any]]:
+    """The marks of the decision on day 10, at position 10, as they are on day 30."""
+    known = Knowledge([AGREED, *adoptions], facts)
+    found: list[Mark] = marks(known, rows, DECISION, "target-market", day(30), position)
+    return [msgspec.to_builtins(mark) for mark in found]
+
+
+def test_what_was_learned_since_about_the_time_before() -> None:
+    facts = [fact(3, 1, attribute="b", value=2), fact(20, 5)]
+    assert review(facts, [ask(4, 1)]) == [
+        {
+            "position": 20,
+            "kind": "learned_since",
+            "input": "acme: a",
+            "from": None,
+            "to": 1,
+            "classes": [{"account": "acme", "as_decided": "undetermined", "as_now": "on_target"}],
+        }
+    ]
+    # Before it was recorded, nothing spoke for a review.
+    assert review(facts, [ask(4, 1)], position=19) == []
+
+
+def test_what_changed_since() -> None:
+    [mark] = review([fact(3, 1, value=1), fact(20, 15, value=2)], [ask(4, 1)])
+    assert (mark["kind"], mark["from"], mark["to"]) == ("changed_since", 1, 2)
+    assert mark["classes"] == [{"account": "acme", "as_decided": "on_target", "as_now": "off_target"}]
+
+
+def test_what_changes_nobodys_class_is_no_mark() -> None:
+    assert review([fact(3, 1, value=1), fact(20, 15, attribute="b", value=2)], [ask(4, 1)]) == []
+    # So is what came and went.
+    assert review([fact(3, 1, value=1), fact(20, 15, value=2), fact(21, 16, value=1)], [ask(4, 1)]) == []
+
+
+def test_only_the_input_that_suffices_is_marked() -> None:
+    facts = [fact(3, 1, value=1), fact(20, 15, value=2), fact(20, 15, attribute="b", value=7)]
+    assert [mark["input"] for mark in review(facts, [ask(4, 1)])] == ["acme: a"]
+
+
+def test_where_only_several_together_suffice_each_is_marked() -> None:
+    agreed = Adoption(day(0), 2, revision("r2", 1, 1, 1))
+    both = [fact(3, 1, attribute="a", value=2), fact(3, 1, attribute="b", value=2), fact(3, 1, attribute="c", value=2)]
+    both += [fact(20, 15, attribute="a"), fact(21, 16, attribute="b")]
+    assert [mark["input"] for mark in review(both, [ask(4, 1)], agreed)] == ["acme: a", "acme: b"]
+
+
+def test_another_revision_is_marked_once_for_all_whom_it_reclassifies() -> None:
+    facts = [fact(3, 1), fact(3, 1, "bank"), fact(3, 1, "shop", value=2)]
+    rows = [ask(4, 1), ask(5, 1, "bank"), ask(6, 1, "shop")]
+    found = review(facts, rows, Adoption(day(20), 20, revision("r2", 1, 9)))
+    assert [(mark["kind"], mark["input"], mark["from"], mark["to"]) for mark in found] == [
+        ("changed_since", "target-market", "r1", "r2")
+    ]
+    assert [(each["account"], each["as_now"]) for each in found[0]["classes"]] == [
+        ("acme", "undetermined"),
+        ("bank", "undetermined"),
+        ("shop", "undetermined"),
+    ]
+    # One that came into force before the decision, and that its deciders did not know.
+    [mark] = review(facts, rows, Adoption(day(5), 20, revision("r2", 1, 9)))
+    assert mark["kind"] == "learned_since"
+
+
+def test_an_ask_that_was_withdrawn() -> None:
+    rows = [ask(4, 1), ask(20, 15, account=None)]
+    assert review([fact(3, 1)], rows) == [
+        {
+            "position": 20,
+            "kind": "withdrawn",
+            "input": "acme: ask A",
+            "from": "A",
+            "to": None,
+            "classes": [{"account": "acme", "as_decided": "on_target", "as_now": None}],
+        }
+    ]
+    assert review([fact(3, 1)], rows, position=19) == []
+    # It still asks by another one: nobody's class is another.
+    assert review([fact(3, 1)], [*rows, ask(5, 1, name="B")]) == []
+
+
+def test_who_asked_later_was_no_input() -> None:
+    assert review([fact(3, 1), fact(3, 1, "late", value=2)], [ask(4, 1), ask(20, 1, "late")]) == []

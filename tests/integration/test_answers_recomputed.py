@@ -199,6 +199,16 @@ class Recomputed:
             return None
         return "no" if "on_target" in classes else "yes" if classes == {"off_target"} else "undetermined"
 
+    def needs_review(self, made: Happening) -> bool:
+        """Whether somebody who asked is of another class now, or does not ask any more."""
+        cut = made.data.get("seen", made.position - 1)
+        then = self.loudest(ask for each in made.data["requirements"] for ask in self.asks(each, made.valid, cut))
+        here = self.loudest(
+            ask for each in made.data["requirements"] for ask in self.asks(each, self.now, self.position)
+        )
+        classes = {account: self.class_(ask, self.now, self.position) for account, ask in here.items()}
+        return any(classes.get(account) != self.class_(ask, made.valid, cut) for account, ask in then.items())
+
     def revenue(self) -> dict[str, tuple[Fraction, Fraction]]:
         latest = {each.data["opportunity"]: each for each in self.of("opportunity.updated", self.now, self.position)}
         sums: dict[str, list[Fraction]] = {}
@@ -227,6 +237,8 @@ async def compare(client: Asking, expected: Recomputed) -> None:
     made = [each for each in expected.log if each.type == "decision.made"]
     decisions = await client.answer("decisions", as_of=expected.position, limit=200)
     assert [row["departs"] for row in decisions["decisions"]] == [expected.departs(each) for each in reversed(made)]
+    reviewed = [row["needs_review"] for row in decisions["decisions"]]
+    assert reviewed == [expected.needs_review(each) for each in reversed(made)]
 
     listed = await client.answer("accounts", as_of=expected.position)
     overall = {

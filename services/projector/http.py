@@ -16,16 +16,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from schemas.values import ID_PATTERN
 from services.problems import Problem
 from services.projector import paging, sheets
-from services.projector.answers import accounts, agreements, decisions, projections, requirements
+from services.projector.answers import accounts, agreements, decisions, projections, requirement, requirements
 from services.projector.answers.accounts import AccountList, AccountRow, OneAccount
 from services.projector.answers.agreements import AgreementList, AgreementRow, OneAgreement, OneRevision
 from services.projector.answers.decisions import DecisionList, DecisionRow, Grounds, OneDecision, Outcome
 from services.projector.answers.projections import ProjectionList
+from services.projector.answers.requirement import WHO_ASKED_MAX, OneRequirement
 from services.projector.answers.requirements import (
-    WHO_ASKED_MAX,
     Lens,
     Listed,
-    OneRequirement,
     RequirementList,
     RequirementRow,
     Sort,
@@ -152,7 +151,7 @@ class _Answers:
         name = _named(call, "requirement")
         master = self._opener(call)
         async with self._snapshot(call, requirements.READS, page.wanted) as snapshot:
-            answer = await requirements.one_requirement(snapshot, name, after=page.after, master=master)
+            answer = await requirement.one_requirement(snapshot, name, after=page.after, master=master)
         after = page.after + WHO_ASKED_MAX
         headers = {}
         if after < answer.who_asked_total:

@@ -13,7 +13,7 @@ from services.postgres import Statements
 from services.problems import Problem
 from services.projector import lenses, revenue
 from services.projector.answers.evidence import read_knowledge, read_live_asks, read_names, read_revenue
-from services.projector.answers.requirements import AskShown, show_ask
+from services.projector.answers.requirement import AskShown, show_ask
 from services.projector.answers.sealed import read_sealed
 from services.projector.answers.shown import FitShown, RevisionShown, show_fit, show_revisions
 from services.projector.answers.snapshot import AsOf, Snapshot

@@ -83,6 +83,20 @@ async def test_it_looks_now_and_then_without_being_woken(database: Database, mon
             await moved_to(runner, number + 1)
 
 
+async def test_what_was_said_while_nobody_listened_is_read_once_somebody_does(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "POLL_SECONDS", 3600.0)
+    async with Log.open(database) as log, running(database) as runner:
+        await log.append(ask(1))
+        await moved_to(runner, 1)
+        deaf = await connect(database.superuser)
+        await deaf.fetch("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+        await deaf.close()
+        await log.append(ask(2), notify=False)
+        await moved_to(runner, 2)
+
+
 async def test_whoever_waits_for_a_position_has_it_looked_for(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,29 +184,31 @@ async def test_two_projectors_apply_each_event_once(database: Database, monkeypa
         assert await digests(database, 630) == await rebuilt_digests(database, 630)
 
 
-async def test_whoever_loses_the_swap_writes_nothing(database: Database) -> None:
-    """A projector that is held between its look and its swap while another one applies the same page."""
+@pytest.mark.parametrize(
+    ("meanwhile", "applied"),
+    [
+        ("position = 20", range(1, 11)),
+        ("version = 'another'", range(1, 11)),
+        ("state = 'stopped', reason = 'an operator', stopped_at = 11", range(1, 11)),
+        ("updated_at = clock_timestamp()", range(1, 21)),
+    ],
+    ids=["moved by another projector", "swapped by a rebuild", "stopped", "touched only"],
+)
+async def test_whoever_loses_the_swap_writes_nothing(database: Database, meanwhile: str, applied: range) -> None:
+    """A projector that is held between its look and its swap, while something else becomes of the cursor."""
     async with Log.open(database) as log:
         await log.append(*(ask(number) for number in range(10)))
-    async with running(database) as late:
-        await reached(late, 10)
-        async with Log.open(database) as log:
-            async with log.connection.transaction():
-                await log.lock()
-                await log.insert(read(*(ask(number) for number in range(10))))
+        async with running(database) as late:
+            await reached(late, 10)
             blocker = await connect(database.projector)
-            blocking = blocker.transaction()
-            await blocking.start()
-            # The other projector, which has moved the cursor but has not committed yet.
-            await blocker.execute(
-                "UPDATE ledger_main.cursors SET position = 20 WHERE projection = 'requirements' AND position = 10"
-            )
-            late.wake()
-            await until(lambda: waiting_for_a_lock(database))
-            await blocking.commit()
+            async with blocker.transaction():
+                await blocker.execute(f"UPDATE ledger_main.cursors SET {meanwhile} WHERE projection = 'requirements'")
+                await log.append(*(ask(number) for number in range(10)))
+                await until(lambda: waiting_for_a_lock(database))
             await blocker.close()
-        await reached(late, 20)
-    assert await positions(database) == list(range(1, 11))
+            await reached(late, 20, "accounts", "opportunities", "agreements", "decisions")
+            await until(lambda: done_with(database, "requirements", 20))
+    assert await positions(database) == [*applied]
 
 
 # The order of the log
@@ -411,6 +427,14 @@ async def looked(runner: Runner, times: int) -> int:
 
 async def waiting_for_a_lock(database: Database) -> bool:
     return bool(await rows(database, "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+
+
+async def done_with(database: Database, projection: str, position: int) -> bool:
+    """Whether its cursor has got there, or will not be moved by this version."""
+    ((at, version, state),) = await rows(
+        database, f"SELECT position, version, state FROM ledger_main.cursors WHERE projection = '{projection}'"
+    )
+    return bool(at == position or version == "another" or state == "stopped")
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:

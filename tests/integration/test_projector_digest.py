@@ -83,6 +83,22 @@ async def test_the_digest_depends_on_no_setting_of_the_session(filled: Database)
     await connection.close()
 
 
+async def test_the_digest_depends_on_no_collation(filled: Database) -> None:
+    connection = await connect(filled.projector)
+    collation = await connection.fetchval(
+        "SELECT collname FROM pg_collation WHERE collname IN ('und-x-icu', 'en_US.utf8', 'en_US', 'de_DE.utf8') LIMIT 1"
+    )
+    if collation is None:
+        await connection.close()
+        pytest.skip("this server has no collation that orders otherwise than by bytes")
+    for table, column in {"account_facts": "attribute", "decision_requirements": "requirement"}.items():
+        await connection.execute(f'ALTER TABLE ledger_main.{table} ALTER {column} TYPE text COLLATE "{collation}"')
+        names = await connection.fetch(f"SELECT {column} AS name FROM ledger_main.{table} ORDER BY {column}")
+        assert [row["name"] for row in names] != sorted(row["name"] for row in names)
+    await connection.close()
+    assert await digests(filled, 6) == KNOWN
+
+
 async def test_the_digest_at_a_position_knows_nothing_of_what_came_later(filled: Database) -> None:
     async with Log.open(filled) as log, Projector(filled.settings) as projector:
         await log.append(event("account.profiled", account="acme", attributes={"a": 2}))

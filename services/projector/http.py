@@ -3,8 +3,8 @@
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,6 +30,7 @@ from services.projector.answers.requirements import (
     Sort,
     Status,
 )
+from services.projector.answers.sealed import Opener
 from services.projector.answers.snapshot import AsOf, Snapshot, Wanted, open_snapshot
 from services.projector.fit import Class, folded
 from services.projector.paging import Lists, Moment, Page, Pages
@@ -119,7 +120,7 @@ class _Answers:
     def __init__(self, projector: Projector, master_key: Path | None) -> None:
         self._projector = projector
         self._master_key = master_key
-        self._master: MasterKey | None = None
+        self._loaded: MasterKey | None = None
         self._remembered = _Remembered()
 
     async def requirements(self, call: Call) -> web.StreamResponse:
@@ -149,9 +150,9 @@ class _Answers:
     async def requirement(self, call: Call) -> web.StreamResponse:
         page, _ = self._page(call)
         name = _named(call, "requirement")
-        master = self._opener(call)
-        async with self._snapshot(call, requirements.READS, page.wanted) as snapshot:
-            answer = await requirement.one_requirement(snapshot, name, after=page.after, master=master)
+        with _opening():
+            async with self._snapshot(call, requirements.READS, page.wanted) as snapshot:
+                answer = await requirement.one_requirement(snapshot, name, after=page.after, opener=self._opener(call))
         after = page.after + WHO_ASKED_MAX
         headers = {}
         if after < answer.who_asked_total:
@@ -177,9 +178,9 @@ class _Answers:
 
     async def account(self, call: Call) -> web.StreamResponse:
         name = _named(call, "account")
-        master = self._opener(call)
-        async with self._snapshot(call, accounts.READS, paging.wanted(call.parameters)) as snapshot:
-            answer = await accounts.one_account(snapshot, name, master=master)
+        with _opening():
+            async with self._snapshot(call, accounts.READS, paging.wanted(call.parameters)) as snapshot:
+                answer = await accounts.one_account(snapshot, name, opener=self._opener(call))
         return _respond(call, answer)
 
     async def agreements(self, call: Call) -> web.StreamResponse:
@@ -250,16 +251,25 @@ class _Answers:
         except NoSuchLedger:
             raise Problem("no-such-ledger", f"there is no ledger {call.ledger!r}") from None
 
-    def _opener(self, call: Call) -> MasterKey | None:
+    def _opener(self, call: Call) -> Opener | None:
         """What opens sealed texts, for somebody who may see them."""
-        if not call.principal.may("personal") or self._master_key is None:
-            return None
-        if self._master is None:
-            try:
-                self._master = MasterKey.load(self._master_key)
-            except MasterKeyError as error:
-                raise unavailable(str(error)) from None
-        return self._master
+        return self._master if call.principal.may("personal") else None
+
+    def _master(self) -> MasterKey:
+        if self._loaded is None:
+            if self._master_key is None:
+                raise MasterKeyError("this service was given no master key")
+            self._loaded = MasterKey.load(self._master_key)
+        return self._loaded
+
+
+@contextmanager
+def _opening() -> Iterator[None]:
+    """Texts that are there and cannot be opened are no reason to pretend that there are none."""
+    try:
+        yield
+    except MasterKeyError as error:
+        raise unavailable(str(error)) from None
 
 
 class _Remembered:

@@ -301,6 +301,18 @@ async def test_sealed_texts_are_for_the_scope_personal_and_null_once_erased(data
         assert [asked.get("quote", "absent") for asked in asks] == [None, "absent", "Still"]
 
 
+async def test_without_the_master_key_only_what_is_sealed_is_out_of_reach(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(ask("SSO", "acme", quote="We cannot sell this without it"), ask("R-2", "acme"))
+        await client.answer("requirements")
+        database.settings.master_key.unlink()
+        assert (await client.get("requirements/SSO")).status == 200
+        assert (await client.get("requirements/R-2", key="personal")).status == 200
+        closed = await client.get("requirements/SSO", key="personal")
+        assert (closed.status, closed.json["type"]) == (503, "/problems/unavailable")
+        assert "master key" in closed.json["detail"]
+
+
 async def test_a_projection_that_has_stopped_answers_what_it_had_reached(database: Database) -> None:
     async with asking(database) as client:
         await some(client, 3)

@@ -14,13 +14,12 @@ from services.problems import Problem
 from services.projector import lenses, revenue
 from services.projector.answers.evidence import read_knowledge, read_live_asks, read_names, read_revenue
 from services.projector.answers.requirement import AskShown, show_ask
-from services.projector.answers.sealed import read_sealed
+from services.projector.answers.sealed import Opener, read_sealed
 from services.projector.answers.shown import FitShown, RevisionShown, show_fit, show_revisions
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import CLASSES, Class, shown
 from services.projector.lenses import Judgement, count_by_class
 from services.projector.revenue import Money, Revenue
-from services.sealing import MasterKey
 
 READS = ("accounts", "opportunities", "requirements", "agreements")
 
@@ -157,7 +156,7 @@ def show_account(listed: ListedAccount) -> AccountRow:
     )
 
 
-async def one_account(snapshot: Snapshot, account: str, *, master: MasterKey | None = None) -> OneAccount:
+async def one_account(snapshot: Snapshot, account: str, *, opener: Opener | None = None) -> OneAccount:
     """What is known of one account. Raises Problem if it was never mentioned."""
     [known] = await snapshot.fetch(_statements, "is_known", snapshot.position, account)
     if snapshot.now is None or not known["known"]:
@@ -171,7 +170,7 @@ async def one_account(snapshot: Snapshot, account: str, *, master: MasterKey | N
     knowledge = await read_knowledge(snapshot, [account])
     judgement = knowledge.judge(account, snapshot.now, snapshot.position)
     quoted: Iterable[int] = [row["position"] for row in rows if row["has_quote"]]
-    quotes = {} if master is None else await read_sealed(snapshot, quoted, "quote", master)
+    quotes = {} if opener is None else await read_sealed(snapshot, quoted, "quote", opener)
 
     asks = [lenses.Ask(*(row[name] for name in lenses.Ask._fields)) for row in rows]
     judged = [knowledge.judge(account, ask.valid_from, snapshot.position, ask) for ask in asks]

@@ -37,13 +37,12 @@ from services.projector.answers.evidence import (
 )
 from services.projector.answers.history import HISTORY_MAX, Happened, show_history
 from services.projector.answers.requirements import Delivery, Status, show_delivery, status_of
-from services.projector.answers.sealed import read_sealed
+from services.projector.answers.sealed import Opener, read_sealed
 from services.projector.answers.shown import FitShown, RevisionShown, show_by, show_fit, show_revisions
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import Class, shown
 from services.projector.lenses import Ask, Asker, Decision, Judgement, Knowledge, count_by_class, voice
 from services.projector.revenue import Money, Revenue
-from services.sealing import MasterKey
 
 WHO_ASKED_MAX = 200
 """Accounts that one answer shows; the rest is on its next pages."""
@@ -115,9 +114,9 @@ class OneRequirement(Struct, frozen=True, kw_only=True):
 
 
 async def one_requirement(
-    snapshot: Snapshot, requirement: str, *, after: int = 0, master: MasterKey | None = None
+    snapshot: Snapshot, requirement: str, *, after: int = 0, opener: Opener | None = None
 ) -> OneRequirement:
-    """The three answers. `after` accounts of who_asked are passed over; `master` opens the sealed texts.
+    """The three answers. `after` accounts of who_asked are passed over; `opener` opens the sealed texts.
 
     Raises Problem if the requirement was neither raised nor asked for.
     """
@@ -144,7 +143,7 @@ async def one_requirement(
     names = await read_names(snapshot, accounts)
     positions = [ask.position for ask in live if ask.account in accounts]
     ask_rows = await snapshot.fetch(_statements, "asks", positions)
-    sealed = await _sealed(snapshot, ask_rows, said, master)
+    sealed = await _sealed(snapshot, ask_rows, said, opener)
     departed = await asyncio.to_thread(departures, knowledge, decisions, asks)
     reviewed = await asyncio.to_thread(reviews, snapshot, knowledge, decisions, asks)
     history = await snapshot.fetch(
@@ -249,16 +248,16 @@ class _Sealed(Struct, frozen=True):
 
 
 async def _sealed(
-    snapshot: Snapshot, asks: Sequence[asyncpg.Record], said: Sequence[asyncpg.Record], master: MasterKey | None
+    snapshot: Snapshot, asks: Sequence[asyncpg.Record], said: Sequence[asyncpg.Record], opener: Opener | None
 ) -> _Sealed:
-    """The sealed texts of an answer; without `master` there are none."""
-    if master is None:
+    """The sealed texts of an answer; without `opener` there are none."""
+    if opener is None:
         return _Sealed(UNSET, {})
-    quotes = await read_sealed(snapshot, [row["position"] for row in asks if row["has_quote"]], "quote", master)
+    quotes = await read_sealed(snapshot, [row["position"] for row in asks if row["has_quote"]], "quote", opener)
     stated = [row["position"] for row in said if row["has_problem"]]
     if not stated:
         return _Sealed(UNSET, quotes)
-    problems = await read_sealed(snapshot, stated[-1:], "problem", master)
+    problems = await read_sealed(snapshot, stated[-1:], "problem", opener)
     return _Sealed(problems[stated[-1]], quotes)
 
 

@@ -1,6 +1,6 @@
 """Sealed texts, opened while answering somebody with the scope `personal`. Read models never hold them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,12 @@ class _Stored(Struct, frozen=True):
 _stored = msgspec.json.Decoder(_Stored)
 
 
+Opener = Callable[[], MasterKey]
+"""Gives the master key, once there is something to open. Raises MasterKeyError."""
+
+
 async def read_sealed(
-    snapshot: Snapshot, positions: Iterable[int], field: str, master: MasterKey
+    snapshot: Snapshot, positions: Iterable[int], field: str, opener: Opener
 ) -> Mapping[int, str | None]:
     """Position → the text of `field` in the event there; None once its key is gone. Raises MasterKeyError."""
     texts: dict[int, str | None] = {}
@@ -36,5 +40,5 @@ async def read_sealed(
             kept = SealingKey(
                 event_id=row["event_id"], person=row["person"], master=row["master"], wrapped=row["wrapped"]
             )
-            texts[row["position"]] = unseal(found["sealed"], master.unwrap(kept), row["event_id"], field)
+            texts[row["position"]] = unseal(found["sealed"], opener().unwrap(kept), row["event_id"], field)
     return texts

@@ -1,0 +1,94 @@
+"""The README's commands, word for word: what a new user types, in the order in which it stands there."""
+
+import json
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+READY_SECONDS_MAX = 90
+STEP = "--- the next block ---"
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A directory that looks like a clone in which `make setup` has been done; its `.ledger` is its own."""
+    for name in ("Makefile", "pyproject.toml", "requirements.txt", "requirements-dev.txt", "examples", ".venv"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
+
+
+@pytest.fixture
+def running(clone: Path) -> Iterator[Path]:
+    """`make run`, until it says that it is ready."""
+    for port in (8080, 8081):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                pytest.skip(f"the README's port {port} is in use on this machine")
+    process = subprocess.Popen(["make", "run"], cwd=clone, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "is ready" in line:
+                break
+        else:
+            pytest.fail(f"make run ended with status {process.wait()}")
+        yield clone
+    finally:
+        process.terminate()
+        process.wait(READY_SECONDS_MAX)
+        process.stdout.close()
+
+
+def blocks() -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.timeout(READY_SECONDS_MAX * 2)
+def test_the_walk_through_works_word_for_word(running: Path) -> None:
+    run, demo, *walk = blocks()
+    assert (run, demo) == ("make run\n", "make demo\n")
+    loaded = subprocess.run(demo, shell=True, cwd=running, capture_output=True, text=True, check=True)
+    assert "requirements/SSO-42" in loaded.stdout
+
+    script = f"\necho '{STEP}'\n".join(walk)
+    done = subprocess.run(["bash", "-e", "-c", script], cwd=running, capture_output=True, text=True, check=True)
+    answers = done.stdout.split(STEP)
+    asked, departing, table, earlier, recorded, refused, dry_run, key = answers
+
+    one = json.loads(asked)
+    assert one["who_asked"][0]["asks"][0]["quote"]
+    assert one["how_on_target"]["fits"][0].keys() >= {"as_asked", "as_decided", "as_now"}
+    assert one["who_decided"][0]["departs"] == "no"
+    assert json.loads(departing)["who_decided"][0].items() >= {"departs": "yes", "grounds": "exception"}.items()
+    assert len(table.strip().splitlines()) == 1 + 8
+    assert earlier.strip().splitlines()[1].startswith("SSO-42,")
+    assert earlier != table
+    assert " 201 " in recorded.splitlines()[1]
+    assert '"duplicate":false' in recorded
+    assert {error["pointer"] for error in json.loads(refused)["errors"]} == {
+        "/data/requirement",
+        "/data/importance",
+        "/data/mood",
+    }
+    assert "ledger.ask.recorded.v1" in dry_run
+    assert json.loads(key)["secret"]
+
+    again = subprocess.run(
+        ["bash", "-e", "-c", f"{walk[0]}\necho '{STEP}'\n{walk[4]}"],
+        cwd=running,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split(STEP)[1]
+    assert " 200 " in again.splitlines()[1]
+    assert '"duplicate":true' in again
+    assert json.loads(again.splitlines()[-1])["results"] == [
+        {**json.loads(recorded.splitlines()[-1])["results"][0], "duplicate": True}
+    ]

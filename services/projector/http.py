@@ -39,7 +39,8 @@ from services.sealing import MasterKey, MasterKeyError
 from services.web import Answer, Call, Route, unavailable
 
 REMEMBERED_LISTS_MAX = 32
-REMEMBERED_ROWS_MAX = 200_000
+REMEMBERED_ROWS_MAX = 50_000
+LISTS_AT_ONCE_MAX = 3  # The heaviest answers leave connections and time to the others.
 
 CSV = "text/csv"
 JSON = "application/json"
@@ -122,6 +123,7 @@ class _Answers:
         self._master_key = master_key
         self._loaded: MasterKey | None = None
         self._remembered = _Remembered()
+        self._turns = asyncio.Semaphore(LISTS_AT_ONCE_MAX)
 
     async def requirements(self, call: Call) -> web.StreamResponse:
         page, asked = self._page(call)
@@ -130,7 +132,7 @@ class _Answers:
                 "bad-parameter", "`currency` goes with `sort=revenue`, and that with it", parameter="currency"
             )
         currency = None if asked.currency is UNSET else asked.currency
-        async with self._snapshot(call, requirements.READS, page.wanted) as snapshot:
+        async with self._snapshot(call, requirements.READS, page.wanted, self._turns) as snapshot:
             listed = await self._remembered.rows(
                 snapshot, ("requirements", asked.lens), lambda: requirements.list_requirements(snapshot, asked.lens)
             )
@@ -161,7 +163,7 @@ class _Answers:
 
     async def accounts(self, call: Call) -> web.StreamResponse:
         page, asked = self._page(call)
-        async with self._snapshot(call, accounts.READS, page.wanted) as snapshot:
+        async with self._snapshot(call, accounts.READS, page.wanted, self._turns) as snapshot:
             listed = await self._remembered.rows(snapshot, ("accounts",), lambda: accounts.list_accounts(snapshot))
             as_of = snapshot.as_of
         found = [
@@ -208,7 +210,7 @@ class _Answers:
 
     async def decisions(self, call: Call) -> web.StreamResponse:
         page, asked = self._page(call)
-        async with self._snapshot(call, decisions.READS, page.wanted) as snapshot:
+        async with self._snapshot(call, decisions.READS, page.wanted, self._turns) as snapshot:
             listed = await self._remembered.rows(snapshot, ("decisions",), lambda: decisions.list_decisions(snapshot))
             as_of = snapshot.as_of
         found = [
@@ -240,9 +242,11 @@ class _Answers:
         return page, page.parameters
 
     @asynccontextmanager
-    async def _snapshot(self, call: Call, reads: Sequence[str], wanted: Wanted) -> AsyncIterator[Snapshot]:
+    async def _snapshot(
+        self, call: Call, reads: Sequence[str], wanted: Wanted, turns: asyncio.Semaphore | None = None
+    ) -> AsyncIterator[Snapshot]:
         runner = await self._runner(call)
-        async with open_snapshot(self._projector.pool, runner, reads, wanted) as snapshot:
+        async with open_snapshot(self._projector.pool, runner, reads, wanted, turns) as snapshot:
             yield snapshot
 
     async def _runner(self, call: Call) -> Runner:

@@ -224,7 +224,8 @@ def _resume(last_event_id: str | None, after: int | None) -> int:
 async def _something_new(ledger: Ledger, committed: int) -> None:
     """Until this process has committed more, or until it is time to look what others have."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(ledger.sequencer.beyond(committed), POLL_SECONDS)
+        async with asyncio.timeout(POLL_SECONDS):
+            await ledger.sequencer.beyond(committed)
 
 
 async def _one(ledger: Ledger, call: Call, master: MasterKey) -> web.Response:

@@ -109,7 +109,8 @@ async def open_snapshot(
         if clock.time() >= deadline:
             raise Problem("not-there-yet", f"the read models have not reached {settled} yet")
         with contextlib.suppress(TimeoutError, Stopped):  # The next look says which of both.
-            await asyncio.wait_for(runner.reached(settled, reads), deadline - clock.time())
+            async with asyncio.timeout_at(deadline):
+                await runner.reached(settled, reads)
 
 
 async def read_cursors(connection: asyncpg.Connection, ledger: str) -> list[Cursor]:
@@ -191,18 +192,22 @@ async def _recorded_at(connection: asyncpg.Connection, ledger: str, position: in
 async def _position_at(pool: asyncpg.Pool, ledger: str, time: datetime, deadline: float) -> int:
     """The last position recorded by a time, once it is certain.
 
-    An event that commits later may have been recorded earlier, if its transaction is under way now: such are
-    waited for. Raises Problem where the time has not come yet, or the wait is over.
+    What lies before the head is certain. Behind it, an event that commits later may have been recorded by then, if
+    its transaction is writing already: such are waited for. Raises Problem where the time has not come yet, or the
+    wait is over.
     """
     pending: set[int] | None = None
     while True:
         async with pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
-            row = await connection.fetchrow(bound(_statements["position_at"], ledger), time)
-        if time > row["clock"]:
-            raise Problem("beyond-the-head", f"{format_time(time)} has not come yet")
-        pending = {*row["under_way"]} if pending is None else pending & {*row["under_way"]}
-        if not pending or (row["head_recorded_at"] is not None and row["head_recorded_at"] >= time):
-            return int(row["position"])
+            _, head_recorded_at = await read_head(connection, ledger)
+            if head_recorded_at is None or head_recorded_at < time:
+                row = await connection.fetchrow(_statements["under_way"])
+                if time > row["clock"]:
+                    raise Problem("beyond-the-head", f"{format_time(time)} has not come yet")
+                pending = {*row["writing"]} if pending is None else pending & {*row["writing"]}
+            if not pending or (head_recorded_at is not None and head_recorded_at >= time):
+                # Read after nobody was seen writing: whoever was done by then is visible now.
+                return int(await connection.fetchval(bound(_statements["position_at"], ledger), time))
         if asyncio.get_running_loop().time() >= deadline:
             raise Problem("not-there-yet", f"what was recorded by {format_time(time)} is not certain yet")
         await asyncio.sleep(POLL_SECONDS)

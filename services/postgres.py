@@ -27,6 +27,7 @@ UNAVAILABLE = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # What asyncpg says of a connection that was lost between two of its own steps.
     ConnectionError,
     TimeoutError,
     OSError,

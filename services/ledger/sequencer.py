@@ -18,7 +18,7 @@ from services.ledger import rules
 from services.ledger.log import EventLog
 from services.ledger.rules import Aggregate
 from services.ledger.sequence import Log, Outcome, Request, reads, sequence, stream_uuids
-from services.postgres import Unavailable
+from services.postgres import UNAVAILABLE, Unavailable
 from services.sealing import MasterKey
 
 BATCH_EVENTS_MAX = 2_000
@@ -225,6 +225,6 @@ async def notify(sequencer: Sequencer, pool: asyncpg.Pool, ledger: str) -> None:
         told = await sequencer.beyond(told)
         try:
             await pool.execute("SELECT pg_notify('ledger_events', $1)", ledger)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (*UNAVAILABLE, asyncpg.PostgresError) as error:
             _log.debug("wake_up_not_sent", ledger=ledger, reason=type(error).__name__)
         await asyncio.sleep(NOTIFY_SECONDS_MIN)

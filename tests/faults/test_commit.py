@@ -200,9 +200,17 @@ async def test_cuts_at_any_moment_under_load(database: Database) -> None:
         replies = await asyncio.gather(*(emit(own) for own in bodies))
         await cutting
 
+        # Those who tail the log are still woken.
+        listener = await connect(database.projector)
+        heard = asyncio.Event()
+        await listener.add_listener("ledger_events", lambda *said: heard.set())
+        assert (await ledger.post(event("person.introduced", person="p-1", name="Ada"))).status == 201
+        await asyncio.wait_for(heard.wait(), SECONDS_MAX)
+        await listener.close()
+
         positions = [reply.results[0]["position"] for each in replies for reply in each]
         assert len(set(positions)) == CLIENTS * EVENTS_OF_A_CLIENT
-        assert len(await recorded(database)) == 1 + CLIENTS * EVENTS_OF_A_CLIENT
+        assert len(await recorded(database)) == 2 + CLIENTS * EVENTS_OF_A_CLIENT
         # Asked once more, each is where it was said to be.
         for own, each in zip(bodies, replies, strict=True):
             again = await ledger.post(*own)

@@ -289,7 +289,7 @@ async def test_sealed_texts_are_for_the_scope_personal_and_null_once_erased(data
         asks = opened["who_asked"][0]["asks"]
         assert [asked.get("quote", "absent") for asked in asks] == ["We cannot sell this without it", "absent", "Still"]
         account = (await client.get("accounts/acme", key="personal")).json
-        assert account["asks"][0]["asked"]["quote"] == "We cannot sell this without it"
+        assert account["asks"][0]["quote"] == "We cannot sell this without it"
         assert b"without it" not in (await client.get("accounts/acme")).body
 
         owner = await connect(database.owner)

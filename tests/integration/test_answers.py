@@ -168,7 +168,7 @@ async def test_what_was_learned_late_counts_for_its_time_and_not_for_those_who_c
         assert before.json["who_decided"][0]["needs_review"] == []
         assert (await client.answer("decisions", needs_review="true"))["total"] == 1
         assert (await client.answer("decisions", needs_review="false"))["total"] == 0
-        assert (await client.answer("decisions/D-1"))["made"]["needs_review"][0]["position"] == 6
+        assert (await client.answer("decisions/D-1"))["needs_review"][0]["position"] == 6
 
         # What was answered for an earlier position is answered again, to the byte.
         again = await client.get("requirements/SSO", as_of=before.json["as_of"]["position"])
@@ -192,7 +192,8 @@ async def test_a_decision_is_shown_with_what_its_deciders_had_seen(database: Dat
         assert [(row["decision"], row["departs"]) for row in found["decisions"]] == [("D-2", "no"), ("D-1", "yes")]
         assert [row["decision"] for row in (await client.answer("decisions", departs="yes"))["decisions"]] == ["D-1"]
         one = await client.answer("decisions/D-1")
-        assert one["made"]["cut"] == one["made"]["seen"] == seen
+        assert one["cut"] == one["seen"] == seen
+        assert (one["state"], one["outcome"], one["departs"], one["proposed"]) == ("made", "commit", "yes", None)
         assert one["accounts"]["off_target"] == 1
         assert [(fit["account"], fit["as_decided"]["class"]) for fit in one["fits"]] == [("acme", "off_target")]
 
@@ -386,6 +387,55 @@ async def test_revenue_is_exact_per_currency_and_class(database: Database) -> No
     ]  # fmt: skip
 
 
+async def test_a_decision_is_shown_from_its_proposal_on(database: Database) -> None:
+    async with asking(database) as client:
+        options = [{"option": "a", "summary": "Build", "arguments": [{"verdict": "good", "text": "Asked for"}]}]
+        await client.record(
+            ask("SSO", "acme"),
+            event(
+                "decision.proposed", decision="D-1", requirements=["SSO"], question="Build it?", options=options,
+                decide_by="2026-12-01", by=PRODUCT,
+            ),
+        )  # fmt: skip
+        one = await client.answer("decisions/D-1")
+        assert (one["state"], one["outcome"], one["departs"], one["needs_review"]) == ("proposed", None, None, [])
+        assert one["proposed"]["question"] == "Build it?"
+        assert one["proposed"]["options"][0]["arguments"][0]["verdict"] == "good"
+        assert (await client.answer("requirements/SSO"))["history"][-1]["summary"] == "proposed: Build it?"
+        [row] = (await client.answer("decisions"))["decisions"]
+        assert (row["state"], row["decide_by"]) == ("proposed", "2026-12-01")
+        dissent = [{"team": "engineering", "statement": "It is late."}]
+        await client.record(decided("D-1", "SSO", outcome="explore", dissent=dissent, option="a"))
+        one = await client.answer("decisions/D-1")
+        assert (one["state"], one["outcome"], one["option"], one["dissent"]) == ("made", "explore", "a", dissent)
+        assert one["proposed"]["question"] == "Build it?"
+        [row] = (await client.answer("decisions", outcome="explore"))["decisions"]
+        assert (row["state"], row["question"]) == ("made", "Build it?")
+        assert (await client.answer("requirements", status="exploring"))["total"] == 1
+
+
+async def test_an_agreement_shows_who_endorsed_it(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(
+            revised("r1", BANK),
+            event(
+                "agreement.endorsed", agreement="target-market", revision="r1", team="sales", by=SALES,
+                meaning="agree_with_reservations", note="Small ones too.",
+            ),
+        )  # fmt: skip
+        one = await client.answer("agreements/target-market/revisions/r1")
+        assert (one["agreement"], one["revision"], one["in_force"], one["adoptions"]) == (
+            "target-market",
+            "r1",
+            False,
+            [],
+        )
+        assert one["endorsements"][0]["meaning"] == "agree_with_reservations"
+        assert one["endorsements"][0]["by"] == SALES
+        [row] = (await client.answer("agreements"))["agreements"]
+        assert (row["agreement"], row["in_force"], row["last_revision"]) == ("target-market", None, "r1")
+
+
 async def test_an_account_shows_its_facts_with_both_times(database: Database) -> None:
     async with asking(database) as client:
         await market(client)
@@ -406,7 +456,7 @@ async def test_an_account_shows_its_facts_with_both_times(database: Database) ->
         assert found["facts"][1]["recordedtime"] == "2026-03-04T12:00:01.000000Z"
         assert (found["fit"]["class"], found["fit"]["would_settle"]) == ("undetermined", ["industry"])
         [asked] = found["asks"]
-        assert (asked["requirement"], asked["title"], asked["asked"]["importance"]) == ("SSO", "Single sign-on", 2)
+        assert (asked["requirement"], asked["title"], asked["importance"]) == ("SSO", "Single sign-on", 2)
         assert found["revenue"] == [{"currency": "USD", "contracted": "0.00", "pipeline": "10.00"}]
 
 

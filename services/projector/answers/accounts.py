@@ -86,11 +86,12 @@ class FactShown(Struct, frozen=True, kw_only=True):
     valid_from: str
 
 
-class AskOfAccount(Struct, frozen=True, kw_only=True):
+class AskOfAccount(AskShown, frozen=True, kw_only=True):
+    """An ask of one account, with what it is for and how on-target the account was at its time."""
+
     requirement: str
     title: str | None
     as_asked: FitShown | None
-    asked: AskShown
 
 
 class OneAccount(Struct, frozen=True, kw_only=True):
@@ -196,7 +197,7 @@ async def one_account(snapshot: Snapshot, account: str, *, opener: Opener | None
                 requirement=row["requirement"],
                 title=row["title"],
                 as_asked=show_fit(as_asked),
-                asked=show_ask(row, quotes.get(row["position"], UNSET)),
+                **msgspec.structs.asdict(show_ask(row, quotes.get(row["position"], UNSET))),
             )
             for row, as_asked in zip(rows, judged, strict=True)
         ],

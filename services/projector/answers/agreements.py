@@ -119,10 +119,9 @@ class OneAgreement(Struct, frozen=True, kw_only=True):
     revisions: list[RevisionOfAgreement]
 
 
-class OneRevision(Struct, frozen=True, kw_only=True):
+class OneRevision(RevisionOfAgreement, frozen=True, kw_only=True):
     agreement: str
     as_of: AsOf
-    revision: RevisionOfAgreement
 
 
 async def list_agreements(snapshot: Snapshot) -> list[AgreementRow]:
@@ -169,7 +168,7 @@ async def one_revision(snapshot: Snapshot, agreement: str, revision: str) -> One
     whole = await one_agreement(snapshot, agreement)
     for each in whole.revisions:
         if each.revision == revision:
-            return OneRevision(agreement=agreement, as_of=snapshot.as_of, revision=each)
+            return OneRevision(agreement=agreement, as_of=snapshot.as_of, **msgspec.structs.asdict(each))
     raise Problem("not-found", f"{agreement!r} has no revision {revision!r} at position {snapshot.position}")
 
 
@@ -235,7 +234,7 @@ def _revision(
                 until=None if following is None else format_time(following["in_force_from"]),
                 by=show_by(each),
             )
-            for each, following in zip(adoptions, [*adoptions[1:], None], strict=True)
+            for each, following in zip(adoptions, [*adoptions[1:], None], strict=False)
             if each["revision"] == row["revision"]
         ],
         difference=None if before is None else _difference(before, row),

@@ -112,12 +112,34 @@ class DecidedFit(Struct, frozen=True, kw_only=True):
 
 
 class OneDecision(Struct, frozen=True, kw_only=True):
+    """A decision. What only a made one has is null, or empty, while it is proposed."""
+
     decision: str
     state: Literal["proposed", "made"]
     requirements: list[str]
     as_of: AsOf
     proposed: Proposed | None
-    made: Made | None
+    position: int | None = None
+    time: str | None = None
+    recordedtime: str | None = None
+    outcome: Outcome | None = None
+    grounds: Grounds | None = None
+    departs: Departs | None = None
+    deciders: list[By] = []
+    instruction: str | None = None
+    rationale: str | None = None
+    option: str | None = None
+    tell_customer: str | None = None
+    available: Available | None = None
+    consulted: list[By] = []
+    informed: list[str] = []
+    dissent: list[Dissent] = []
+    revisit: date | None = None
+    seen: int | None = None
+    cut: int | None = None
+    agreement: str | None = None
+    revision: str | None = None
+    needs_review: list[Mark] = []
     accounts: dict[Class, int]
     fits: list[DecidedFit]
     revisions: dict[str, RevisionShown]
@@ -166,13 +188,13 @@ async def one_decision(snapshot: Snapshot, decision: str) -> OneDecision:
         names = await read_names(snapshot, [asker.account for asker in askers[:FITS_MAX]])
 
     shown = askers[:FITS_MAX]
+    as_made = {} if made is None else msgspec.structs.asdict(made)
     return OneDecision(
-        decision=decision,
+        **{**as_made, "decision": decision},
         state="proposed" if made is None else "made",
         requirements=list((row or proposal or {})["requirements"]),
         as_of=snapshot.as_of,
         proposed=None if proposal is None else _show_proposal(proposal),
-        made=made,
         accounts=count_by_class(asker.class_ for asker in askers),
         fits=[
             DecidedFit(

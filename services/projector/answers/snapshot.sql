@@ -9,17 +9,20 @@ SELECT notification_id AS position, recorded_at
 -- When a position was recorded.
 SELECT recorded_at FROM {schema}.stored_events WHERE notification_id = $1;
 
--- position_at --
--- The last position recorded by a time; the clock, since a time to come has no answer yet; and which transactions
--- are under way, since what they record may have been recorded by then. The clock is read before the snapshot.
+-- under_way --
+-- Which transactions are writing (each holds a lock on its own id), and the clock before that was seen.
 SELECT statement_timestamp() AS clock,
-       ARRAY(SELECT pg_snapshot_xip(pg_current_snapshot())::text::bigint) AS under_way,
-       (SELECT max(recorded_at) FROM {schema}.stored_events) AS head_recorded_at,
-       coalesce((SELECT notification_id
+       ARRAY(SELECT transactionid::text::bigint
+               FROM pg_locks
+              WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted) AS writing;
+
+-- position_at --
+-- The last position recorded by a time.
+SELECT coalesce((SELECT notification_id
                    FROM {schema}.stored_events
                   WHERE recorded_at <= $1
                   ORDER BY recorded_at DESC, notification_id DESC
-                  LIMIT 1), 0) AS position;
+                  LIMIT 1), 0);
 
 -- cursors --
 -- How far each projection has got, and whether it goes on.

@@ -181,6 +181,32 @@ async def test_a_time_waits_for_what_is_being_recorded_by_then(database: Databas
         assert (reply.status, reply.json["as_of"]["position"]) == (200, 2)
 
 
+async def test_a_time_stands_for_the_same_position_ever_after(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(ask("R-0", "a"))
+        done = asyncio.Event()
+
+        async def write() -> None:
+            for number in range(60):
+                async with client.log.connection.transaction():
+                    await client.log.lock()
+                    await client.log.insert(read(ask(f"R-{number}", "a")))
+                    await asyncio.sleep(0.01)  # The commit comes well after the recorded time.
+            done.set()
+
+        async def look() -> dict[str, int]:
+            seen: dict[str, int] = {}
+            while not done.is_set():
+                now = format_time(datetime.now(UTC))
+                seen[now] = (await client.answer("agreements", as_of=now))["as_of"]["position"]
+            return seen
+
+        _, *looks = await asyncio.gather(write(), *(look() for _ in range(3)))
+        for seen in looks:
+            for time, position in seen.items():
+                assert (await client.answer("agreements", as_of=time))["as_of"]["position"] == position
+
+
 async def test_pages_hold_every_row_once_while_events_arrive(database: Database) -> None:
     async with asking(database) as client:
         await some(client)

@@ -175,6 +175,9 @@ class Sequencer:
             events = {prepared.event_uuid for request in requests for prepared in request.events}
             known = await self._events.known(connection, events, self._master)
             versions = await self._events.versions(connection, uuids)
+            for subject, (version, _) in ahead.items():
+                if version > versions.get(subject, 0):  # The log is shorter than it was: a restore, or a fail-over.
+                    self._kept.pop(subject, None)
             # What was read ahead of the lock counts only if the stream has not moved since.
             streams = {
                 subject: aggregate

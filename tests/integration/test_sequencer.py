@@ -15,7 +15,7 @@ import pytest
 from schemas.codec import decode_recorded
 from services.ledger.log import EventLog, Filter
 from services.ledger.sequence import Entry
-from services.postgres import open_pool
+from services.postgres import connect, open_pool
 from tests.conftest import Database
 from tests.ledger_process import LedgerProcess, processes
 from tests.log import event
@@ -210,6 +210,25 @@ async def test_what_a_process_keeps_of_a_stream_is_not_believed_once_another_has
             assert refused(await there.submit(revision(agreement))) == ["rule-not-met"]
             assert refused(await here.submit(decision(number))) == []
             assert refused(await there.submit(decision(number))) == ["rule-not-met"]
+
+
+async def test_nor_is_it_believed_once_the_log_is_shorter_than_it_was(database: Database) -> None:
+    """As after a fail-over to a server that had not received everything."""
+    superuser = await connect(database.superuser)
+    try:
+        async with writer(database) as one:
+            await one.record(event("requirement.raised", requirement="R-1", title="One"))
+            await one.record(decision(1))
+            await one.record(event("requirement.raised", requirement="R-2", title="Two"))
+            assert refused(await one.submit(decision(1))) == ["rule-not-met"]
+            await superuser.execute(
+                "ALTER TABLE ledger_main.stored_events DISABLE TRIGGER stored_events_are_append_only;"
+                "DELETE FROM ledger_main.stored_events WHERE notification_id > 1"
+            )
+            assert await one.record(decision(1)) == [2]
+            assert refused(await one.submit(decision(1))) == ["rule-not-met"]
+    finally:
+        await superuser.close()
 
 
 async def history(session: aiohttp.ClientSession, ledger: LedgerProcess, subject: str) -> list[Any]:

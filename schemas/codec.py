@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import islice
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -26,6 +27,10 @@ from schemas.values import ID_PATTERN
 EVENT_BYTES_MAX = 60 * 1024
 STORED_BYTES_MAX = 65_535  # A C2SP tile entry has a length of 16 bits.
 TIME_AHEAD_MAX = timedelta(minutes=5)
+
+# What bounds the work that a refused event costs: how many of its spots are told, and from how deep.
+SPOTS_TOLD_MAX = 100
+LEVELS_TOLD_MAX = 32
 
 LEDGER_ATTRIBUTES = ("sequence", "streamversion", "authid", "authtype")
 _NOT_CONTENT = {
@@ -94,13 +99,14 @@ def canonical(value: Any) -> bytes:
 
 
 def read_event(value: Any, *, now: datetime, index: int = 0) -> Sent | list[Refusal]:
-    """The event that a decoded CloudEvent (JSON format) is, or everything that speaks against it."""
+    """The event that a decoded CloudEvent (JSON format) is, or what speaks against it: everything, up to
+    SPOTS_TOLD_MAX."""
     if not isinstance(value, dict):
         return [Refusal(problem="not-a-cloudevent", message="a CloudEvent is a JSON object", index=index)]
 
     refusals = [
         Refusal(problem=problem, pointer=pointer, message=message, index=index)
-        for problem, pointer, message in _objections(value, now)
+        for problem, pointer, message in islice(_objections(value, now), SPOTS_TOLD_MAX)
     ]
     if refusals:
         return refusals
@@ -207,7 +213,7 @@ def _objections(value: dict[str, Any], now: datetime) -> Iterator[tuple[Problem,
         yield "not-a-cloudevent", "/data", "`data` is required"
     elif cls is not None:
         try:
-            found = [*_data(value["data"], cls)]
+            found = [*islice(_data(value["data"], cls), SPOTS_TOLD_MAX)]
         except RecursionError:
             found = [("/data", "is nested too deeply")]
         yield from (("invalid-event", pointer, message) for pointer, message in found)
@@ -291,7 +297,7 @@ def _data(data: Any, cls: type[Event]) -> Iterator[tuple[str, str]]:
             yield from nuls(data, "/data")
 
 
-def _violations(value: Any, hint: Any, pointer: str) -> Iterator[tuple[str, str]]:
+def _violations(value: Any, hint: Any, pointer: str, level: int = 0) -> Iterator[tuple[str, str]]:
     try:
         msgspec.convert(value, hint)
         return
@@ -300,6 +306,9 @@ def _violations(value: Any, hint: Any, pointer: str) -> Iterator[tuple[str, str]
 
     inner = _inside(hint, value)
     found = False
+    if level == LEVELS_TOLD_MAX:
+        yield _spot(whole, pointer, inner)
+        return
     if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, Struct):
         hints = get_type_hints(inner, include_extras=True)
         fields = {field.encode_name: field for field in msgspec.structs.fields(inner)}
@@ -314,19 +323,19 @@ def _violations(value: Any, hint: Any, pointer: str) -> Iterator[tuple[str, str]
                     found = True
                     yield f"{pointer}/{_escape(name)}", "is required"
                 continue
-            for violation in _violations(value[name], hints[field.name], f"{pointer}/{_escape(name)}"):
+            for violation in _violations(value[name], hints[field.name], f"{pointer}/{_escape(name)}", level + 1):
                 found = True
                 yield violation
     elif isinstance(value, list) and get_origin(inner) is list:
         for number, item in enumerate(value):
-            for violation in _violations(item, get_args(inner)[0], f"{pointer}/{number}"):
+            for violation in _violations(item, get_args(inner)[0], f"{pointer}/{number}", level + 1):
                 found = True
                 yield violation
     elif isinstance(value, dict) and get_origin(inner) is dict:
         name_hint, item_hint = get_args(inner)
         for name, item in value.items():
             spot = f"{pointer}/{_escape(name)}"
-            for violation in (*_violations(name, name_hint, spot), *_violations(item, item_hint, spot)):
+            for violation in (*_violations(name, name_hint, spot), *_violations(item, item_hint, spot, level + 1)):
                 found = True
                 yield violation
     if not found:

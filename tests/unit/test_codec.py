@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from schemas.codec import (
+    SPOTS_TOLD_MAX,
     MalformedJson,
     Undecodable,
     canonical,
@@ -212,6 +213,26 @@ def test_the_emitters_recorded_time_is_given_once():
 def test_what_is_not_json_is_malformed(body: bytes):
     with pytest.raises(MalformedJson):
         parse(body)
+
+
+def test_of_very_many_spots_the_first_hundred_are_told():
+    assert len(refused(example("agreement.revised", bullets=[1] * 10_000))) == SPOTS_TOLD_MAX
+    assert len(refused(profile(**{f"Own{n}": 1 for n in range(1_000)}))) == SPOTS_TOLD_MAX
+
+
+def test_however_deep_it_nests_it_is_refused():
+    # Where the reader gives up depends on the stack below it; every depth around that is tried.
+    head, tail = msgspec.json.encode(example("agreement.revised", bullets="@")).split(b'"@"')
+    refusals = set()
+    for depth in (*range(6, 800, 100), *range(800, 1_000)):
+        tests = b'{"op":"not","test":' * depth + b"7" + b"}" * depth
+        bullets = b'[{"bullet":"b","text":"t","test":%s}]' % tests
+        try:
+            refusals |= {(problem, pointer[:6]) for problem, pointer in refused(parse(head + bullets + tail))}
+        except MalformedJson as error:
+            refusals.add((str(error), ""))
+    assert refusals >= {("invalid-event", "/data/"), ("nested too deeply", "")}
+    assert refusals <= {("invalid-event", "/data/"), ("invalid-event", "/data"), ("nested too deeply", "")}
 
 
 @pytest.mark.parametrize(

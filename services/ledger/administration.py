@@ -1,5 +1,6 @@
 """Ledgers and keys, made and listed; and the schemas of events."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -11,7 +12,7 @@ from schemas.codec import MalformedJson, nuls, parse
 from schemas.events import EVENT_TYPES
 from schemas.export import event_schema
 from schemas.values import Id, LedgerName, Name, Team, same_team
-from services.keys import Keys, Scope
+from services.keys import Keys, Principal, Scope
 from services.ledger.ledgers import Ledgers, Registered
 from services.problems import Problem
 from services.web import Answer, Call, Route
@@ -110,6 +111,8 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
         wanted = await _body(call.request, NewKey)
         if wanted.expires is not None and wanted.expires <= datetime.now(UTC):
             raise Problem("bad-request", f"`expires` has passed: {wanted.expires.isoformat()}")
+        if beyond := [*_beyond(wanted, call.principal)]:
+            raise Problem("forbidden", f"a key grants what it has itself, and this one has not {', '.join(beyond)}")
         given = {name: getattr(wanted, name) for name in ("name", "scopes", "ledgers", "sources", "teams")}
         key, secret = await keys.make(**given, expires_at=wanted.expires, by=call.principal.key)
         return _json(MadeKey(key=key, secret=secret, **given, expires=wanted.expires), status=201)
@@ -152,7 +155,7 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
         Route(
             method="POST", path="/v1/keys", handler=make_key, scope="admin", takes={JSON: NewKey},
             summary="Make an API key. It is shown once.", answers={201: Answer("made", {JSON: MadeKey})},
-            refusals=("malformed-json", "bad-request"),
+            refusals=("malformed-json", "bad-request", "forbidden"),
         ),
         Route(
             method="GET", path="/v1/keys", handler=list_keys, scope="admin", summary="Every key, without its secret.",
@@ -173,6 +176,18 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
             answers={200: Answer("the schema", {"application/schema+json": None})}, refusals=("not-found",),
         ),
     ]  # fmt: skip
+
+
+def _beyond(wanted: NewKey, maker: Principal) -> Iterator[str]:
+    """What a new key would have and its maker has not."""
+    for name, own, asked, may in (
+        ("ledgers", maker.ledgers, wanted.ledgers, maker.may_open),
+        ("sources", maker.sources, wanted.sources, maker.may_emit_as),
+        ("teams", maker.teams, wanted.teams, maker.may_act_for),
+    ):
+        if own and not asked:
+            yield f"all {name}"
+        yield from (f"{each} of the {name}" for each in asked if not may(each))
 
 
 async def _body(request: web.Request, wanted: type[BodyT]) -> BodyT:

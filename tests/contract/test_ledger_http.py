@@ -348,6 +348,16 @@ async def test_a_key_is_shown_once_listed_without_its_secret_and_ends_when_revok
     assert kept["revoked_at"]
 
 
+async def test_a_key_grants_no_more_than_it_has_itself(ledger: LedgerService):
+    bounds = {"ledgers": ["main"], "sources": ["urn:crm"], "teams": ["Sales"]}
+    bound = await ledger.key("admin", **bounds)
+    wanted: dict[str, Any] = {"name": "a", "scopes": ["query"], **bounds}
+    for wider in ({"ledgers": []}, {"ledgers": ["main", "other"]}, {"sources": []}, {"teams": ["sales", "product"]}):
+        reply = await ledger.ask("POST", "/v1/keys", key=bound, json=wanted | wider)
+        assert (reply.status, reply.problem) == (403, "forbidden"), wider
+    assert (await ledger.ask("POST", "/v1/keys", key=bound, json=wanted | {"teams": ["SALES"]})).status == 201
+
+
 async def test_several_keys_of_one_name_are_live_at_once(ledger: LedgerService):
     keys = [await ledger.key("query") for _ in range(2)]
     assert {(await ledger.get(EVENTS, key=key)).status for key in keys} == {200}

@@ -21,7 +21,6 @@ __all__ = ["home"]  # A fixture.
 
 pytestmark = pytest.mark.system
 
-ENCODINGS = ("utf-8", "utf-16-le", "utf-16-be")
 LONG_WORDS = 300
 
 
@@ -81,24 +80,24 @@ def superuser(home: Path, sql: str) -> None:
             connection.execute(statement.encode())
 
 
-def hiding_places(text: str) -> Iterator[bytes]:
-    """How a text might lie there: as it is, as JSON escapes it, as hexadecimal digits of a bytea."""
-    for encoding in ENCODINGS:
-        yield text.encode(encoding)
-        yield json.dumps(text)[1:-1].encode(encoding)
-    yield text.encode().hex().encode()
+def traces(text: str) -> Iterator[bytes]:
+    """How parts of a text that occur nowhere else might lie there."""
+    words = [word for word in text.split() if len(word) >= 16]
+    for word in {words[0], words[-1]}:
+        yield word.encode()
+        yield word.encode("utf-16-le")[:-1]  # Whichever byte comes first.
+        yield word.encode().hex().encode()  # As PostgreSQL writes bytes in a text.
 
 
 def found(directory: Path, texts: dict[str, str]) -> dict[str, set[str]]:
-    """Which of these texts are in which files, whole or their distinctive parts."""
-    parts = {name: [word for word in text.split() if len(word) >= 16][:3] or [text] for name, text in texts.items()}
-    needles = {name: {place for text in (texts[name], *parts[name]) for place in hiding_places(text)} for name in texts}
+    """Which of these texts have left traces in which files."""
+    wanted = {name: list(traces(text)) for name, text in texts.items()}
     places: dict[str, set[str]] = {}
     for file in directory.rglob("*"):
         if file.is_file() and not file.is_symlink():
             content = file.read_bytes()
-            for name, wanted in needles.items():
-                if any(needle in content for needle in wanted):
+            for name, signs in wanted.items():
+                if any(sign in content for sign in signs):
                     places.setdefault(name, set()).add(str(file.relative_to(directory)))
     return places
 

@@ -29,6 +29,7 @@ from services.problems import Problem
 REQUEST_BYTES_MAX = 16 * 1024 * 1024
 RETRY_AFTER_SECONDS = 1
 SHUTDOWN_SECONDS_MAX = 10
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")  # What metrics tell apart; a client may send any word.
 
 _log = structlog.get_logger()
 _seconds = Histogram(
@@ -96,7 +97,10 @@ def application(
     app.on_shutdown.append(_stop)
     app.on_response_prepare.append(_begin)
     for route in routes:
-        app.router.add_route(route.method, route.path, _checked(route, keys))
+        handler = _checked(route, keys)
+        app.router.add_route(route.method, route.path, handler)
+        if route.method == "GET":
+            app.router.add_route("HEAD", route.path, handler)  # The same without its body, which aiohttp leaves out.
 
     async def livez(request: web.Request) -> web.Response:
         return web.json_response({"alive": True})
@@ -143,6 +147,12 @@ async def serve(app: web.Application, *, host: str, port: int, service: str) -> 
         await runner.cleanup()
 
 
+def has_already(request: web.Request, etag: str) -> bool:
+    """Whether the client has the answer with this strong ETag (RFC 9110, If-None-Match: compared weakly)."""
+    known = [each.strip().removeprefix("W/") for each in request.headers.get("If-None-Match", "").split(",")]
+    return etag in known or "*" in known
+
+
 def over(request: web.Request) -> bool:
     """Whether an answer without an end ends now: the client has gone, or the service stops."""
     return request.transport is None or request.app[_stopping].is_set()
@@ -178,7 +188,8 @@ def _observed(service: str) -> Any:
             seconds = time.perf_counter() - started
             resource = request.match_info.route.resource
             route = resource.canonical if resource is not None else "none"
-            _seconds.labels(service, request.method, route, status).observe(seconds)
+            method = request.method if request.method in METHODS else "other"
+            _seconds.labels(service, method, route, status).observe(seconds)
             _log.debug(
                 "request_answered",
                 service=service,

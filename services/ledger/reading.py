@@ -19,7 +19,7 @@ from services.ledger.ledgers import Ledger, Ledgers
 from services.ledger.log import PAGE_EVENTS_MAX, POSITION_MAX, Filter, Page
 from services.problems import Problem
 from services.sealing import MasterKey, SealingKey
-from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route, over
+from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route, has_already, over
 
 CLOUDEVENT = "application/cloudevents+json"
 NDJSON = "application/x-ndjson"
@@ -180,7 +180,7 @@ async def _all_lines(ledger: Ledger, call: Call) -> web.StreamResponse:
     head = await ledger.log.max_position()
     response = web.StreamResponse(headers={"Content-Type": NDJSON, "Cache-Control": "private, no-cache"})
     await response.prepare(call.request)
-    after = asked.after
+    after = head if call.request.method == "HEAD" else asked.after
     while after < head:
         page = await ledger.log.page(after, PAGE_EVENTS_MAX, _filter(asked))
         wanted = [state for position, state in zip(page.positions, page.states, strict=True) if position <= head]
@@ -199,6 +199,8 @@ async def _tail(ledger: Ledger, call: Call) -> web.StreamResponse:
     head = await ledger.log.max_position()
     if after > head:
         raise Problem("beyond-the-head", f"the log ends at {head}, before {after}: was it restored from a backup?")
+    if call.request.method == "HEAD":
+        return web.Response(content_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     async with sse_response(call.request, headers={"Cache-Control": "no-store"}) as response:
         while response.is_connected() and not over(call.request):
@@ -242,7 +244,7 @@ async def _one(ledger: Ledger, call: Call, master: MasterKey) -> web.Response:
     state, leaf_hash = found
     etag = f'"{leaf_hash.hex()}"'
     headers = {"ETag": etag, "Cache-Control": "private, max-age=31536000, immutable", "Vary": "Authorization"}
-    if etag in call.request.headers.get("If-None-Match", ""):
+    if has_already(call.request, etag):
         return web.Response(status=304, headers=headers)
     return web.Response(body=state, content_type=CLOUDEVENT, headers=headers)
 
@@ -281,7 +283,7 @@ async def _stream(ledger: Ledger, call: Call) -> web.Response:
     if not version:
         raise Problem("not-found", f"nothing has been recorded about {subject[:200]}")
     headers = {"ETag": f'"{version}"', "Cache-Control": "private, no-cache", "Vary": "Authorization"}
-    if headers["ETag"] in call.request.headers.get("If-None-Match", "") and not asked.after:
+    if not asked.after and has_already(call.request, headers["ETag"]):
         return web.Response(status=304, headers=headers)
     if page.positions and page.positions[-1] < version:
         following = call.request.rel_url.update_query({"after": str(page.positions[-1])})

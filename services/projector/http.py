@@ -36,7 +36,7 @@ from services.projector.fit import Class, folded
 from services.projector.paging import Lists, Moment, Page, Pages
 from services.projector.projector import NoSuchLedger, Projector, Runner
 from services.sealing import MasterKey, MasterKeyError
-from services.web import Answer, Call, Route, unavailable
+from services.web import Answer, Call, Route, has_already, unavailable
 
 REMEMBERED_LISTS_MAX = 32
 REMEMBERED_ROWS_MAX = 50_000
@@ -370,15 +370,9 @@ def _respond(call: Call, body: Struct, headers: dict[str, str] | None = None) ->
 def _send(call: Call, body: bytes, content_type: str, headers: dict[str, str]) -> web.Response:
     etag = f'"{sha256(body).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Vary": "Authorization", "Cache-Control": "private", **headers}
-    if _has_it(call.request.headers.get("If-None-Match", ""), etag):
+    if has_already(call.request, etag):
         return web.Response(status=304, headers=headers)
     return web.Response(body=body, headers={**headers, "Content-Type": content_type})
-
-
-def _has_it(if_none_match: str, etag: str) -> bool:
-    """Whether the client has this answer already (RFC 9110: compared weakly)."""
-    known = [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
-    return etag in known or "*" in known
 
 
 def _wants_csv(accept: str) -> bool:

@@ -458,7 +458,7 @@ async def test_paths_and_methods_that_there_are_not(ledger: LedgerService):
     assert (await ledger.get("/v1/nothing")).problem == "not-found"
     reply = await ledger.ask("PATCH", EVENTS)
     assert (reply.status, reply.problem) == (405, "method-not-allowed")
-    assert reply.headers["Allow"] == "GET, POST"
+    assert reply.headers["Allow"] == "GET, HEAD, POST"
     for query in (
         *(
             "?limit=0",

@@ -313,3 +313,19 @@ async def test_the_same_words_are_sealed_differently_each_time(ledger: LedgerSer
     await ledger.post(example("ask.recorded"), example("ask.recorded"))
     quotes = [each["data"]["quote"]["sealed"] for each in (await ledger.get(EVENTS)).json["events"]]
     assert len(set(quotes)) == 2
+
+
+async def test_head_answers_as_get_does_without_a_body(ledger: LedgerService):
+    await ledger.post(example("ledger.ask.recorded.v1"))
+    for path in (EVENTS, f"{EVENTS}/1", f"{EVENTS}/stream", "/v1/ledgers/main/streams/requirement/SSO-42"):
+        for accept in ("*/*", NDJSON):
+            reply = await ledger.ask("HEAD", path, headers={"Accept": accept})
+            assert (reply.status, reply.body) == (200, b"")
+
+
+async def test_an_etag_may_be_weak_one_of_several_or_any(ledger: LedgerService):
+    await ledger.post(example("ledger.ask.recorded.v1"))
+    etag = (await ledger.get(f"{EVENTS}/1")).headers["ETag"]
+    for known in (etag, f"W/{etag}", f'"else", {etag}', "*"):
+        assert (await ledger.get(f"{EVENTS}/1", headers={"If-None-Match": known})).status == 304
+    assert (await ledger.get(f"{EVENTS}/1", headers={"If-None-Match": '"else"'})).status == 200

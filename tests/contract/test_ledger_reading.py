@@ -316,7 +316,7 @@ async def test_the_same_words_are_sealed_differently_each_time(ledger: LedgerSer
 
 
 async def test_head_answers_as_get_does_without_a_body(ledger: LedgerService):
-    await ledger.post(example("ledger.ask.recorded.v1"))
+    await ledger.post(example("ask.recorded"))
     for path in (EVENTS, f"{EVENTS}/1", f"{EVENTS}/stream", "/v1/ledgers/main/streams/requirement/SSO-42"):
         for accept in ("*/*", NDJSON):
             reply = await ledger.ask("HEAD", path, headers={"Accept": accept})
@@ -324,7 +324,7 @@ async def test_head_answers_as_get_does_without_a_body(ledger: LedgerService):
 
 
 async def test_an_etag_may_be_weak_one_of_several_or_any(ledger: LedgerService):
-    await ledger.post(example("ledger.ask.recorded.v1"))
+    await ledger.post(example("ask.recorded"))
     etag = (await ledger.get(f"{EVENTS}/1")).headers["ETag"]
     for known in (etag, f"W/{etag}", f'"else", {etag}', "*"):
         assert (await ledger.get(f"{EVENTS}/1", headers={"If-None-Match": known})).status == 304

@@ -197,20 +197,23 @@ class EventLog:
             version = await self._pool.fetchval(self._sql["stream_version"], uuid)
         return Page([row["version"] for row in rows], [row["state"] for row in rows]), version or 0
 
-    async def stream_events(
-        self, subject: str, after: int, connection: asyncpg.Connection | None = None
-    ) -> AsyncIterator[Recorded]:
-        """The events of a stream above the version `after`, on `connection` if one is given."""
-        uuid = stream_uuid(subject)
-        while True:
+    async def streams(
+        self, after: Mapping[UUID, int], connection: asyncpg.Connection | None = None
+    ) -> AsyncIterator[tuple[UUID, Recorded]]:
+        """The events of these streams, of each those above a version; on `connection` if one is given."""
+        left = dict(sorted(after.items()))
+        while left:
             with unavailable():
-                source = connection or self._pool
-                rows = await source.fetch(self._sql["stream_after"], uuid, after, PAGE_EVENTS_MAX)
+                rows = await (connection or self._pool).fetch(
+                    self._sql["streams_after"], [*left], [*left.values()], PAGE_EVENTS_MAX
+                )
             for row in rows:
-                yield decode_recorded(row["state"])
+                yield row["id"], decode_recorded(row["state"])
             if len(rows) < PAGE_EVENTS_MAX:
                 return
-            after = rows[-1]["version"]
+            last = rows[-1]
+            left = {uuid: version for uuid, version in left.items() if uuid >= last["id"]}
+            left[last["id"]] = last["version"]
 
     # The contract of the library's recorders
 

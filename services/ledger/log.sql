@@ -50,6 +50,14 @@ SELECT originator_version AS version, state
  ORDER BY originator_version
  LIMIT $3;
 
+-- streams_after --
+-- The events of several streams, of each those above a version, stream by stream.
+SELECT e.originator_id AS id, e.originator_version AS version, e.state
+  FROM unnest($1::uuid[], $2::bigint[]) AS s (id, after)
+  JOIN {schema}.stored_events e ON e.originator_id = s.id AND e.originator_version > s.after
+ ORDER BY e.originator_id, e.originator_version
+ LIMIT $3;
+
 -- stream_version --
 -- The version of one stream; null if it has no events.
 SELECT max(originator_version) FROM {schema}.stored_events WHERE originator_id = $1;

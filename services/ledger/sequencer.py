@@ -6,8 +6,9 @@ ledger: the head row of the log orders them.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -167,8 +168,8 @@ class Sequencer:
 
     async def _record(self, requests: Sequence[Request]) -> list[Outcome]:
         uuids = stream_uuids(requests)
-        needed = reads(requests)
-        ahead = {subject: await self._aggregate(subject, None) for subject in needed}
+        needed = {subject: uuids[subject] for subject in reads(requests)}
+        ahead = await self._aggregates(needed, None)
 
         async with self._events.locked() as connection:
             head = await self._events.head(connection)
@@ -179,12 +180,8 @@ class Sequencer:
                 if version > versions.get(subject, 0):  # The log is shorter than it was: a restore, or a fail-over.
                     self._kept.pop(subject, None)
             # What was read ahead of the lock counts only if the stream has not moved since.
-            streams = {
-                subject: aggregate
-                if version == versions.get(subject, 0)
-                else (await self._aggregate(subject, connection))[1]
-                for subject, (version, aggregate) in ahead.items()
-            }
+            moved = [subject for subject, (version, _) in ahead.items() if version != versions.get(subject, 0)]
+            now = ahead | await self._aggregates({subject: needed[subject] for subject in moved}, connection)
             sequenced = sequence(
                 requests,
                 Log(
@@ -192,7 +189,7 @@ class Sequencer:
                     recordedtime=head.recordedtime,
                     known=known,
                     versions=versions,
-                    streams=streams,
+                    streams={subject: aggregate for subject, (_, aggregate) in now.items()},
                     teams=self._teams,
                 ),
             )
@@ -208,17 +205,22 @@ class Sequencer:
                 self._committed.notify_all()
         return sequenced.outcomes
 
-    async def _aggregate(self, subject: str, connection: asyncpg.Connection | None) -> tuple[int, Aggregate | None]:
-        """A stream's version and aggregate, as far as the log has it now; what was read before is not read again."""
-        version, aggregate = self._kept.get(subject) or (0, rules.initial(subject))
-        async for recorded in self._events.stream_events(subject, version, connection):
-            aggregate = rules.replay(subject, [recorded.event], aggregate)
-            version = recorded.version
-        self._kept[subject] = version, aggregate
-        self._kept.move_to_end(subject)
+    async def _aggregates(
+        self, streams: Mapping[str, UUID], connection: asyncpg.Connection | None
+    ) -> dict[str, tuple[int, Aggregate | None]]:
+        """Version and aggregate of each stream, as the log has it now; what was read before is not read again."""
+        found = {subject: self._kept.get(subject) or (0, rules.initial(subject)) for subject in streams}
+        subjects = {uuid: subject for subject, uuid in streams.items()}
+        after = {uuid: found[subject][0] for uuid, subject in subjects.items()}
+        async for uuid, recorded in self._events.streams(after, connection):
+            subject = subjects[uuid]
+            found[subject] = recorded.version, rules.replay(subject, [recorded.event], found[subject][1])
+        for subject, aggregate in found.items():
+            self._kept[subject] = aggregate
+            self._kept.move_to_end(subject)
         while len(self._kept) > AGGREGATES_KEPT_MAX:
             self._kept.popitem(last=False)
-        return version, aggregate
+        return found
 
 
 async def notify(sequencer: Sequencer, pool: asyncpg.Pool, ledger: str) -> None:

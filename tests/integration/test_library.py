@@ -215,7 +215,7 @@ async def test_its_stock_application_replays_our_aggregates(database: Database, 
         for each in HISTORY:
             await one.record(each)
         ours = {
-            subject: [recorded async for recorded in one.log.stream_events(subject, 0)]
+            subject: [recorded async for _, recorded in one.log.streams({stream_uuid(subject): 0})]
             for subject in ("agreement/target-market", "decision/D-7", "requirement/SSO-42")
         }
 

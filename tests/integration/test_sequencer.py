@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import aiohttp
 import asyncpg
 import pytest
 
 from schemas.codec import decode_recorded
+from schemas.envelope import stream_uuid
 from services.ledger.log import EventLog, Filter
 from services.ledger.sequence import Entry
 from services.postgres import connect, open_pool
@@ -236,3 +238,18 @@ async def history(session: aiohttp.ClientSession, ledger: LedgerProcess, subject
         assert answer.status == 200
         events: list[Any] = (await answer.json())["events"]
     return events
+
+
+async def test_the_streams_of_a_request_are_read_a_page_at_a_time_whole_and_in_order(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("services.ledger.log.PAGE_EVENTS_MAX", 3)
+    async with writer(database) as one:
+        names = [f"R-{number}" for number in range(5)]
+        for name in names * 4:
+            await one.record(event("ask.recorded", requirement=name, account="acme"))
+        after = {stream_uuid(f"requirement/{name}"): number for number, name in enumerate(names)}
+        found: dict[UUID, list[int]] = {uuid: [] for uuid in after}
+        async for uuid, recorded in one.log.streams(after):
+            found[uuid].append(recorded.version)
+    assert found == {uuid: [*range(version + 1, 5)] for uuid, version in after.items()}

@@ -16,7 +16,7 @@ import asyncpg
 from msgspec import Struct
 
 from schemas.values import same_team
-from services.postgres import Statements, unavailable
+from services.postgres import Pool, Statements, unavailable
 
 Scope = Literal["observe", "act", "query", "personal", "audit", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -75,7 +75,7 @@ def key_hash(text: str) -> bytes:
 class Keys:
     """The keys of one database, remembered for a moment so that a request does not cost a query."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._remembered: dict[bytes, tuple[float, Principal | None]] = {}
 

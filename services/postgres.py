@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
@@ -26,6 +27,8 @@ UNAVAILABLE = (
     asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,
+    # A closed pool, and a connection that was lost between two requests, have no error of their own. It is what asyncpg
+    # says of wrong arguments as well; the tests of every statement would show those.
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # What asyncpg says of a connection that was lost between two of its own steps.
     ConnectionError,
@@ -97,15 +100,28 @@ def rebuild_schema(ledger: str) -> str:
     return f"rebuild_{ledger}"
 
 
-async def open_pool(url: str, *, connections_max: int, synchronous_commit: bool = True) -> asyncpg.Pool:
+class Pool(asyncpg.Pool):  # type: ignore[misc]
+    """A pool that gives up after a time, whichever of its methods is used: while the database hangs, those who wait
+    for a connection are told so, and do not pile up."""
+
+    def acquire(self, *, timeout: float | None = None) -> Any:
+        return super().acquire(timeout=ACQUIRE_SECONDS_MAX if timeout is None else timeout)
+
+
+async def open_pool(url: str, *, connections_max: int, synchronous_commit: bool = True) -> Pool:
     """A pool of connections, opened on demand.
 
     `synchronous_commit` may be off only where rows and cursor commit together and can be derived again.
     Raises Unavailable.
     """
     with unavailable():
-        return await asyncpg.create_pool(
+        pool: Pool = await Pool(
             url,
+            loop=None,
+            connection_class=asyncpg.Connection,
+            record_class=asyncpg.Record,
+            max_queries=50_000,
+            max_inactive_connection_lifetime=300,
             min_size=0,  # A service starts while its database is away, and says so in /readyz.
             max_size=connections_max,
             timeout=CONNECT_SECONDS_MAX,
@@ -119,6 +135,7 @@ async def open_pool(url: str, *, connections_max: int, synchronous_commit: bool 
                 "timezone": "UTC",
             },
         )
+    return pool
 
 
 async def connect(url: str) -> asyncpg.Connection:

@@ -18,7 +18,7 @@ from msgspec import Struct
 from schemas.codec import decode_recorded
 from schemas.envelope import Recorded, stream_uuid
 from services.ledger.sequence import Entry, Known
-from services.postgres import ACQUIRE_SECONDS_MAX, UNAVAILABLE, Statements, Unavailable, ledger_schema, unavailable
+from services.postgres import UNAVAILABLE, Pool, Statements, Unavailable, ledger_schema, unavailable
 from services.sealing import MasterKey, SealingKey
 
 PAGE_EVENTS_MAX = 1_000
@@ -52,7 +52,7 @@ class Filter(Struct, frozen=True, kw_only=True):
 class EventLog:
     """The log of the ledger `name`, through a pool of its writers or readers. Raises Unavailable throughout."""
 
-    def __init__(self, pool: asyncpg.Pool, name: str) -> None:
+    def __init__(self, pool: Pool, name: str) -> None:
         self.name = name
         self._pool = pool
         self._sql = _statements.bind(schema=ledger_schema(name))
@@ -66,7 +66,7 @@ class EventLog:
         Leaving the block without an error means that what was appended is on disk.
         """
         with unavailable():
-            async with self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
+            async with self._pool.acquire() as connection:
                 try:
                     await connection.execute(self._sql["lock_head"])
                     yield connection

@@ -1,0 +1,34 @@
+"""The pool: nobody waits without end for a connection."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from services import postgres
+from services.keys import Keys, new_key
+from services.ledger.log import EventLog, Filter
+from services.postgres import Pool, Unavailable, open_pool
+from tests.conftest import Database
+
+SECONDS_MAX = 20
+
+ASKS: dict[str, Callable[[Pool], Awaitable[object]]] = {
+    "a key": lambda pool: Keys(pool).principal(new_key()[1]),
+    "the list of keys": lambda pool: Keys(pool).every(),
+    "the head of a log": lambda pool: EventLog(pool, "main").max_position(),
+    "a page of a log": lambda pool: EventLog(pool, "main").page(0, 10, Filter()),
+    "one event": lambda pool: EventLog(pool, "main").one(1),
+    "a stream": lambda pool: EventLog(pool, "main").stream("account/acme", 0, 10),
+}
+
+
+@pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS.keys())
+async def test_who_finds_no_free_connection_is_told_so(
+    database: Database, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Pool], Awaitable[object]]
+) -> None:
+    async with await open_pool(database.writer, connections_max=1) as pool, pool.acquire():
+        monkeypatch.setattr(postgres, "ACQUIRE_SECONDS_MAX", 0.05)
+        async with asyncio.timeout(SECONDS_MAX):
+            with pytest.raises(Unavailable):
+                await ask(pool)

@@ -234,8 +234,8 @@ class _Answers:
         return _respond(call, answer)
 
     async def projections(self, call: Call) -> web.StreamResponse:
-        await self._runner(call)
-        return _respond(call, await projections.list_projections(self._projector.pool, call.ledger))
+        runner = await self._runner(call)
+        return _respond(call, await projections.list_projections(self._projector.pool, runner))
 
     def _page(self, call: Call) -> tuple[Page, Any]:
         page = paging.resume(call.parameters, call.request.rel_url.raw_path, call.request.query)

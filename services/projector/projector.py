@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 import asyncpg
+import msgspec
 import structlog
 from msgspec import Struct
 from prometheus_client import Counter, Gauge, Histogram
@@ -65,12 +66,13 @@ class Stopped(Exception):
     """A projection has stopped below the position that is waited for."""
 
     def __init__(self, cursor: "Cursor") -> None:
-        super().__init__(f"{cursor.projection} stopped before position {cursor.stopped_at}: {cursor.reason}")
+        where = "" if cursor.stopped_at is None else f" before position {cursor.stopped_at}"
+        super().__init__(f"{cursor.projection} stopped{where}: {cursor.reason}")
         self.cursor = cursor
 
 
 class Cursor(Struct, frozen=True, kw_only=True):
-    """How far a projection has got. A stopped one says why, and at which position it could not go on."""
+    """How far a projection has got. A stopped one says why, and if an event is in its way, at which position."""
 
     projection: str
     position: int
@@ -237,6 +239,8 @@ class Runner:
         self._projections = {projection.name: projection for projection in shared.projections}
         self._topics = topics_of(shared.projections)
         self._statements = _statements.bind(schema=self.schema)
+        # What this process builds anew, once, after it has opened the ledger. Until then that may be anything.
+        self._rebuilding = frozenset(self._projections)
         self._woken = asyncio.Event()
         self._open = asyncio.Event()
         self._moved = asyncio.Condition()
@@ -274,6 +278,21 @@ class Runner:
                         raise Stopped(cursor)
                 await self._moved.wait()
 
+    def seen(self, cursor: Cursor) -> Cursor:
+        """A stored cursor as it is for this process: stopped, if another version has built the read model since.
+
+        This process then neither extends the read model nor answers from it. It does not build its own either:
+        two versions that run would do so in turn, for ever.
+        """
+        ours = self._projections.get(cursor.projection)
+        if ours is None or ours.version == cursor.version or ours.name in self._rebuilding or cursor.state == "stopped":
+            return cursor
+        reason = (
+            f"another version of the software has built this read model ({cursor.version}, here {ours.version})."
+            " Stop the older of the two projectors; if this is the newer one, restart it then"
+        )
+        return msgspec.structs.replace(cursor, state="stopped", reason=reason)
+
     # The work
 
     async def run(self) -> None:
@@ -281,8 +300,8 @@ class Runner:
         while not self._open.is_set():
             await self._attempt(self._open_ledger)
         async with asyncio.TaskGroup() as tasks:
-            for cursor in self._outdated():
-                tasks.create_task(self._rebuild(self._projections[cursor.projection]))
+            for name in self._rebuilding:
+                tasks.create_task(self._rebuild(self._projections[name]))
             while True:
                 self._woken.clear()
                 match await self._attempt(self._step):
@@ -324,6 +343,7 @@ class Runner:
             await connection.execute(self._statements["try_again"], [*self._projections])
             await self._look(connection)
             await self._let_auditor_read(connection)
+        self._rebuilding = frozenset(cursor.projection for cursor in self._outdated())
         self._open.set()
         return "moved"
 
@@ -405,13 +425,15 @@ class Runner:
                 if all(cursor.projection != projection.name for cursor in self._outdated()):
                     break
             except RebuildBehind as behind:
-                await self._attempt(partial(self._stop, projection, behind.trouble))
+                while await self._attempt(partial(self._stop, projection, behind.trouble)) is None:
+                    pass
                 break
             except AWAY as error:
                 await shared.outage.pause(error)
             except (RebuildError, asyncpg.PostgresError) as error:
                 _log.error("rebuild_failed", ledger=self.ledger, projection=projection.name, reason=str(error))
                 await asyncio.sleep(REBUILD_RETRY_SECONDS)
+        self._rebuilding -= {projection.name}
         self.wake()
 
     async def _stop(self, projection: Projection, found: Trouble, connection: asyncpg.Connection) -> Step:
@@ -423,7 +445,13 @@ class Runner:
 
     async def _look(self, connection: asyncpg.Connection) -> None:
         """See how long the log is and how far each projection has got, by whomever."""
-        self.head, self.cursors = await self._read_cursors(connection)
+        rows = await connection.fetch(self._statements["cursors_and_head"])
+        before = self.cursors
+        self.head = rows[0]["head"]
+        self.cursors = {row["projection"]: self.seen(_cursor(row)) for row in rows if row["projection"] is not None}
+        for cursor in self._outdated():
+            if cursor.state == "stopped" and (name := cursor.projection) in before and before[name].state == "live":
+                _log.error("projection_stepped_back", ledger=self.ledger, projection=name, reason=cursor.reason)
         await self._announce()
 
     async def _announce(self) -> None:
@@ -441,10 +469,6 @@ class Runner:
             for name, projection in self._projections.items()
             if self.cursors[name].version != projection.version
         ]
-
-    async def _read_cursors(self, connection: asyncpg.Connection) -> tuple[int, dict[str, Cursor]]:
-        rows = await connection.fetch(self._statements["cursors_and_head"])
-        return rows[0]["head"], {row["projection"]: _cursor(row) for row in rows if row["projection"] is not None}
 
     def _log_stopped(self, projection: Projection, found: Trouble) -> None:
         _log.error(

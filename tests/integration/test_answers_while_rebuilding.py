@@ -2,6 +2,8 @@
 
 import asyncio
 
+import msgspec
+
 from services.postgres import connect
 from services.projector.projections import ALL
 from services.projector.rebuild import rebuild
@@ -44,3 +46,29 @@ async def test_a_swap_is_never_seen(database: Database) -> None:
 
         counts, _ = await asyncio.gather(asyncio.gather(*(ask_again() for _ in range(4))), rebuild_all())
         assert min(counts) > 3
+
+
+async def test_a_read_model_that_another_version_has_built_is_not_answered_from(database: Database) -> None:
+    ours = next(projection for projection in ALL if projection.name == "requirements")
+    another = msgspec.structs.replace(ours, version="another")
+    connection = await connect(database.projector)
+    async with asking(database) as client:
+        await client.record(event("ask.recorded", requirement="R-1", account="a"))
+        expected = (await client.get("requirements", as_of=1, at_least=1)).body
+        await rebuild(connection, "main", another)
+        await client.record(event("ask.recorded", requirement="R-2", account="a"))
+        for parameters in ({}, {"as_of": 1}, {"at_least": 2, "timeout": 30}):
+            refused = await client.get("requirements", **parameters)
+            assert (refused.status, refused.json["type"]) == (503, "/problems/projection-stopped")
+            assert "another version of the software has built this read model (another" in refused.json["detail"]
+        assert (await client.get("agreements", at_least=2)).status == 200
+        found = {each["projection"]: each for each in (await client.get("projections")).json["projections"]}
+        assert (found["requirements"]["state"], found["agreements"]["state"]) == ("stopped", "live")
+        assert "Stop the older of the two projectors" in found["requirements"]["reason"]
+
+        # Once it is built by this version again, this process goes on with it.
+        await rebuild(connection, "main", ours)
+        assert (await client.get("requirements", as_of=1)).body == expected
+        await client.record(event("ask.recorded", requirement="R-3", account="a"))
+        assert (await client.answer("requirements"))["total"] == 3
+    await connection.close()

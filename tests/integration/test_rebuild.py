@@ -246,8 +246,13 @@ async def test_an_older_projector_leaves_the_read_models_of_a_newer_one_alone(da
                     await asyncio.sleep(0.01)
             for _ in range(10):
                 await log.append(*mixed(11))
-            await reached(await older.ledger("main"), 220)
             await reached(await newer.ledger("main"), 220)
+            # Nor does it build its own: it says that it has stepped back, and goes on with what is still its own.
+            runner = await older.ledger("main")
+            with pytest.raises(Stopped, match="another version of the software has built this read model"):
+                await reached(runner, 221, "requirements")
+            await reached(runner, 220, *(projection.name for projection in ALL if projection is not REQUIREMENTS))
+            assert {name for name, cursor in runner.cursors.items() if cursor.state == "stopped"} == {"requirements"}
             names = await newer.pool.fetch("SELECT DISTINCT requirement FROM ledger_main.asks ORDER BY 1")
     assert all(row["requirement"].endswith("!") for row in names)
 

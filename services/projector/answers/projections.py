@@ -8,6 +8,7 @@ from msgspec import Struct
 from schemas.codec import format_time
 from services.postgres import ACQUIRE_SECONDS_MAX, Statements, unavailable
 from services.projector.answers.snapshot import AsOf, bound, read_cursors, read_head
+from services.projector.projector import Runner
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
@@ -35,17 +36,17 @@ class ProjectionList(Struct, frozen=True, kw_only=True):
     projections: list[ProjectionShown]
 
 
-async def list_projections(pool: asyncpg.Pool, ledger: str) -> ProjectionList:
+async def list_projections(pool: asyncpg.Pool, runner: Runner) -> ProjectionList:
     """Each projection, by its name. Answers also while one has stopped; as_of is the lowest cursor."""
     with unavailable():
         async with (
             pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            cursors = await read_cursors(connection, ledger)
-            head, head_recorded_at = await read_head(connection, ledger)
+            cursors = await read_cursors(connection, runner)
+            head, head_recorded_at = await read_head(connection, runner.ledger)
             positions = sorted({max(cursor.position, 1) for cursor in cursors})
-            rows = await connection.fetch(bound(_statements["recorded"], ledger), positions)
+            rows = await connection.fetch(bound(_statements["recorded"], runner.ledger), positions)
     recorded_at = {row["position"]: row["recorded_at"] for row in rows}
 
     def seconds(position: int) -> float:

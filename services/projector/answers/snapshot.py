@@ -20,7 +20,7 @@ from schemas.codec import format_time
 from services.postgres import ACQUIRE_SECONDS_MAX, Statements, Unavailable, fill, ledger_schema, quote, unavailable
 from services.problems import Problem
 from services.projector.projections import ALL
-from services.projector.projector import Runner, Stopped
+from services.projector.projector import Cursor, Runner, Stopped
 
 BOUND_STATEMENTS_MAX = 20_000
 POLL_SECONDS = 0.02
@@ -42,17 +42,6 @@ class Wanted(Struct, frozen=True, kw_only=True):
     as_of: int | datetime | None = None
     at_least: int | None = None
     timeout_seconds: float = 5.0
-
-
-class Cursor(Struct, frozen=True, kw_only=True):
-    """How far a projection has got. `reason` and `stopped_at` say why and where it stopped."""
-
-    projection: str
-    position: int
-    version: str
-    state: str
-    reason: str | None
-    stopped_at: int | None
 
 
 class Snapshot:
@@ -101,7 +90,7 @@ async def open_snapshot(
     while True:
         with unavailable(), _being_replaced():
             async with turns or contextlib.nullcontext(), _reading(pool, ledger, reads) as connection:
-                settled = await _settle(connection, ledger, reads, wanted)
+                settled = await _settle(connection, runner, reads, wanted)
                 if isinstance(settled, _Settled):
                     now = await _recorded_at(connection, ledger, settled.position)
                     yield Snapshot(connection, ledger, settled.position, now, settled.versions)
@@ -113,9 +102,10 @@ async def open_snapshot(
                 await runner.reached(settled, reads)
 
 
-async def read_cursors(connection: asyncpg.Connection, ledger: str) -> list[Cursor]:
-    rows = await connection.fetch(bound(_statements["cursors"], ledger))
-    return [Cursor(**row) for row in rows]
+async def read_cursors(connection: asyncpg.Connection, runner: Runner) -> list[Cursor]:
+    """How far each projection has got, and whether it goes on in this process."""
+    rows = await connection.fetch(bound(_statements["cursors"], runner.ledger))
+    return [runner.seen(Cursor(**row)) for row in rows]
 
 
 async def read_head(connection: asyncpg.Connection, ledger: str) -> tuple[int, datetime | None]:
@@ -153,15 +143,17 @@ class _Settled(Struct, frozen=True):
     versions: tuple[str, ...]
 
 
-async def _settle(connection: asyncpg.Connection, ledger: str, reads: Sequence[str], wanted: Wanted) -> _Settled | int:
+async def _settle(
+    connection: asyncpg.Connection, runner: Runner, reads: Sequence[str], wanted: Wanted
+) -> _Settled | int:
     """The position of the answer and the versions of what it reads, or the position that is to be waited for."""
-    cursors = [cursor for cursor in await read_cursors(connection, ledger) if cursor.projection in reads]
+    cursors = [cursor for cursor in await read_cursors(connection, runner) if cursor.projection in reads]
     lowest = min(cursor.position for cursor in cursors)
     versions = tuple(cursor.version for cursor in cursors)
     position = wanted.as_of
     assert not isinstance(position, datetime)  # A time was turned into a position before.
     if position is not None:
-        head, _ = await read_head(connection, ledger)
+        head, _ = await read_head(connection, runner.ledger)
         if position > head:
             raise Problem("beyond-the-head", f"{position} is beyond the head of the log, which is {head}", head=head)
     if position is not None and wanted.at_least is not None and position < wanted.at_least:
@@ -170,10 +162,14 @@ async def _settle(connection: asyncpg.Connection, ledger: str, reads: Sequence[s
     least = wanted.at_least if position is None else position
 
     for cursor in cursors:
-        if cursor.state == "stopped" and (least is None or position is None or cursor.position < least):
+        stepped_back = cursor.state == "stopped" and cursor.stopped_at is None
+        if stepped_back or (
+            cursor.state == "stopped" and (least is None or position is None or cursor.position < least)
+        ):
+            where = "" if cursor.stopped_at is None else f" at position {cursor.stopped_at}"
             raise Problem(
                 "projection-stopped",
-                f"the projection {cursor.projection} has stopped at position {cursor.stopped_at}: {cursor.reason}",
+                f"the projection {cursor.projection} has stopped{where}: {cursor.reason}",
                 projection=cursor.projection,
                 position=cursor.position,
             )

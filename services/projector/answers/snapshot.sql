@@ -26,6 +26,6 @@ SELECT coalesce((SELECT notification_id
 
 -- cursors --
 -- How far each projection has got, and whether it goes on.
-SELECT projection, position, version, state, reason, stopped_at
+SELECT projection, position, version, state, reason, stopped_at, updated_at
   FROM {schema}.cursors
- ORDER BY projection;
+ ORDER BY projection COLLATE "C";

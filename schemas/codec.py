@@ -6,11 +6,21 @@ is known only under the lock comes last, so that all the rest is prepared outsid
 
     {"specversion","id","source","type","subject","time",…,"data","authid","authtype","recordedtime","sequence",
      "streamversion"}
+
+An event that came without a time has it from the ledger, and then `time` stands behind `data`, before
+`recordedtime`: so the stored bytes tell what the emitter said. The content of an event is
+
+    SHA-256(canonical({"attributes": texts, "data": data}))
+
+over what the emitter sent: of the attributes, as text (a boolean or number in its JSON form, `time` in UTC with
+microseconds), all but `subject`, `datacontenttype`, `traceparent`, `tracestate` and `expectedversion`, with
+`recordedtime` under its kept name; of the data, everything, whole numbers without a fraction. So it can be computed
+again from the stored bytes (of sealed texts: from the texts in the clear).
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from itertools import islice
 from types import UnionType
@@ -22,7 +32,7 @@ from msgspec import Struct
 from schemas.envelope import Problem, Recorded, Refusal, Sent
 from schemas.events import EVENT_TYPES, SEALED_FIELDS, Event
 from schemas.upcasts import UPCASTS, Upcast, upcast
-from schemas.values import ID_PATTERN
+from schemas.values import ID_PATTERN, YEAR_MAX, YEAR_MIN, in_range
 
 EVENT_BYTES_MAX = 60 * 1024
 STORED_BYTES_MAX = 65_535  # A C2SP tile entry has a length of 16 bits.
@@ -30,7 +40,7 @@ TIME_AHEAD_MAX = timedelta(minutes=5)
 
 # What bounds the work that a refused event costs: how many of its spots are told, and from how deep.
 SPOTS_TOLD_MAX = 100
-LEVELS_TOLD_MAX = 32
+DATA_LEVELS_MAX = 32  # No event nests half as deep; what does is refused before it is looked into.
 
 LEDGER_ATTRIBUTES = ("sequence", "streamversion", "authid", "authtype")
 _NOT_CONTENT = {
@@ -55,6 +65,10 @@ _ESCAPE = re.compile(
     re.DOTALL,
 )
 _REGEX = re.compile(r"Expected `str` matching regex '(.*)'", re.DOTALL)
+
+_NO_TIME = (
+    f"must be an RFC 3339 time with its zone, as 2026-11-21T10:00:00Z, between the years {YEAR_MIN} and {YEAR_MAX}"
+)
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 
@@ -98,20 +112,28 @@ def canonical(value: Any) -> bytes:
     return _encoder.encode(value)
 
 
-def read_event(value: Any, *, now: datetime, index: int = 0) -> Sent | list[Refusal]:
+def read_event(
+    value: Any,
+    *,
+    now: datetime,
+    index: int = 0,
+    spots_max: int = SPOTS_TOLD_MAX,
+    upcasts: Mapping[str, Upcast] = UPCASTS,
+) -> Sent | list[Refusal]:
     """The event that a decoded CloudEvent (JSON format) is, or what speaks against it: everything, up to
-    SPOTS_TOLD_MAX."""
+    `spots_max`. An older version of a type is judged by that version, and understood as the newest."""
     if not isinstance(value, dict):
         return [Refusal(problem="not-a-cloudevent", message="a CloudEvent is a JSON object", index=index)]
 
     refusals = [
         Refusal(problem=problem, pointer=pointer, message=message, index=index)
-        for problem, pointer, message in islice(_objections(value, now), SPOTS_TOLD_MAX)
+        for problem, pointer, message in islice(_objections(value, now), spots_max)
     ]
     if refusals:
         return refusals
 
-    event = msgspec.convert(value["data"], EVENT_TYPES[value["type"]])
+    name, data = upcast(value["type"], value["data"], upcasts)
+    event = msgspec.convert(data, EVENT_TYPES[name])
     given = {name: item for name, item in value.items() if item is not None and name != "data"}
     time = _time(given["time"]) if "time" in given else None
     if "recordedtime" in given:
@@ -253,15 +275,15 @@ def _envelope(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
             elif name == "source" and not _SOURCE.fullmatch(item):
                 yield pointer, "a source is a URI reference of at most 200 printable ASCII characters"
             elif name == "time" and _time_or_none(item) is None:
-                yield pointer, "must be an RFC 3339 time with its zone, as 2026-11-21T10:00:00Z"
+                yield pointer, _NO_TIME
             elif name == "datacontenttype" and not _JSON_TYPE.fullmatch(item):
                 yield pointer, "the data of this ledger's events is application/json"
         elif name == "recordedtime" and _time_or_none(item) is None:
-            yield pointer, "must be an RFC 3339 time with its zone, as 2026-11-21T10:00:00Z"
+            yield pointer, _NO_TIME
         elif name == "recordedtime" and value.get("sourcerecordedtime") is not None:
             yield pointer, "`recordedtime` is kept as `sourcerecordedtime`, which is given too"
         elif name == "sourcerecordedtime" and _time_or_none(item) is None:
-            yield pointer, "must be an RFC 3339 time with its zone, as 2026-11-21T10:00:00Z"
+            yield pointer, _NO_TIME
         elif name == "expectedversion":
             whole = isinstance(item, int) and not isinstance(item, bool) and item >= 0
             if not whole and not (isinstance(item, str) and _VERSION.fullmatch(item)):
@@ -285,9 +307,13 @@ def _data(data: Any, cls: type[Event]) -> Iterator[tuple[str, str]]:
         yield "/data/@type", "unknown field"
         data = {name: item for name, item in data.items() if name != "@type"}
     try:
-        msgspec.convert(data, cls)
+        event = msgspec.convert(data, cls)
         spotless = True
+        yield from _days(event)
     except msgspec.ValidationError:
+        if _deeper_than(DATA_LEVELS_MAX, data):
+            yield "/data", f"nests more than {DATA_LEVELS_MAX} levels"
+            return
         yield from _violations(data, cls, "/data")
     if isinstance(data, dict):
         for name in sealed:
@@ -297,7 +323,19 @@ def _data(data: Any, cls: type[Event]) -> Iterator[tuple[str, str]]:
             yield from nuls(data, "/data")
 
 
-def _violations(value: Any, hint: Any, pointer: str, level: int = 0) -> Iterator[tuple[str, str]]:
+def _days(event: Event) -> Iterator[tuple[str, str]]:
+    for field in msgspec.structs.fields(event):
+        day = getattr(event, field.name)
+        if isinstance(day, date) and not in_range(day):
+            yield f"/data/{field.encode_name}", f"must lie between the years {YEAR_MIN} and {YEAR_MAX}"
+
+
+def _deeper_than(levels: int, value: Any) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_deeper_than(levels - 1, part) for part in parts)
+
+
+def _violations(value: Any, hint: Any, pointer: str) -> Iterator[tuple[str, str]]:
     try:
         msgspec.convert(value, hint)
         return
@@ -306,9 +344,6 @@ def _violations(value: Any, hint: Any, pointer: str, level: int = 0) -> Iterator
 
     inner = _inside(hint, value)
     found = False
-    if level == LEVELS_TOLD_MAX:
-        yield _spot(whole, pointer, inner)
-        return
     if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, Struct):
         hints = get_type_hints(inner, include_extras=True)
         fields = {field.encode_name: field for field in msgspec.structs.fields(inner)}
@@ -323,19 +358,19 @@ def _violations(value: Any, hint: Any, pointer: str, level: int = 0) -> Iterator
                     found = True
                     yield f"{pointer}/{_escape(name)}", "is required"
                 continue
-            for violation in _violations(value[name], hints[field.name], f"{pointer}/{_escape(name)}", level + 1):
+            for violation in _violations(value[name], hints[field.name], f"{pointer}/{_escape(name)}"):
                 found = True
                 yield violation
     elif isinstance(value, list) and get_origin(inner) is list:
         for number, item in enumerate(value):
-            for violation in _violations(item, get_args(inner)[0], f"{pointer}/{number}", level + 1):
+            for violation in _violations(item, get_args(inner)[0], f"{pointer}/{number}"):
                 found = True
                 yield violation
     elif isinstance(value, dict) and get_origin(inner) is dict:
         name_hint, item_hint = get_args(inner)
         for name, item in value.items():
             spot = f"{pointer}/{_escape(name)}"
-            for violation in (*_violations(name, name_hint, spot), *_violations(item, item_hint, spot, level + 1)):
+            for violation in (*_violations(name, name_hint, spot), *_violations(item, item_hint, spot)):
                 found = True
                 yield violation
     if not found:
@@ -422,9 +457,10 @@ def _time(value: str) -> datetime:
 
 def _time_or_none(value: Any) -> datetime | None:
     try:
-        return _time(value) if isinstance(value, str) else None
+        time = _time(value) if isinstance(value, str) else None
     except (ValueError, OverflowError):
         return None
+    return time if time is not None and in_range(time) else None
 
 
 def _ordered(attributes: dict[str, Any]) -> dict[str, Any]:

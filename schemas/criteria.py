@@ -8,13 +8,12 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from schemas.values import AttributeName, AttributeText
+from schemas.values import AttributeName, AttributeNumber, AttributeText
 
 TEST_LEVELS_MAX = 5
 
-Number = int | float
-Scalar = AttributeText | int | float | bool
-Ordered = AttributeText | int | float
+Scalar = AttributeText | AttributeNumber | bool
+Ordered = AttributeText | AttributeNumber
 Scalars = Annotated[list[Scalar], Meta(min_length=1, max_length=200)]
 
 

@@ -1,6 +1,8 @@
 """Every event that may be recorded.
 
-Tags and field names are the storage format: add events and optional fields, never rename or remove.
+Tags and field names are the storage format: add events and optional fields, never rename or remove. A limit may
+be widened, never narrowed, since what was recorded has to stay readable; a new value of a Literal is a new version
+for whoever reads with older software.
 An event is declared once, here: its class, and its place in `ANY_EVENT`. The class says whether it is an
 observation (recorded whenever it is well-formed) or an act (recorded only if its rule allows it), what its
 subject is, which of its texts are sealed, and about whom those are.
@@ -91,7 +93,7 @@ class AccountProfiled(Observation, frozen=True, kw_only=True, tag="ledger.accoun
     KIND = "account"
     account: Id
     name: Name | None = None
-    attributes: Annotated[dict[AttributeName, AttributeValue], Meta(max_length=200)]
+    attributes: Annotated[dict[AttributeName, AttributeValue], Meta(max_length=500)]
 
 
 class OpportunityUpdated(Observation, frozen=True, kw_only=True, tag="ledger.opportunity.updated.v1"):

@@ -1,7 +1,8 @@
 """Older versions of events, lifted to the newest on reading. The stored bytes are never touched.
 
 An incompatible change of an event makes a new type (`.v2`) and one entry here that turns the data of the old one
-into data of the new. The golden files of the old version keep decoding, for ever.
+into data of the new. The class of the old version stays in `events.py`: emitters may go on sending it, it says
+which fields are sealed, and the golden files of it keep decoding, for ever.
 """
 
 from collections.abc import Callable, Mapping

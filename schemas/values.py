@@ -21,15 +21,16 @@ Role = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S")]
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S")]
 Sentence = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\S")]
 Paragraph = Annotated[str, Meta(min_length=1, max_length=4_000, pattern=r"\S")]
-Url = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[!-~]+$(?!\n)", max_length=2_000)]
+Url = Annotated[str, Meta(pattern=r"^https?://[!-~]+$(?!\n)", max_length=2_000)]
 
 LabelName = Annotated[str, Meta(min_length=1, max_length=60)]
 LabelText = Annotated[str, Meta(max_length=200)]
 Labels = Annotated[dict[LabelName, LabelText], Meta(max_length=50)]
 
 AttributeName = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S")]
-AttributeText = Annotated[str, Meta(max_length=1_000)]
-AttributeValue = str | int | float | bool | list[str] | None
+AttributeText = Annotated[str, Meta(max_length=4_000)]
+AttributeNumber = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float
+AttributeValue = AttributeText | AttributeNumber | bool | Annotated[list[AttributeText], Meta(max_length=1_000)] | None
 
 Amount = Annotated[str, Meta(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,6})?$(?!\n)", description="a decimal number as text")]
 Currency = Literal[
@@ -56,6 +57,11 @@ Moment = Annotated[
 ]
 
 
+YEAR_MIN = 1900
+YEAR_MAX = 9998
+"""Outside of these years lie the dates by which systems say `never` and `always`, and the ends of calendars."""
+
+
 class By(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """On whose behalf something was said: a role and a team; `person` is an opaque id, never a name."""
 
@@ -74,10 +80,19 @@ def moment(value: str) -> datetime:
     """The instant that a `Moment` names, in UTC. Raises ValueError if the calendar or the clock has none such."""
     try:
         if len(value) == len("2026-11-21"):
-            return datetime.combine(date.fromisoformat(value), time(), UTC)
-        return msgspec.convert(value, datetime).astimezone(UTC)
+            found = datetime.combine(date.fromisoformat(value), time(), UTC)
+        else:
+            found = msgspec.convert(value, datetime).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{value} is not a date or a time that there is") from None
+    if not in_range(found):
+        raise ValueError(f"{value} is not between the years {YEAR_MIN} and {YEAR_MAX}")
+    return found
+
+
+def in_range(day: date) -> bool:
+    """Whether a date or a time is one that can be meant: see YEAR_MIN."""
+    return YEAR_MIN <= day.year <= YEAR_MAX
 
 
 def same_team(team: str) -> str:

@@ -19,7 +19,7 @@ encode = msgspec.json.encode
 
 def swollen(size: int) -> Any:
     """An event of exactly this many bytes in compact JSON."""
-    texts = ["x" * 1_000] * 56
+    texts = ["x" * 1_000] * 60
     sent = event("account.profiled", account="acme", attributes={"texts": texts})
     texts[0] += "y" * (size - len(encode(sent)))
     assert len(encode(sent)) == size
@@ -75,10 +75,13 @@ def bad_events() -> Iterator[tuple[str, str, str, Any]]:
     late = {"from": "9999-12-31T23:59:59-01:00", "confidence": "low"}
     bullet = {"bullet": "b", "text": "t"}
     near = {"test": {"op": "near"}}
-    depth = "/bullets/0/test" + "/test" * 200 + "/attribute"
+    depth = "/bullets/0/test" + "/test" * 20 + "/attribute"
     deep: dict[str, Any] = {"op": "exists", "attribute": 5}
-    for _ in range(200):
+    for _ in range(20):
         deep = {"op": "not", "test": deep}
+    deeper: dict[str, Any] = {"op": "not", "test": deep}
+    for _ in range(200):
+        deeper = {"op": "not", "test": deeper}
     for pointer, case, sent in (
         ("/colour", "unknown field", example("account.profiled", colour="red")),
         ("/@type", "the tag of storage", example("account.profiled", **{"@type": "ledger.account.profiled.v1"})),
@@ -110,6 +113,7 @@ def bad_events() -> Iterator[tuple[str, str, str, Any]]:
         ("/bullets", "two bullets of one id", example("agreement.revised", bullets=[bullet] * 2)),
         ("/bullets/0/test/op", "an unknown test", example("agreement.revised", bullets=[bullet | near])),
         (depth, "deep in a test", example("agreement.revised", bullets=[bullet | {"test": deep}])),
+        ("", "deeper than anything is", example("agreement.revised", bullets=[bullet | {"test": deeper}])),
         ("/title", "a rewording without words", example("requirement.reworded", title=None)),
         ("", "no object", profile(data=[1])),
     ):  # fmt: skip

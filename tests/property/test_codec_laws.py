@@ -37,7 +37,7 @@ characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 lines = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40)
 texts = st.text(characters, max_size=20)
 words = st.text(characters, min_size=1, max_size=40).filter(lambda text: re.search(r"\S", text) is not None)
-numbers = st.one_of(st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=False))
+numbers = st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False))
 values = st.one_of(st.none(), st.booleans(), numbers, texts, st.lists(texts, max_size=3))
 signers = st.fixed_dictionaries({"role": words, "team": words}, optional={"person": ids})
 links = st.lists(st.fixed_dictionaries({"system": words, "id": words}), max_size=3)
@@ -56,7 +56,7 @@ MADE_UP = {
             "quote": words,
             "contact": ids,
             "labels": st.dictionaries(texts.filter(bool), texts, max_size=3),
-            "needed_by": st.dates().map(date.isoformat),
+            "needed_by": st.dates(date(1900, 1, 1), date(9998, 12, 31)).map(date.isoformat),
             "by": st.none() | signers,
         },
     ),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -26,11 +26,11 @@ ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._~:@-]{0,99}", fullmatch=True) | st.
 texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=60).filter(
     lambda text: bool(text.strip())
 )
-days = st.dates().map(lambda day: day.isoformat())
+days = st.dates(date(1900, 1, 1), date(9998, 12, 31)).map(lambda day: day.isoformat())
 by = st.fixed_dictionaries({"role": texts, "team": texts.map(lambda text: text[:60])}, optional={"person": ids})
 labels = st.dictionaries(texts, texts, max_size=3)
 urls = st.just("https://desk.example/1")
-numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+numbers = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 facts = st.none() | st.booleans() | numbers | texts | st.lists(texts, max_size=3)
 amounts = st.from_regex(r"-?[0-9]{1,15}(\.[0-9]{1,6})?", fullmatch=True)
 
@@ -103,7 +103,9 @@ observations = st.one_of(
         {"target": days, "url": urls, "by": by},
     ),
 )
-moments = st.none() | st.datetimes(max_value=NOW.replace(tzinfo=None)).map(lambda time: time.isoformat() + "Z")
+moments = st.none() | st.datetimes(datetime(1900, 1, 1), NOW.replace(tzinfo=None)).map(  # noqa: DTZ001
+    lambda time: time.isoformat() + "Z"
+)
 
 
 @st.composite

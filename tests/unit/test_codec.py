@@ -22,10 +22,11 @@ from schemas.codec import (
     read_event,
 )
 from schemas.envelope import Refusal, Sent, event_uuid, stream_uuid
-from schemas.events import AccountProfiled, RequirementRaised
+from schemas.events import AccountProfiled, AskRecorded, RequirementRaised
 from schemas.examples import EXAMPLES
 from schemas.upcasts import upcast
 from tests.ledger_service import example, profile
+from tests.log import event
 
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
 
@@ -231,8 +232,10 @@ def test_however_deep_it_nests_it_is_refused():
             refusals |= {(problem, pointer[:6]) for problem, pointer in refused(parse(head + bullets + tail))}
         except MalformedJson as error:
             refusals.add((str(error), ""))
-    assert refusals >= {("invalid-event", "/data/"), ("nested too deeply", "")}
+    # How deep the parser itself goes differs from one Python to the next.
+    assert ("invalid-event", "/data/") in refusals
     assert refusals <= {("invalid-event", "/data/"), ("invalid-event", "/data"), ("nested too deeply", "")}
+    assert ("invalid-event", "/data") in refusals
 
 
 @pytest.mark.parametrize(
@@ -240,6 +243,53 @@ def test_however_deep_it_nests_it_is_refused():
 )
 def test_every_text_of_unicode_is_json(text: str):
     assert parse(json.dumps(text).encode()) == parse(json.dumps(text, ensure_ascii=False).encode()) == text
+
+
+@pytest.mark.parametrize("year", ["0001-01-01", "1753-01-01", "1899-12-31", "9999-01-01", "9999-12-31"])
+def test_the_ends_of_calendars_are_no_times(year: str):
+    asked = example("ask.recorded")
+    at = f"{year}T00:00:00Z"
+    assert refused({**asked, "time": at}) == [("not-a-cloudevent", "/time")]
+    assert refused({**asked, "recordedtime": at}) == [("not-a-cloudevent", "/recordedtime")]
+    assert refused({**asked, "sourcerecordedtime": at}) == [("not-a-cloudevent", "/sourcerecordedtime")]
+    assert refused(example("ask.recorded", needed_by=year)) == [("invalid-event", "/data/needed_by")]
+    for effective in (year, at):
+        pointers = [pointer for _, pointer in refused(example("agreement.adopted", effective=effective))]
+        assert pointers == ["/data/effective"]
+    available = {"from": year, "confidence": "low"}
+    assert refused(example("decision.made", available=available))[0][1].startswith("/data/available")
+
+
+def test_attributes_have_the_limits_of_their_type():
+    for value in ("x" * 4_000, ["x" * 4_000] * 1_000, 2**63 - 1, -(2**63), 1e308):
+        taken(example("account.profiled", attributes={"a": value}))
+    for value in ("x" * 4_001, ["x"] * 1_001, ["x" * 4_001], 2**63, -(2**63) - 1):
+        (spot,) = refused(example("account.profiled", attributes={"a": value}))
+        assert spot[0] == "invalid-event"
+        assert spot[1].startswith("/data/attributes/a")
+
+
+def test_the_content_can_be_computed_again_from_the_stored_bytes():
+    for extra in (
+        {},
+        {"time": "2026-01-01T01:00:00+01:00"},
+        {"foo": 3, "bar": True, "recordedtime": "2026-01-01T00:00:00Z"},
+    ):
+        value = example("ask.recorded") | extra
+        sent = taken(value)
+        kept = msgspec.json.decode(stored(value))
+        names = [*kept]
+        said_when = names.index("time") < names.index("data")
+        given = {
+            name: value
+            for name, value in kept.items()
+            if name not in ("subject", "data", "authid", "authtype", "recordedtime", "sequence", "streamversion")
+            and (said_when or name != "time")
+        }
+        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
+        if said_when:
+            texts["time"] = "2026-01-01T00:00:00.000000Z"
+        assert sha256(canonical({"attributes": texts, "data": kept["data"]})).digest() == sent.content
 
 
 def test_nul_is_found_wherever_it_is():
@@ -297,7 +347,7 @@ def test_numbers_of_the_same_value_are_the_same():
     assert attributes(x=1) == attributes(x=1.0) == attributes(x=1e0)
     assert attributes(x=[]) == attributes(x=[])
     assert attributes(x=0) == attributes(x=-0.0)
-    assert attributes(x=10**20) == attributes(x=1e20)
+    assert attributes(x=10**18) == attributes(x=1e18)
     assert len({attributes(x=value) for value in (1, 1.5, True, "1", None, ["1"], 2)}) == 7
 
 
@@ -419,3 +469,12 @@ def test_a_stored_event_of_an_old_version_is_read_as_the_newest_and_its_bytes_st
     assert (recorded.position, recorded.version) == (3, 2)
     with pytest.raises(Undecodable, match="no such event type"):
         decode_recorded(state)
+
+
+def test_an_emitter_may_go_on_sending_an_old_version():
+    older = {"ledger.ask.withdrawn.v1": lambda data: ("ledger.ask.recorded.v1", {**data, "account": "acme"})}
+    value = event("ask.withdrawn", requirement="SSO-42", ask="a-1")
+    sent = read_event(value, now=NOW, upcasts=older)
+    assert isinstance(sent, Sent)
+    assert (sent.type, sent.data) == (value["type"], value["data"])
+    assert sent.event == AskRecorded(requirement="SSO-42", account="acme", ask="a-1")

@@ -3,10 +3,10 @@
 import asyncio
 from typing import Any
 
-from services.postgres import connect, ledger_schema
+from services.postgres import Unavailable, connect, ledger_schema
 from services.projector.digest import digest
 from services.projector.projections import ALL
-from services.projector.projector import Runner
+from services.projector.projector import Projector, Runner
 from services.projector.rebuild import rebuild
 from tests.conftest import Database
 from tests.log import event
@@ -20,6 +20,16 @@ async def reached(runner: Runner, position: int, *names: str) -> None:
     """Wait until these projections (none named: all) have got to a position."""
     async with asyncio.timeout(SECONDS_MAX):
         await runner.reached(position, names or None)
+
+
+async def ready(projector: Projector) -> None:
+    """Wait until a projector says that it can be asked."""
+    async with asyncio.timeout(SECONDS_MAX):
+        while True:
+            try:
+                return await projector.ready()
+            except Unavailable:
+                await asyncio.sleep(0.01)
 
 
 async def digests(database: Database, position: int, ledger: str = "main") -> dict[str, str]:

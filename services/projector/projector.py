@@ -106,7 +106,7 @@ class Projector:
         self._projections = projections
         self._outage = Outage()
         self._runners: dict[str, Runner] = {}
-        self._registry_read = False
+        self._found_first: tuple[Runner, ...] | None = None
         self._ledgers_changed = asyncio.Event()
         self._shared: _Shared
         self._tasks: asyncio.TaskGroup
@@ -155,9 +155,12 @@ class Projector:
         await asyncio.shield(self._main)
 
     async def ready(self) -> None:
-        """Raises Unavailable while queries cannot be answered."""
-        if not self._registry_read:
+        """Raises Unavailable while queries cannot be answered: also until the ledgers that were there at the start can
+        be asked. One whose read models the database refuses to make does not keep the others waiting."""
+        if self._found_first is None:
             raise Unavailable("the ledgers have not been read from the database yet")
+        if opening := sum(runner.is_opening for runner in self._found_first):
+            raise Unavailable(f"the read models of {opening} of {len(self._found_first)} ledgers are not there yet")
         with unavailable():
             await self.pool.fetchval("SELECT 1", timeout=ACQUIRE_SECONDS_MAX)
 
@@ -192,9 +195,9 @@ class Projector:
             while True:
                 self._ledgers_changed.clear()
                 try:
-                    for row in await self.pool.fetch(_statements["ledgers"]):
-                        self._run_ledger(row["name"])
-                    self._registry_read = True
+                    found = [self._run_ledger(row["name"]) for row in await self.pool.fetch(_statements["ledgers"])]
+                    if self._found_first is None:
+                        self._found_first = tuple(found)
                 except AWAY as error:
                     await self._outage.pause(error)
                     continue
@@ -243,6 +246,7 @@ class Runner:
         self._rebuilding = frozenset(self._projections)
         self._woken = asyncio.Event()
         self._open = asyncio.Event()
+        self._refused = False
         self._moved = asyncio.Condition()
 
     # What queries ask
@@ -250,6 +254,11 @@ class Runner:
     def wake(self) -> None:
         """There may be something new in the log."""
         self._woken.set()
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether the read models cannot be asked yet, and the database has not refused to make them either."""
+        return not self._open.is_set() and not self._refused
 
     async def opened(self) -> None:
         """Wait until the read models can be asked. Raises Unavailable if that takes too long."""
@@ -323,6 +332,7 @@ class Runner:
             await shared.outage.pause(error)
             return None
         except asyncpg.PostgresError as error:
+            self._refused = True
             _log.error(
                 "ledger_not_projected", ledger=self.ledger, reason=str(error), retry_seconds=POLL_LEDGERS_SECONDS
             )

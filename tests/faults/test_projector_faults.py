@@ -23,7 +23,7 @@ from services.projector.projector import Projector, Runner
 from services.settings import Settings
 from tests.conftest import Database, free_ports
 from tests.log import Log
-from tests.readmodels import digests, mixed, reached, rebuilt_digests
+from tests.readmodels import digests, mixed, reached, ready, rebuilt_digests
 
 SECONDS_MAX = 60
 
@@ -225,7 +225,7 @@ async def test_a_projector_that_starts_before_its_database_waits_for_it() -> Non
                 async with asyncio.timeout(SECONDS_MAX):
                     while not any(line["event"] == "database_available" for line in said):
                         await asyncio.sleep(0.01)
-                    await projector.ready()
+                    await ready(projector)
                     await reached(await projector.ledger("main"), 13)
                 assert len(outages(said)) == 1
 

@@ -11,14 +11,14 @@ import msgspec
 import pytest
 
 from services.migrate import make_ledger
-from services.postgres import connect, ledger_schema
+from services.postgres import Unavailable, connect, ledger_schema
 from services.projector import projector as engine
 from services.projector.projections import ALL, Projection
 from services.projector.projector import NoSuchLedger, Projector, Runner, Stopped
 from services.sealing import MasterKey
 from tests.conftest import Database
 from tests.log import Log, event, read
-from tests.readmodels import NAMES, digests, reached, rebuilt_digests
+from tests.readmodels import NAMES, digests, reached, ready, rebuilt_digests
 
 DECIDER = {"role": "head of product", "team": "product"}
 
@@ -53,6 +53,33 @@ async def positions(database: Database, table: str = "asks", ledger: str = "main
 async def running(database: Database, **more: Any) -> AsyncIterator[Runner]:
     async with Projector(database.settings, **more) as projector:
         yield await projector.ledger("main")
+
+
+async def test_it_is_ready_once_the_ledgers_that_are_there_can_be_asked(database: Database) -> None:
+    other = await connect(database.projector)
+    await other.execute("SELECT pg_advisory_lock(hashtextextended('opening main', 0))")
+    async with Projector(database.settings) as projector:
+        async with asyncio.timeout(60):
+            while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+                await asyncio.sleep(0.01)
+        with pytest.raises(Unavailable, match="the read models of 1 of 1 ledgers are not there yet"):
+            await projector.ready()
+        await other.execute("SELECT pg_advisory_unlock(hashtextextended('opening main', 0))")
+        await ready(projector)
+        assert await other.fetchval("SELECT count(*) FROM ledger_main.cursors") == len(ALL)
+        assert projector.cursors("main").keys() == {*NAMES}
+    await other.close()
+
+
+async def test_a_ledger_that_the_database_refuses_keeps_nobody_from_being_ready(database: Database) -> None:
+    owner = await connect(database.owner)
+    await owner.execute(
+        "INSERT INTO registry.ledgers SELECT 'moon', 'ledger_moon', teams, origin, created_at FROM registry.ledgers"
+    )
+    await owner.close()
+    async with Projector(database.settings) as projector:
+        await ready(projector)
+        assert projector.cursors("main").keys() == {*NAMES}
 
 
 async def test_it_catches_up_with_what_was_there_before_it(database: Database) -> None:
@@ -90,10 +117,10 @@ async def test_what_was_said_while_nobody_listened_is_read_once_somebody_does(
     async with Log.open(database) as log, running(database) as runner:
         await log.append(ask(1))
         await moved_to(runner, 1)
+        await log.append(ask(2), notify=False)
         deaf = await connect(database.superuser)
         await deaf.fetch("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
         await deaf.close()
-        await log.append(ask(2), notify=False)
         await moved_to(runner, 2)
 
 

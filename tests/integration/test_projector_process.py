@@ -48,6 +48,19 @@ async def ready(database: Database, process: Process) -> None:
     raise AssertionError(f"it ended with {process.returncode}")
 
 
+async def shown(database: Database, *lines: str) -> None:
+    """Wait until the metrics have these lines: they follow the commits that they are about."""
+    url = f"http://127.0.0.1:{database.settings.projector_port}/metrics"
+    metrics = ""
+    try:
+        async with asyncio.timeout(SECONDS_MAX), aiohttp.ClientSession() as session:
+            while not all(line in metrics for line in lines):
+                async with session.get(url) as answer:
+                    metrics = await answer.text()
+    except TimeoutError:
+        raise AssertionError(f"the metrics have not all of {lines}:\n{metrics}") from None
+
+
 async def test_it_gets_ready_keeps_up_and_ends_when_it_is_asked_to(database: Database) -> None:
     process = await start(database, "services.projector")
     try:
@@ -59,11 +72,11 @@ async def test_it_gets_ready_keeps_up_and_ends_when_it_is_asked_to(database: Dat
             while await connection.fetchval("SELECT min(position) FROM ledger_main.cursors") != 26:
                 await asyncio.sleep(0.01)
         await connection.close()
-        url = f"http://127.0.0.1:{database.settings.projector_port}/metrics"
-        async with aiohttp.ClientSession() as session, session.get(url) as answer:
-            metrics = await answer.text()
-        assert 'projector_lag_events{ledger="main",projection="requirements"} 0.0' in metrics
-        assert 'projector_events_applied_total{projection="requirements"} 26.0' in metrics
+        await shown(
+            database,
+            'projector_lag_events{ledger="main",projection="requirements"} 0.0',
+            'projector_events_applied_total{projection="requirements"} 26.0',
+        )
         process.send_signal(signal.SIGTERM)
         status, said = await end(process)
     finally:

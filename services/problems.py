@@ -44,7 +44,6 @@ KINDS: Mapping[str, Kind] = {
         404, "Beyond the head of the log", "Ask for a position that has been recorded, or a time that has passed."
     ),
     "method-not-allowed": Kind(405, "This method is not for this path", "The Allow header lists those that are."),
-    "not-acceptable": Kind(406, "No such representation", "/docs lists the media types of each answer."),
     "id-conflict": Kind(
         409,
         "The id was recorded with other content",
@@ -86,7 +85,9 @@ KINDS: Mapping[str, Kind] = {
         503, "The queue is full", "Send the same again after Retry-After seconds; the id makes it safe."
     ),
     "unavailable": Kind(
-        503, "The database does not answer", "Send the same again after Retry-After seconds; the id makes it safe."
+        503,
+        "What this needs is not there",
+        "`detail` says what is missing. Send the same again after Retry-After seconds; the id makes it safe.",
     ),
     "projection-stopped": Kind(
         503,

@@ -25,6 +25,7 @@ from services import problems
 from services.keys import Keys, Principal, Scope, Unauthorized
 from services.postgres import Unavailable
 from services.problems import Problem
+from services.sealing import MasterKeyError
 
 REQUEST_BYTES_MAX = 16 * 1024 * 1024
 RETRY_AFTER_SECONDS = 1
@@ -230,7 +231,8 @@ def _problem(request: web.Request, error: Exception) -> Problem:
     match error:
         case Problem():
             return error
-        case Unavailable():
+        case Unavailable() | MasterKeyError():
+            # A text that is there and cannot be opened is no reason to pretend that there is none.
             return unavailable(str(error))
         case web.HTTPRequestEntityTooLarge():
             return Problem("too-large", f"a request has at most {REQUEST_BYTES_MAX} bytes")

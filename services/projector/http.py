@@ -3,11 +3,11 @@
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -17,7 +17,7 @@ from schemas.values import ID_PATTERN
 from services.problems import Problem
 from services.projector import paging, sheets
 from services.projector.answers import accounts, agreements, decisions, projections, requirement, requirements
-from services.projector.answers.accounts import AccountList, AccountRow, OneAccount
+from services.projector.answers.accounts import AccountList, AccountRow, ListedAccount, OneAccount
 from services.projector.answers.agreements import AgreementList, AgreementRow, OneAgreement, OneRevision
 from services.projector.answers.decisions import DecisionList, DecisionRow, Grounds, OneDecision, Outcome
 from services.projector.answers.projections import ProjectionList
@@ -36,16 +36,18 @@ from services.projector.fit import Class, folded
 from services.projector.paging import Lists, Moment, Page, Pages
 from services.projector.projector import NoSuchLedger, Projector, Runner
 from services.sealing import MasterKey, MasterKeyError
-from services.web import Answer, Call, Route, has_already, unavailable
+from services.web import Answer, Call, Route, has_already
 
 REMEMBERED_LISTS_MAX = 32
 REMEMBERED_ROWS_MAX = 50_000
-LISTS_AT_ONCE_MAX = 3  # The heaviest answers leave connections and time to the others.
+LISTS_AT_ONCE_MAX = 3  # The heaviest answers leave connections, time and memory to the others.
 
 CSV = "text/csv"
 JSON = "application/json"
 
 Words = Annotated[str, Meta(max_length=200)]
+
+_Evidence = TypeVar("_Evidence")
 
 _id = re.compile(ID_PATTERN)
 
@@ -132,29 +134,37 @@ class _Answers:
                 "bad-parameter", "`currency` goes with `sort=revenue`, and that with it", parameter="currency"
             )
         currency = None if asked.currency is UNSET else asked.currency
-        async with self._snapshot(call, requirements.READS, page.wanted, self._turns) as snapshot:
-            listed = await self._remembered.rows(
-                snapshot, ("requirements", asked.lens), lambda: requirements.list_requirements(snapshot, asked.lens)
-            )
-            ordered = await self._remembered.rows(
-                snapshot,
-                ("requirements", asked.lens, asked.sort, currency),
-                lambda: asyncio.to_thread(requirements.in_order, listed, asked.sort, currency),
-            )
-            as_of = snapshot.as_of
-        found = [each for each in ordered if _is_asked_for(each, asked)]
 
-        def body(rows: list[RequirementRow]) -> RequirementList:
-            return RequirementList(as_of=as_of, lens=asked.lens, total=len(found), requirements=rows)
+        def judge(evidence: requirements.Evidence) -> _Whole:
+            listed = requirements.list_requirements(evidence, asked.lens)
+            return _Whole(listed, _currencies(listed))
 
-        return _list(call, page, as_of, found, requirements.show_row, RequirementRow, body)
+        name = ("requirements", asked.lens)
+        settled, whole = await self._whole(
+            call, name, requirements.READS, page.wanted, requirements.read_requirements, judge
+        )
+        ordered = await self._remembered.whole(
+            (settled.key, *name, asked.sort, currency),
+            lambda: asyncio.to_thread(
+                lambda: _Whole(requirements.in_order(whole.rows, asked.sort, currency), whole.currencies)
+            ),
+        )
+
+        def body(found: Sequence[Listed], rows: list[RequirementRow]) -> RequirementList:
+            return RequirementList(as_of=settled.as_of, lens=asked.lens, total=len(found), requirements=rows)
+
+        wanted = _filter(asked, lambda each: _is_asked_for(each, asked))
+        return await _list(call, page, settled.as_of, ordered, wanted, requirements.show_row, RequirementRow, body)
 
     async def requirement(self, call: Call) -> web.StreamResponse:
         page, _ = self._page(call)
         name = _named(call, "requirement")
-        with _opening():
-            async with self._snapshot(call, requirements.READS, page.wanted) as snapshot:
-                answer = await requirement.one_requirement(snapshot, name, after=page.after, opener=self._opener(call))
+        async with self._snapshot(call, requirements.READS, page.wanted) as snapshot:
+            evidence = await requirement.read_requirement(snapshot, name)
+        judged = await asyncio.to_thread(requirement.judge_requirement, evidence)
+        pinned = Wanted(as_of=evidence.as_of.position)
+        async with self._snapshot(call, requirements.READS, pinned) as snapshot:
+            answer = await requirement.show_requirement(snapshot, judged, after=page.after, opener=self._opener(call))
         after = page.after + WHO_ASKED_MAX
         headers = {}
         if after < answer.who_asked_total:
@@ -163,26 +173,30 @@ class _Answers:
 
     async def accounts(self, call: Call) -> web.StreamResponse:
         page, asked = self._page(call)
-        async with self._snapshot(call, accounts.READS, page.wanted, self._turns) as snapshot:
-            listed = await self._remembered.rows(snapshot, ("accounts",), lambda: accounts.list_accounts(snapshot))
-            as_of = snapshot.as_of
-        found = [
-            each
-            for each in listed
-            if (asked.class_ is UNSET or each.class_ == asked.class_)
-            and (asked.q is UNSET or _mentions(asked.q, each.account, each.name))
-        ]
 
-        def body(rows: list[AccountRow]) -> AccountList:
-            return AccountList(as_of=as_of, total=len(found), totals=accounts.totals(found), accounts=rows)
+        def judge(evidence: accounts.Evidence) -> _Whole:
+            listed = accounts.list_accounts(evidence)
+            return _Whole(listed, _currencies(listed))
 
-        return _list(call, page, as_of, found, accounts.show_account, AccountRow, body)
+        settled, whole = await self._whole(
+            call, ("accounts",), accounts.READS, page.wanted, accounts.read_accounts, judge
+        )
+
+        def is_asked_for(each: ListedAccount) -> bool:
+            return asked.class_ in (UNSET, each.class_) and (
+                asked.q is UNSET or _mentions(asked.q, each.account, each.name)
+            )
+
+        def body(found: Sequence[ListedAccount], rows: list[AccountRow]) -> AccountList:
+            return AccountList(as_of=settled.as_of, total=len(found), totals=accounts.totals(found), accounts=rows)
+
+        wanted = _filter(asked, is_asked_for)
+        return await _list(call, page, settled.as_of, whole, wanted, accounts.show_account, AccountRow, body)
 
     async def account(self, call: Call) -> web.StreamResponse:
         name = _named(call, "account")
-        with _opening():
-            async with self._snapshot(call, accounts.READS, paging.wanted(call.parameters)) as snapshot:
-                answer = await accounts.one_account(snapshot, name, opener=self._opener(call))
+        async with self._snapshot(call, accounts.READS, paging.wanted(call.parameters)) as snapshot:
+            answer = await accounts.one_account(snapshot, name, opener=self._opener(call))
         return _respond(call, answer)
 
     async def agreements(self, call: Call) -> web.StreamResponse:
@@ -191,10 +205,10 @@ class _Answers:
             found = await agreements.list_agreements(snapshot)
             as_of = snapshot.as_of
 
-        def body(rows: list[AgreementRow]) -> AgreementList:
+        def body(found: Sequence[AgreementRow], rows: list[AgreementRow]) -> AgreementList:
             return AgreementList(as_of=as_of, total=len(found), agreements=rows)
 
-        return _list(call, page, as_of, found, _as_it_is, AgreementRow, body)
+        return await _list(call, page, as_of, _Whole(found), None, _as_it_is, AgreementRow, body)
 
     async def agreement(self, call: Call) -> web.StreamResponse:
         name = _named(call, "agreement")
@@ -210,28 +224,34 @@ class _Answers:
 
     async def decisions(self, call: Call) -> web.StreamResponse:
         page, asked = self._page(call)
-        async with self._snapshot(call, decisions.READS, page.wanted, self._turns) as snapshot:
-            listed = await self._remembered.rows(snapshot, ("decisions",), lambda: decisions.list_decisions(snapshot))
-            as_of = snapshot.as_of
-        found = [
-            row
-            for row in listed
-            if asked.departs in (UNSET, row.departs)
-            and asked.outcome in (UNSET, row.outcome)
-            and asked.grounds in (UNSET, row.grounds)
-            and asked.needs_review in (UNSET, row.needs_review)
-        ]
+        settled, whole = await self._whole(
+            call,
+            ("decisions",),
+            decisions.READS,
+            page.wanted,
+            decisions.read_decisions,
+            lambda evidence: _Whole(decisions.list_decisions(evidence)),
+        )
 
-        def body(rows: list[DecisionRow]) -> DecisionList:
-            return DecisionList(as_of=as_of, total=len(found), decisions=rows)
+        def is_asked_for(row: DecisionRow) -> bool:
+            return (
+                asked.departs in (UNSET, row.departs)
+                and asked.outcome in (UNSET, row.outcome)
+                and asked.grounds in (UNSET, row.grounds)
+                and asked.needs_review in (UNSET, row.needs_review)
+            )
 
-        return _list(call, page, as_of, found, _as_it_is, DecisionRow, body)
+        def body(found: Sequence[DecisionRow], rows: list[DecisionRow]) -> DecisionList:
+            return DecisionList(as_of=settled.as_of, total=len(found), decisions=rows)
+
+        wanted = _filter(asked, is_asked_for)
+        return await _list(call, page, settled.as_of, whole, wanted, _as_it_is, DecisionRow, body)
 
     async def decision(self, call: Call) -> web.StreamResponse:
         name = _named(call, "decision")
         async with self._snapshot(call, decisions.READS, paging.wanted(call.parameters)) as snapshot:
-            answer = await decisions.one_decision(snapshot, name)
-        return _respond(call, answer)
+            evidence = await decisions.read_decision(snapshot, name)
+        return _respond(call, await asyncio.to_thread(decisions.one_decision, evidence, name))
 
     async def projections(self, call: Call) -> web.StreamResponse:
         runner = await self._runner(call)
@@ -241,12 +261,35 @@ class _Answers:
         page = paging.resume(call.parameters, call.request.rel_url.raw_path, call.request.query)
         return page, page.parameters
 
+    async def _whole(
+        self,
+        call: Call,
+        name: tuple[str, ...],
+        reads: Sequence[str],
+        wanted: Wanted,
+        read: Callable[[Snapshot], Awaitable[_Evidence]],
+        judge: Callable[[_Evidence], "_Whole"],
+    ) -> tuple["_Settled", "_Whole"]:
+        """A whole list at the position that is wanted, remembered or made now.
+
+        The position is settled first. Whoever waits for a list that somebody else makes, or for a turn, holds no
+        transaction meanwhile, and nothing is judged in one.
+        """
+        async with self._snapshot(call, reads, wanted) as snapshot:
+            settled = _Settled((snapshot.ledger, snapshot.versions, snapshot.position), snapshot.as_of)
+
+        async def make() -> _Whole:
+            async with self._turns:
+                async with self._snapshot(call, reads, Wanted(as_of=settled.as_of.position)) as snapshot:
+                    evidence = await read(snapshot)
+                return await asyncio.to_thread(judge, evidence)
+
+        return settled, await self._remembered.whole((settled.key, *name), make)
+
     @asynccontextmanager
-    async def _snapshot(
-        self, call: Call, reads: Sequence[str], wanted: Wanted, turns: asyncio.Semaphore | None = None
-    ) -> AsyncIterator[Snapshot]:
+    async def _snapshot(self, call: Call, reads: Sequence[str], wanted: Wanted) -> AsyncIterator[Snapshot]:
         runner = await self._runner(call)
-        async with open_snapshot(self._projector.pool, runner, reads, wanted, turns) as snapshot:
+        async with open_snapshot(self._projector.pool, runner, reads, wanted) as snapshot:
             yield snapshot
 
     async def _runner(self, call: Call) -> Runner:
@@ -267,27 +310,29 @@ class _Answers:
         return self._loaded
 
 
-@contextmanager
-def _opening() -> Iterator[None]:
-    """Texts that are there and cannot be opened are no reason to pretend that there are none."""
-    try:
-        yield
-    except MasterKeyError as error:
-        raise unavailable(str(error)) from None
+class _Settled(NamedTuple):
+    """Where a list is answered. `key`: the ledger, the versions of what is read, and the position."""
+
+    key: tuple[Any, ...]
+    as_of: AsOf
+
+
+class _Whole(NamedTuple):
+    """All rows of a list in their order, and the currencies that occur in them, for the columns of CSV."""
+
+    rows: Sequence[Any]
+    currencies: Sequence[str] = ()
 
 
 class _Remembered:
-    """The rows of whole lists, by ledger and position: what is the same for each page and each filter."""
+    """Whole lists, by ledger and position: what is the same for each page and each filter."""
 
     def __init__(self) -> None:
-        self._lists: OrderedDict[tuple[Any, ...], Sequence[Any]] = OrderedDict()
+        self._lists: OrderedDict[tuple[Any, ...], _Whole] = OrderedDict()
         self._making: dict[tuple[Any, ...], asyncio.Lock] = {}
 
-    async def rows(
-        self, snapshot: Snapshot, name: tuple[str | None, ...], make: Callable[[], Awaitable[Sequence[Any]]]
-    ) -> Sequence[Any]:
-        """The rows of a list, made once however many ask for it at the same time."""
-        key = (snapshot.ledger, snapshot.versions, snapshot.position, name)
+    async def whole(self, key: tuple[Any, ...], make: Callable[[], Awaitable[_Whole]]) -> _Whole:
+        """A list, made once however many ask for it at the same time."""
         lock = self._making.setdefault(key, asyncio.Lock())
         try:
             async with lock:
@@ -303,9 +348,20 @@ class _Remembered:
     def _forget(self) -> None:
         """Drop the lists that were asked for longest ago; the newest stays."""
         while len(self._lists) > 1 and (
-            len(self._lists) > REMEMBERED_LISTS_MAX or sum(map(len, self._lists.values())) > REMEMBERED_ROWS_MAX
+            len(self._lists) > REMEMBERED_LISTS_MAX
+            or sum(len(each.rows) for each in self._lists.values()) > REMEMBERED_ROWS_MAX
         ):
             self._lists.popitem(last=False)
+
+
+def _currencies(listed: Iterable[Listed | ListedAccount]) -> list[str]:
+    return sorted({currency for each in listed for currency in each.currencies})
+
+
+def _filter(asked: Lists, keeps: Callable[[Any], bool]) -> Callable[[Any], bool] | None:
+    """`keeps`, or None if nothing was asked for that could leave a row out."""
+    own = set(asked.__struct_fields__) - set(Lists.__struct_fields__) - {"sort", "currency", "lens"}
+    return keeps if any(getattr(asked, name) is not UNSET for name in own) else None
 
 
 def _is_asked_for(listed: Listed, asked: RequirementsAsked) -> bool:
@@ -335,28 +391,38 @@ def _named(call: Call, kind: str) -> str:
 # Answers as HTTP
 
 
-def _list(
+async def _list(
     call: Call,
     page: Page,
     as_of: AsOf,
-    found: Sequence[Any],
+    whole: _Whole,
+    wanted: Callable[[Any], bool] | None,
     show: Callable[[Any], Struct],
     row_type: type[Struct],
-    body: Callable[[list[Any]], Struct],
+    body: Callable[[Sequence[Any], list[Any]], Struct],
 ) -> web.Response:
-    """One page of the rows that were found, as JSON or CSV."""
+    """One page of the rows that are wanted, as JSON or CSV. `body` gets all rows that were found, and the page's."""
     limit = page.parameters.limit
-    headers = {"Vary": "Authorization, Accept"}
     after = page.after + limit
-    if after < len(found):
+    as_csv = _wants_csv(call.request.headers.get("Accept", ""))
+
+    def encoded() -> tuple[int, bytes]:
+        found = whole.rows if wanted is None else [each for each in whole.rows if wanted(each)]
+        rows = [show(each) for each in found[page.after : after]]
+        if as_csv:
+            return len(found), sheets.sheet(rows, whole.currencies, row_type)
+        return len(found), msgspec.json.encode(body(found, rows))
+
+    # The list may be long; in a thread it does not hold up other answers.
+    total, content = await asyncio.to_thread(encoded)
+    headers = {"Vary": "Authorization, Accept"}
+    if after < total:
         headers["Link"] = paging.next_link(page, position=as_of.position, after=after, limit=limit)
-    if not _wants_csv(call.request.headers.get("Accept", "")):
-        return _respond(call, body([show(each) for each in found[page.after : after]]), headers)
+    if not as_csv:
+        return _send(call, content, JSON, headers)
     name = f"{call.ledger}-{call.request.path.rpartition('/')[2]}-{as_of.position}.csv"
     headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    content_type = f"{CSV}; charset=utf-8; header=present"
-    rows = [show(each) for each in found]
-    return _send(call, sheets.sheet(rows[page.after : after], rows, row_type), content_type, headers)
+    return _send(call, content, f"{CSV}; charset=utf-8; header=present", headers)
 
 
 def _as_it_is(row: Struct) -> Struct:

@@ -30,9 +30,9 @@ class Number(str):
     __slots__ = ()
 
 
-def sheet(rows: Sequence[Struct], whole: Sequence[Struct], type: type[Struct]) -> bytes:
-    """These rows as CSV. `whole` are all rows of the list, whose currencies make the columns."""
-    columns = [*_columns(type, _currencies(whole, type))]
+def sheet(rows: Sequence[Struct], currencies: Sequence[str], type: type[Struct]) -> bytes:
+    """These rows as CSV. `currencies` are those of the whole list, which make the columns of revenue."""
+    columns = [*_columns(type, currencies)]
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([heading for heading, _ in columns])
@@ -90,17 +90,6 @@ def _inside(name: str, value: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def _unless_none(value: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda row: None if row is None else value(row)
-
-
-def _currencies(rows: Sequence[Struct], type: type[Struct]) -> list[str]:
-    hints = get_type_hints(type)
-    plain = [name for name, hint in hints.items() if hint == list[Money]]
-    classed = [name for name, hint in hints.items() if hint == dict[str, list[Money]]]
-    found = {each.currency for row in rows for name in plain for each in getattr(row, name)}
-    found |= {
-        each.currency for row in rows for name in classed for moneys in getattr(row, name).values() for each in moneys
-    }
-    return sorted(found)
 
 
 def _cell(value: Any) -> str:

@@ -479,6 +479,55 @@ async def test_a_requirement_that_was_never_raised_has_no_title(database: Databa
         assert (await client.answer("requirements", q="password"))["total"] == 0
 
 
+async def test_what_was_neither_raised_nor_asked_for_is_no_requirement(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(
+            event("ask.withdrawn", requirement="R-withdrawn", ask="A-1"),
+            event("delivery.updated", requirement="R-delivered", state="beta"),
+            event("requirement.reworded", requirement="R-reworded", title="Words", reason="clearer", by=PRODUCT),
+            event("requirement.raised", requirement="R-raised", title="Raised"),
+            ask("R-asked", "acme", ask="A-1"),
+            event("ask.withdrawn", requirement="R-asked", ask="A-1"),
+        )
+        listed = await client.answer("requirements", sort="recent")
+        assert [row["requirement"] for row in listed["requirements"]] == ["R-asked", "R-raised"]
+        for name, status in (
+            ("R-withdrawn", 404), ("R-delivered", 404), ("R-reworded", 404), ("R-raised", 200), ("R-asked", 200),
+        ):  # fmt: skip
+            assert (await client.get(f"requirements/{name}")).status == status
+
+        # It is one from the moment that somebody asks, whatever was said of it before.
+        await client.record(ask("R-withdrawn", "acme", ask="A-2"), ask("R-delivered", "acme"))
+        listed = await client.answer("requirements", q="R-delivered")
+        assert listed["requirements"][0]["delivery"]["state"] == "beta"
+        assert (await client.get("requirements/R-withdrawn")).status == 200
+
+
+async def test_as_decided_is_null_until_a_decision_is_made(database: Database) -> None:
+    async with asking(database) as client:
+        await market(client)
+        await client.record(
+            profiled("acme", at(2), industry="banking"), profiled("late", at(2), industry="retail", employees=1),
+            ask("SSO", "acme", time=at(3)),
+            event("decision.proposed", decision="D-1", requirements=["SSO"], question="Now?", options=[], by=PRODUCT),
+            recordedtime=recorded(3),
+        )  # fmt: skip
+        [fits] = (await client.answer("requirements/SSO"))["how_on_target"]["fits"]
+        assert fits["as_decided"] is None
+        await client.record(decided("D-1", "SSO", time=at(4)), recordedtime=recorded(4))
+        # It asks after the decision, and has become a bank: it is shown as it was known at the decision.
+        await client.record(
+            profiled("late", at(5), industry="banking", employees=500), ask("SSO", "late", time=at(6)),
+            recordedtime=recorded(6),
+        )  # fmt: skip
+        found = await client.answer("requirements/SSO")
+        fits = {each["account"]: each for each in found["how_on_target"]["fits"]}
+        assert (fits["late"]["as_decided"]["class"], fits["late"]["as_now"]["class"]) == ("off_target", "on_target")
+        assert fits["late"]["as_decided"]["backdated"] is False
+        [made] = found["who_decided"]
+        assert (made["departs"], made["needs_review"]) == ("no", [])
+
+
 async def test_who_asked_goes_on_behind_two_hundred_accounts(database: Database) -> None:
     async with asking(database) as client:
         await client.record(*(ask("SSO", f"a-{number:03d}", number % 4) for number in range(450)))

@@ -1,10 +1,12 @@
 """The accounts: how on-target each is now, what is known of it and since when, what it asks for, its revenue."""
 
-import asyncio
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import msgspec
 from msgspec import UNSET, Struct
 
@@ -12,7 +14,15 @@ from schemas.codec import format_time
 from services.postgres import Statements
 from services.problems import Problem
 from services.projector import lenses, revenue
-from services.projector.answers.evidence import read_knowledge, read_live_asks, read_names, read_revenue
+from services.projector.answers.evidence import (
+    KnowledgeRead,
+    names_by_account,
+    read_knowledge,
+    read_live_asks,
+    read_names,
+    read_revenue,
+    revenue_by_account,
+)
 from services.projector.answers.requirement import AskShown, show_ask
 from services.projector.answers.sealed import Opener, read_sealed
 from services.projector.answers.shown import FitShown, RevisionShown, show_fit, show_revisions
@@ -71,6 +81,10 @@ class ListedAccount(Struct, frozen=True, kw_only=True):
     def class_(self) -> Class:
         return lenses.class_of(self.judgement)
 
+    @property
+    def currencies(self) -> set[str]:
+        return {*self.revenue}
+
 
 class FactShown(Struct, frozen=True, kw_only=True):
     """What was said of one attribute: the time it is about, and when the ledger came to know it.
@@ -106,32 +120,49 @@ class OneAccount(Struct, frozen=True, kw_only=True):
     revisions: dict[str, RevisionShown]
 
 
-async def list_accounts(snapshot: Snapshot) -> list[ListedAccount]:
+class Evidence(Struct, frozen=True, kw_only=True):
+    """What the list of accounts is made from, as it was read at one position."""
+
+    position: int
+    now: datetime | None
+    accounts: list[asyncpg.Record]
+    names: list[asyncpg.Record]
+    revenues: list[asyncpg.Record]
+    asks: list[asyncpg.Record]
+    knowledge: KnowledgeRead
+
+
+async def read_accounts(snapshot: Snapshot) -> Evidence:
+    return Evidence(
+        position=snapshot.position,
+        now=snapshot.now,
+        accounts=await snapshot.fetch(_statements, "every_account", snapshot.position),
+        names=await read_names(snapshot),
+        revenues=await read_revenue(snapshot),
+        asks=await read_live_asks(snapshot),
+        knowledge=await read_knowledge(snapshot),
+    )
+
+
+def list_accounts(evidence: Evidence) -> list[ListedAccount]:
     """Every account, class by class, then by its id."""
-    accounts = sorted(row["account"] for row in await snapshot.fetch(_statements, "every_account", snapshot.position))
-    names = await read_names(snapshot)
-    revenues = await read_revenue(snapshot)
-    asks = await read_live_asks(snapshot)
-    knowledge = await read_knowledge(snapshot)
-
-    def listed() -> list[ListedAccount]:
-        asked: dict[str | None, int] = {}
-        for ask in asks:
-            asked[ask.account] = asked.get(ask.account, 0) + 1
-        assert snapshot.now is not None or not accounts  # In the empty ledger nobody is mentioned.
-        rows = [
-            ListedAccount(
-                account=account,
-                name=names.get(account),
-                judgement=knowledge.judge(account, snapshot.now, snapshot.position) if snapshot.now else None,
-                asks=asked.get(account, 0),
-                revenue=revenues.get(account, {}),
-            )
-            for account in accounts
-        ]
-        return sorted(rows, key=lambda row: CLASSES.index(row.class_))
-
-    return await asyncio.to_thread(listed)
+    now = evidence.now
+    if now is None:
+        return []  # In the empty ledger nobody is mentioned.
+    knowledge = evidence.knowledge.knowledge()
+    names, revenues = names_by_account(evidence.names), revenue_by_account(evidence.revenues)
+    asks = Counter(row["account"] for row in evidence.asks)
+    rows = [
+        ListedAccount(
+            account=account,
+            name=names.get(account),
+            judgement=knowledge.judge(account, now, evidence.position),
+            asks=asks[account],
+            revenue=revenues.get(account, {}),
+        )
+        for account in sorted(row["account"] for row in evidence.accounts)
+    ]
+    return sorted(rows, key=lambda row: CLASSES.index(row.class_))
 
 
 def totals(listed: Sequence[ListedAccount]) -> Totals:
@@ -163,12 +194,12 @@ async def one_account(snapshot: Snapshot, account: str, *, opener: Opener | None
     if snapshot.now is None or not known["known"]:
         raise Problem("not-found", f"there is no account {account!r} at position {snapshot.position}")
 
-    names = await read_names(snapshot, [account])
-    revenues = await read_revenue(snapshot, [account])
+    names = names_by_account(await read_names(snapshot, [account]))
+    revenues = revenue_by_account(await read_revenue(snapshot, [account]))
     profile = await snapshot.fetch(_statements, "profile", snapshot.position, account)
     facts = await snapshot.fetch(_statements, "facts", snapshot.position, account, FACTS_MAX)
     rows = await snapshot.fetch(_statements, "asks", snapshot.position, account)
-    knowledge = await read_knowledge(snapshot, [account])
+    knowledge = (await read_knowledge(snapshot, [account])).knowledge()
     judgement = knowledge.judge(account, snapshot.now, snapshot.position)
     quoted: Iterable[int] = [row["position"] for row in rows if row["has_quote"]]
     quotes = {} if opener is None else await read_sealed(snapshot, quoted, "quote", opener)

@@ -1,8 +1,7 @@
 """Who decided, and on what knowledge: made and proposed decisions, with fits as decided."""
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +15,16 @@ from schemas.values import By
 from services.postgres import Statements
 from services.problems import Problem
 from services.projector import lenses
-from services.projector.answers.evidence import TARGET_MARKET, read_ask_rows, read_knowledge, read_names
+from services.projector.answers.evidence import (
+    TARGET_MARKET,
+    KnowledgeRead,
+    accounts_in,
+    asks_by_requirement,
+    names_by_account,
+    read_ask_rows,
+    read_knowledge,
+    read_names,
+)
 from services.projector.answers.shown import FitShown, RevisionShown, show_by, show_fit, show_revisions
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import Class
@@ -145,47 +153,84 @@ class OneDecision(Struct, frozen=True, kw_only=True):
     revisions: dict[str, RevisionShown]
 
 
-async def list_decisions(snapshot: Snapshot) -> list[DecisionRow]:
-    """Every decision, the one that was last proposed or made first."""
-    proposals = {row["decision"]: row for row in await snapshot.fetch(_statements, "every_proposed", snapshot.position)}
-    made = {row["decision"]: row for row in await snapshot.fetch(_statements, "every_made", snapshot.position)}
-    decisions = [decision_of(row) for row in made.values()]
-    asks = await read_ask_rows(snapshot, asked_of(decisions))
-    knowledge = await read_knowledge(snapshot, accounts_in(asks))
+class Evidence(Struct, frozen=True, kw_only=True):
+    """What decisions are judged from, as it was read at one position: all of them, or one."""
 
-    def listed() -> list[DecisionRow]:
-        departed = departures(knowledge, decisions, asks)
-        reviewed = reviews(snapshot, knowledge, decisions, asks)
-        rows = [_row(proposals.get(row["decision"]), row, knowledge, departed, reviewed) for row in made.values()]
-        rows += [
-            _row(row, None, knowledge, departed, reviewed) for row in proposals.values() if row["decision"] not in made
-        ]
-        return sorted(rows, key=lambda row: -row.position)
-
-    return await asyncio.to_thread(listed)
+    as_of: AsOf
+    now: datetime | None
+    proposals: dict[str, asyncpg.Record]
+    made: dict[str, asyncpg.Record]
+    ask_rows: list[asyncpg.Record]
+    knowledge: KnowledgeRead
+    names: list[asyncpg.Record]
+    """What those who asked are called; of the list, nothing."""
 
 
-async def one_decision(snapshot: Snapshot, decision: str) -> OneDecision:
+async def read_decisions(snapshot: Snapshot) -> Evidence:
+    return await _read(
+        snapshot,
+        proposals=await snapshot.fetch(_statements, "every_proposed", snapshot.position),
+        made=await snapshot.fetch(_statements, "every_made", snapshot.position),
+        named=False,
+    )
+
+
+async def read_decision(snapshot: Snapshot, decision: str) -> Evidence:
     """Raises Problem if there is no such decision."""
-    made_rows = await snapshot.fetch(_statements, "made", snapshot.position, decision)
     proposals = await snapshot.fetch(_statements, "proposed", snapshot.position, decision)
-    if not made_rows and not proposals:
+    made = await snapshot.fetch(_statements, "made", snapshot.position, decision)
+    if not made and not proposals:
         raise Problem("not-found", f"there is no decision {decision!r} at position {snapshot.position}")
-    proposal = proposals[-1] if proposals else None
-    row = made_rows[-1] if made_rows else None
+    return await _read(snapshot, proposals=proposals, made=made, named=True)
 
+
+async def _read(
+    snapshot: Snapshot, *, proposals: list[asyncpg.Record], made: list[asyncpg.Record], named: bool
+) -> Evidence:
+    last_made = {row["decision"]: row for row in made}
+    ask_rows = await read_ask_rows(snapshot, {each for row in last_made.values() for each in row["requirements"]})
+    accounts = accounts_in(ask_rows)
+    return Evidence(
+        as_of=snapshot.as_of,
+        now=snapshot.now,
+        proposals={row["decision"]: row for row in proposals},
+        made=last_made,
+        ask_rows=ask_rows,
+        knowledge=await read_knowledge(snapshot, accounts),
+        names=await read_names(snapshot, accounts) if named else [],
+    )
+
+
+def list_decisions(evidence: Evidence) -> list[DecisionRow]:
+    """Every decision, the one that was last proposed or made first."""
+    if evidence.now is None:
+        return []  # In the empty ledger nothing was decided.
+    proposals, made = evidence.proposals, evidence.made
+    knowledge, asks = evidence.knowledge.knowledge(), asks_by_requirement(evidence.ask_rows)
+    decisions = [decision_of(row) for row in made.values()]
+    departed = departures(knowledge, decisions, asks)
+    reviewed = reviews(knowledge, decisions, asks, evidence.now, evidence.as_of.position)
+    rows = [_row(proposals.get(row["decision"]), row, knowledge, departed, reviewed) for row in made.values()]
+    rows += [
+        _row(row, None, knowledge, departed, reviewed) for row in proposals.values() if row["decision"] not in made
+    ]
+    return sorted(rows, key=lambda row: -row.position)
+
+
+def one_decision(evidence: Evidence, decision: str) -> OneDecision:
+    """The decision that was read."""
+    proposal, row = evidence.proposals.get(decision), evidence.made.get(decision)
     made: Made | None = None
     askers: list[Asker] = []
     names: Mapping[str, str] = {}
-    if row is not None:
+    if row is not None and evidence.now is not None:
         taken = decision_of(row)
-        asks = await read_ask_rows(snapshot, taken.requirements)
-        knowledge = await read_knowledge(snapshot, accounts_in(asks))
-        heard = await asyncio.to_thread(lenses.as_decided, knowledge, about(taken, asks), taken)
+        knowledge, asks = evidence.knowledge.knowledge(), asks_by_requirement(evidence.ask_rows)
+        heard = lenses.as_decided(knowledge, about(taken, asks), taken)
         askers = sorted(heard, key=lambda asker: (-asker.weight, asker.account))
-        reviewed = await asyncio.to_thread(reviews, snapshot, knowledge, [taken], asks)
+        reviewed = reviews(knowledge, [taken], asks, evidence.now, evidence.as_of.position)
         made = show_made(row, knowledge, lenses.departs(taken.outcome, askers), reviewed[taken.position])
-        names = await read_names(snapshot, [asker.account for asker in askers[:FITS_MAX]])
+        names = names_by_account(evidence.names)
 
     shown = askers[:FITS_MAX]
     as_made = {} if made is None else msgspec.structs.asdict(made)
@@ -193,7 +238,7 @@ async def one_decision(snapshot: Snapshot, decision: str) -> OneDecision:
         **{**as_made, "decision": decision},
         state="proposed" if made is None else "made",
         requirements=list((row or proposal or {})["requirements"]),
-        as_of=snapshot.as_of,
+        as_of=evidence.as_of,
         proposed=None if proposal is None else _show_proposal(proposal),
         accounts=count_by_class(asker.class_ for asker in askers),
         fits=[
@@ -239,10 +284,6 @@ def about(decision: Decision, asks: Mapping[str, Sequence[Ask]]) -> list[Ask]:
     return [ask for requirement in set(decision.requirements) for ask in asks.get(requirement, ())]
 
 
-def accounts_in(asks: Mapping[str, Sequence[Ask]]) -> set[str]:
-    return {ask.account for rows in asks.values() for ask in rows if ask.account is not None}
-
-
 def departures(
     knowledge: Knowledge, decisions: Iterable[Decision], asks: Mapping[str, Sequence[Ask]]
 ) -> dict[int, Departs | None]:
@@ -256,15 +297,15 @@ def departures(
 
 
 def reviews(
-    snapshot: Snapshot, knowledge: Knowledge, decisions: Iterable[Decision], asks: Mapping[str, Sequence[Ask]]
+    knowledge: Knowledge,
+    decisions: Iterable[Decision],
+    asks: Mapping[str, Sequence[Ask]],
+    now: datetime,
+    position: int,
 ) -> dict[int, list[Mark]]:
     """Position of each decision → why it needs review. `asks` are all rows of what was asked."""
-    if snapshot.now is None:
-        return {}
     return {
-        decision.position: marks(
-            knowledge, about(decision, asks), decision, TARGET_MARKET, snapshot.now, snapshot.position
-        )
+        decision.position: marks(knowledge, about(decision, asks), decision, TARGET_MARKET, now, position)
         for decision in decisions
     }
 

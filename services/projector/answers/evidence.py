@@ -1,13 +1,18 @@
-"""What judgements are made from, read at one position: revisions in force, facts, asks, names and revenue."""
+"""What judgements are made from, read at one position: revisions in force, facts, asks, names and revenue.
 
-import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+Reading and judging are apart. Rows are read while the snapshot is open, and nothing is made of them before it is
+closed: the database ends a session that leaves a transaction idle, and what takes long would be cut off each time.
+"""
+
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
 import asyncpg
 import msgspec
+from msgspec import Struct
 
+from schemas.criteria import attributes
 from schemas.events import Bullet
 from services.postgres import Statements
 from services.projector.answers.snapshot import Snapshot
@@ -22,72 +27,93 @@ _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 _bullets = msgspec.json.Decoder(list[Bullet])
 
 
-async def read_knowledge(snapshot: Snapshot, accounts: Iterable[str] | None = None) -> Knowledge:
-    """What was known about these accounts, or about all, and every revision that was ever adopted."""
-    adoptions = [
-        Adoption(
-            row["in_force_from"],
-            row["position"],
-            Revision(
-                agreement=row["agreement"],
-                revision=row["revision"],
-                title=row["title"],
-                stage=row["stage"],
-                threshold=row["threshold"],
-                bullets=_bullets.decode(row["bullets"]),
-            ),
+class KnowledgeRead(Struct, frozen=True):
+    """What was known, as it was read."""
+
+    adoptions: list[asyncpg.Record]
+    facts: list[asyncpg.Record]
+
+    def knowledge(self) -> Knowledge:
+        adoptions = (
+            Adoption(
+                row["in_force_from"],
+                row["position"],
+                Revision(
+                    agreement=row["agreement"],
+                    revision=row["revision"],
+                    title=row["title"],
+                    stage=row["stage"],
+                    threshold=row["threshold"],
+                    bullets=_bullets.decode(row["bullets"]),
+                ),
+            )
+            for row in self.adoptions
         )
-        for row in await snapshot.fetch(_statements, "adoptions", snapshot.position, TARGET_MARKET)
-    ]
-    attributes = sorted({name for adoption in adoptions for name in adoption.revision.attributes})
+        return Knowledge(adoptions, map(Fact._make, self.facts))
+
+
+async def read_knowledge(snapshot: Snapshot, accounts: Iterable[str] | None = None) -> KnowledgeRead:
+    """What was known about these accounts, or about all, and every revision that was ever adopted."""
+    adoptions = await snapshot.fetch(_statements, "adoptions", snapshot.position, TARGET_MARKET)
+    tests = (bullet.test for row in adoptions for bullet in _bullets.decode(row["bullets"]) if bullet.test)
+    wanted = sorted({name for test in tests for name in attributes(test)})
     if accounts is None:
-        rows = await snapshot.fetch(_statements, "facts", snapshot.position, attributes)
+        facts = await snapshot.fetch(_statements, "facts", snapshot.position, wanted)
     else:
-        rows = await snapshot.fetch(_statements, "facts_of", snapshot.position, attributes, [*accounts])
-    # There may be many; in a thread they do not hold up other answers.
-    return await asyncio.to_thread(lambda: Knowledge(adoptions, map(Fact._make, rows)))
+        facts = await snapshot.fetch(_statements, "facts_of", snapshot.position, wanted, [*accounts])
+    return KnowledgeRead(adoptions, facts)
 
 
-async def read_live_asks(snapshot: Snapshot) -> list[Ask]:
+async def read_live_asks(snapshot: Snapshot) -> list[asyncpg.Record]:
     """Every ask that stands, of every requirement."""
-    rows = await snapshot.fetch(_statements, "live_asks", snapshot.position)
-    return await asyncio.to_thread(lambda: [*map(Ask._make, rows)])
+    return await snapshot.fetch(_statements, "live_asks", snapshot.position)
 
 
-async def read_ask_rows(snapshot: Snapshot, requirements: Iterable[str]) -> dict[str, list[Ask]]:
-    """Requirement → all recordings and withdrawals of its asks."""
-    rows: dict[str, list[Ask]] = {}
-    for row in await snapshot.fetch(_statements, "ask_rows", snapshot.position, sorted(set(requirements))):
+async def read_ask_rows(snapshot: Snapshot, requirements: Iterable[str]) -> list[asyncpg.Record]:
+    """All recordings and withdrawals of asks of these requirements."""
+    return await snapshot.fetch(_statements, "ask_rows", snapshot.position, sorted(set(requirements)))
+
+
+def asks_by_requirement(rows: Iterable[asyncpg.Record]) -> dict[str, list[Ask]]:
+    """Requirement → its asks, of rows as they were read."""
+    asks: dict[str, list[Ask]] = {}
+    for row in rows:
         ask = Ask._make(row)
-        rows.setdefault(ask.requirement, []).append(ask)
-    return rows
+        asks.setdefault(ask.requirement, []).append(ask)
+    return asks
 
 
-async def read_names(snapshot: Snapshot, accounts: Iterable[str] | None = None) -> dict[str, str]:
+def accounts_in(rows: Iterable[asyncpg.Record]) -> set[str]:
+    """The accounts that these asks are of."""
+    return {row["account"] for row in rows if row["account"] is not None}
+
+
+async def read_names(snapshot: Snapshot, accounts: Iterable[str] | None = None) -> list[asyncpg.Record]:
+    """What these accounts are called, or all."""
     if accounts is None:
-        rows = await snapshot.fetch(_statements, "names", snapshot.position)
-    else:
-        rows = await snapshot.fetch(_statements, "names_of", snapshot.position, [*accounts])
+        return await snapshot.fetch(_statements, "names", snapshot.position)
+    return await snapshot.fetch(_statements, "names_of", snapshot.position, [*accounts])
+
+
+def names_by_account(rows: Iterable[asyncpg.Record]) -> dict[str, str]:
     return {row["account"]: row["name"] for row in rows}
 
 
-async def read_revenue(snapshot: Snapshot, accounts: Iterable[str] | None = None) -> dict[str, Revenue]:
-    """Account → its revenue. An account without any is absent."""
+async def read_revenue(snapshot: Snapshot, accounts: Iterable[str] | None = None) -> list[asyncpg.Record]:
+    """The revenue of these accounts, or of all."""
     if accounts is None:
-        rows = await snapshot.fetch(_statements, "revenue", snapshot.position, _today(snapshot))
-    else:
-        rows = await snapshot.fetch(_statements, "revenue_of", snapshot.position, _today(snapshot), [*accounts])
-    return _by_account(rows)
+        return await snapshot.fetch(_statements, "revenue", snapshot.position, _today(snapshot))
+    return await snapshot.fetch(_statements, "revenue_of", snapshot.position, _today(snapshot), [*accounts])
 
 
-async def read_at_stake(snapshot: Snapshot, requirement: str, asks: Sequence[Ask]) -> Mapping[str, Revenue]:
-    """Account → its revenue from opportunities that name the requirement, or that one of these asks names."""
+async def read_at_stake(snapshot: Snapshot, requirement: str, asks: Sequence[Ask]) -> list[asyncpg.Record]:
+    """Revenue from opportunities that name the requirement, or that one of these asks names."""
     positions = [ask.position for ask in asks]
-    rows = await snapshot.fetch(_statements, "at_stake", snapshot.position, _today(snapshot), requirement, positions)
-    return _by_account(rows)
+    return await snapshot.fetch(_statements, "at_stake", snapshot.position, _today(snapshot), requirement, positions)
 
 
-def _by_account(rows: Iterable[asyncpg.Record]) -> dict[str, Revenue]:
+def revenue_by_account(rows: Iterable[asyncpg.Record]) -> dict[str, Revenue]:
+    """Account → its revenue, of rows as they were read. An account without any is absent."""
     revenue: dict[str, Revenue] = {}
     for row in rows:
         amounts = Amounts(millionths(row["contracted"]), millionths(row["pipeline"]))

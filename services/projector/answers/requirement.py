@@ -1,6 +1,5 @@
 """One requirement: who asked for it, how on-target they were, who decided, and its history."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from fractions import Fraction
@@ -20,7 +19,6 @@ from services.problems import Problem
 from services.projector import lenses, revenue
 from services.projector.answers.decisions import (
     Made,
-    accounts_in,
     asked_of,
     decision_of,
     departures,
@@ -29,11 +27,16 @@ from services.projector.answers.decisions import (
     show_made,
 )
 from services.projector.answers.evidence import (
+    KnowledgeRead,
+    accounts_in,
+    asks_by_requirement,
+    names_by_account,
     read_ask_rows,
     read_at_stake,
     read_knowledge,
     read_names,
     read_revenue,
+    revenue_by_account,
 )
 from services.projector.answers.history import HISTORY_MAX, Happened, show_history
 from services.projector.answers.requirements import Delivery, Status, show_delivery, status_of
@@ -41,8 +44,9 @@ from services.projector.answers.sealed import Opener, read_sealed
 from services.projector.answers.shown import FitShown, RevisionShown, show_by, show_fit, show_revisions
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import Class, shown
-from services.projector.lenses import Ask, Asker, Decision, Judgement, Knowledge, count_by_class, voice
+from services.projector.lenses import Ask, Asker, Decision, Departs, Judgement, Knowledge, count_by_class, voice
 from services.projector.revenue import Money, Revenue
+from services.projector.review import Mark
 
 WHO_ASKED_MAX = 200
 """Accounts that one answer shows; the rest is on its next pages."""
@@ -78,6 +82,13 @@ class WhoAsked(Struct, frozen=True, kw_only=True):
 
 
 class FitsOfAccount(Struct, frozen=True, kw_only=True):
+    """One account under the three lenses; null where no agreement was in force.
+
+    `as_decided` is that of the last made decision: the account at the decision's time, as its deciders knew it; null
+    without one. For an account that asked only afterwards it says how on-target the account was at that time, as far
+    as was known then; it was no input to the decision, and counts neither for `departs` nor for `needs_review`.
+    """
+
     account: str
     as_asked: FitShown | None
     as_decided: FitShown | None
@@ -113,45 +124,102 @@ class OneRequirement(Struct, frozen=True, kw_only=True):
     problem: str | UnsetType | None = UNSET
 
 
-async def one_requirement(
-    snapshot: Snapshot, requirement: str, *, after: int = 0, opener: Opener | None = None
-) -> OneRequirement:
-    """The three answers. `after` accounts of who_asked are passed over; `opener` opens the sealed texts.
+class Evidence(Struct, frozen=True, kw_only=True):
+    """What one requirement is judged from, as it was read at one position. `live`: its asks that stand."""
 
-    Raises Problem if the requirement was neither raised nor asked for.
-    """
+    requirement: str
+    as_of: AsOf
+    now: datetime
+    said: list[asyncpg.Record]
+    deliveries: list[asyncpg.Record]
+    made: list[asyncpg.Record]
+    ask_rows: list[asyncpg.Record]
+    """Of all requirements that its decisions are about."""
+    live: list[Ask]
+    at_stake: dict[str, Revenue]
+    revenues: list[asyncpg.Record]
+    knowledge: KnowledgeRead
+
+
+async def read_requirement(snapshot: Snapshot, requirement: str) -> Evidence:
+    """Raises Problem if the requirement was neither raised nor asked for."""
     said = await snapshot.fetch(_statements, "said", snapshot.position, requirement)
-    deliveries = await snapshot.fetch(_statements, "delivery", snapshot.position, requirement)
     made = await read_made_on(snapshot, requirement)
-    decisions = [decision_of(row) for row in made]
-    asks = await read_ask_rows(snapshot, {requirement, *asked_of(decisions)})
-    rows = asks.get(requirement, [])
-    if snapshot.now is None or not (said or rows or deliveries):
+    asked = asked_of(decision_of(row) for row in made)
+    ask_rows = await read_ask_rows(snapshot, {requirement, *asked})
+    rows = [Ask._make(row) for row in ask_rows if row["requirement"] == requirement]
+    raised = any(not row["act"] for row in said)
+    if snapshot.now is None or not (raised or any(not row.withdrawn for row in rows)):
         raise Problem("not-found", f"there is no requirement {requirement!r} at position {snapshot.position}")
 
-    live = await asyncio.to_thread(lenses.live_asks, rows, snapshot.now, snapshot.position)
-    at_stake = await read_at_stake(snapshot, requirement, live)
-    knowledge = await read_knowledge(snapshot, accounts_in(asks) | at_stake.keys())
-    revenues = await read_revenue(snapshot, {ask.account for ask in live if ask.account})
-    # Many may ask for one requirement; in a thread they do not hold up other answers.
-    heard = await asyncio.to_thread(
-        _hear, knowledge, snapshot.now, snapshot.position, live, rows, decisions, at_stake, revenues
+    # Reading goes on with it, so it cannot wait until the snapshot is closed; it takes one pass over the asks.
+    live = lenses.live_asks(rows, snapshot.now, snapshot.position)
+    at_stake = revenue_by_account(await read_at_stake(snapshot, requirement, live))
+    return Evidence(
+        requirement=requirement,
+        as_of=snapshot.as_of,
+        now=snapshot.now,
+        said=said,
+        deliveries=await snapshot.fetch(_statements, "delivery", snapshot.position, requirement),
+        made=made,
+        ask_rows=ask_rows,
+        live=live,
+        at_stake=at_stake,
+        revenues=await read_revenue(snapshot, {ask.account for ask in live if ask.account}),
+        knowledge=await read_knowledge(snapshot, accounts_in(ask_rows) | at_stake.keys()),
     )
 
+
+class Judged(Struct, frozen=True, kw_only=True):
+    """One requirement, judged. `revenues`: account → its revenue."""
+
+    evidence: Evidence
+    knowledge: Knowledge
+    decisions: list[Decision]
+    heard: "_Heard"
+    revenues: Mapping[str, Revenue]
+    departed: Mapping[int, Departs | None]
+    reviewed: Mapping[int, list[Mark]]
+
+
+def judge_requirement(evidence: Evidence) -> Judged:
+    knowledge, asks = evidence.knowledge.knowledge(), asks_by_requirement(evidence.ask_rows)
+    decisions = [decision_of(row) for row in evidence.made]
+    revenues = revenue_by_account(evidence.revenues)
+    position = evidence.as_of.position
+    return Judged(
+        evidence=evidence,
+        knowledge=knowledge,
+        decisions=decisions,
+        heard=_hear(evidence, knowledge, asks.get(evidence.requirement, []), decisions, revenues),
+        revenues=revenues,
+        departed=departures(knowledge, decisions, asks),
+        reviewed=reviews(knowledge, decisions, asks, evidence.now, position),
+    )
+
+
+async def show_requirement(
+    snapshot: Snapshot, judged: Judged, *, after: int = 0, opener: Opener | None = None
+) -> OneRequirement:
+    """The three answers. `snapshot` is at the position of the evidence, where rows are what they were.
+
+    `after` accounts of who_asked are passed over; `opener` opens the sealed texts.
+    """
+    evidence, heard, knowledge = judged.evidence, judged.heard, judged.knowledge
+    requirement, said, made = evidence.requirement, evidence.said, evidence.made
     page = heard.askers[after : after + WHO_ASKED_MAX]
     accounts = {asker.account for asker in page}
-    names = await read_names(snapshot, accounts)
-    positions = [ask.position for ask in live if ask.account in accounts]
-    ask_rows = await snapshot.fetch(_statements, "asks", positions)
+    names = names_by_account(await read_names(snapshot, accounts))
+    ask_rows = await snapshot.fetch(
+        _statements, "asks", [ask.position for ask in evidence.live if ask.account in accounts]
+    )
     sealed = await _sealed(snapshot, ask_rows, said, opener)
-    departed = await asyncio.to_thread(departures, knowledge, decisions, asks)
-    reviewed = await asyncio.to_thread(reviews, snapshot, knowledge, decisions, asks)
     history = await snapshot.fetch(
         _statements, "history", snapshot.position, requirement, stream_uuid(f"requirement/{requirement}"), HISTORY_MAX
     )
     fits = {asker.account: heard.judgements(asker) for asker in page}
     judged_by = [each.fit.revision for judgements in fits.values() for each in judgements if each]
-    decided_by = [knowledge.in_force(decision.valid_from, decision.cut) for decision in decisions]
+    decided_by = [knowledge.in_force(decision.valid_from, decision.cut) for decision in judged.decisions]
     return OneRequirement(
         requirement=requirement,
         title=_last(said, "title"),
@@ -160,10 +228,10 @@ async def one_requirement(
         links=msgspec.json.decode(_last(said, "links") or "[]", type=list[Link]),
         problem=sealed.problem,
         status=status_of(made[-1]["outcome"] if made else None),
-        delivery=show_delivery(deliveries[0]) if deliveries else None,
-        as_of=snapshot.as_of,
+        delivery=show_delivery(evidence.deliveries[0]) if evidence.deliveries else None,
+        as_of=evidence.as_of,
         who_asked_total=len(heard.askers),
-        who_asked=_who_asked(page, ask_rows, names, revenues, sealed.quotes),
+        who_asked=_who_asked(page, ask_rows, names, judged.revenues, sealed.quotes),
         how_on_target=HowOnTarget(
             voice=shown(heard.voice),
             voice_if_known=shown(heard.voice_if_known),
@@ -181,7 +249,10 @@ async def one_requirement(
             ],
             revisions=show_revisions([*judged_by, *(adoption.revision for adoption in decided_by if adoption)]),
         ),
-        who_decided=[show_made(row, knowledge, departed[row["position"]], reviewed[row["position"]]) for row in made],
+        who_decided=[
+            show_made(row, knowledge, judged.departed[row["position"]], judged.reviewed[row["position"]])
+            for row in made
+        ],
         history=show_history(history),
     )
 
@@ -213,15 +284,13 @@ class _Heard(Struct, frozen=True, kw_only=True):
 
 
 def _hear(
+    evidence: Evidence,
     knowledge: Knowledge,
-    now: datetime,
-    position: int,
-    live: Sequence[Ask],
     rows: Sequence[Ask],
     decisions: Sequence[Decision],
-    at_stake: Mapping[str, Revenue],
     revenues: Mapping[str, Revenue],
 ) -> _Heard:
+    now, position, live, at_stake = evidence.now, evidence.as_of.position, evidence.live, evidence.at_stake
     askers = lenses.as_now(knowledge, live, now, position)
     classes = {asker.account: asker.class_ for asker in askers}
     for account in at_stake.keys() - classes.keys():

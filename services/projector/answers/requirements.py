@@ -1,8 +1,7 @@
 """The requirements: how loud each is and of which classes, its revenue, and what was decided last."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -23,10 +22,13 @@ from services.projector.answers.decisions import (
     read_every_made,
 )
 from services.projector.answers.evidence import (
+    KnowledgeRead,
+    asks_by_requirement,
     read_ask_rows,
     read_knowledge,
     read_live_asks,
     read_revenue,
+    revenue_by_account,
 )
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import Class, shown
@@ -97,39 +99,62 @@ class Listed(Struct, frozen=True, kw_only=True):
         """All revenue in one currency, in millionths."""
         return sum(sum(revenue.get(currency, ())) for _, revenue in self.earned)
 
+    @property
+    def currencies(self) -> set[str]:
+        return {currency for _, revenue in self.earned for currency in revenue}
 
-async def list_requirements(snapshot: Snapshot, lens: Lens) -> list[Listed]:
-    """Every requirement, in the order of its id."""
+
+class Evidence(Struct, frozen=True, kw_only=True):
+    """What the list of requirements is made from, as it was read at one position."""
+
+    position: int
+    now: datetime | None
+    headers: list[asyncpg.Record]
+    asks: list[asyncpg.Record]
+    revenues: list[asyncpg.Record]
+    knowledge: KnowledgeRead
+    last_made: dict[int, asyncpg.Record]
+    ask_rows: list[asyncpg.Record]
+    """All that was said about asks of what the last decisions commit to."""
+
+
+async def read_requirements(snapshot: Snapshot) -> Evidence:
     headers = await snapshot.fetch(_statements, "headers", snapshot.position)
-    asks = await read_live_asks(snapshot)
-    revenues = await read_revenue(snapshot)
-    knowledge = await read_knowledge(snapshot)
-    last_made = {row["position"]: row for row in await read_every_made(snapshot)}
-    last_made = {each: last_made[each] for each in {row["decision_position"] for row in headers} - {None}}
-    decisions = [decision_of(row) for row in last_made.values()]
-    history = await read_ask_rows(snapshot, asked_of(each for each in decisions if each.outcome == "commit"))
+    made = {row["position"]: row for row in await read_every_made(snapshot)}
+    last_made = {each: made[each] for each in {row["decision_position"] for row in headers} - {None}}
+    commits = (decision_of(row) for row in last_made.values() if row["outcome"] == "commit")
+    return Evidence(
+        position=snapshot.position,
+        now=snapshot.now,
+        headers=headers,
+        asks=await read_live_asks(snapshot),
+        revenues=await read_revenue(snapshot),
+        knowledge=await read_knowledge(snapshot),
+        last_made=last_made,
+        ask_rows=await read_ask_rows(snapshot, asked_of(commits)),
+    )
 
-    def listed() -> list[Listed]:
-        departed = departures(knowledge, decisions, history)
-        by_requirement: dict[str, list[Ask]] = {}
-        for ask in asks:
-            by_requirement.setdefault(ask.requirement, []).append(ask)
-        heard = _Hearing(snapshot, knowledge, lens)
-        return [
-            _listed(row, heard.askers(by_requirement.get(row["requirement"], ())), heard, revenues, last_made, departed)
-            for row in headers
-        ]
 
-    # This is the heaviest answer; in a thread it does not hold up the others.
-    return await asyncio.to_thread(listed)
+def list_requirements(evidence: Evidence, lens: Lens) -> list[Listed]:
+    """Every requirement, in the order of its id."""
+    knowledge = evidence.knowledge.knowledge()
+    decisions = [decision_of(row) for row in evidence.last_made.values()]
+    departed = departures(knowledge, decisions, asks_by_requirement(evidence.ask_rows))
+    asks = asks_by_requirement(evidence.asks)
+    revenues = revenue_by_account(evidence.revenues)
+    heard = _Hearing(evidence, knowledge, lens)
+    return [
+        _listed(row, heard.askers(asks.get(row["requirement"], ())), heard, revenues, evidence.last_made, departed)
+        for row in evidence.headers
+    ]
 
 
 class _Hearing:
     """Who asks for a requirement, under one lens."""
 
-    def __init__(self, snapshot: Snapshot, knowledge: Knowledge, lens: Lens) -> None:
-        self._position, self._now, self._lens, self._knowledge = snapshot.position, snapshot.now, lens, knowledge
-        self.agreed = snapshot.now is not None and knowledge.in_force(snapshot.now, snapshot.position) is not None
+    def __init__(self, evidence: Evidence, knowledge: Knowledge, lens: Lens) -> None:
+        self._position, self._now, self._lens, self._knowledge = evidence.position, evidence.now, lens, knowledge
+        self.agreed = evidence.now is not None and knowledge.in_force(evidence.now, evidence.position) is not None
 
     def askers(self, asks: Sequence[Ask]) -> list[Asker]:
         if not asks or self._now is None:

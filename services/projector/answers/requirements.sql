@@ -1,16 +1,20 @@
 -- headers --
 -- Every requirement that was raised or asked for: its latest title and area, its delivery, and the last position
--- at which anything was said about it.
+-- at which anything was said about it. What was only delivered, reworded, decided on or withdrawn is none.
 WITH said AS (
     SELECT requirement,
            (array_agg(title ORDER BY valid_from DESC, position DESC) FILTER (WHERE title IS NOT NULL))[1] AS title,
            (array_agg(area ORDER BY valid_from DESC, position DESC) FILTER (WHERE area IS NOT NULL))[1] AS area,
-           max(position) AS position
+           max(position) AS position,
+           bool_or(NOT act) AS raised
       FROM {schema}.requirement_rows
      WHERE position <= $1
      GROUP BY requirement
 ), asked AS (
-    SELECT requirement, max(position) AS position FROM {schema}.asks WHERE position <= $1 GROUP BY requirement
+    SELECT requirement, max(position) AS position, bool_or(NOT withdrawn) AS recorded
+      FROM {schema}.asks
+     WHERE position <= $1
+     GROUP BY requirement
 ), delivered AS (
     SELECT DISTINCT ON (requirement) requirement, state, target, url, position, time,
            max(position) OVER (PARTITION BY requirement) AS last
@@ -30,6 +34,7 @@ SELECT requirement, said.title, said.area,
        greatest(said.position, asked.position, delivered.last, decided.position) AS last
   FROM said
   FULL JOIN asked USING (requirement)
-  FULL JOIN delivered USING (requirement)
+  LEFT JOIN delivered USING (requirement)
   LEFT JOIN decided USING (requirement)
+ WHERE said.raised OR asked.recorded
  ORDER BY requirement;

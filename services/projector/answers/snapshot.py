@@ -74,11 +74,11 @@ class Snapshot:
 
 @asynccontextmanager
 async def open_snapshot(
-    pool: asyncpg.Pool, runner: Runner, reads: Sequence[str], wanted: Wanted, turns: asyncio.Semaphore | None = None
+    pool: asyncpg.Pool, runner: Runner, reads: Sequence[str], wanted: Wanted
 ) -> AsyncIterator[Snapshot]:
     """A snapshot of the projections that are named in `reads`, once they have got as far as is wanted.
 
-    `turns` limits how many hold a connection at once; who waits for a position holds none.
+    Who waits for a position holds no connection.
     Raises Problem (beyond the head, a projection that has stopped, not there yet) and Unavailable.
     """
     ledger = runner.ledger
@@ -89,7 +89,7 @@ async def open_snapshot(
             wanted = msgspec.structs.replace(wanted, as_of=await _position_at(pool, ledger, wanted.as_of, deadline))
     while True:
         with unavailable(), _being_replaced():
-            async with turns or contextlib.nullcontext(), _reading(pool, ledger, reads) as connection:
+            async with _reading(pool, ledger, reads) as connection:
                 settled = await _settle(connection, runner, reads, wanted)
                 if isinstance(settled, _Settled):
                     now = await _recorded_at(connection, ledger, settled.position)

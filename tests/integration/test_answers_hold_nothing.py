@@ -1,0 +1,89 @@
+"""Judging takes as long as it takes: no transaction stays open meanwhile, and the loop goes on."""
+
+import asyncio
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from services.postgres import connect
+from tests.asking import asking
+from tests.conftest import Database
+from tests.log import event
+
+SECONDS_MAX = 30
+BY = {"role": "head of product", "team": "product"}
+
+
+class Held(ThreadPoolExecutor):
+    """The threads of a loop, of which none is free until `free` is called."""
+
+    def __init__(self) -> None:
+        super().__init__(max_workers=1)
+        self._gate = threading.Event()
+        super().submit(self._gate.wait)
+        self.handed_over = asyncio.Event()
+
+    def submit(self, *work: Any, **more: Any) -> "Future[Any]":
+        self.handed_over.set()
+        return super().submit(*work, **more)
+
+    def free(self) -> None:
+        self._gate.set()
+
+
+async def held() -> Held:
+    executor = Held()
+    asyncio.get_running_loop().set_default_executor(executor)
+    return executor
+
+
+@pytest.mark.parametrize("path", ["requirements", "accounts", "decisions", "requirements/R-1", "decisions/D-1"])
+async def test_no_transaction_is_open_while_rows_are_judged(database: Database, path: str) -> None:
+    async with asking(database) as client:
+        await client.record(
+            event("account.profiled", account="acme", attributes={"a": 1}),
+            event("ask.recorded", requirement="R-1", account="acme"),
+            event(
+                "decision.made", decision="D-1", requirements=["R-1"], outcome="commit", rationale="so",
+                instruction="do", deciders=[BY],
+            ),
+        )  # fmt: skip
+        await client.answer("agreements")
+        executor = await held()
+        superuser = await connect(database.superuser)
+        try:
+            answer = asyncio.create_task(client.get(path, at_least=client.head))
+            async with asyncio.timeout(SECONDS_MAX):
+                await executor.handed_over.wait()
+                # Others' transactions end by themselves; one that waited for the judgement would stay.
+                while await superuser.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+                ):
+                    await asyncio.sleep(0.01)
+            assert not answer.done()
+        finally:
+            executor.free()
+            await superuser.close()
+        assert (await answer).status == 200
+
+
+@pytest.mark.parametrize("query", [{}, {"q": "R-1"}, {"class_": "undetermined"}])
+@pytest.mark.parametrize("accept", ["application/json", "text/csv"])
+async def test_a_list_that_is_remembered_is_chosen_from_and_shown_beside_the_loop(
+    database: Database, query: dict[str, Any], accept: str
+) -> None:
+    async with asking(database) as client:
+        await client.record(*(event("ask.recorded", requirement=f"R-{number}", account="acme") for number in range(9)))
+        await client.answer("requirements")
+        executor = await held()
+        try:
+            answer = asyncio.create_task(client.get("requirements", headers={"Accept": accept}, **query))
+            async with asyncio.timeout(SECONDS_MAX):
+                await executor.handed_over.wait()
+            assert not answer.done()
+        finally:
+            executor.free()
+        assert (await answer).status == 200

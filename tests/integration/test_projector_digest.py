@@ -122,3 +122,17 @@ async def test_the_smallest_change_shows(filled: Database, change: str) -> None:
     found = await digests(filled, 6)
     assert found.pop("accounts") != KNOWN["accounts"]
     assert found.items() <= KNOWN.items()
+
+
+async def test_texts_are_ordered_and_compared_by_their_bytes_whatever_the_database_does(database: Database) -> None:
+    async with Projector(database.settings) as projector:
+        await projector.ledger("main")
+        columns = await projector.pool.fetch(
+            "SELECT made.relname AS name, attname, collname FROM pg_class AS made"
+            " JOIN pg_attribute ON attrelid = made.oid LEFT JOIN pg_collation AS c ON c.oid = attcollation"
+            " WHERE relnamespace = 'ledger_main'::regnamespace AND attcollation <> 0 AND attnum > 0 AND relkind = 'r'"
+        )
+    tables = {table for projection in ALL for table in projection.tables}
+    other = {f"{row['name']}.{row['attname']}" for row in columns if row["name"] in tables and row["collname"] != "C"}
+    assert not other
+    assert tables - {row["name"] for row in columns} == set()

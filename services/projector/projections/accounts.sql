@@ -2,17 +2,17 @@
 -- What has been said about accounts: names, facts, and that they were mentioned at all.
 CREATE TABLE {schema}.account_names (
     position    bigint PRIMARY KEY,
-    account     text NOT NULL,
-    name        text NOT NULL,
+    account     text COLLATE "C" NOT NULL,
+    name        text COLLATE "C" NOT NULL,
     valid_from  timestamptz NOT NULL,
     time        timestamptz NOT NULL,
     recorded_at timestamptz NOT NULL
 );
 CREATE TABLE {schema}.account_facts (
     position    bigint NOT NULL,
-    account     text NOT NULL,
-    attribute   text NOT NULL,
-    value       text NOT NULL, -- Canonical JSON; null: unknown again.
+    account     text COLLATE "C" NOT NULL,
+    attribute   text COLLATE "C" NOT NULL,
+    value       text COLLATE "C" NOT NULL, -- Canonical JSON; null: unknown again.
     valid_from  timestamptz NOT NULL,
     time        timestamptz NOT NULL,
     recorded_at timestamptz NOT NULL,
@@ -20,7 +20,7 @@ CREATE TABLE {schema}.account_facts (
 );
 CREATE TABLE {schema}.account_mentions (
     position bigint PRIMARY KEY,
-    account  text NOT NULL
+    account  text COLLATE "C" NOT NULL
 );
 
 -- indexes --

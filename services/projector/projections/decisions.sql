@@ -2,34 +2,34 @@
 -- Decisions: proposed, made, and the requirements that they are about.
 CREATE TABLE {schema}.decision_proposals (
     position     bigint PRIMARY KEY,
-    decision     text NOT NULL,
-    requirements text[] NOT NULL,
-    question     text NOT NULL,
-    drivers      text NOT NULL, -- Canonical JSON, as all texts here that hold lists of more than words.
-    options      text NOT NULL,
+    decision     text COLLATE "C" NOT NULL,
+    requirements text[] COLLATE "C" NOT NULL,
+    question     text COLLATE "C" NOT NULL,
+    drivers      text COLLATE "C" NOT NULL, -- Canonical JSON, as all texts here that hold lists of more than words.
+    options      text COLLATE "C" NOT NULL,
     decide_by    date,
-    by_role      text NOT NULL,
-    by_team      text NOT NULL,
-    by_person    text,
+    by_role      text COLLATE "C" NOT NULL,
+    by_team      text COLLATE "C" NOT NULL,
+    by_person    text COLLATE "C",
     valid_from   timestamptz NOT NULL,
     time         timestamptz NOT NULL,
     recorded_at  timestamptz NOT NULL
 );
 CREATE TABLE {schema}.decisions_made (
     position      bigint PRIMARY KEY,
-    decision      text NOT NULL,
-    requirements  text[] NOT NULL,
-    outcome       text NOT NULL,
-    grounds       text NOT NULL,
-    option        text,
-    rationale     text NOT NULL,
-    instruction   text NOT NULL,
-    tell_customer text,
-    available     text,
-    deciders      text NOT NULL,
-    consulted     text NOT NULL,
-    informed      text[] NOT NULL,
-    dissent       text NOT NULL,
+    decision      text COLLATE "C" NOT NULL,
+    requirements  text[] COLLATE "C" NOT NULL,
+    outcome       text COLLATE "C" NOT NULL,
+    grounds       text COLLATE "C" NOT NULL,
+    option        text COLLATE "C",
+    rationale     text COLLATE "C" NOT NULL,
+    instruction   text COLLATE "C" NOT NULL,
+    tell_customer text COLLATE "C",
+    available     text COLLATE "C",
+    deciders      text COLLATE "C" NOT NULL,
+    consulted     text COLLATE "C" NOT NULL,
+    informed      text[] COLLATE "C" NOT NULL,
+    dissent       text COLLATE "C" NOT NULL,
     revisit       date,
     seen          bigint,
     valid_from    timestamptz NOT NULL,
@@ -38,8 +38,8 @@ CREATE TABLE {schema}.decisions_made (
 );
 CREATE TABLE {schema}.decision_requirements ( -- Of made decisions only.
     position    bigint NOT NULL,
-    requirement text NOT NULL,
-    decision    text NOT NULL,
+    requirement text COLLATE "C" NOT NULL,
+    decision    text COLLATE "C" NOT NULL,
     PRIMARY KEY (position, requirement)
 );
 

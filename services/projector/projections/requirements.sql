@@ -3,40 +3,40 @@
 -- has_quote say that the event at that position has one.
 CREATE TABLE {schema}.requirement_rows (
     position    bigint PRIMARY KEY,
-    requirement text NOT NULL,
+    requirement text COLLATE "C" NOT NULL,
     act         boolean NOT NULL, -- Raised: false. Reworded: true.
-    title       text,
-    area        text,
+    title       text COLLATE "C",
+    area        text COLLATE "C",
     has_problem boolean NOT NULL,
-    labels      text, -- Canonical JSON; null in a rewording, which says nothing about it. So is links.
-    links       text,
-    reason      text,
-    by_role     text,
-    by_team     text,
-    by_person   text,
+    labels      text COLLATE "C", -- Canonical JSON; null in a rewording, which says nothing about it. So is links.
+    links       text COLLATE "C",
+    reason      text COLLATE "C",
+    by_role     text COLLATE "C",
+    by_team     text COLLATE "C",
+    by_person   text COLLATE "C",
     valid_from  timestamptz NOT NULL,
     time        timestamptz NOT NULL,
     recorded_at timestamptz NOT NULL
 );
 CREATE TABLE {schema}.asks (
     position    bigint PRIMARY KEY,
-    requirement text NOT NULL,
-    ask         text NOT NULL,
-    account     text, -- Null in a withdrawal, which is about every account's ask of this id.
+    requirement text COLLATE "C" NOT NULL,
+    ask         text COLLATE "C" NOT NULL,
+    account     text COLLATE "C", -- Null in a withdrawal, which is about every account's ask of this id.
     withdrawn   boolean NOT NULL,
     importance  int,
-    contact     text,
-    channel     text,
+    contact     text COLLATE "C",
+    channel     text COLLATE "C",
     has_quote   boolean NOT NULL,
-    url         text,
-    opportunity text,
-    feedback    text,
+    url         text COLLATE "C",
+    opportunity text COLLATE "C",
+    feedback    text COLLATE "C",
     needed_by   date,
-    labels      text, -- Canonical JSON; null in a withdrawal.
-    reason      text,
-    by_role     text,
-    by_team     text,
-    by_person   text,
+    labels      text COLLATE "C", -- Canonical JSON; null in a withdrawal.
+    reason      text COLLATE "C",
+    by_role     text COLLATE "C",
+    by_team     text COLLATE "C",
+    by_person   text COLLATE "C",
     valid_from  timestamptz NOT NULL,
     time        timestamptz NOT NULL,
     recorded_at timestamptz NOT NULL,
@@ -45,13 +45,13 @@ CREATE TABLE {schema}.asks (
 );
 CREATE TABLE {schema}.deliveries (
     position    bigint PRIMARY KEY,
-    requirement text NOT NULL,
-    state       text NOT NULL,
+    requirement text COLLATE "C" NOT NULL,
+    state       text COLLATE "C" NOT NULL,
     target      date,
-    url         text,
-    by_role     text,
-    by_team     text,
-    by_person   text,
+    url         text COLLATE "C",
+    by_role     text COLLATE "C",
+    by_team     text COLLATE "C",
+    by_person   text COLLATE "C",
     valid_from  timestamptz NOT NULL,
     time        timestamptz NOT NULL,
     recorded_at timestamptz NOT NULL

@@ -32,11 +32,12 @@ async def digest(connection: asyncpg.Connection, schema: str, projection: Projec
             table=table,
         )
         async for row in connection.cursor(query, position, prefetch=PREFETCH_ROWS):
-            hashed.update(canonical([table, *map(_plain, row)]) + b"\n")
+            hashed.update(canonical([table, *map(plain, row)]) + b"\n")
     return hashed.hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value of a row as the digest writes it."""
     match value:
         case datetime():
             return format_time(value.astimezone(UTC))

@@ -31,4 +31,5 @@ PROJECTION = projection(
     },
     events=(AccountProfiled,),
     fold=fold,
+    edition=1,
 )

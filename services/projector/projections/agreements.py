@@ -60,4 +60,5 @@ PROJECTION = projection(
     },
     events=(AgreementRevised, AgreementEndorsed, AgreementAdopted),
     fold=fold,
+    edition=1,
 )

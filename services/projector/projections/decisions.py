@@ -68,4 +68,5 @@ PROJECTION = projection(
     },
     events=(DecisionProposed, DecisionMade),
     fold=fold,
+    edition=1,
 )

@@ -44,4 +44,5 @@ PROJECTION = projection(
     tables={"opportunity_rows": ("position",)},
     events=(OpportunityUpdated,),
     fold=fold,
+    edition=1,
 )

@@ -33,8 +33,10 @@ class Projection(Struct, frozen=True, kw_only=True):
     """Makes the tables in `{schema}`."""
     indexes_sql: str
     """Makes their indexes. Kept apart, because to fill a table first and index it then is faster."""
+    edition: int
+    """Raised when the same stored events come to make other rows, in whatever module the reason lies."""
     version: str
-    """Changes when the tables or the fold change: then the read model is built anew."""
+    """Changes with the edition, and with the files of the projection: then the read model is built anew."""
 
 
 def projection(
@@ -44,8 +46,13 @@ def projection(
     tables: Mapping[str, tuple[str, ...]],
     events: tuple[type[Event], ...],
     fold: Callable[[Recorded], Iterator[Row]],
+    edition: int,
 ) -> Projection:
-    """The projection that the file `module` defines, with the `.sql` file beside it."""
+    """The projection that the file `module` defines, with the `.sql` file beside it.
+
+    What lies beneath a fold (codec, upcasts, values, envelope) is no part of its files. What that comes to mean is
+    held by `tests/contract/test_editions.py`, which asks for another edition.
+    """
     path = Path(module)
     statements = Statements.load(path.with_suffix(".sql"))
     definition = (
@@ -53,6 +60,7 @@ def projection(
         statements["indexes"].encode(),
         path.with_suffix(".py").read_bytes(),
         Path(__file__).with_suffix(".py").read_bytes(),
+        str(edition).encode(),
     )
     return Projection(
         name=name,
@@ -61,6 +69,7 @@ def projection(
         fold=fold,
         tables_sql=statements["tables"],
         indexes_sql=statements["indexes"],
+        edition=edition,
         version=sha256(b"\x00".join(definition)).hexdigest()[:16],
     )
 

@@ -82,4 +82,5 @@ PROJECTION = projection(
     tables={"requirement_rows": ("position",), "asks": ("position",), "deliveries": ("position",)},
     events=(RequirementRaised, RequirementReworded, AskRecorded, AskWithdrawn, DeliveryUpdated),
     fold=fold,
+    edition=1,
 )

@@ -11,14 +11,16 @@ from services.sealing import MasterKey
 from services.settings import Settings
 from services.web import application, serve
 
+RECORDING_CONNECTIONS_MAX = 5
 SUMMARY = "Records events: CloudEvents in, one append-only log, read and proved."
 
 
 async def run(settings: Settings) -> None:
     """Serve until asked to stop; then commit what was accepted, and return."""
-    master = MasterKey.load_or_make(settings.master_key)
+    master = MasterKey.load(settings.master_key)  # `ledger migrate` makes it, once.
     pool = await open_pool(settings.url("writer"), connections_max=settings.pool_connections_max)
-    async with pool, Ledgers(pool, settings, master) as ledgers:
+    recording = await open_pool(settings.url("writer"), connections_max=RECORDING_CONNECTIONS_MAX)
+    async with pool, recording, Ledgers(pool, recording, settings, master) as ledgers:
         keys = Keys(pool)
         routes = [
             *ingest.routes(ledgers),

@@ -6,14 +6,14 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from types import TracebackType
 
-import asyncpg
 from msgspec import Struct
 
 from schemas.values import same_team
 from services.ledger.log import EventLog
 from services.ledger.sequencer import Queue, Sequencer, notify
+from services.ledger.tail import Tail
 from services.migrate import make_ledger
-from services.postgres import connect, unavailable
+from services.postgres import Pool, connect, unavailable
 from services.problems import Problem
 from services.sealing import MasterKey
 from services.settings import Settings
@@ -34,13 +34,18 @@ class Ledger(Struct, frozen=True, kw_only=True):
     registered: Registered
     log: EventLog
     sequencer: Sequencer
+    tail: Tail
 
 
 class Ledgers:
-    """Every ledger of the database. Entering starts nothing yet; leaving commits what waits, then stops."""
+    """Every ledger of the database. Entering starts nothing yet; leaving commits what waits, then stops.
 
-    def __init__(self, pool: asyncpg.Pool, settings: Settings, master: MasterKey) -> None:
-        self.pool = pool
+    Sequencers have a pool to themselves (`recording`), so that they never wait for a connection behind readers.
+    """
+
+    def __init__(self, reading: Pool, recording: Pool, settings: Settings, master: MasterKey) -> None:
+        self._reading = reading
+        self._recording = recording
         self.master = master
         self._settings = settings
         self._queue = Queue(events_max=settings.queue_events_max, bytes_max=settings.queue_bytes_max)
@@ -78,7 +83,9 @@ class Ledgers:
     async def every(self) -> list[Registered]:
         """All ledgers of the database, by name."""
         with unavailable():
-            rows = await self.pool.fetch("SELECT name, teams, origin, created_at FROM registry.ledgers ORDER BY name")
+            rows = await self._reading.fetch(
+                "SELECT name, teams, origin, created_at FROM registry.ledgers ORDER BY name"
+            )
         return [
             Registered(ledger=row["name"], teams=row["teams"], origin=row["origin"], created_at=row["created_at"])
             for row in rows
@@ -95,13 +102,14 @@ class Ledgers:
             await connection.close()
 
     async def _start(self, registered: Registered) -> Ledger:
-        log = EventLog(self.pool, registered.ledger)
+        log = EventLog(self._reading, registered.ledger)
         sequencer = Sequencer(
-            log,
+            EventLog(self._recording, registered.ledger),
             teams=frozenset(same_team(team) for team in registered.teams),
             master=self.master,
             queue=self._queue,
         )
         await self._running.enter_async_context(sequencer)
-        self._notifying.append(asyncio.create_task(notify(sequencer, self.pool, registered.ledger)))
-        return Ledger(registered=registered, log=log, sequencer=sequencer)
+        self._notifying.append(asyncio.create_task(notify(sequencer, self._recording, registered.ledger)))
+        tail = await self._running.enter_async_context(Tail(log, sequencer))
+        return Ledger(registered=registered, log=log, sequencer=sequencer, tail=tail)

@@ -22,6 +22,8 @@ from services.postgres import UNAVAILABLE, Pool, Statements, Unavailable, ledger
 from services.sealing import MasterKey, SealingKey
 
 PAGE_EVENTS_MAX = 1_000
+PAGE_BYTES_MAX = 4 * 1024 * 1024
+NEWEST_BYTES_MAX = 1024 * 1024
 POSITION_MAX = 2**63 - 1
 
 _statements = Statements.load(Path(__file__).with_name("log.sql"))
@@ -35,10 +37,21 @@ class Head(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """A part of the log, in order: positions and the stored bytes."""
+    """A part of the log, in order: positions and the stored bytes. `more`: there was more than was asked for."""
 
     positions: list[int]
     states: list[bytes]
+    more: bool = False
+
+
+class Seen(Struct, frozen=True):
+    """An event at the end of the log, with what a reader may ask for."""
+
+    position: int
+    state: bytes
+    type: str
+    stream: UUID
+    source: str
 
 
 class Filter(Struct, frozen=True, kw_only=True):
@@ -47,6 +60,14 @@ class Filter(Struct, frozen=True, kw_only=True):
     type: str | None = None
     subject: str | None = None
     source: str | None = None
+
+    def takes(self, event: Seen) -> bool:
+        """Whether it is meant, as `page` would say."""
+        return (
+            (self.type is None or event.type == self.type)
+            and (self.source is None or event.source == self.source)
+            and (self.subject is None or event.stream == stream_uuid(self.subject))
+        )
 
 
 class EventLog:
@@ -156,8 +177,11 @@ class EventLog:
             position: int = await self._pool.fetchval(self._sql["max_position"])
         return position
 
-    async def page(self, after: int, limit: int, wanted: Filter) -> Page:
-        """At most `limit` of the wanted events above the position `after`."""
+    async def page(self, after: int, limit: int, wanted: Filter, *, bytes_max: int = PAGE_BYTES_MAX) -> Page:
+        """At most `limit` of the wanted events above the position `after`, and those of `bytes_max` together.
+
+        A page has at least one event if there is one.
+        """
         match wanted:
             case Filter(subject=str() as subject):
                 name, values = "page_of_stream", [stream_uuid(subject), wanted.type, wanted.source]
@@ -168,8 +192,21 @@ class EventLog:
             case _:
                 name, values = "page", []
         with unavailable():
-            rows = await self._pool.fetch(self._sql[name], after, limit, *values)
-        return Page([row["position"] for row in rows], [row["state"] for row in rows])
+            rows = await self._pool.fetch(self._cut(name), after, limit + 1, bytes_max, *values)
+        return _page(rows)
+
+    async def newest(self, after: int) -> tuple[list[Seen], bool]:
+        """A page of events above the position `after`, and whether there are more."""
+        with unavailable():
+            rows = await self._pool.fetch(self._cut("newest"), after, PAGE_EVENTS_MAX + 1, NEWEST_BYTES_MAX)
+        seen = [
+            Seen(row["position"], row["state"], row["topic"], UUID(int=row["originator_id"].int), row["source"])
+            for row in rows
+        ]
+        return seen, _page(rows).more
+
+    def _cut(self, name: str) -> str:
+        return self._sql["cut"].replace("{page}", self._sql[name].removesuffix(";"))
 
     async def by_identity(self, event: UUID) -> Page:
         """The event of this identity, if it was recorded."""
@@ -190,12 +227,14 @@ class EventLog:
         return None if row is None else (row["state"], row["event_id"], _sealing_key(row))
 
     async def stream(self, subject: str, after: int, limit: int) -> tuple[Page, int]:
-        """Events of a stream above the version `after`, with their versions in place of positions, and its version."""
+        """A page of a stream above the version `after`, with versions in place of positions, and its version."""
         uuid = stream_uuid(subject)
         with unavailable():
-            rows = await self._pool.fetch(self._sql["stream_after"], uuid, after, limit)
             version = await self._pool.fetchval(self._sql["stream_version"], uuid)
-        return Page([row["version"] for row in rows], [row["state"] for row in rows]), version or 0
+            rows = await self._pool.fetch(self._cut("stream_after"), after, limit + 1, PAGE_BYTES_MAX, uuid)
+        page = _page(rows)
+        # What was recorded between the two is shown, and so the stream is as long at least.
+        return page, max([version or 0, *page.positions[-1:]])
 
     async def streams(
         self, after: Mapping[UUID, int], connection: asyncpg.Connection | None = None
@@ -300,6 +339,11 @@ class _Row(Struct, frozen=True, kw_only=True):
     content: bytes
 
 
+def _page(rows: Sequence[asyncpg.Record]) -> Page:
+    more = bool(rows) and rows[0]["found"] > len(rows)
+    return Page([row["position"] for row in rows], [row["state"] for row in rows], more)
+
+
 def _row_of(event: StoredEvent, position: int) -> _Row:
     """The row of an event that came without an envelope: its place in its stream is its identity."""
     identity = stream_uuid(f"{event.originator_id}/{event.originator_version}")
@@ -319,6 +363,8 @@ def _row_of(event: StoredEvent, position: int) -> _Row:
 
 def _known(row: asyncpg.Record, master: MasterKey) -> Known:
     key = _sealing_key(row)
+    if key is not None and key.master != master.name:
+        key = None  # Its master key is lost, and the operator has gone on with another.
     return Known(
         position=row["position"],
         subject=row["subject"],

@@ -43,12 +43,12 @@ INSERT INTO {schema}.sealing_keys (position, event_id, person, master, wrapped)
 SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::bytea[]);
 
 -- stream_after --
--- The events of one stream above a version.
-SELECT originator_version AS version, state
+-- A page of one stream, by version; see `cut`.
+SELECT originator_version AS position, state
   FROM {schema}.stored_events
- WHERE originator_id = $1 AND originator_version > $2
+ WHERE originator_id = $4 AND originator_version > $1
  ORDER BY originator_version
- LIMIT $3;
+ LIMIT $2;
 
 -- streams_after --
 -- The events of several streams, of each those above a version, stream by stream.
@@ -81,9 +81,28 @@ SELECT e.state, e.event_id, e.topic, k.person, k.master, k.wrapped
 -- One event by its source and id.
 SELECT notification_id AS position, state FROM {schema}.stored_events WHERE event_id = $1;
 
+-- cut --
+-- The first rows of one of the pages below: fewer than $2, and of $3 bytes together, but at least one. `found` counts
+-- those that the page had before the cut. Sizes are known without reading the states.
+SELECT *
+  FROM (SELECT page.*, count(*) OVER () AS found, row_number() OVER in_order AS row,
+               sum(octet_length(state)) OVER in_order AS bytes
+          FROM ({page}) AS page
+        WINDOW in_order AS (ORDER BY position ROWS UNBOUNDED PRECEDING)) AS numbered
+ WHERE row < $2 AND (bytes <= $3 OR row = 1)
+ ORDER BY position;
+
 -- page --
 -- A page of the log, in order.
 SELECT notification_id AS position, state
+  FROM {schema}.stored_events
+ WHERE notification_id > $1
+ ORDER BY notification_id
+ LIMIT $2;
+
+-- newest --
+-- A page of the log with what its readers may ask for.
+SELECT notification_id AS position, state, topic, originator_id, source
   FROM {schema}.stored_events
  WHERE notification_id > $1
  ORDER BY notification_id
@@ -93,7 +112,7 @@ SELECT notification_id AS position, state
 -- A page of the events of one type, and of one source if that is given.
 SELECT notification_id AS position, state
   FROM {schema}.stored_events
- WHERE topic = $3 AND notification_id > $1 AND ($4::text IS NULL OR source = $4)
+ WHERE topic = $4 AND notification_id > $1 AND ($5::text IS NULL OR source = $5)
  ORDER BY notification_id
  LIMIT $2;
 
@@ -101,7 +120,7 @@ SELECT notification_id AS position, state
 -- A page of the events of one source.
 SELECT notification_id AS position, state
   FROM {schema}.stored_events
- WHERE source = $3 AND notification_id > $1
+ WHERE source = $4 AND notification_id > $1
  ORDER BY notification_id
  LIMIT $2;
 
@@ -109,8 +128,8 @@ SELECT notification_id AS position, state
 -- A page of the events of one stream, and of one type and source if those are given.
 SELECT notification_id AS position, state
   FROM {schema}.stored_events
- WHERE originator_id = $3 AND notification_id > $1
-   AND ($4::text IS NULL OR topic = $4) AND ($5::text IS NULL OR source = $5)
+ WHERE originator_id = $4 AND notification_id > $1
+   AND ($5::text IS NULL OR topic = $5) AND ($6::text IS NULL OR source = $6)
  ORDER BY notification_id
  LIMIT $2;
 

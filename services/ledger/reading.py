@@ -4,7 +4,6 @@ What is served are the stored bytes, as they were hashed.
 """
 
 import asyncio
-import contextlib
 from typing import Annotated, Any
 
 import msgspec
@@ -16,14 +15,13 @@ from schemas.envelope import event_uuid
 from schemas.events import SEALED_FIELDS
 from services import sealing
 from services.ledger.ledgers import Ledger, Ledgers
-from services.ledger.log import PAGE_EVENTS_MAX, POSITION_MAX, Filter, Page
+from services.ledger.log import NEWEST_BYTES_MAX, PAGE_EVENTS_MAX, POSITION_MAX, Filter, Page
 from services.problems import Problem
 from services.sealing import MasterKey, SealingKey
 from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route, has_already, over
 
 CLOUDEVENT = "application/cloudevents+json"
 NDJSON = "application/x-ndjson"
-POLL_SECONDS = 1.0
 SSE_READERS_MAX = 200
 
 _After = Annotated[int, Meta(ge=0, le=POSITION_MAX)]
@@ -144,11 +142,12 @@ def routes(ledgers: Ledgers) -> list[Route]:
 
 async def _page(ledger: Ledger, call: Call) -> web.Response:
     asked: PageParameters = call.parameters
-    page = await _read(ledger, asked)
-    # Read after the page, so that the head is never below what the page shows.
     head = await ledger.log.max_position()
+    page = await _read(ledger, asked)
+    # What was recorded between the two is shown, and so the head is there at least.
+    head = max([head, *page.positions[-1:]])
     headers = {"Cache-Control": "private, no-cache"}
-    if len(page.states) == asked.limit:
+    if page.more:
         following = call.request.rel_url.update_query({"after": str(page.positions[-1])})
         headers["Link"] = f'<{following}>; rel="next"'
     body = b'{"events":[' + b",".join(page.states) + b'],"head":%d}' % head
@@ -186,7 +185,7 @@ async def _all_lines(ledger: Ledger, call: Call) -> web.StreamResponse:
         wanted = [state for position, state in zip(page.positions, page.states, strict=True) if position <= head]
         if wanted:
             await response.write(b"".join(state + b"\n" for state in wanted))
-        if len(page.positions) < PAGE_EVENTS_MAX:
+        if not page.more:
             break
         after = page.positions[-1]
     await response.write_eof()
@@ -195,6 +194,7 @@ async def _all_lines(ledger: Ledger, call: Call) -> web.StreamResponse:
 
 async def _tail(ledger: Ledger, call: Call) -> web.StreamResponse:
     asked: TailParameters = call.parameters
+    wanted = _filter(asked)
     after = _resume(call.request.headers.get("Last-Event-ID"), asked.after)
     head = await ledger.log.max_position()
     if after > head:
@@ -203,15 +203,21 @@ async def _tail(ledger: Ledger, call: Call) -> web.StreamResponse:
         return web.Response(content_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     async with sse_response(call.request, headers={"Cache-Control": "no-store"}) as response:
+        caught_up = False
         while response.is_connected() and not over(call.request):
-            # Looked at before the page is read, so that no commit falls between the two.
-            committed = ledger.sequencer.position
-            page = await ledger.log.page(after, PAGE_EVENTS_MAX, _filter(asked))
-            for position, state in zip(page.positions, page.states, strict=True):
+            newest = await ledger.tail.beyond(after) if caught_up else None
+            if newest is None:
+                head = await ledger.log.max_position()
+                page = await ledger.log.page(after, PAGE_EVENTS_MAX, wanted, bytes_max=NEWEST_BYTES_MAX)
+                events = [*zip(page.positions, page.states, strict=True)]
+                caught_up = not page.more
+                # What has been looked at need not be looked at again, wanted or not.
+                after = max([after, *page.positions[-1:], head if caught_up else 0])
+            else:
+                events = [(seen.position, seen.state) for seen in newest.above(after) if wanted.takes(seen)]
+                after = max(after, newest.through)
+            for position, state in events:
                 await response.send(state.decode(), id=str(position))
-                after = position
-            if not page.positions:
-                await _something_new(ledger, committed)
     return response
 
 
@@ -221,13 +227,6 @@ def _resume(last_event_id: str | None, after: int | None) -> int:
     if not last_event_id.isascii() or not last_event_id.isdigit() or int(last_event_id) > POSITION_MAX:
         raise Problem("bad-parameter", "Last-Event-ID is the position of an event", parameter="Last-Event-ID")
     return int(last_event_id)
-
-
-async def _something_new(ledger: Ledger, committed: int) -> None:
-    """Until this process has committed more, or until it is time to look what others have."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(POLL_SECONDS):
-            await ledger.sequencer.beyond(committed)
 
 
 async def _one(ledger: Ledger, call: Call, master: MasterKey) -> web.Response:
@@ -285,7 +284,7 @@ async def _stream(ledger: Ledger, call: Call) -> web.Response:
     headers = {"ETag": f'"{version}"', "Cache-Control": "private, no-cache", "Vary": "Authorization"}
     if not asked.after and has_already(call.request, headers["ETag"]):
         return web.Response(status=304, headers=headers)
-    if page.positions and page.positions[-1] < version:
+    if page.more:
         following = call.request.rel_url.update_query({"after": str(page.positions[-1])})
         headers["Link"] = f'<{following}>; rel="next"'
     body = b'{"events":[' + b",".join(page.states) + b'],"version":%d}' % version

@@ -3,10 +3,11 @@
 import asyncio
 import base64
 import contextlib
+import random
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import aiohttp
 import asyncpg
@@ -15,10 +16,18 @@ import pytest
 from msgspec.structs import replace
 
 from schemas.examples import EXAMPLES
+from services.ledger.ledgers import Ledgers
+from services.ledger.log import PAGE_BYTES_MAX
+from services.ledger.sequence import Result
+from services.postgres import ACQUIRE_SECONDS_MAX, open_pool
+from services.sealing import MasterKey
 from tests.conftest import Database, free_ports
+from tests.faults.postgres_proxy import PostgresProxy
 from tests.ledger_service import EVENTS, NDJSON, STRUCTURED, LedgerService, example, holds, profile, serving
 from tests.log import event
+from tests.sequencing import request
 
+READERS = 30
 QUOTE = "Without single sign-on we cannot renew."
 
 
@@ -106,6 +115,37 @@ async def test_all_lines_come_even_if_they_are_more_than_a_page(ledger: LedgerSe
         await ledger.post(*[profile(f"a-{start + n}") for n in range(700)])
     reply = await ledger.get(f"{EVENTS}?after=5", headers={"Accept": NDJSON})
     assert [int(msgspec.json.decode(line)["sequence"]) for line in reply.body.splitlines()] == [*range(6, 2_101)]
+
+
+async def test_a_page_is_bounded_in_bytes_and_says_that_there_is_more(ledger: LedgerService):
+    large = {"texts": ["x" * 1_000] * 40}
+    batch = [event("account.profiled", account="acme", attributes=large) for _ in range(130)]
+    for part in range(0, 130, 13):
+        assert (await ledger.post(*batch[part : part + 13])).status == 201
+    assert sum(len(msgspec.json.encode(each)) for each in batch) > PAGE_BYTES_MAX
+    for path, number in (
+        (EVENTS, "sequence"),
+        ("/v1/ledgers/main/streams/account/acme", "streamversion"),
+        (f"{EVENTS}?type=ledger.account.profiled.v1", "sequence"),
+    ):
+        found: list[int] = []
+        following: str | None = f"{path}{'&' if '?' in path else '?'}limit=1000"
+        while following:
+            reply = await ledger.get(following)
+            assert len(reply.body) <= PAGE_BYTES_MAX + 1_000
+            found += [int(each[number]) for each in reply.json["events"]]
+            link = reply.headers.get("Link")
+            following = link.removeprefix("<").removesuffix('>; rel="next"') if link else None
+        assert found == [*range(1, 131)], path
+    async with tail(ledger) as reader:
+        assert [*await reader.next(130)] == [*range(1, 131)]
+
+
+async def test_there_is_a_next_page_only_if_there_is_more(ledger: LedgerService):
+    await ledger.post(profile(), profile())
+    for path in (EVENTS, "/v1/ledgers/main/streams/account/acme"):
+        assert "Link" in (await ledger.get(f"{path}?limit=1")).headers
+        assert "Link" not in (await ledger.get(f"{path}?limit=2")).headers
 
 
 @pytest.mark.parametrize("position", ["0", "2", "99999999999999999999", "-1", "x", "1.0", "%D9%A1"])
@@ -206,6 +246,70 @@ async def test_a_reader_gets_what_another_process_records(ledger: LedgerService)
         await ledger.post(profile())
         await other.post(profile())
         assert [*await reader.next(2)] == [2, 3]
+
+
+async def test_many_readers_cost_one_look_not_one_each(database: Database):
+    async with PostgresProxy.before(database.writer) as proxy, contextlib.AsyncExitStack() as stack:
+        settings = replace(database.settings, writer_url=proxy.address(database.writer))
+        ledger = await stack.enter_async_context(serving(settings))
+        wanted = {"subject": "account/last"}, {"type": "ledger.ask.recorded.v1"}, {"source": "urn:last"}
+        queries = [urlencode(each) for each in wanted]
+
+        async def post_wanted() -> None:
+            ask = event("ask.recorded", requirement="R-1", account="a") | {"source": "urn:last"}
+            assert (await ledger.post(profile("last"), ask)).status == 201
+
+        await post_wanted()
+        readers = [await stack.enter_async_context(tail(ledger, f"?{queries[n % 3]}")) for n in range(READERS)]
+        for reader in readers:
+            await reader.next(1)
+
+        before = len(proxy.statements)
+        for _ in range(10):
+            await ledger.post(profile("another"))
+        await post_wanted()
+        found = [[*await reader.next(1)] for reader in readers]
+        assert found == [[13 if n % 3 == 0 else 14] for n in range(READERS)]
+        looks = [sql for sql in proxy.statements[before:] if "SELECT notification_id AS position, state" in sql]
+        assert 0 < len(looks) < READERS
+
+
+async def test_readers_that_come_and_go_while_others_write_miss_nothing(ledger: LedgerService):
+    """Each from a place of its own, some with a filter; and some so slow that they fall behind."""
+    total = 600
+
+    async def write(until: int) -> None:
+        for position in range(await ledger.head() + 1, until, 20):
+            await ledger.post(*[profile(f"a-{(position + n) % 2}") for n in range(20)])
+
+    async def read(number: int) -> None:
+        await asyncio.sleep(random.random() / 5)
+        after, some = number * 7, number % 2 == 1
+        expected = [position for position in range(after + 1, total + 1) if position % 2 or not some]
+        seen: list[int] = []
+        while len(seen) < len(expected):
+            query = f"?after={seen[-1] if seen else after}"
+            async with tail(ledger, query + ("&subject=account/a-1" if some else "")) as reader:
+                for _ in range(min(97, len(expected) - len(seen))):
+                    seen += await reader.next(1)
+                    if number % 5 == 0:
+                        await asyncio.sleep(0)
+        assert seen == expected
+
+    await write(220)
+    await asyncio.gather(write(total), *(read(number) for number in range(READERS)))
+
+
+async def test_an_event_is_recorded_while_readers_hold_every_connection_of_theirs(database: Database):
+    async with (
+        await open_pool(database.writer, connections_max=1) as reading,
+        await open_pool(database.writer, connections_max=1) as recording,
+        Ledgers(reading, recording, database.settings, MasterKey.load_or_make(database.settings.master_key)) as ledgers,
+    ):
+        sequencer = (await ledgers.open("main")).sequencer
+        async with reading.acquire(), asyncio.timeout(ACQUIRE_SECONDS_MAX / 2):
+            [result] = await sequencer.submit(request(profile()))
+            assert isinstance(result, Result)
 
 
 async def test_a_reader_that_cannot_be_resumed_is_told_so(ledger: LedgerService):

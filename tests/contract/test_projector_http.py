@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from schemas.codec import format_time
+from services.migrate import make_ledger
 from services.postgres import connect
 from tests.asking import Asking, asking
 from tests.conftest import Database
-from tests.log import event, read
+from tests.log import Log, event, read
 
 LISTS = ("requirements", "accounts", "agreements", "decisions")
 PRODUCT = {"role": "head of product", "team": "product"}
@@ -179,6 +180,21 @@ async def test_a_time_waits_for_what_is_being_recorded_by_then(database: Databas
             await client.answer("requirements", as_of=1)
         reply = await waiting
         assert (reply.status, reply.json["as_of"]["position"]) == (200, 2)
+
+
+async def test_a_time_does_not_wait_for_what_is_written_elsewhere(database: Database) -> None:
+    elsewhere = await connect(database.owner)
+    await make_ledger(elsewhere, database.settings, "other")
+    await elsewhere.execute("CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.notes (note text)")
+    async with asking(database) as client, Log.open(database, "other") as other:
+        await client.record(ask("R-1", "a"))
+        async with elsewhere.transaction(), other.connection.transaction():
+            await elsewhere.execute("INSERT INTO elsewhere.notes VALUES ('a migration that takes hours')")
+            await other.lock()
+            await other.insert(read(ask("R-1", "a")))
+            now = format_time(datetime.now(UTC))
+            assert (await client.answer("requirements", as_of=now, timeout=1))["as_of"]["position"] == 1
+    await elsewhere.close()
 
 
 async def test_a_time_stands_for_the_same_position_ever_after(database: Database) -> None:

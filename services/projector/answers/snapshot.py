@@ -189,20 +189,20 @@ async def _position_at(pool: asyncpg.Pool, ledger: str, time: datetime, deadline
     """The last position recorded by a time, once it is certain.
 
     What lies before the head is certain. Behind it, an event that commits later may have been recorded by then, if
-    its transaction is writing already: such are waited for. Raises Problem where the time has not come yet, or the
-    wait is over.
+    its transaction is recording in this ledger already: such are waited for. Raises Problem where the time has not
+    come yet, or the wait is over.
     """
-    pending: set[int] | None = None
+    pending: set[str] | None = None
     while True:
         async with pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
             _, head_recorded_at = await read_head(connection, ledger)
             if head_recorded_at is None or head_recorded_at < time:
-                row = await connection.fetchrow(_statements["under_way"])
+                row = await connection.fetchrow(bound(_statements["under_way"], ledger))
                 if time > row["clock"]:
                     raise Problem("beyond-the-head", f"{format_time(time)} has not come yet")
-                pending = {*row["writing"]} if pending is None else pending & {*row["writing"]}
+                pending = {*row["recording"]} if pending is None else pending & {*row["recording"]}
             if not pending or (head_recorded_at is not None and head_recorded_at >= time):
-                # Read after nobody was seen writing: whoever was done by then is visible now.
+                # Read after nobody was seen recording: whoever was done by then is visible now.
                 return int(await connection.fetchval(bound(_statements["position_at"], ledger), time))
         if asyncio.get_running_loop().time() >= deadline:
             raise Problem("not-there-yet", f"what was recorded by {format_time(time)} is not certain yet")

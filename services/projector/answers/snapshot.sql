@@ -10,11 +10,15 @@ SELECT notification_id AS position, recorded_at
 SELECT recorded_at FROM {schema}.stored_events WHERE notification_id = $1;
 
 -- under_way --
--- Which transactions are writing (each holds a lock on its own id), and the clock before that was seen.
+-- Which transactions may be recording in this ledger, and the clock before that was seen. Whoever records holds these
+-- locks from before the recorded time is read until the commit can be seen.
 SELECT statement_timestamp() AS clock,
-       ARRAY(SELECT transactionid::text::bigint
+       ARRAY(SELECT DISTINCT virtualtransaction
                FROM pg_locks
-              WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted) AS writing;
+              WHERE locktype = 'relation' AND granted
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                AND (relation = '{schema}.log_head'::regclass AND mode = 'RowShareLock'
+                     OR relation = '{schema}.stored_events'::regclass AND mode = 'RowExclusiveLock')) AS recording;
 
 -- position_at --
 -- The last position recorded by a time.

@@ -5,6 +5,8 @@ valid_from <= t and position <= p the one with the greatest (valid_from, positio
 
 As asked: t is the ask's own time, p the answer's position P. As decided: t is the decision's time, p its knowledge
 cut. As now: t is the recorded time of P, p is P.
+
+An ask's own time is that of its first recording, by valid_from: what it says may be revised, when it was asked stays.
 """
 
 from bisect import bisect_right
@@ -43,7 +45,10 @@ class Adoption(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """One recording of an ask; or, without an account, the withdrawal of every account's ask of that id."""
+    """One recording of an ask; or, without an account, the withdrawal of every account's ask of that id.
+
+    An ask that stands is its latest recording. If it was revised, that names its first one too.
+    """
 
     requirement: str
     ask: str
@@ -51,10 +56,19 @@ class Ask(NamedTuple):
     importance: int
     valid_from: datetime
     position: int
+    first_valid_from: datetime | None = None
+    first_position: int | None = None
 
     @property
     def withdrawn(self) -> bool:
         return self.account is None
+
+    @property
+    def asked(self) -> tuple[datetime, int]:
+        """The time and the position of its first recording."""
+        if self.first_valid_from is None or self.first_position is None:
+            return self.valid_from, self.position
+        return self.first_valid_from, self.first_position
 
 
 class Decision(NamedTuple):
@@ -90,7 +104,7 @@ class Judgement(Struct, frozen=True, kw_only=True):
     fit: Fit
     class_: Class
     backdated: bool
-    """The judging revision was adopted, by position, after the ask was recorded."""
+    """The judging revision was adopted, by position, after the ask was first recorded."""
 
 
 class Asker(Struct, frozen=True, kw_only=True):
@@ -111,10 +125,6 @@ class Asker(Struct, frozen=True, kw_only=True):
     def weight(self) -> Fraction:
         """fit × importance."""
         return self.loudest.product
-
-    @property
-    def weight_if_known(self) -> Fraction:
-        return self.loudest_if_known.product
 
 
 class Knowledge:
@@ -166,7 +176,7 @@ class Knowledge:
         adoption, found = known
         if ask is None:
             return Judgement(fit=found, class_=found.class_, backdated=False)
-        return Judgement(fit=found, class_=self._class_of(found, ask, p), backdated=adoption.position > ask.position)
+        return Judgement(fit=found, class_=self._class_of(found, ask, p), backdated=adoption.position > ask.asked[1])
 
     def class_if(self, revision: Revision | None, profile: Mapping[str, str], ask: Ask, p: int) -> Class:
         """The class of an account with this ask, if it had this profile and were judged by this revision."""
@@ -174,8 +184,13 @@ class Knowledge:
             return class_of(None)
         return self._class_of(self._fit(revision, tuple(profile[name] for name in revision.attributes)), ask, p)
 
+    def exploring(self, ask: Ask, p: int) -> bool:
+        """Whether the ask was made in an exploratory phase, as known at p."""
+        adoption = self.in_force(ask.asked[0], p)
+        return adoption is not None and adoption.revision.stage == "exploratory"
+
     def _class_of(self, found: Fit, ask: Ask, p: int) -> Class:
-        return "exploratory" if found.class_ == "off_target" and self._exploring(ask, p) else found.class_
+        return "exploratory" if found.class_ == "off_target" and self.exploring(ask, p) else found.class_
 
     def _find(self, account: str, t: datetime, p: int) -> tuple[Adoption, Fit] | None:
         adoption = self.in_force(t, p)
@@ -192,11 +207,6 @@ class Knowledge:
             self._fits[key] = found
         return found
 
-    def _exploring(self, ask: Ask, p: int) -> bool:
-        """Whether the ask was made in an exploratory phase."""
-        adoption = self.in_force(ask.valid_from, p)
-        return adoption is not None and adoption.revision.stage == "exploratory"
-
 
 def live_asks(rows: Iterable[Ask], t: datetime, p: int) -> list[Ask]:
     """The asks that stood at t, as known at p, each in its latest state.
@@ -204,6 +214,7 @@ def live_asks(rows: Iterable[Ask], t: datetime, p: int) -> list[Ask]:
     An ask is the one of its id, on its requirement, by its account. A withdrawal ends every account's ask of that
     id, also one that the ledger came to know of later, as long as that is about an earlier time.
     """
+    first: dict[tuple[str, str, str | None], Ask] = {}
     recorded: dict[tuple[str, str, str | None], Ask] = {}
     withdrawn: dict[tuple[str, str], Ask] = {}
     for row in sorted(rows, key=_order):
@@ -212,10 +223,12 @@ def live_asks(rows: Iterable[Ask], t: datetime, p: int) -> list[Ask]:
         if row.withdrawn:
             withdrawn[row.requirement, row.ask] = row
         else:
-            recorded[row.requirement, row.ask, row.account] = row
+            key = (row.requirement, row.ask, row.account)
+            recorded[key] = row
+            first.setdefault(key, row)
     return [
-        ask
-        for ask in recorded.values()
+        ask._replace(first_valid_from=first[key].valid_from, first_position=first[key].position)
+        for key, ask in recorded.items()
         if (end := withdrawn.get((ask.requirement, ask.ask))) is None or _order(end) < _order(ask)
     ]
 
@@ -231,9 +244,9 @@ def as_now(knowledge: Knowledge, asks: Iterable[Ask], now: datetime, position: i
 def as_asked(knowledge: Knowledge, asks: Iterable[Ask], position: int) -> list[Asker]:
     """Each asking account, by its ask of highest fit × importance at that ask's own time. `asks` are live."""
     heard: dict[str, Asker] = {}
-    for ask in sorted(asks, key=_order):
+    for ask in sorted(asks, key=_asked):
         assert ask.account is not None  # A live ask is not a withdrawal.
-        asker = _asker(knowledge.judge(ask.account, ask.valid_from, position, ask), ask.account, ask)
+        asker = _asker(knowledge.judge(ask.account, ask.asked[0], position, ask), ask.account, ask)
         before = heard.get(ask.account)
         if before is not None:
             most = max(before.loudest_if_known, asker.loudest_if_known, key=_product)
@@ -297,6 +310,10 @@ def _order(row: Ask) -> tuple[datetime, int]:
     return row.valid_from, row.position
 
 
+def _asked(ask: Ask) -> tuple[datetime, int]:
+    return ask.asked
+
+
 def _latest(facts: Sequence[Fact], t: datetime, p: int) -> Fact | None:
     for index in range(bisect_right(facts, t, key=lambda fact: fact.valid_from) - 1, -1, -1):
         if facts[index].position <= p:
@@ -305,12 +322,12 @@ def _latest(facts: Sequence[Fact], t: datetime, p: int) -> Fact | None:
 
 
 def _most_important(asks: Iterable[Ask]) -> dict[str, Ask]:
-    """Account → its ask of highest importance; of equals the latest."""
+    """Account → its ask of highest importance; of equals the one that was first asked last."""
     chosen: dict[str, Ask] = {}
     for ask in asks:
         assert ask.account is not None  # A live ask is not a withdrawal.
         before = chosen.get(ask.account)
-        if before is None or (before.importance, *_order(before)) < (ask.importance, *_order(ask)):
+        if before is None or (before.importance, *before.asked) < (ask.importance, *ask.asked):
             chosen[ask.account] = ask
     return chosen
 

@@ -1,6 +1,7 @@
 """What has changed since a decision by enough to change the class of somebody who asked. Pure.
 
-An input is a fact about an asking account, the revision in force, or the ask itself. It is marked if it alone would
+An input is a fact about an asking account, the revision in force, the ask itself, or the revision that was in force
+when it was made (who asked while the market was explored is never off target). It is marked if it alone would
 have changed the class that the deciders saw; where only several together did, each of them is marked. An account
 whose class is now what it was as decided has no marks.
 """
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from schemas.codec import format_time
 from services.projector.fit import Class
 from services.projector.lenses import Adoption, Ask, Asker, Decision, Knowledge, as_decided, as_now, live_asks
 
@@ -90,6 +92,7 @@ def _marks_of(
         return []
 
     changes = [*_changes(knowledge, decision, agreement, now, position, then, today)]
+    assert changes, f"the class of {then.account} has changed, and none of its inputs"
     enough = [change for change in changes if change.alone != then.class_] or changes
     classes = [Reclassified(account=then.account, as_decided=then.class_, as_now=today.class_)]
     return [
@@ -144,13 +147,34 @@ def _changes(
             to=_name(new),
             alone=knowledge.class_if(new.revision, profile, then.ask, cut),
         )
-    if today.ask.position != then.ask.position:
+    for ask in {each.asked: each for each in (then.ask, today.ask)}.values():
+        was, is_ = knowledge.in_force(ask.asked[0], cut), knowledge.in_force(ask.asked[0], position)
+        if is_ is not None and knowledge.exploring(ask, cut) != knowledge.exploring(ask, position):
+            yield _Change(
+                position=is_.position,
+                valid_from=is_.in_force_from,
+                input=f"{account}: {agreement} when ask {ask.ask} was made",
+                from_=_name(was),
+                to=_name(is_),
+                alone=knowledge.class_if(revision, profile, ask, position),
+            )
+    if (today.ask.requirement, today.ask.ask) != (then.ask.requirement, then.ask.ask):
         yield _Change(
             position=today.ask.position,
             valid_from=today.ask.valid_from,
             input=f"{account}: ask {today.ask.ask}",
             from_=then.ask.ask,
             to=today.ask.ask,
+            alone=knowledge.class_if(revision, profile, today.ask, cut),
+        )
+    elif today.ask.asked != then.ask.asked:
+        valid_from, at = today.ask.asked
+        yield _Change(
+            position=at,
+            valid_from=valid_from,
+            input=f"{account}: time of ask {today.ask.ask}",
+            from_=format_time(then.ask.asked[0]),
+            to=format_time(valid_from),
             alone=knowledge.class_if(revision, profile, today.ask, cut),
         )
 

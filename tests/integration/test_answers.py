@@ -276,6 +276,37 @@ async def test_who_asked_while_exploring_is_not_off_target_afterwards(database: 
         assert (await client.answer("accounts", class_="off_target"))["total"] == 2
 
 
+async def test_a_nightly_sync_does_not_judge_an_ask_anew(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(
+            revised("e", BANK, stage="exploratory", time=at(1)),
+            adopted("e", at(1), time=at(1)),
+            recordedtime=recorded(1),
+        )
+        await client.record(
+            profiled("shop", at(2), industry="retail"), ask("SSO", "shop", 2, ask="A-1"), recordedtime=recorded(3)
+        )
+        await client.record(revised("f", BANK, time=at(4)), adopted("f", at(4), time=at(4)), recordedtime=recorded(4))
+
+        async def answers() -> list[Any]:
+            one = await client.answer("requirements/SSO")
+            lists = [await client.answer("requirements", lens=lens) for lens in ("now", "asked")]
+            account = await client.answer("accounts/shop")
+            return [
+                one["how_on_target"],
+                one["who_asked"][0]["asks"][0]["position"],
+                [each["requirements"] for each in lists],
+                account["asks"][0]["as_asked"],
+            ]
+
+        before = await answers()
+        assert before[0]["fits"][0]["as_asked"]["revision"] == "target-market@e"
+        assert before[0]["fits"][0]["as_now"]["class"] == "exploratory"
+        for night in range(5, 9):
+            await client.record(ask("SSO", "shop", 2, ask="A-1"), recordedtime=recorded(night))
+        assert await answers() == before
+
+
 async def test_departs_follows_from_the_classes_of_those_who_asked(database: Database) -> None:
     async with asking(database) as client:
         await market(client)
@@ -325,7 +356,14 @@ async def test_an_ask_is_revised_and_withdrawn_in_whatever_order_that_comes(data
         assert [(each["ask"], each["importance"]) for each in found["who_asked"][0]["asks"]] == [("A-2", 1)]
         await client.record(ask("SSO", "acme", 3, ask="A-1", time=at(8)), recordedtime=recorded(8))
         found = await client.answer("requirements/SSO")
-        assert [each["ask"] for each in found["who_asked"][0]["asks"]] == ["A-2", "A-1"]
+        assert [each["ask"] for each in found["who_asked"][0]["asks"]] == ["A-1", "A-2"]
+        account = await client.answer("accounts/acme")
+        for first, second in (found["who_asked"][0]["asks"], account["asks"]):
+            assert (first["position"], first["time"][:10], first["importance"]) == (5, "2026-03-03", 3)
+            assert first["revised"] == {"position": 8, "time": "2026-03-08T12:00:00.000000Z"}
+            # The one that is about the earlier time is the first, though it was recorded later.
+            assert (second["position"], second["time"][:10], second["importance"]) == (7, "2026-03-04", 1)
+            assert second["revised"] == {"position": 6, "time": "2026-03-06T12:00:00.000000Z"}
         assert found["how_on_target"]["voice"] == 3.0
         assert (await client.answer("requirements"))["requirements"][0]["voice"] == 3.0
 

@@ -30,6 +30,14 @@ class Happening(NamedTuple):
     data: dict[str, Any]
 
 
+class Asked(NamedTuple):
+    """An ask that stands: when it was first recorded, and what it said last."""
+
+    valid: datetime
+    position: int
+    data: dict[str, Any]
+
+
 def time(minutes: int) -> str:
     return (START + timedelta(minutes=minutes)).isoformat()
 
@@ -138,18 +146,21 @@ class Recomputed:
                 profile.update(each.data["attributes"])
         return fit(found[0], profile)
 
-    def asks(self, requirement: str, t: datetime, p: int) -> list[Happening]:
-        states: dict[tuple[str, str], Happening] = {}
+    def asks(self, requirement: str, t: datetime, p: int) -> list[Asked]:
+        states: dict[tuple[str, str], Asked] = {}
+        first: dict[tuple[str, str], Happening] = {}
         for each in sorted([*self.of("ask.recorded", t, p), *self.of("ask.withdrawn", t, p)]):
             if each.data["requirement"] != requirement:
                 continue
             if each.type == "ask.recorded":
-                states[each.data.get("ask", f"#{each.position}"), each.data["account"]] = each
+                key = (each.data.get("ask", f"#{each.position}"), each.data["account"])
+                begun = first.setdefault(key, each)
+                states[key] = Asked(begun.valid, begun.position, each.data)
             else:
                 states = {key: state for key, state in states.items() if key[0] != each.data["ask"]}
         return [*states.values()]
 
-    def class_(self, ask: Happening, t: datetime, p: int) -> str:
+    def class_(self, ask: Asked, t: datetime, p: int) -> str:
         found = self.fit(ask.data["account"], t, p)
         if found is None:
             return "undetermined"
@@ -158,7 +169,7 @@ class Recomputed:
             return "exploratory"
         return found.class_
 
-    def loudest(self, asks: Iterable[Happening]) -> dict[str, Happening]:
+    def loudest(self, asks: Iterable[Asked]) -> dict[str, Asked]:
         order = sorted(asks, key=lambda each: (each.data["importance"], each.valid, each.position))
         return {each.data["account"]: each for each in order}
 

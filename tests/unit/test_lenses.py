@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from itertools import permutations
 from typing import Any
 
 import msgspec
@@ -101,7 +102,7 @@ def test_an_account_speaks_once_by_its_most_important_ask() -> None:
     known = Knowledge([Adoption(day(0), 1, revision("r", 3, 2))], [fact(2, 1)])
     asks = [ask(3, 1, name="A", importance=2), ask(4, 2, name="B", importance=2), ask(5, 3, name="C", importance=1)]
     [asker] = as_now(known, asks, day(9), 9)
-    assert (asker.ask.ask, asker.weight, asker.weight_if_known) == ("B", Fraction(6, 5), Fraction(2))
+    assert (asker.ask.ask, asker.weight, asker.loudest_if_known.product) == ("B", Fraction(6, 5), Fraction(2))
     assert voice([asker, asker]) == (Fraction(12, 5), Fraction(4))
 
 
@@ -111,7 +112,7 @@ def test_as_asked_an_account_speaks_by_the_highest_fit_times_importance() -> Non
     [asker] = as_asked(known, asks, 9)
     assert (asker.ask.ask, asker.weight, asker.class_) == ("A", Fraction(3, 5), "on_target")
     # If all that is unknown were met, the later one would be louder: 3 × 2/5.
-    assert asker.weight_if_known == Fraction(6, 5)
+    assert asker.loudest_if_known.product == Fraction(6, 5)
     [tied] = as_asked(Knowledge([], []), asks, 9)
     assert (tied.ask.ask, tied.weight, tied.judgement) == ("B", 0, None)
 
@@ -130,6 +131,30 @@ def test_who_asked_while_exploring_stays_exploratory_instead_of_off_target() -> 
     late = {each.account: each.class_ for each in as_now(known, [ask(7, 6, "off"), ask(8, 6, "on")], day(9), 9)}
     assert early == {"off": "exploratory", "on": "on_target"}
     assert late == {"off": "off_target", "on": "on_target"}
+
+
+def test_an_ask_that_is_recorded_again_is_judged_by_its_own_time() -> None:
+    exploring = Adoption(day(0), 1, revision("e", 1, stage="exploratory"))
+    focused = Adoption(day(5), 4, revision("f", 1))
+    known = Knowledge([exploring, focused], [fact(2, 0, value=1), fact(5, 5, value=2)])
+    rows = [ask(3, 1), ask(6, 6), ask(7, 7, importance=3), ask(8, 8, importance=2), ask(9, 2, importance=0)]
+    for order in permutations(rows):
+        [standing] = live_asks(order, day(9), 9)
+        assert (standing.position, standing.importance, standing.asked) == (8, 2, (day(1), 3))
+        [asked], [now] = as_asked(known, [standing], 9), as_now(known, [standing], day(9), 9)
+        assert (asked.class_, now.class_, asked.weight) == ("exploratory", "exploratory", Fraction(2))
+        assert asked.judgement is not None and asked.judgement.fit.revision.revision == "e"
+        assert (asked.judgement.backdated, now.judgement and now.judgement.backdated) == (False, True)
+    # What was recorded first is what was known to be; the time at which it was known does not matter.
+    [standing] = live_asks([ask(4, 6), ask(3, 7), ask(9, 1)], day(9), 8)
+    assert standing.asked == (day(6), 4)
+
+
+def test_of_equal_asks_that_which_was_first_asked_last_speaks_however_often_the_other_is_repeated() -> None:
+    known = Knowledge([Adoption(day(0), 1, revision("r", 1))], [fact(2, 0)])
+    rows = [ask(3, 1, name="A"), ask(4, 2, name="B"), ask(5, 3, name="A")]
+    for lens in (as_now(known, live_asks(rows, day(9), 9), day(9), 9), as_asked(known, live_asks(rows, day(9), 9), 9)):
+        assert [asker.ask.ask for asker in lens] == ["B"]
 
 
 def test_deciders_are_judged_by_what_they_had_before_them() -> None:

@@ -95,3 +95,34 @@ def test_an_ask_that_was_withdrawn() -> None:
 
 def test_who_asked_later_was_no_input() -> None:
     assert review([fact(3, 1), fact(3, 1, "late", value=2)], [ask(4, 1), ask(20, 1, "late")]) == []
+
+
+def test_a_phase_that_is_learned_of_later_is_an_input() -> None:
+    """The revision, the profile and the ask are what they were: only when it was asked, the market was explored."""
+    explored = [Adoption(day(1), 20, revision("e", 1, stage="exploratory")), Adoption(day(3), 21, revision("r1", 3, 2))]
+    assert review([fact(3, 1, value=2)], [ask(4, 2)], *explored) == [
+        {
+            "position": 20,
+            "kind": "learned_since",
+            "input": "acme: target-market when ask A was made",
+            "from": "r1",
+            "to": "e",
+            "classes": [{"account": "acme", "as_decided": "off_target", "as_now": "exploratory"}],
+        }
+    ]
+    assert review([fact(3, 1, value=2)], [ask(4, 4)], *explored) == []
+
+
+def test_an_earlier_recording_that_is_learned_of_later_is_an_input() -> None:
+    explored = [Adoption(day(1), 2, revision("e", 1, stage="exploratory")), Adoption(day(3), 3, revision("r1", 3, 2))]
+    [mark] = review([fact(4, 1, value=2)], [ask(5, 4), ask(20, 2)], *explored)
+    assert (mark["position"], mark["kind"], mark["input"]) == (20, "learned_since", "acme: time of ask A")
+    assert (mark["from"], mark["to"]) == ("2026-03-05T00:00:00.000000Z", "2026-03-03T00:00:00.000000Z")
+
+
+def test_an_ask_that_is_recorded_again_changes_nothing() -> None:
+    explored = [Adoption(day(1), 2, revision("e", 1, stage="exploratory")), Adoption(day(3), 3, revision("r1", 3, 2))]
+    assert (
+        review([fact(4, 1, value=2)], [ask(5, 2), *(ask(11 + night, 10 + night) for night in range(9))], *explored)
+        == []
+    )

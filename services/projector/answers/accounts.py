@@ -205,7 +205,7 @@ async def one_account(snapshot: Snapshot, account: str, *, opener: Opener | None
     quotes = {} if opener is None else await read_sealed(snapshot, quoted, "quote", opener)
 
     asks = [lenses.Ask(*(row[name] for name in lenses.Ask._fields)) for row in rows]
-    judged = [knowledge.judge(account, ask.valid_from, snapshot.position, ask) for ask in asks]
+    judged = [knowledge.judge(account, ask.asked[0], snapshot.position, ask) for ask in asks]
     return OneAccount(
         account=account,
         name=names.get(account),

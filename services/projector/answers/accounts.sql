@@ -28,11 +28,17 @@ SELECT attribute, value, position, valid_from, time, recorded_at
  LIMIT $3;
 
 -- asks --
--- The asks of one account that stand, in their latest state, with what the requirement is called.
+-- The asks of one account that stand, in their latest state, with their first recordings and what the requirement is
+-- called.
 WITH recorded AS (
-    SELECT DISTINCT ON (requirement, ask) *
+    SELECT DISTINCT ON (requirement, ask) *,
+           first_value(valid_from) OVER recordings AS first_valid_from,
+           first_value(position) OVER recordings AS first_position,
+           first_value(time) OVER recordings AS first_time,
+           first_value(recorded_at) OVER recordings AS first_recorded_at
       FROM {schema}.asks
      WHERE account = $2 AND position <= $1
+    WINDOW recordings AS (PARTITION BY requirement, ask ORDER BY valid_from, position)
      ORDER BY requirement, ask, valid_from DESC, position DESC
 )
 SELECT recorded.*,
@@ -46,4 +52,4 @@ SELECT recorded.*,
         WHERE ended.withdrawn AND ended.position <= $1
           AND ended.requirement = recorded.requirement AND ended.ask = recorded.ask
           AND (ended.valid_from, ended.position) > (recorded.valid_from, recorded.position))
- ORDER BY recorded.position;
+ ORDER BY recorded.first_position;

@@ -78,7 +78,7 @@ def asks_by_requirement(rows: Iterable[asyncpg.Record]) -> dict[str, list[Ask]]:
     """Requirement → its asks, of rows as they were read."""
     asks: dict[str, list[Ask]] = {}
     for row in rows:
-        ask = Ask._make(row)
+        ask = Ask(*row)
         asks.setdefault(ask.requirement, []).append(ask)
     return asks
 

@@ -22,11 +22,14 @@ SELECT account, attribute, value, valid_from, position
  WHERE position <= $1 AND attribute = ANY($2::text[]) AND account = ANY($3::text[]);
 
 -- live_asks --
--- Every ask that stands, in its latest state.
+-- Every ask that stands, in its latest state, with its first recording.
 WITH recorded AS (
-    SELECT DISTINCT ON (requirement, ask, account) requirement, ask, account, importance, valid_from, position
+    SELECT DISTINCT ON (requirement, ask, account) requirement, ask, account, importance, valid_from, position,
+           first_value(valid_from) OVER recordings AS first_valid_from,
+           first_value(position) OVER recordings AS first_position
       FROM {schema}.asks
      WHERE position <= $1 AND NOT withdrawn
+    WINDOW recordings AS (PARTITION BY requirement, ask, account ORDER BY valid_from, position)
      ORDER BY requirement, ask, account, valid_from DESC, position DESC
 ), withdrawn AS (
     SELECT DISTINCT ON (requirement, ask) requirement, ask, valid_from, position

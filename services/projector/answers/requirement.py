@@ -54,13 +54,24 @@ WHO_ASKED_MAX = 200
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
 
+class Revised(Struct, frozen=True, kw_only=True):
+    """The last recording of an ask that was recorded more than once."""
+
+    position: int
+    time: str
+
+
 class AskShown(Struct, frozen=True, kw_only=True):
-    """An ask that stands. `quote` is absent without the scope personal or if none was given, null once erased."""
+    """An ask that stands: when it was first recorded, and what it said last; `revised` is null if that is the same.
+
+    `quote` is absent without the scope personal or if none was given, null once erased.
+    """
 
     ask: str
     position: int
     time: str
     recordedtime: str
+    revised: Revised | None
     importance: int
     channel: str | None
     contact: str | None
@@ -147,7 +158,7 @@ async def read_requirement(snapshot: Snapshot, requirement: str) -> Evidence:
     made = await read_made_on(snapshot, requirement)
     asked = asked_of(decision_of(row) for row in made)
     ask_rows = await read_ask_rows(snapshot, {requirement, *asked})
-    rows = [Ask._make(row) for row in ask_rows if row["requirement"] == requirement]
+    rows = [Ask(*row) for row in ask_rows if row["requirement"] == requirement]
     raised = any(not row["act"] for row in said)
     if snapshot.now is None or not (raised or any(not row.withdrawn for row in rows)):
         raise Problem("not-found", f"there is no requirement {requirement!r} at position {snapshot.position}")
@@ -210,9 +221,8 @@ async def show_requirement(
     page = heard.askers[after : after + WHO_ASKED_MAX]
     accounts = {asker.account for asker in page}
     names = names_by_account(await read_names(snapshot, accounts))
-    ask_rows = await snapshot.fetch(
-        _statements, "asks", [ask.position for ask in evidence.live if ask.account in accounts]
-    )
+    asks = [ask for ask in evidence.live if ask.account in accounts]
+    ask_rows = await snapshot.fetch(_statements, "asks", [ask.position for ask in asks], [ask.asked[1] for ask in asks])
     sealed = await _sealed(snapshot, ask_rows, said, opener)
     history = await snapshot.fetch(
         _statements, "history", snapshot.position, requirement, stream_uuid(f"requirement/{requirement}"), HISTORY_MAX
@@ -355,9 +365,12 @@ def _who_asked(
 def show_ask(row: asyncpg.Record, quote: str | UnsetType | None) -> AskShown:
     return AskShown(
         ask=row["ask"],
-        position=row["position"],
-        time=format_time(row["time"]),
-        recordedtime=format_time(row["recorded_at"]),
+        position=row["first_position"],
+        time=format_time(row["first_time"]),
+        recordedtime=format_time(row["first_recorded_at"]),
+        revised=None
+        if row["position"] == row["first_position"]
+        else Revised(position=row["position"], time=format_time(row["time"])),
         importance=row["importance"],
         channel=row["channel"],
         contact=row["contact"],

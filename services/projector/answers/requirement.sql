@@ -3,8 +3,12 @@
 SELECT * FROM {schema}.requirement_rows WHERE requirement = $2 AND position <= $1 ORDER BY valid_from, position;
 
 -- asks --
--- The asks at these positions.
-SELECT * FROM {schema}.asks WHERE position = ANY($1::bigint[]) ORDER BY position;
+-- The asks at these positions, with their first recordings at those others, in the order in which they were recorded.
+SELECT asks.*, first.position AS first_position, first.time AS first_time, first.recorded_at AS first_recorded_at
+  FROM unnest($1::bigint[], $2::bigint[]) AS shown (position, first_position)
+  JOIN {schema}.asks AS asks ON asks.position = shown.position
+  JOIN {schema}.asks AS first ON first.position = shown.first_position
+ ORDER BY first.position;
 
 -- delivery --
 -- How the delivery of one requirement stands.

@@ -18,6 +18,7 @@ from services.postgres import Statements, connect
 from services.projector.outage import AWAY, Outage
 
 PAGE_EVENTS_MAX = 500
+PAGE_BYTES_MAX = 4 * 1024**2  # Of stored events; the last one may go beyond.
 LISTENING_CHECK_SECONDS = 30  # A connection may be gone without a sign of it.
 
 EVENTS_CHANNEL = "ledger_events"  # The payload is the name of the ledger that has new events.
@@ -51,8 +52,8 @@ class Page(Struct, frozen=True):
 async def read_page(
     connection: asyncpg.Connection, statements: Statements, after: int, topics: Collection[str]
 ) -> Page:
-    """The next events of a ledger, in order and without a gap."""
-    rows = await connection.fetch(statements["page"], after, PAGE_EVENTS_MAX, [*topics])
+    """The next events of a ledger, in order and without a gap; fewer of them if they are large."""
+    rows = await connection.fetch(statements["page"], after, PAGE_EVENTS_MAX, [*topics], PAGE_BYTES_MAX)
     events: list[Stored] = []
     for expected, row in enumerate(rows, after + 1):
         if row["position"] != expected:

@@ -50,12 +50,19 @@ SELECT coalesce(max(notification_id), 0) FROM {schema}.stored_events;
 SELECT coalesce(array_agg(projection), '{}') FROM {schema}.cursors;
 
 -- page --
--- The next events of the log. Only those of the topics $3 come with their bytes.
-SELECT notification_id AS position, topic, CASE WHEN topic = ANY($3) THEN state END AS state
-  FROM {schema}.stored_events
- WHERE notification_id > $1
- ORDER BY notification_id
- LIMIT $2;
+-- The next events of the log, $2 at most. Only those of the topics $3 come with their bytes, and none is begun once
+-- there are $4 bytes.
+SELECT position, topic, state
+  FROM (SELECT position, topic, state,
+               sum(octet_length(state)) OVER (ORDER BY position
+                   ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+          FROM (SELECT notification_id AS position, topic, CASE WHEN topic = ANY($3) THEN state END AS state
+                  FROM {schema}.stored_events
+                 WHERE notification_id > $1
+                 ORDER BY notification_id
+                 LIMIT $2) AS next) AS sized
+ WHERE coalesce(bytes_before, 0) < $4
+ ORDER BY position;
 
 -- advance --
 -- Move a cursor from $2 to $3, and stop it there if $5 says why. No row: somebody else has moved it meanwhile.

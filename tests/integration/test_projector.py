@@ -12,7 +12,9 @@ import pytest
 
 from services.migrate import make_ledger
 from services.postgres import Unavailable, connect, ledger_schema
+from services.projector import feed
 from services.projector import projector as engine
+from services.projector.apply import topics_of
 from services.projector.projections import ALL, Projection
 from services.projector.projector import NoSuchLedger, Projector, Runner, Stopped
 from services.sealing import MasterKey
@@ -91,6 +93,26 @@ async def test_it_catches_up_with_what_was_there_before_it(database: Database) -
         assert runner.head == 1_200
         assert {cursor.state for cursor in runner.cursors.values()} == {"live"}
     assert await positions(database) == list(range(1, 1_201))
+
+
+async def test_a_page_is_bounded_in_bytes_as_well(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "PAGE_BYTES_MAX", 3_000)
+    async with Log.open(database) as log:
+        await log.append(profile(9), *(ask(number, url=f"https://{'long' * 250}.test") for number in range(9)))
+    asks = topics_of([projection for projection in ALL if projection.name == "requirements"])
+    statements = engine._statements.bind(schema=ledger_schema("main"))
+    connection = await connect(database.projector)
+    pages = []
+    while (after := pages[-1].last if pages else 0) < 10:
+        pages.append(await feed.read_page(connection, statements, after, asks))
+    await connection.close()
+    assert [len(page.events) for page in pages] == [4, 3, 3]  # What is not read counts for nothing.
+    assert all(page.hole is None for page in pages)
+
+    monkeypatch.setattr(feed, "PAGE_BYTES_MAX", 1)  # An event that is larger than a page is a page.
+    async with running(database) as runner:
+        await reached(runner, 10)
+    assert await positions(database) == list(range(2, 11))
 
 
 async def test_it_wakes_when_the_ledger_says_so(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,24 +53,27 @@ def run() -> None:
 
 
 @commands.command()
-def migrate() -> None:
+@click.option(
+    "--new-master-key", is_flag=True, help="The master key is lost: go on with another. What it sealed stays sealed."
+)
+def migrate(new_master_key: bool) -> None:
     """Bring the database up to date, and make the ledger main if it is missing."""
     settings = Settings.load()
     configure_logs(settings)
-    asyncio.run(_migrate(settings))
+    asyncio.run(_migrate(settings, new_master_key=new_master_key))
 
 
-async def _migrate(settings: Settings) -> None:
+async def _migrate(settings: Settings, *, new_master_key: bool) -> None:
     if not settings.embedded:
-        return await bring_up_to_date(settings)
+        return await bring_up_to_date(settings, new_master_key=new_master_key)
     database = EmbeddedPostgres(settings.home, os_user=settings.database_os_user)
     try:
         await database.start()
     except HomeInUse:
         # A run of this home is on, and so is its database.
-        return await bring_up_to_date(settings)
+        return await bring_up_to_date(settings, new_master_key=new_master_key)
     try:
-        await bring_up_to_date(settings)
+        await bring_up_to_date(settings, new_master_key=new_master_key)
     finally:
         await database.stop()
 

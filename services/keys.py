@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Collection
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, get_args
@@ -80,7 +80,8 @@ class Keys:
         self._remembered: dict[bytes, tuple[float, Principal | None]] = {}
 
     async def principal(self, text: str) -> Principal:
-        """Who presents this key. A revoked key stops working within REMEMBERED_SECONDS_MAX.
+        """Who presents this key. One that was revoked stops working within REMEMBERED_SECONDS_MAX, one that
+        expires at that moment.
 
         Raises Unauthorized and Unavailable.
         """
@@ -93,7 +94,7 @@ class Keys:
             if len(self._remembered) >= REMEMBERED_KEYS_MAX:
                 self._remembered.clear()
             self._remembered[hashed] = (time.monotonic() + REMEMBERED_SECONDS_MAX, principal)
-        if principal is None:
+        if principal is None or (principal.expires_at is not None and principal.expires_at <= datetime.now(UTC)):
             raise Unauthorized("this key is not known, has expired or was revoked")
         return principal
 

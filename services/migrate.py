@@ -1,12 +1,16 @@
 """Migrations and grants: one `migrate` brings the registry and every ledger up to date.
 
 `migrations/registry/*.sql` runs once a database, `migrations/ledger/*.sql` once a ledger. Each file runs once, in
-order of its name; a file that was changed after it ran is refused. Grants are given anew each time.
+order of its name; a file that was changed after it ran is refused. Grants are taken back and given anew
+each time.
 """
 
+import asyncio
 import os
+import secrets
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -15,13 +19,18 @@ import asyncpg
 import structlog
 
 from services import keys
-from services.postgres import Statements, connect, fill, ledger_schema, quote, rebuild_schema, unavailable
+from services.postgres import Pool, Statements, connect, fill, ledger_schema, quote, rebuild_schema, unavailable
+from services.sealing import MasterKey, MasterKeyError
 from services.settings import Settings
 
 TEAMS = ("sales", "marketing", "engineering", "product", "support", "executive")
 
 POSTGRES_VERSION_MIN = 150_000
 LOCK = 0x1ED6E2  # Any constant of our own: one migration runs at a time.
+
+LOCK_SECONDS_MAX = 2.0
+PAUSE_SECONDS = 1.0
+TRIES_MAX = 5
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _grants = Statements.load(_MIGRATIONS / "grants.sql")
@@ -32,24 +41,50 @@ class MigrationError(Exception):
     """The database is not in a state that this version can bring up to date; the text says why."""
 
 
-async def migrate(settings: Settings, *, ledgers: Sequence[str] = ("main",)) -> None:
-    """Bring the database up to date, make these ledgers if they are missing, and the admin key.
+async def migrate(settings: Settings, *, ledgers: Sequence[str] = ("main",), new_master_key: bool = False) -> None:
+    """Bring the database up to date, make these ledgers if they are missing, the admin key and the master key.
 
+    `new_master_key`: the one that was in use is lost, go on with another. What was sealed under it stays sealed.
     Raises MigrationError and Unavailable.
     """
     connection = await connect(settings.url("owner"))
     try:
         with unavailable():
-            await _migrate_registry(connection, settings)
+            await _patiently(connection, "registry", partial(_bring_registry, connection, settings))
+            await _know_master_key(connection, settings.master_key, new=new_master_key)
             names = [row["name"] for row in await connection.fetch("SELECT name FROM registry.ledgers ORDER BY name")]
             for name in names:
-                await _migrate_ledger(connection, settings, name)
+                await _patiently(connection, f"ledger {name}", partial(_bring_ledger, connection, settings, name))
             for name in ledgers:
                 if name not in names:
                     await make_ledger(connection, settings, name)
             await _know_admin_key(connection, settings.home / "admin.key")
     finally:
         await connection.close()
+
+
+async def differences(database: Pool | asyncpg.Connection) -> list[str]:
+    """How the schemas of the database differ from those that this version writes, and what to do about each.
+
+    Raises asyncpg.UndefinedTableError if there is no registry.
+    """
+    applied: dict[str, dict[str, str]] = {"registry": {}}
+    for row in await database.fetch("SELECT name FROM registry.ledgers"):
+        applied[f"ledger {row['name']}"] = {}
+    for row in await database.fetch("SELECT scope, name, checksum FROM registry.migrations"):
+        applied.setdefault(row["scope"], {})[row["name"]] = row["checksum"]
+    ours = {
+        folder: {name: sha256(sql.encode()).hexdigest() for name, sql in _migrations(_MIGRATIONS / folder).items()}
+        for folder in ("registry", "ledger")
+    }
+    found = []
+    for scope, theirs in sorted(applied.items()):
+        files = ours[scope.split()[0]]
+        if lacking := sorted(files.keys() - theirs.keys()):
+            found.append(f"{scope} lacks {', '.join(lacking)}; run `ledger migrate`")
+        if unknown := sorted(name for name, checksum in theirs.items() if files.get(name) != checksum):
+            found.append(f"{scope} has {', '.join(unknown)} of another version; run that version")
+    return found
 
 
 async def make_ledger(
@@ -69,39 +104,57 @@ async def make_ledger(
         made = await connection.fetchval(
             "INSERT INTO registry.ledgers (name, schema, teams, origin, created_at)"
             " VALUES ($1, $2, $3, $4, clock_timestamp()) ON CONFLICT (name) DO NOTHING RETURNING name",
-            name, ledger_schema(name), [*teams], origin or f"requirements-ledger/{name}",
+            name, ledger_schema(name), [*teams], origin or f"requirements-ledger/{name}/{secrets.token_hex(8)}",
         )  # fmt: skip
         if made is None:
             return False
-        await _migrate_ledger(connection, settings, name)
+        await _bring_ledger(connection, settings, name)
         await connection.execute("SELECT pg_notify('ledgers', $1)", name)
     _log.info("ledger_made", ledger=name)
     return True
 
 
-async def _migrate_registry(connection: asyncpg.Connection, settings: Settings) -> None:
+async def _patiently(connection: asyncpg.Connection, scope: str, change: Callable[[], Awaitable[None]]) -> None:
+    """Make a change in a transaction of its own, one process at a time.
+
+    Who waits for a lock on a table makes every writer wait that comes after. So a change waits for a short time only,
+    lets them pass, and tries again. Raises MigrationError when it has tried often enough.
+    """
+    for _ in range(TRIES_MAX):
+        try:
+            async with connection.transaction():
+                await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+                limit = f"{round(LOCK_SECONDS_MAX * 1000)}ms"
+                await connection.execute("SELECT set_config('lock_timeout', $1, true)", limit)
+                return await change()
+        except asyncpg.LockNotAvailableError:
+            _log.warning("migration_waits", scope=scope, reason="somebody holds a lock on its tables")
+        await asyncio.sleep(PAUSE_SECONDS)
+    raise MigrationError(
+        f"{scope} was not migrated: in {TRIES_MAX} tries of {LOCK_SECONDS_MAX:g} seconds somebody held a lock on its"
+        " tables; end the long transaction that pg_stat_activity shows, and run `ledger migrate` again"
+    )
+
+
+async def _bring_registry(connection: asyncpg.Connection, settings: Settings) -> None:
     if connection.get_server_version().major * 10_000 < POSTGRES_VERSION_MIN:
         raise MigrationError(f"PostgreSQL 15 or newer is needed; this is {connection.get_server_version().major}")
-    async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
-        await connection.execute(
-            "CREATE SCHEMA IF NOT EXISTS registry;"
-            "CREATE TABLE IF NOT EXISTS registry.migrations ("
-            " scope text, name text, checksum text NOT NULL, applied_at timestamptz NOT NULL,"
-            " PRIMARY KEY (scope, name))"
-        )
-        await _apply(connection, "registry", _MIGRATIONS / "registry", {})
-        await _grant(connection, settings, "registry", {})
+    await connection.execute(
+        "CREATE SCHEMA IF NOT EXISTS registry;"
+        "CREATE TABLE IF NOT EXISTS registry.migrations ("
+        " scope text, name text, checksum text NOT NULL, applied_at timestamptz NOT NULL,"
+        " PRIMARY KEY (scope, name))"
+    )
+    await _apply(connection, "registry", _MIGRATIONS / "registry", {})
+    await _grant(connection, settings, "registry", {})
 
 
-async def _migrate_ledger(connection: asyncpg.Connection, settings: Settings, name: str) -> None:
+async def _bring_ledger(connection: asyncpg.Connection, settings: Settings, name: str) -> None:
     schemas = {"schema": ledger_schema(name), "rebuild": rebuild_schema(name)}
-    async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
-        for schema in schemas.values():
-            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
-        await _apply(connection, f"ledger {name}", _MIGRATIONS / "ledger", schemas)
-        await _grant(connection, settings, "ledger", schemas)
+    for schema in schemas.values():
+        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
+    await _apply(connection, f"ledger {name}", _MIGRATIONS / "ledger", schemas)
+    await _grant(connection, settings, "ledger", schemas)
 
 
 async def _apply(connection: asyncpg.Connection, scope: str, folder: Path, identifiers: dict[str, str]) -> None:
@@ -131,10 +184,12 @@ def _migrations(folder: Path) -> dict[str, str]:
 
 
 async def _grant(connection: asyncpg.Connection, settings: Settings, statement: str, schemas: dict[str, str]) -> None:
-    """Give each role what it needs. A role that is the owner itself needs nothing."""
+    """Give each role what it needs, and nothing that it had besides. A role that is the owner itself needs nothing."""
     owner = await connection.fetchval("SELECT current_user")
     roles = {"writer": "writer", "projector": "projector", "auditor": "auditor"}
     users = {role: database_user(settings.url(role)) or owner for role in roles}  # type: ignore[arg-type]
+    for user in sorted({*users.values()} - {owner}):
+        await connection.execute(fill(_grants[f"revoke_{statement}"], **schemas, user=user))
     await connection.execute(fill(_grants[statement], **schemas, **users))
 
 
@@ -169,3 +224,21 @@ async def _know_admin_key(connection: asyncpg.Connection, path: Path) -> None:
         raise MigrationError(f"{path} does not hold a key; remove it, and the next start makes a new one")
     know = Statements.load(Path(keys.__file__).with_name("keys.sql"))["know_key"]
     await connection.execute(know, key, "admin", keys.key_hash(text), ["admin"])
+
+
+async def _know_master_key(connection: asyncpg.Connection, path: Path, *, new: bool) -> None:
+    """Keep a master key in `path`, made if there has never been one; another than those in use is not taken."""
+    known = [row["name"] for row in await connection.fetch("SELECT name FROM registry.master_keys ORDER BY known_from")]
+    lost = (
+        f"Texts are sealed here under the master key {' or '.join(known)}: put its file back. If it is lost for good,"
+        " `ledger migrate --new-master-key` goes on with another, and those texts stay sealed for ever"
+    )
+    try:
+        master = MasterKey.load_or_make(path) if new or not known else MasterKey.load(path)
+    except MasterKeyError as error:
+        raise MigrationError(f"{error}. {lost}" if known else str(error)) from error
+    if known and not new and master.name not in known:
+        raise MigrationError(f"{path} holds the master key {master.name}. {lost}")
+    await connection.execute(
+        "INSERT INTO registry.master_keys VALUES ($1, clock_timestamp()) ON CONFLICT DO NOTHING", master.name
+    )

@@ -80,9 +80,13 @@ class MasterKey:
         nonce = os.urandom(NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, key, event_id.bytes)
 
+    def wrapped(self, kept: SealingKey) -> bool:
+        """Whether it was this master key that wrapped the key of an event."""
+        return kept.master == self.name
+
     def unwrap(self, kept: SealingKey) -> bytes:
         """The key of an event. Raises MasterKeyError if another master key wrapped it."""
-        if kept.master != self.name:
+        if not self.wrapped(kept):
             raise MasterKeyError(f"the key was wrapped by master key {kept.master}, and this is {self.name}")
         try:
             return self._cipher.decrypt(kept.wrapped[:NONCE_BYTES], kept.wrapped[NONCE_BYTES:], kept.event_id.bytes)
@@ -111,6 +115,16 @@ def seal(sent: Sent, master: MasterKey) -> tuple[dict[str, Any], bytes, SealingK
 def fingerprint(content: bytes, key: bytes) -> bytes:
     """The content fingerprint of an event whose texts are sealed under `key`."""
     return hmac.digest(key, content, "sha256")
+
+
+def open_text(sealed: str, kept: SealingKey | None, master: MasterKey, field: str) -> str | None:
+    """A sealed text in the clear. None once its key was destroyed, or if its master key is lost.
+
+    Raises MasterKeyError if the kept key, or the text, is not what was once kept.
+    """
+    if kept is None or not master.wrapped(kept):
+        return None
+    return unseal(sealed, master.unwrap(kept), kept.event_id, field)
 
 
 def unseal(sealed: str, key: bytes, event_id: UUID, field: str) -> str:

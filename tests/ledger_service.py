@@ -119,7 +119,7 @@ class LedgerService:
         """The secret of a new key."""
         made = await self.ask("POST", "/v1/keys", json={"name": "a key of this test", "scopes": scopes} | grants)
         assert made.status == 201, made.body
-        return str(made.json["secret"])
+        return str(made.json["key"])
 
     @contextlib.asynccontextmanager
     async def raw(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:

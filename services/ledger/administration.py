@@ -12,7 +12,7 @@ from schemas.codec import MalformedJson, nuls, parse
 from schemas.events import EVENT_TYPES
 from schemas.export import event_schema
 from schemas.values import Id, LedgerName, Name, Team, same_team
-from services.keys import Keys, Principal, Scope
+from services.keys import Keys, Principal, Scope, key_id
 from services.ledger.ledgers import Ledgers, Registered
 from services.problems import Problem
 from services.web import Answer, Call, Route
@@ -55,10 +55,10 @@ class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class MadeKey(Struct, frozen=True, kw_only=True):
-    """A key just made. Its `secret` is shown here and nowhere else: only its hash is kept."""
+    """A key just made. `key` is what a client presents, shown here and nowhere else; `id` is its public name."""
 
+    id: str
     key: str
-    secret: str
     name: str
     scopes: list[str]
     ledgers: list[str]
@@ -68,7 +68,7 @@ class MadeKey(Struct, frozen=True, kw_only=True):
 
 
 class ListedKey(Struct, frozen=True, kw_only=True):
-    key: Id
+    id: Id
     name: str
     scopes: list[str]
     ledgers: list[str]
@@ -114,17 +114,20 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
         if beyond := [*_beyond(wanted, call.principal)]:
             raise Problem("forbidden", f"a key grants what it has itself, and this one has not {', '.join(beyond)}")
         given = {name: getattr(wanted, name) for name in ("name", "scopes", "ledgers", "sources", "teams")}
-        key, secret = await keys.make(**given, expires_at=wanted.expires, by=call.principal.key)
-        return _json(MadeKey(key=key, secret=secret, **given, expires=wanted.expires), status=201)
+        id, key = await keys.make(**given, expires_at=wanted.expires, by=call.principal.key)
+        return _json(MadeKey(id=id, key=key, **given, expires=wanted.expires), status=201)
 
     async def list_keys(call: Call) -> web.Response:
+        _unbound(call.principal)
         rows = [dict(row) for row in await keys.every()]
-        return _json(KeyList(keys=[ListedKey(expires=row.pop("expires_at"), **row) for row in rows]))
+        listed = [ListedKey(id=row.pop("key"), expires=row.pop("expires_at"), **row) for row in rows]
+        return _json(KeyList(keys=listed))
 
     async def revoke_key(call: Call) -> web.Response:
-        key = call.request.match_info["key"]
-        if not await keys.revoke(key, by=call.principal.key):
-            raise Problem("not-found", f"there is no live key {key[:100]!r}")
+        _unbound(call.principal)
+        id = call.request.match_info["key"]
+        if not await keys.revoke(key_id(id) or id, by=call.principal.key):
+            raise Problem("not-found", "there is no live key of this id; GET /v1/keys lists them")
         return web.Response(status=204)
 
     async def list_types(call: Call) -> web.Response:
@@ -188,6 +191,14 @@ def _beyond(wanted: NewKey, maker: Principal) -> Iterator[str]:
         if own and not asked:
             yield f"all {name}"
         yield from (f"{each} of the {name}" for each in asked if not may(each))
+    if maker.expires_at is not None and (wanted.expires is None or wanted.expires > maker.expires_at):
+        yield f"a life beyond {maker.expires_at.isoformat()}"
+
+
+def _unbound(principal: Principal) -> None:
+    """Keys are for all ledgers, sources and teams; so is who looks after them. Raises Problem."""
+    if principal.ledgers or principal.sources or principal.teams:
+        raise Problem("forbidden", "this key is for certain ledgers, sources or teams, and keys may be for others")
 
 
 async def _body(request: web.Request, wanted: type[BodyT]) -> BodyT:

@@ -5,6 +5,7 @@ import asyncpg
 from services.keys import Keys
 from services.ledger import administration, ingest, reading
 from services.ledger.ledgers import Ledgers
+from services.migrate import differences
 from services.openapi import describe
 from services.postgres import Unavailable, open_pool, unavailable
 from services.sealing import MasterKey
@@ -28,14 +29,21 @@ async def run(settings: Settings) -> None:
             *administration.routes(ledgers, keys),
         ]
 
+        up_to_date = False
+
         async def ready() -> None:
+            nonlocal up_to_date
             try:
                 with unavailable():
-                    migrated = await pool.fetchval("SELECT EXISTS (SELECT FROM registry.ledgers)")
+                    ledger = await pool.fetchval("SELECT EXISTS (SELECT FROM registry.ledgers)")
+                    amiss = [] if up_to_date else await differences(pool)
             except asyncpg.UndefinedTableError:
-                migrated = False
-            if not migrated:
+                ledger = False
+            if not ledger:
                 raise Unavailable("there is no ledger yet; run `ledger migrate`")
+            if amiss:
+                raise Unavailable(f"the database is not migrated to this version: {', and '.join(amiss)}")
+            up_to_date = True  # Not asked again: a newer version may migrate before this one is stopped.
 
         app = application("ledger", routes, keys, ready, describe("The requirements ledger", SUMMARY, routes))
         await serve(app, host=settings.bind, port=settings.ledger_port, service="ledger")

@@ -220,11 +220,11 @@ class EventLog:
             row = await self._pool.fetchrow(self._sql["one"], position)
         return None if row is None else (row["state"], row["leaf_hash"])
 
-    async def one_with_key(self, position: int) -> tuple[bytes, UUID, SealingKey | None] | None:
-        """The stored bytes at a position, the event's UUID, and its sealing key if it has one still."""
+    async def one_with_key(self, position: int) -> tuple[bytes, SealingKey | None] | None:
+        """The stored bytes at a position, and its sealing key if it has one still."""
         with unavailable():
             row = await self._pool.fetchrow(self._sql["one_with_key"], position)
-        return None if row is None else (row["state"], row["event_id"], _sealing_key(row))
+        return None if row is None else (row["state"], _sealing_key(row))
 
     async def stream(self, subject: str, after: int, limit: int) -> tuple[Page, int]:
         """A page of a stream above the version `after`, with versions in place of positions, and its version."""
@@ -363,7 +363,7 @@ def _row_of(event: StoredEvent, position: int) -> _Row:
 
 def _known(row: asyncpg.Record, master: MasterKey) -> Known:
     key = _sealing_key(row)
-    if key is not None and key.master != master.name:
+    if key is not None and not master.wrapped(key):
         key = None  # Its master key is lost, and the operator has gone on with another.
     return Known(
         position=row["position"],

@@ -72,7 +72,7 @@ SELECT state, leaf_hash FROM {schema}.stored_events WHERE notification_id = $1;
 
 -- one_with_key --
 -- One event, and its key if it is still there.
-SELECT e.state, e.event_id, e.topic, k.person, k.master, k.wrapped
+SELECT e.state, e.event_id, k.person, k.master, k.wrapped
   FROM {schema}.stored_events e
   LEFT JOIN {schema}.sealing_keys k ON k.position = e.notification_id
  WHERE e.notification_id = $1;

@@ -13,11 +13,10 @@ from msgspec import Meta, Struct
 
 from schemas.envelope import event_uuid
 from schemas.events import SEALED_FIELDS
-from services import sealing
 from services.ledger.ledgers import Ledger, Ledgers
 from services.ledger.log import NEWEST_BYTES_MAX, PAGE_EVENTS_MAX, POSITION_MAX, Filter, Page
 from services.problems import Problem
-from services.sealing import MasterKey, SealingKey
+from services.sealing import MasterKey, open_text
 from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route, has_already, over
 
 CLOUDEVENT = "application/cloudevents+json"
@@ -254,21 +253,16 @@ async def _one_unsealed(ledger: Ledger, call: Call, position: int, master: Maste
     found = await ledger.log.one_with_key(position)
     if found is None:
         raise _nothing_at(position)
-    state, uuid, kept = found
+    state, kept = found
     value = msgspec.json.decode(state)
     fields = [name for name in SEALED_FIELDS.get(value["type"], ()) if isinstance(value["data"].get(name), dict)]
     for name in fields:
-        value["data"][name] = _clear(value["data"][name]["sealed"], uuid, name, kept, master)
+        value["data"][name] = open_text(value["data"][name]["sealed"], kept, master, name)
     return web.Response(
         body=msgspec.json.encode(value),
         content_type=CLOUDEVENT,
         headers={"Cache-Control": "no-store", "Vary": "Authorization"},
     )
-
-
-def _clear(sealed: str, uuid: Any, name: str, kept: SealingKey | None, master: MasterKey) -> str | None:
-    """The text in the clear, or None once it was erased."""
-    return None if kept is None else sealing.unseal(sealed, master.unwrap(kept), uuid, name)
 
 
 def _nothing_at(position: int) -> Problem:

@@ -1,8 +1,18 @@
+-- revoke_registry --
+-- Take back what a role had outside the ledgers, so that a grant that is no longer listed here does not stay.
+REVOKE ALL ON ALL TABLES IN SCHEMA registry FROM {user};
+REVOKE ALL ON SCHEMA registry FROM {user};
+
 -- registry --
 -- What the roles may do outside the ledgers.
 GRANT USAGE ON SCHEMA registry TO {writer}, {projector}, {auditor};
 GRANT SELECT ON ALL TABLES IN SCHEMA registry TO {writer}, {projector}, {auditor};
 GRANT INSERT, UPDATE (revoked_at, revoked_by) ON registry.api_keys TO {writer};
+
+-- revoke_ledger --
+-- The same in one ledger. The tables of read models are the projector's own, and so are their grants.
+REVOKE ALL ON {schema}.stored_events, {schema}.log_head, {schema}.sealing_keys FROM {user};
+REVOKE ALL ON SCHEMA {schema}, {rebuild} FROM {user};
 
 -- ledger --
 -- What the roles may do in one ledger. To lock the head row takes the privilege to update it; a trigger refuses that.

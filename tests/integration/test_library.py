@@ -239,7 +239,7 @@ async def test_its_stock_application_replays_our_aggregates(database: Database, 
             ),
             "2027-h1": Revision(("sales", "Product"), {"sales": "object"}),
         },
-        adopted="2026-h2",
+        adopted=("2026-h2", "2026-07-01"),
     )
 
 

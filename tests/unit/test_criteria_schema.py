@@ -58,7 +58,7 @@ def test_is_a_test(test: Any):
         {"op": "eq", "attribute": "a", "value": None},
         {"op": "eq", "attribute": "a", "value": ["x"]},
         {"op": "eq", "attribute": "a", "value": 1, "values": [1]},
-        {"op": "eq", "attribute": "a", "value": "x" * 1_001},
+        {"op": "eq", "attribute": "a", "value": "x" * 4_001},
         {"op": "gt", "attribute": "a", "value": True},
         {"op": "in", "attribute": "a", "values": []},
         {"op": "in", "attribute": "a", "values": [["x"]]},

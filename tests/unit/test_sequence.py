@@ -290,7 +290,7 @@ SIGNED = [
         ([example("requirement.raised")], example("decision.made"), example("decision.proposed")),
         ([], example("agreement.revised"), example("agreement.revised", title="Another")),
         (SIGNED, example("agreement.endorsed", meaning="object"), example("agreement.adopted")),
-        (SIGNED, example("agreement.adopted"), example("agreement.adopted", effective="2027-01-01")),
+        (SIGNED, example("agreement.adopted"), example("agreement.adopted")),
     ],
     ids=["made twice", "made, then proposed", "a name used twice", "objected, then adopted", "adopted twice"],
 )

@@ -19,8 +19,8 @@ class Revision(Struct, frozen=True):
 
 class Agreement(Struct, frozen=True):
     revisions: dict[str, Revision] = {}
-    adopted: str | None = None
-    """The revision that was adopted last."""
+    adopted: tuple[str, str] | None = None
+    """The revision that was adopted last, and from when on."""
 
     def evolve(self, event: Event) -> "Agreement":
         match event:
@@ -32,7 +32,7 @@ class Agreement(Struct, frozen=True):
                 words = revision.words | {same_team(event.team): event.meaning}
                 return replace(self, revisions=self.revisions | {event.revision: replace(revision, words=words)})
             case AgreementAdopted():
-                return replace(self, adopted=event.revision)
+                return replace(self, adopted=(event.revision, event.effective))
             case _:
                 return self
 
@@ -53,8 +53,8 @@ class Agreement(Struct, frozen=True):
         if revision is None:
             yield _no_such_revision(act.agreement, act.revision)
             return
-        if self.adopted == act.revision:
-            yield Objection("/data/revision", f"{act.revision} is the revision that was adopted last")
+        if self.adopted == (act.revision, act.effective):
+            yield Objection("/data/revision", f"{act.revision} was adopted last, effective {act.effective}")
 
         missing = tuple(team for team in revision.signatories if same_team(team) not in revision.words)
         if missing:

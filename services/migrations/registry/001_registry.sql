@@ -21,3 +21,9 @@ CREATE TABLE registry.api_keys (
     revoked_at timestamptz,
     revoked_by text
 );
+
+-- The master keys that have wrapped keys of sealed texts here: their names only, which say nothing about them.
+CREATE TABLE registry.master_keys (
+    name       text PRIMARY KEY,
+    known_from timestamptz NOT NULL
+);

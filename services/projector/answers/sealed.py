@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from services.postgres import Statements
 from services.projector.answers.snapshot import Snapshot
-from services.sealing import MasterKey, SealingKey, unseal
+from services.sealing import MasterKey, SealingKey, open_text
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
@@ -40,5 +40,5 @@ async def read_sealed(
             kept = SealingKey(
                 event_id=row["event_id"], person=row["person"], master=row["master"], wrapped=row["wrapped"]
             )
-            texts[row["position"]] = unseal(found["sealed"], opener().unwrap(kept), row["event_id"], field)
+            texts[row["position"]] = open_text(found["sealed"], kept, opener(), field)
     return texts

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from services import keys, migrate
 from services.migrate import MigrationError, make_ledger
@@ -112,6 +113,83 @@ async def test_a_grant_that_was_lost_is_given_again(database: Database) -> None:
     connection = await connect(database.writer)
     try:
         assert await connection.fetchval("SELECT count(*) FROM ledger_main.stored_events") == 0
+    finally:
+        await connection.close()
+
+
+async def test_a_grant_that_is_no_longer_given_is_taken_back(database: Database) -> None:
+    before = await everything(database.settings)
+    writer = urlsplit(database.writer).username
+    connection = await connect(database.owner)
+    try:
+        await connection.execute(
+            f"GRANT DELETE, UPDATE (subject) ON ledger_main.stored_events TO {writer};"
+            f"GRANT DELETE ON registry.api_keys TO {writer}; GRANT CREATE ON SCHEMA registry TO {writer};"
+            f"GRANT CREATE ON SCHEMA ledger_main, rebuild_main TO {writer}"
+        )
+    finally:
+        await connection.close()
+    assert await everything(database.settings) != before
+    await migrate.migrate(database.settings)
+    assert await everything(database.settings) == before
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration that waits for hundredths of a second where it would wait for seconds."""
+    monkeypatch.setattr(migrate, "LOCK_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(migrate, "PAUSE_SECONDS", 0.05)
+
+
+async def test_a_migration_does_not_queue_behind_a_long_transaction(
+    database: Database, files: Path, hasty: None
+) -> None:
+    (files / "ledger/002_more.sql").write_text("ALTER TABLE {schema}.stored_events ADD COLUMN more int;\n")
+    holder = await connect(database.auditor)
+    try:
+        async with asyncio.timeout(SECONDS_MAX), holder.transaction():
+            await holder.fetch("SELECT FROM ledger_main.stored_events")
+            with pytest.raises(MigrationError, match=r"ledger main was not migrated: .* `ledger migrate` again"):
+                await migrate.migrate(database.settings)
+            assert await migrate.differences(holder) == ["ledger main lacks 002_more.sql; run `ledger migrate`"]
+    finally:
+        await holder.close()
+
+
+async def test_a_migration_goes_on_when_the_long_transaction_has_ended(
+    database: Database, files: Path, hasty: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "TRIES_MAX", 1_000)
+    (files / "ledger/002_more.sql").write_text("ALTER TABLE {schema}.stored_events ADD COLUMN more int;\n")
+    holder = await connect(database.auditor)
+    try:
+        async with asyncio.timeout(SECONDS_MAX):
+            async with holder.transaction():
+                await holder.fetch("SELECT FROM ledger_main.stored_events")
+                with capture_logs() as lines:
+                    migrating = asyncio.create_task(migrate.migrate(database.settings))
+                    while not any(line["event"] == "migration_waits" for line in lines):
+                        await asyncio.sleep(0.01)
+            await migrating
+        assert await migrate.differences(holder) == []
+    finally:
+        await holder.close()
+
+
+async def test_what_differs_from_this_version_is_named(database: Database, files: Path) -> None:
+    await migrate.migrate(database.settings, ledgers=["other-line"])
+    connection = await connect(database.writer)
+    try:
+        assert await migrate.differences(connection) == []
+        (files / "registry/002_more.sql").write_text("SELECT 1;\n")
+        (files / "ledger/001_log.sql").rename(files / "ledger/002_log.sql")
+        assert await migrate.differences(connection) == [
+            "ledger main lacks 002_log.sql; run `ledger migrate`",
+            "ledger main has 001_log.sql of another version; run that version",
+            "ledger other-line lacks 002_log.sql; run `ledger migrate`",
+            "ledger other-line has 001_log.sql of another version; run that version",
+            "registry lacks 002_more.sql; run `ledger migrate`",
+        ]
     finally:
         await connection.close()
 

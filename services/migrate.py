@@ -7,6 +7,7 @@ each time.
 
 import asyncio
 import os
+import secrets
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -19,6 +20,7 @@ import structlog
 
 from services import keys
 from services.postgres import Pool, Statements, connect, fill, ledger_schema, quote, rebuild_schema, unavailable
+from services.sealing import MasterKey, MasterKeyError
 from services.settings import Settings
 
 TEAMS = ("sales", "marketing", "engineering", "product", "support", "executive")
@@ -26,11 +28,11 @@ TEAMS = ("sales", "marketing", "engineering", "product", "support", "executive")
 POSTGRES_VERSION_MIN = 150_000
 LOCK = 0x1ED6E2  # Any constant of our own: one migration runs at a time.
 
-_MIGRATIONS = Path(__file__).with_name("migrations")
 LOCK_SECONDS_MAX = 2.0
 PAUSE_SECONDS = 1.0
 TRIES_MAX = 5
 
+_MIGRATIONS = Path(__file__).with_name("migrations")
 _grants = Statements.load(_MIGRATIONS / "grants.sql")
 _log = structlog.get_logger()
 
@@ -39,15 +41,17 @@ class MigrationError(Exception):
     """The database is not in a state that this version can bring up to date; the text says why."""
 
 
-async def migrate(settings: Settings, *, ledgers: Sequence[str] = ("main",)) -> None:
-    """Bring the database up to date, make these ledgers if they are missing, and the admin key.
+async def migrate(settings: Settings, *, ledgers: Sequence[str] = ("main",), new_master_key: bool = False) -> None:
+    """Bring the database up to date, make these ledgers if they are missing, the admin key and the master key.
 
+    `new_master_key`: the one that was in use is lost, go on with another. What was sealed under it stays sealed.
     Raises MigrationError and Unavailable.
     """
     connection = await connect(settings.url("owner"))
     try:
         with unavailable():
             await _patiently(connection, "registry", partial(_bring_registry, connection, settings))
+            await _know_master_key(connection, settings.master_key, new=new_master_key)
             names = [row["name"] for row in await connection.fetch("SELECT name FROM registry.ledgers ORDER BY name")]
             for name in names:
                 await _patiently(connection, f"ledger {name}", partial(_bring_ledger, connection, settings, name))
@@ -100,7 +104,7 @@ async def make_ledger(
         made = await connection.fetchval(
             "INSERT INTO registry.ledgers (name, schema, teams, origin, created_at)"
             " VALUES ($1, $2, $3, $4, clock_timestamp()) ON CONFLICT (name) DO NOTHING RETURNING name",
-            name, ledger_schema(name), [*teams], origin or f"requirements-ledger/{name}",
+            name, ledger_schema(name), [*teams], origin or f"requirements-ledger/{name}/{secrets.token_hex(8)}",
         )  # fmt: skip
         if made is None:
             return False
@@ -220,3 +224,21 @@ async def _know_admin_key(connection: asyncpg.Connection, path: Path) -> None:
         raise MigrationError(f"{path} does not hold a key; remove it, and the next start makes a new one")
     know = Statements.load(Path(keys.__file__).with_name("keys.sql"))["know_key"]
     await connection.execute(know, key, "admin", keys.key_hash(text), ["admin"])
+
+
+async def _know_master_key(connection: asyncpg.Connection, path: Path, *, new: bool) -> None:
+    """Keep a master key in `path`, made if there has never been one; another than those in use is not taken."""
+    known = [row["name"] for row in await connection.fetch("SELECT name FROM registry.master_keys ORDER BY known_from")]
+    lost = (
+        f"Texts are sealed here under the master key {' or '.join(known)}: put its file back. If it is lost for good,"
+        " `ledger migrate --new-master-key` goes on with another, and those texts stay sealed for ever"
+    )
+    try:
+        master = MasterKey.load_or_make(path) if new or not known else MasterKey.load(path)
+    except MasterKeyError as error:
+        raise MigrationError(f"{error}. {lost}" if known else str(error)) from error
+    if known and not new and master.name not in known:
+        raise MigrationError(f"{path} holds the master key {master.name}. {lost}")
+    await connection.execute(
+        "INSERT INTO registry.master_keys VALUES ($1, clock_timestamp()) ON CONFLICT DO NOTHING", master.name
+    )

@@ -132,29 +132,6 @@ async def test_a_service_is_ready_only_on_the_schema_of_its_version(database: Da
         await connection.close()
 
 
-async def test_a_service_is_ready_only_on_the_schema_of_its_version(database: Database):
-    connection = await asyncpg.connect(database.superuser)
-    try:
-        await connection.execute("INSERT INTO registry.migrations VALUES ('ledger main', '999_newer.sql', '', now())")
-        async with serving(database.settings) as ledger:
-            newer = await ledger.get("/readyz", key=None)
-            assert (newer.status, newer.problem) == (503, "unavailable")
-            assert "999_newer.sql" in newer.json["detail"]
-
-            await connection.execute("DELETE FROM registry.migrations WHERE name = '999_newer.sql'")
-            known = await connection.fetch("DELETE FROM registry.migrations WHERE scope = 'ledger main' RETURNING *")
-            older = await ledger.get("/readyz", key=None)
-            assert (older.status, older.problem) == (503, "unavailable")
-            assert "ledger main lacks 001_log.sql; run `ledger migrate`" in older.json["detail"]
-
-            await connection.executemany("INSERT INTO registry.migrations VALUES ($1, $2, $3, $4)", known)
-            assert (await ledger.get("/readyz", key=None)).status == 200
-            await connection.execute("INSERT INTO registry.migrations VALUES ('registry', '999_newer.sql', '', now())")
-            assert (await ledger.get("/readyz", key=None)).status == 200  # It is being replaced by a newer version.
-    finally:
-        await connection.close()
-
-
 async def test_the_metrics_tell_what_was_recorded_and_answered(ledger: LedgerService):
     await ledger.post(profile("a"), profile("b"))
     reply = await ledger.get("/metrics", key=None)

@@ -1,4 +1,7 @@
-"""Pages of a list: what may be asked of every list, and the cursor that pins a position and an order. Pure."""
+"""Pages of a list: what may be asked of every list, and the cursor that pins a position and an order.
+
+A parameter that cannot be taken is refused as a Problem.
+"""
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode

@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Struct
 
-from schemas.values import By
+from services.projector.answers.shown import Role
 from services.projector.fit import CLASSES
 from services.projector.revenue import CLASS_NAMES, Money
 
@@ -112,4 +112,4 @@ def _cell(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    return f"{value.role} ({value.team})" if isinstance(value, By) else str(value)
+    return f"{value.role} ({value.team})" if isinstance(value, Role) else str(value)

@@ -25,7 +25,15 @@ from services.projector.answers.evidence import (
     read_knowledge,
     read_names,
 )
-from services.projector.answers.shown import FitShown, RevisionShown, show_by, show_fit, show_revisions
+from services.projector.answers.shown import (
+    FitShown,
+    RevisionShown,
+    Role,
+    show_by,
+    show_fit,
+    show_revisions,
+    show_role,
+)
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import Class
 from services.projector.lenses import Ask, Asker, Decision, Departs, Knowledge, count_by_class
@@ -56,7 +64,7 @@ class DecisionRow(Struct, frozen=True, kw_only=True):
     position: int
     time: str
     recordedtime: str
-    deciders: list[By]
+    deciders: list[Role]
     instruction: str | None
     decide_by: date | None
     revisit: date | None
@@ -362,7 +370,7 @@ def _row(
         position=last["position"],
         time=format_time(last["time"]),
         recordedtime=format_time(last["recorded_at"]),
-        deciders=[] if shown is None else shown.deciders,
+        deciders=[] if shown is None else [show_role(by) for by in shown.deciders],
         instruction=None if shown is None else shown.instruction,
         decide_by=None if proposal is None else proposal["decide_by"],
         revisit=None if shown is None else shown.revisit,

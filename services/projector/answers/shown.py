@@ -12,6 +12,13 @@ from services.projector.fit import BulletFit, Class, Revision, shown
 from services.projector.lenses import Judgement
 
 
+class Role(Struct, frozen=True, kw_only=True):
+    """On whose behalf, in a list: nobody's decisions can be counted from it, for it does not name the person."""
+
+    role: str
+    team: str
+
+
 class FitShown(Struct, frozen=True, kw_only=True, rename={"class_": "class"}):
     """How on-target an account was, bullet by bullet. Numbers are rounded half-even to six places."""
 
@@ -80,6 +87,10 @@ def show_bullet(bullet: Bullet) -> BulletShown:
     return BulletShown(
         bullet=bullet.bullet, text=bullet.text, weight=bullet.weight, required=bullet.required, test=bullet.test
     )
+
+
+def show_role(by: By) -> Role:
+    return Role(role=by.role, team=by.team)
 
 
 def show_by(row: Any) -> By | None:

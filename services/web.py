@@ -7,6 +7,7 @@ A request passes: log and metrics → problems → key, scope, ledger → parame
 import asyncio
 import base64
 import contextlib
+import logging
 import re
 import signal
 import time
@@ -42,6 +43,19 @@ _ledger_name = re.compile(LEDGER_PATTERN)
 _key = web.RequestKey("key", str)
 _stopping = web.AppKey("stopping", asyncio.Event)
 _begun = web.RequestKey("begun", bool)
+
+
+class _NoBytes(logging.Filter):
+    """What aiohttp says of a request that it cannot parse holds the bytes, and they may hold a key or a quote."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        cause = record.exc_info[1] if record.exc_info else None
+        _log.debug("request_not_http", reason=type(cause).__name__)
+        return False
+
+
+_unparsable = logging.getLogger("services.web.unparsable")
+_unparsable.addFilter(_NoBytes())
 
 
 class Call(Struct, frozen=True):
@@ -136,7 +150,14 @@ def application(
 
 async def serve(app: web.Application, *, host: str, port: int, service: str) -> None:
     """Answer requests until SIGTERM or SIGINT; then finish those that were accepted, and return."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS_MAX)
+    # Bodies are taken as they are: a small one that unfolds into a huge one would hold up everybody.
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        logger=_unparsable,
+        auto_decompress=False,
+        shutdown_timeout=SHUTDOWN_SECONDS_MAX,
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port, backlog=1024)
@@ -271,6 +292,9 @@ def _checked(route: Route, keys: Keys) -> Callable[[web.Request], Awaitable[web.
             raise Problem("scope-missing", f"this request needs the scope {scopes_text(route)}")
         if any("\0" in part for part in request.match_info.values()):
             raise Problem("not-found", "a path holds no character U+0000")
+        encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding != "identity":
+            raise Problem("unsupported-media-type", f"a body is sent as it is, not as {encoding[:40]}")
         if "ledger" in request.match_info:
             if not _ledger_name.match(ledger):
                 raise Problem("no-such-ledger", "the name of a ledger is a-z, then a-z 0-9 -, 40 characters at most")

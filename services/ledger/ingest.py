@@ -1,5 +1,6 @@
 """Ingest: an HTTP request in one of the three CloudEvents modes becomes a request to the sequencer, or refusals."""
 
+import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from multidict import CIMultiDictProxy
 
 from schemas.codec import (
     EVENT_BYTES_MAX,
+    SPOTS_TOLD_MAX,
     STORED_BYTES_MAX,
     MalformedJson,
     canonical,
@@ -24,15 +26,17 @@ from schemas.codec import (
 from schemas.envelope import Refusal, Sent, stream_uuid
 from schemas.events import ANY_EVENT, Act
 from services.keys import Principal, Scope
-from services.ledger.ledgers import Ledgers
+from services.ledger.ledgers import Ledger, Ledgers
 from services.ledger.rules.teams import signing
 from services.ledger.sequence import Outcome, Prepared, Request, Result
 from services.ledger.sequencer import Overloaded
 from services.problems import KINDS, Problem
 from services.sealing import MasterKey, seal
-from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route
+from services.web import REQUEST_BYTES_MAX, RETRY_AFTER_SECONDS, Answer, Call, Route
 
 BATCH_EVENTS_MAX = 1_000
+REFUSALS_TOLD_MAX = 1_000  # Of one request; each refused event is told in any case.
+JUDGED_AT_ONCE_BYTES_MAX = 64 * 1024
 TAIL_BYTES_MAX = 160  # What close_record adds to a record at most.
 
 STRUCTURED = "application/cloudevents+json"
@@ -101,58 +105,73 @@ class CloudEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     traceparent: str | None = None
 
 
+class _Judged(Struct, frozen=True):
+    """The events of a request that may go to the sequencer, their places in the request, and what is refused."""
+
+    prepared: list[Prepared]
+    places: list[int]
+    refusals: list[Refusal]
+
+
 async def _post_events(ledgers: Ledgers, call: Call) -> web.Response:
     ledger = await ledgers.open(call.ledger)
-    values = await _values(call.request)
-    if_match = _if_match(call.request.headers, len(values))
+    size = _size(call.request)
+    try:
+        # Before the body is read: what is turned away under load must cost next to nothing.
+        with ledgers.queue.holding_bytes(size):
+            return await _record(ledgers, ledger, call)
+    except Overloaded as error:
+        raise Problem("overloaded", str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)}) from None
 
-    prepared: list[Prepared] = []
-    places: list[int] = []
-    refusals: list[Refusal] = []
-    now = datetime.now(UTC)
-    for index, value in enumerate(values):
-        ready = _ready(value, call.principal, ledgers.master, now, index)
-        if isinstance(ready, Prepared):
-            prepared.append(ready)
-            places.append(index)
-        else:
-            refusals.extend(ready)
+
+async def _record(ledgers: Ledgers, ledger: Ledger, call: Call) -> web.Response:
+    body = await call.request.read()
+    if call.request.content_type != BATCH and len(body) > EVENT_BYTES_MAX:
+        raise _too_large(len(body))
+
+    def judge() -> tuple[int | None, _Judged]:
+        values = _values(call.request, body)
+        if_match = _if_match(call.request.headers, len(values))
+        return if_match, _judge(values, call.principal, ledgers.master, datetime.now(UTC))
+
+    # A large batch takes a while to judge, and others are answered meanwhile.
+    if_match, judged = await asyncio.to_thread(judge) if len(body) > JUDGED_AT_ONCE_BYTES_MAX else judge()
 
     # A request with a refused event records nothing, and still learns what the log has against the others.
-    judge_only = bool(refusals) or call.parameters.dry_run
+    judge_only = bool(judged.refusals) or call.parameters.dry_run
     outcome: Outcome = []
-    if prepared:
-        try:
-            outcome = await ledger.sequencer.submit(Request(events=prepared, judge_only=judge_only, if_match=if_match))
-        except Overloaded as error:
-            raise Problem("overloaded", str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)}) from None
+    if judged.prepared:
+        request = Request(events=judged.prepared, judge_only=judge_only, if_match=if_match)
+        outcome = await ledger.sequencer.submit(request)
     results = [each for each in outcome if isinstance(each, Result)]
-    refusals += [replace(each, index=places[each.index]) for each in outcome if isinstance(each, Refusal)]
-    if refusals:
+    found = [replace(each, index=judged.places[each.index]) for each in outcome if isinstance(each, Refusal)]
+    if refusals := judged.refusals + found:
         raise refused(refusals)
     return _recorded(call.ledger, results, dry_run=call.parameters.dry_run)
 
 
-async def _values(request: web.Request) -> Sequence[Any]:
-    """The CloudEvents of a request, as JSON values. Raises Problem."""
+def _size(request: web.Request) -> int:
+    """The bytes of a request's body, or the most that they can be. Raises Problem if it is not to be read at all."""
     media, charset = request.content_type, request.charset
-    binary = any(name.lower().startswith("ce-") for name in request.headers)
     if media not in (STRUCTURED, BATCH, BINARY):
-        raise Problem("unsupported-media-type", f"{media} is not taken here; {KINDS['unsupported-media-type'].next}")
+        raise Problem("unsupported-media-type", f"{media} is not taken here. {KINDS['unsupported-media-type'].next}")
     if charset is not None and charset.lower() not in ("utf-8", "utf8"):
         raise Problem("unsupported-media-type", f"JSON is sent in UTF-8, not in {charset[:40]}")
+    most = REQUEST_BYTES_MAX if media == BATCH else EVENT_BYTES_MAX
+    size = most if request.content_length is None else request.content_length
+    if size > most:
+        raise _too_large(size) if media != BATCH else Problem("too-large", f"a request has at most {most} bytes")
+    return size
 
-    if media != BATCH and (request.content_length or 0) > EVENT_BYTES_MAX:
-        raise _too_large(request.content_length or 0)
-    body = await request.read()
-    if media != BATCH and len(body) > EVENT_BYTES_MAX:
-        raise _too_large(len(body))
+
+def _values(request: web.Request, body: bytes) -> Sequence[Any]:
+    """The CloudEvents of a request, as JSON values. Raises Problem."""
     try:
         value = parse(body)
     except MalformedJson as error:
         raise Problem("malformed-json", str(error), errors=[_error(0, "", str(error))]) from None
 
-    match media:
+    match request.content_type:
         case "application/cloudevents-batch+json":
             if not isinstance(value, list) or not value:
                 raise Problem("not-a-cloudevent", "a batch is a JSON array of 1 to 1,000 CloudEvents")
@@ -163,13 +182,29 @@ async def _values(request: web.Request) -> Sequence[Any]:
             return [value]
         case _:
             attributes = _attributes(request.headers)
-            if not binary:
+            if not any(name.lower().startswith("ce-") for name in request.headers):
                 raise Problem(
                     "not-a-cloudevent",
                     "application/json is the body of a CloudEvent in binary mode: its attributes are ce-* headers."
                     f" A whole CloudEvent is sent as {STRUCTURED}",
                 )
             return [{**attributes, "data": value}]
+
+
+def _judge(values: Sequence[Any], principal: Principal, master: MasterKey, now: datetime) -> _Judged:
+    prepared: list[Prepared] = []
+    places: list[int] = []
+    refusals: list[Refusal] = []
+    for index, value in enumerate(values):
+        # Every event that is refused is told; of each so many spots that the answer stays within bounds.
+        spots_max = max(1, min(SPOTS_TOLD_MAX, REFUSALS_TOLD_MAX - len(refusals)))
+        ready = _ready(value, principal, master, now, index, spots_max)
+        if isinstance(ready, Prepared):
+            prepared.append(ready)
+            places.append(index)
+        else:
+            refusals.extend(ready)
+    return _Judged(prepared, places, refusals)
 
 
 def _attributes(headers: CIMultiDictProxy[str]) -> dict[str, str]:
@@ -212,8 +247,10 @@ def _if_match(headers: Mapping[str, str], events: int) -> int | None:
     return int(match[1])
 
 
-def _ready(value: Any, principal: Principal, master: MasterKey, now: datetime, index: int) -> Prepared | list[Refusal]:
-    sent = read_event(value, now=now, index=index)
+def _ready(
+    value: Any, principal: Principal, master: MasterKey, now: datetime, index: int, spots_max: int
+) -> Prepared | list[Refusal]:
+    sent = read_event(value, now=now, index=index, spots_max=spots_max)
     if isinstance(sent, list):
         return sent
     refusals = [*_not_granted(sent, principal, index)]

@@ -48,7 +48,7 @@ class Ledgers:
         self._recording = recording
         self.master = master
         self._settings = settings
-        self._queue = Queue(events_max=settings.queue_events_max, bytes_max=settings.queue_bytes_max)
+        self.queue = Queue(events_max=settings.queue_events_max, bytes_max=settings.queue_bytes_max)
         self._open: dict[str, Ledger] = {}
         self._opening = asyncio.Lock()
         self._running = AsyncExitStack()
@@ -107,7 +107,7 @@ class Ledgers:
             EventLog(self._recording, registered.ledger),
             teams=frozenset(same_team(team) for team in registered.teams),
             master=self.master,
-            queue=self._queue,
+            queue=self.queue,
         )
         await self._running.enter_async_context(sequencer)
         self._notifying.append(asyncio.create_task(notify(sequencer, self._recording, registered.ledger)))

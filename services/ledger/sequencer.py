@@ -6,7 +6,8 @@ ledger: the head row of the log orders them.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from uuid import UUID
 
@@ -32,7 +33,7 @@ _batch_events = Histogram(
     "ledger_batch_events", "Events in a committed batch.", ["ledger"], buckets=(1, 2, 5, 10, 20, 50, 100, 500, 2_000)
 )
 _waiting_events = Gauge("ledger_waiting_events", "Events that wait to be recorded.")
-_waiting_bytes = Gauge("ledger_waiting_bytes", "Bytes of the events that wait to be recorded.")
+_waiting_bytes = Gauge("ledger_waiting_bytes", "Bytes of the requests that are read, judged or wait to be recorded.")
 
 
 class Overloaded(Exception):
@@ -40,7 +41,7 @@ class Overloaded(Exception):
 
 
 class Queue:
-    """How much may wait in this process, in events and in bytes, over all ledgers."""
+    """How much one process takes in at a time, over all ledgers: bytes of bodies, and events that wait."""
 
     def __init__(self, *, events_max: int, bytes_max: int) -> None:
         self._events_max = events_max
@@ -48,20 +49,34 @@ class Queue:
         self.events = 0
         self.bytes = 0
 
-    def enter(self, events: int, bytes: int) -> None:
-        """Take room. A request that finds the queue empty is taken whatever its size. Raises Overloaded."""
-        if self.events and (self.events + events > self._events_max or self.bytes + bytes > self._bytes_max):
-            raise Overloaded(f"{self.events} events ({self.bytes} bytes) wait to be recorded")
-        self._change(events, bytes)
+    @contextmanager
+    def holding_bytes(self, bytes: int) -> Iterator[None]:
+        """Room for a request's body, from before it is read until it is answered. Raises Overloaded.
 
-    def leave(self, events: int, bytes: int) -> None:
-        self._change(-events, -bytes)
-
-    def _change(self, events: int, bytes: int) -> None:
-        self.events += events
+        A request that finds the queue empty is taken whatever its size.
+        """
+        if self.bytes and self.bytes + bytes > self._bytes_max:
+            raise Overloaded(f"{self.bytes} bytes of events wait to be recorded")
         self.bytes += bytes
-        _waiting_events.set(self.events)
         _waiting_bytes.set(self.bytes)
+        try:
+            yield
+        finally:
+            self.bytes -= bytes
+            _waiting_bytes.set(self.bytes)
+
+    @contextmanager
+    def holding_events(self, events: int) -> Iterator[None]:
+        """Room for a request's events while they wait to be recorded. Raises Overloaded, as above."""
+        if self.events and self.events + events > self._events_max:
+            raise Overloaded(f"{self.events} events wait to be recorded")
+        self.events += events
+        _waiting_events.set(self.events)
+        try:
+            yield
+        finally:
+            self.events -= events
+            _waiting_events.set(self.events)
 
 
 class _Waiting(Struct, frozen=True):
@@ -105,17 +120,13 @@ class Sequencer:
         Raises Overloaded before anything was done, and Unavailable when it is not known whether it was
         recorded: the same request again is answered either way.
         """
-        events, size = len(request.events), sum(len(event.opened) for event in request.events)
-        self._queue.enter(events, size)
-        try:
+        with self._queue.holding_events(len(request.events)):
             if self._stopping:
                 raise Unavailable("the ledger is stopping")
             waiting = _Waiting(request, asyncio.get_running_loop().create_future())
             self._waiting.append(waiting)
             self._wake.set()
             return await waiting.answer
-        finally:
-            self._queue.leave(events, size)
 
     async def beyond(self, position: int) -> int:
         """Wait until this process has committed something above `position`; the last position it has."""

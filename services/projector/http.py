@@ -196,8 +196,8 @@ class _Answers:
     async def account(self, call: Call) -> web.StreamResponse:
         name = _named(call, "account")
         async with self._snapshot(call, accounts.READS, paging.wanted(call.parameters)) as snapshot:
-            answer = await accounts.one_account(snapshot, name, opener=self._opener(call))
-        return _respond(call, answer)
+            judge = await accounts.read_account(snapshot, name, opener=self._opener(call))
+        return _respond(call, await asyncio.to_thread(judge))
 
     async def agreements(self, call: Call) -> web.StreamResponse:
         page, _ = self._page(call)

@@ -39,7 +39,9 @@ async def held() -> Held:
     return executor
 
 
-@pytest.mark.parametrize("path", ["requirements", "accounts", "decisions", "requirements/R-1", "decisions/D-1"])
+@pytest.mark.parametrize(
+    "path", ["requirements", "accounts", "decisions", "requirements/R-1", "decisions/D-1", "accounts/acme"]
+)
 async def test_no_transaction_is_open_while_rows_are_judged(database: Database, path: str) -> None:
     async with asking(database) as client:
         await client.record(

@@ -1,7 +1,7 @@
 """The accounts: how on-target each is now, what is known of it and since when, what it asks for, its revenue."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -188,10 +188,14 @@ def show_account(listed: ListedAccount) -> AccountRow:
     )
 
 
-async def one_account(snapshot: Snapshot, account: str, *, opener: Opener | None = None) -> OneAccount:
-    """What is known of one account. Raises Problem if it was never mentioned."""
+async def read_account(snapshot: Snapshot, account: str, *, opener: Opener | None = None) -> Callable[[], OneAccount]:
+    """What is known of one account, to be judged once the snapshot is closed.
+
+    Raises Problem if it was never mentioned.
+    """
     [known] = await snapshot.fetch(_statements, "is_known", snapshot.position, account)
-    if snapshot.now is None or not known["known"]:
+    now, as_of = snapshot.now, snapshot.as_of
+    if now is None or not known["known"]:
         raise Problem("not-found", f"there is no account {account!r} at position {snapshot.position}")
 
     names = names_by_account(await read_names(snapshot, [account]))
@@ -199,39 +203,43 @@ async def one_account(snapshot: Snapshot, account: str, *, opener: Opener | None
     profile = await snapshot.fetch(_statements, "profile", snapshot.position, account)
     facts = await snapshot.fetch(_statements, "facts", snapshot.position, account, FACTS_MAX)
     rows = await snapshot.fetch(_statements, "asks", snapshot.position, account)
-    knowledge = (await read_knowledge(snapshot, [account])).knowledge()
-    judgement = knowledge.judge(account, snapshot.now, snapshot.position)
+    known_of = await read_knowledge(snapshot, [account])
     quoted: Iterable[int] = [row["position"] for row in rows if row["has_quote"]]
     quotes = {} if opener is None else await read_sealed(snapshot, quoted, "quote", opener)
 
-    asks = [lenses.Ask(*(row[name] for name in lenses.Ask._fields)) for row in rows]
-    judged = [knowledge.judge(account, ask.asked[0], snapshot.position, ask) for ask in asks]
-    return OneAccount(
-        account=account,
-        name=names.get(account),
-        as_of=snapshot.as_of,
-        profile={row["attribute"]: msgspec.json.decode(row["value"]) for row in profile if row["value"] != "null"},
-        facts=[
-            FactShown(
-                attribute=row["attribute"],
-                value=msgspec.json.decode(row["value"]),
-                position=row["position"],
-                time=format_time(row["time"]),
-                recordedtime=format_time(row["recorded_at"]),
-                valid_from=format_time(row["valid_from"]),
-            )
-            for row in reversed(facts)
-        ],
-        fit=show_fit(judgement),
-        asks=[
-            AskOfAccount(
-                requirement=row["requirement"],
-                title=row["title"],
-                as_asked=show_fit(as_asked),
-                **msgspec.structs.asdict(show_ask(row, quotes.get(row["position"], UNSET))),
-            )
-            for row, as_asked in zip(rows, judged, strict=True)
-        ],
-        revenue=revenue.shown(revenues.get(account, {})),
-        revisions=show_revisions(each.fit.revision for each in (judgement, *judged) if each),
-    )
+    def judged_account() -> OneAccount:
+        knowledge = known_of.knowledge()
+        judgement = knowledge.judge(account, now, as_of.position)
+        asks = [lenses.Ask(*(row[name] for name in lenses.Ask._fields)) for row in rows]
+        judged = [knowledge.judge(account, ask.asked[0], as_of.position, ask) for ask in asks]
+        return OneAccount(
+            account=account,
+            name=names.get(account),
+            as_of=as_of,
+            profile={row["attribute"]: msgspec.json.decode(row["value"]) for row in profile if row["value"] != "null"},
+            facts=[
+                FactShown(
+                    attribute=row["attribute"],
+                    value=msgspec.json.decode(row["value"]),
+                    position=row["position"],
+                    time=format_time(row["time"]),
+                    recordedtime=format_time(row["recorded_at"]),
+                    valid_from=format_time(row["valid_from"]),
+                )
+                for row in reversed(facts)
+            ],
+            fit=show_fit(judgement),
+            asks=[
+                AskOfAccount(
+                    requirement=row["requirement"],
+                    title=row["title"],
+                    as_asked=show_fit(as_asked),
+                    **msgspec.structs.asdict(show_ask(row, quotes.get(row["position"], UNSET))),
+                )
+                for row, as_asked in zip(rows, judged, strict=True)
+            ],
+            revenue=revenue.shown(revenues.get(account, {})),
+            revisions=show_revisions(each.fit.revision for each in (judgement, *judged) if each),
+        )
+
+    return judged_account

@@ -133,12 +133,12 @@ async def test_the_connection_breaks_while_an_act_reads_its_streams(
             waiting = asyncio.create_task(ledger.post(proposal()))
             await holds_soon(lambda: STATEMENTS["lock_head"] in proxy.statements[seen:])
             await append_past_the_proxy(holder)
-            fault = proxy.strike(lambda sql: sql == STATEMENTS["stream_after"], moment)
+            fault = proxy.strike(lambda sql: sql == STATEMENTS["streams_after"], moment)
             await holder.execute("COMMIT")
             await holder.close()
             first = await waiting
         else:
-            fault = proxy.strike(lambda sql: sql == STATEMENTS["stream_after"], moment)
+            fault = proxy.strike(lambda sql: sql == STATEMENTS["streams_after"], moment)
             first = await ledger.post(proposal())
         assert fault.struck.is_set()
         assert (first.status, first.problem) == (503, "unavailable")

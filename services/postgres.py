@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -139,6 +140,14 @@ async def open_pool(url: str, *, connections_max: int, synchronous_commit: bool 
 
 
 async def connect(url: str) -> asyncpg.Connection:
-    """One connection of its own, for LISTEN and for long work. Raises Unavailable."""
-    with unavailable():
+    """One connection of its own, for LISTEN and for long work. Raises Unavailable, naming the server."""
+    try:
         return await asyncpg.connect(url, timeout=CONNECT_SECONDS_MAX, server_settings={"timezone": "UTC"})
+    except (*UNAVAILABLE, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+        raise Unavailable(f"PostgreSQL at {_address(url)} cannot be used: {error or type(error).__name__}") from error
+
+
+def _address(url: str) -> str:
+    """Who connects where to what, without the password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname or parts.query or 'the local socket'}, database {parts.path[1:]}, user {parts.username}"

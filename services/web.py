@@ -13,7 +13,8 @@ import signal
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import structlog
@@ -59,12 +60,16 @@ _unparsable.addFilter(_NoBytes())
 
 
 class Call(Struct, frozen=True):
-    """A request that may be answered: who asks, for which ledger, with which parameters."""
+    """A request that may be answered: who asks, for which ledger, with which parameters.
+
+    `check_again`: whether the key still opens it, for answers without an end. Raises Problem and Unavailable.
+    """
 
     request: web.Request
     principal: Principal
     ledger: str
     parameters: Any
+    check_again: Callable[[], Awaitable[Principal]]
 
 
 class Description(Struct, frozen=True):
@@ -300,7 +305,11 @@ def _checked(route: Route, keys: Keys) -> Callable[[web.Request], Awaitable[web.
                 raise Problem("no-such-ledger", "the name of a ledger is a-z, then a-z 0-9 -, 40 characters at most")
             if not principal.may_open(ledger):
                 raise Problem("forbidden", f"this key is not for the ledger {ledger!r}")
-        return await route.handler(Call(request, principal, ledger, _parameters(request, parameters, names)))
+        return await route.handler(
+            Call(
+                request, principal, ledger, _parameters(request, parameters, names), partial(_principal, request, keys)
+            )
+        )
 
     return checked
 
@@ -360,4 +369,14 @@ def _parameters(request: web.Request, parameters: type[Struct] | None, names: fr
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
         name = path.rstrip("`")
+        if choices := _choices(parameters, name):
+            message = f"must be one of {', '.join(choices)}"
         raise Problem("bad-parameter", f"`{name}`: {message}" if name else message, parameter=name) from None
+
+
+def _choices(parameters: type[Struct], name: str) -> list[str]:
+    """The values that a parameter may have, if they are a list of texts."""
+    fields = {field.encode_name: field.name for field in msgspec.structs.fields(parameters)}
+    hint = get_type_hints(parameters)[fields[name]] if name in fields else None
+    choices = [each for each in (hint, *get_args(hint)) if get_origin(each) is Literal]
+    return [str(value) for each in choices for value in get_args(each)]

@@ -215,6 +215,10 @@ async def _tail(ledger: Ledger, call: Call) -> web.StreamResponse:
             else:
                 events = [(seen.position, seen.state) for seen in newest.above(after) if wanted.takes(seen)]
                 after = max(after, newest.through)
+            try:
+                await call.check_again()
+            except Problem:
+                break  # The key has been revoked, or has expired.
             for position, state in events:
                 await response.send(state.decode(), id=str(position))
     return response
@@ -223,7 +227,8 @@ async def _tail(ledger: Ledger, call: Call) -> web.StreamResponse:
 def _resume(last_event_id: str | None, after: int | None) -> int:
     if last_event_id is None:
         return after or 0
-    if not last_event_id.isascii() or not last_event_id.isdigit() or int(last_event_id) > POSITION_MAX:
+    digits = last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 20
+    if not digits or int(last_event_id) > POSITION_MAX:
         raise Problem("bad-parameter", "Last-Event-ID is the position of an event", parameter="Last-Event-ID")
     return int(last_event_id)
 

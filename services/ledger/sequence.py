@@ -155,7 +155,7 @@ def _sequence_one(
             if known.holds(sent):
                 results.append(_result(sent, known, duplicate=True))
             else:
-                refusals.append(_conflict(sent, known, index))
+                refusals.append(_conflict(sent, known, index, recorded=known.position <= log.position))
             continue
 
         objections = [*_unexpected(request, sent, state, index), *_against(sent, state, log, position + 1, index)]
@@ -235,12 +235,13 @@ def _against(sent: Sent, state: _State, log: Log, position: int, index: int) -> 
     ]
 
 
-def _conflict(sent: Sent, known: Known, index: int) -> Refusal:
+def _conflict(sent: Sent, known: Known, index: int, *, recorded: bool) -> Refusal:
+    where = f"was recorded at position {known.position}" if recorded else "stands earlier in what is being recorded"
     return Refusal(
         problem="id-conflict",
         index=index,
         pointer="/id",
-        message=f"{sent.id} of {sent.source} was recorded at position {known.position} with other content",
+        message=f"{sent.id} of {sent.source} {where} with other content",
     )
 
 

@@ -199,6 +199,10 @@ class Tail:
     def __init__(self, content: aiohttp.StreamReader) -> None:
         self._content = content
 
+    async def rest(self) -> bytes:
+        """What comes until the stream ends."""
+        return await self._content.read()
+
     async def next(self, count: int) -> dict[int, bytes]:
         """The next events: by their ids, their data."""
         found: dict[int, bytes] = {}
@@ -433,3 +437,21 @@ async def test_an_etag_may_be_weak_one_of_several_or_any(ledger: LedgerService):
     for known in (etag, f"W/{etag}", f'"else", {etag}', "*"):
         assert (await ledger.get(f"{EVENTS}/1", headers={"If-None-Match": known})).status == 304
     assert (await ledger.get(f"{EVENTS}/1", headers={"If-None-Match": '"else"'})).status == 200
+
+
+async def test_a_stream_ends_with_its_key(ledger: LedgerService):
+    reader = await ledger.key("query")
+    async with tail(ledger, key=reader) as stream:
+        assert (await ledger.post(profile())).status == 201
+        assert [*await stream.next(1)] == [1]
+        assert (await ledger.ask("DELETE", f"/v1/keys/{reader.split('_')[1]}")).status == 204
+        assert (await ledger.post(profile("later"))).status == 201
+        async with asyncio.timeout(20):
+            assert b"later" not in await stream.rest()
+
+
+async def test_a_choice_that_there_is_not_names_those_that_there_are(ledger: LedgerService):
+    reply = await ledger.ask("POST", "/v1/keys", json={"name": "a", "scopes": ["all"]})
+    assert (reply.status, reply.problem) == (400, "bad-request")
+    for text in ("9" * 5_000, "9" * 19, "-1", "1.5", ""):
+        assert (await ledger.get(f"{EVENTS}/stream", headers={"Last-Event-ID": text})).status == 400

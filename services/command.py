@@ -2,13 +2,16 @@
 
 import asyncio
 import os
+import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import click
 
+from schemas.values import LEDGER_PATTERN
 from services import supervisor
 from services.embedded import EmbeddedError, EmbeddedPostgres, HomeInUse
 from services.importer.delivery import BATCH_EVENTS_MAX
@@ -42,7 +45,14 @@ def commands() -> None:
 
 @commands.command()
 def run() -> None:
-    """Start PostgreSQL (if none is set) and both services, and watch over them."""
+    """Start PostgreSQL (if none is set) and both services, and watch over them.
+
+    \b
+    Examples:
+      ledger run
+      LEDGER_PORT=9080 PROJECTOR_PORT=9081 ledger run
+      LEDGER_DATABASE_URL=postgresql://ledger_owner:…@db/ledger ledger run
+    """
     settings = Settings.load()
     configure_logs(settings)
     try:
@@ -56,24 +66,35 @@ def run() -> None:
 @click.option(
     "--new-master-key", is_flag=True, help="The master key is lost: go on with another. What it sealed stays sealed."
 )
-def migrate(new_master_key: bool) -> None:
-    """Bring the database up to date, and make the ledger main if it is missing."""
+@click.option("--ledger", "names", multiple=True, default=["main"], help="A ledger to make. [default: main]")
+def migrate(new_master_key: bool, names: tuple[str, ...]) -> None:
+    """Bring the database up to date, and make ledgers that are missing.
+
+    \b
+    Examples:
+      ledger migrate
+      ledger migrate --ledger main --ledger payments
+      ledger migrate --new-master-key
+    """
     settings = Settings.load()
     configure_logs(settings)
-    asyncio.run(_migrate(settings, new_master_key=new_master_key))
+    for name in names:
+        if not re.match(LEDGER_PATTERN, name):
+            raise click.BadParameter(f"{name!r} is no name of a ledger: a-z, then a-z 0-9 -, 40 characters at most")
+    asyncio.run(_migrate(settings, partial(bring_up_to_date, ledgers=names, new_master_key=new_master_key)))
 
 
-async def _migrate(settings: Settings, *, new_master_key: bool) -> None:
+async def _migrate(settings: Settings, migrate_it: Callable[[Settings], Awaitable[None]]) -> None:
     if not settings.embedded:
-        return await bring_up_to_date(settings, new_master_key=new_master_key)
+        return await migrate_it(settings)
     database = EmbeddedPostgres(settings.home, os_user=settings.database_os_user)
     try:
         await database.start()
     except HomeInUse:
         # A run of this home is on, and so is its database.
-        return await bring_up_to_date(settings, new_master_key=new_master_key)
+        return await migrate_it(settings)
     try:
-        await bring_up_to_date(settings, new_master_key=new_master_key)
+        await migrate_it(settings)
     finally:
         await database.stop()
 
@@ -85,6 +106,11 @@ def rebuild(projection: str, name: str) -> None:
     """Build a read model anew from the log, beside the live one, and swap it in.
 
     Queries are answered all the while. Ends with 0 if it reflects the whole log, else with 1 and the reason.
+
+    \b
+    Examples:
+      ledger rebuild requirements
+      ledger rebuild accounts --ledger payments
     """
     settings = Settings.load()
     configure_logs(settings)
@@ -130,6 +156,11 @@ def import_(
 
     MAPPING is a YAML file (examples/ has some). FILE may be a directory; without any, the files beside the mapping are
     taken. Ends with 0 if all went in, 1 if rows were rejected, 2 if it could not run.
+
+    \b
+    Examples:
+      ledger import --dry-run examples/sample/2-heard.yaml examples/sample/*.csv
+      ledger import examples/crm/crm.yaml ~/exports --ledger payments
     """
     if dry_run:
         sys.exit(rehearse(mapping, files))

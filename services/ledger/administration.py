@@ -145,7 +145,7 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
             method="PUT", path=ledger, handler=put_ledger, scope="admin", takes={JSON: NewLedger},
             summary="Make a ledger. A body is optional. One that is there stays as it is.",
             answers={201: Answer("made", {JSON: Registered}), 200: Answer("there already", {JSON: Registered})},
-            refusals=("malformed-json", "bad-request", "no-such-ledger"),
+            refusals=("malformed-json", "bad-request", "forbidden", "no-such-ledger"),
         ),
         Route(
             method="GET", path=ledger, handler=get_ledger, scope=(), summary="A ledger's settings, and its head.",

@@ -13,7 +13,7 @@ from services.settings import Settings
 from services.web import application, serve
 
 RECORDING_CONNECTIONS_MAX = 5
-SUMMARY = "Records events: CloudEvents in, one append-only log, read and proved."
+SUMMARY = "Records events: CloudEvents in, one append-only log, read as it was stored."
 
 
 async def run(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from services.migrate import make_ledger
 from services.postgres import Pool, connect, unavailable
 from services.problems import Problem
 from services.sealing import MasterKey
-from services.settings import Settings
+from services.settings import Settings, SettingsError
 
 
 class Registered(Struct, frozen=True, kw_only=True):
@@ -93,7 +93,11 @@ class Ledgers:
 
     async def make(self, name: str, teams: Sequence[str] | None, origin: str | None) -> bool:
         """Make a ledger, as the database's owner. False if it is there already; then nothing changes."""
-        connection = await connect(self._settings.url("owner"))
+        try:
+            owner = self._settings.url("owner")
+        except SettingsError:
+            raise Problem("forbidden", f"this service makes no ledgers; run `ledger migrate --ledger {name}`") from None
+        connection = await connect(owner)
         try:
             with unavailable():
                 chosen = {} if teams is None else {"teams": teams}

@@ -277,3 +277,11 @@ async def test_a_request_is_turned_away_before_its_body_is_read(database: Databa
 
 async def holding(ledger: LedgerService, bytes: int) -> bool:
     return f"ledger_waiting_bytes {bytes:.1f}" in (await ledger.get("/metrics")).body.decode()
+
+
+async def test_a_service_without_the_owners_url_makes_no_ledgers_and_says_who_does(database: Database):
+    async with serving(replace(database.settings, database_url=None)) as ledger:
+        reply = await ledger.ask("PUT", "/v1/ledgers/other")
+        assert (reply.status, reply.problem) == (403, "forbidden")
+        assert "ledger migrate --ledger other" in reply.json["detail"]
+        assert (await ledger.post(profile())).status == 201

@@ -227,8 +227,12 @@ async def _know_admin_key(connection: asyncpg.Connection, path: Path) -> None:
 
 
 async def _know_master_key(connection: asyncpg.Connection, path: Path, *, new: bool) -> None:
-    """Keep a master key in `path`, made if there has never been one; another than those in use is not taken."""
-    known = [row["name"] for row in await connection.fetch("SELECT name FROM registry.master_keys ORDER BY known_from")]
+    """Keep a master key in `path`, made if there is none; in place of one that has sealed texts no other is taken."""
+    known = [
+        row["name"]
+        for row in await connection.fetch("SELECT name FROM registry.master_keys ORDER BY known_from")
+        if await _has_sealed(connection, row["name"])
+    ]
     lost = (
         f"Texts are sealed here under the master key {' or '.join(known)}: put its file back. If it is lost for good,"
         " `ledger migrate --new-master-key` goes on with another, and those texts stay sealed for ever"
@@ -242,3 +246,12 @@ async def _know_master_key(connection: asyncpg.Connection, path: Path, *, new: b
     await connection.execute(
         "INSERT INTO registry.master_keys VALUES ($1, clock_timestamp()) ON CONFLICT DO NOTHING", master.name
     )
+
+
+async def _has_sealed(connection: asyncpg.Connection, master: str) -> bool:
+    """Whether texts of any ledger are sealed under this master key."""
+    for row in await connection.fetch("SELECT schema FROM registry.ledgers"):
+        found = "SELECT EXISTS (SELECT FROM {schema}.sealing_keys WHERE master = $1)"
+        if await connection.fetchval(fill(found, schema=row["schema"]), master):
+            return True
+    return False

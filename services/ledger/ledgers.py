@@ -106,6 +106,12 @@ class Ledgers:
             await connection.close()
 
     async def _start(self, registered: Registered) -> Ledger:
+        with unavailable():
+            known = await self.pool.fetchval(
+                "SELECT EXISTS (SELECT FROM registry.master_keys WHERE name = $1)", self.master.name
+            )
+        if not known:
+            raise Unavailable(f"the master key {self.master.name} is not one of this database; run `ledger migrate`")
         log = EventLog(self._reading, registered.ledger)
         sequencer = Sequencer(
             EventLog(self._recording, registered.ledger),

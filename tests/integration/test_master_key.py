@@ -11,7 +11,15 @@ from tests.ledger_service import EVENTS, LedgerService, example, serving
 ASK = example("ask.recorded")
 
 
+async def test_where_nothing_is_sealed_any_master_key_will_do(database: Database):
+    database.settings.master_key.unlink()
+    await migrate(database.settings)
+    assert database.settings.master_key.exists()
+
+
 async def test_a_missing_master_key_is_asked_for_and_not_made_anew(database: Database):
+    async with serving(database.settings) as ledger:
+        assert (await ledger.post(ASK)).status == 201
     path = database.settings.master_key
     kept = path.read_bytes()
     path.unlink()
@@ -23,11 +31,22 @@ async def test_a_missing_master_key_is_asked_for_and_not_made_anew(database: Dat
 
 
 async def test_another_master_key_is_not_taken(database: Database):
+    async with serving(database.settings) as ledger:
+        assert (await ledger.post(ASK)).status == 201
     path = database.settings.master_key
     path.unlink()
     other = MasterKey.load_or_make(path)
     with pytest.raises(MigrationError, match=f"holds the master key {other.name}"):
         await migrate(database.settings)
+
+
+async def test_a_service_with_a_key_that_migrate_has_not_seen_records_nothing(database: Database):
+    database.settings.master_key.unlink()
+    MasterKey.load_or_make(database.settings.master_key)
+    async with serving(database.settings) as ledger:
+        reply = await ledger.post(ASK)
+        assert (reply.status, reply.problem) == (503, "unavailable")
+        assert "ledger migrate" in reply.json["detail"]
 
 
 async def test_after_a_loss_the_ledger_goes_on_and_what_was_sealed_stays_so(database: Database):

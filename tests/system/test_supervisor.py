@@ -254,4 +254,4 @@ def test_a_database_that_does_not_answer_is_named(home):
     port = free_ports(1)[0]
     with running(home, LEDGER_DATABASE_URL=f"postgresql://nobody@127.0.0.1:{port}/none") as run:
         assert run.ended() == os.EX_CONFIG
-        assert "database is not available" in run.output()
+        assert "cannot be used" in run.output()

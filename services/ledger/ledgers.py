@@ -13,7 +13,7 @@ from services.ledger.log import EventLog
 from services.ledger.sequencer import Queue, Sequencer, notify
 from services.ledger.tail import Tail
 from services.migrate import make_ledger
-from services.postgres import Pool, connect, unavailable
+from services.postgres import Pool, Unavailable, connect, unavailable
 from services.problems import Problem
 from services.sealing import MasterKey
 from services.settings import Settings, SettingsError
@@ -107,7 +107,7 @@ class Ledgers:
 
     async def _start(self, registered: Registered) -> Ledger:
         with unavailable():
-            known = await self.pool.fetchval(
+            known = await self._reading.fetchval(
                 "SELECT EXISTS (SELECT FROM registry.master_keys WHERE name = $1)", self.master.name
             )
         if not known:

@@ -6,9 +6,7 @@ each time.
 """
 
 import asyncio
-import os
 import secrets
-import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from hashlib import sha256
@@ -21,6 +19,7 @@ import structlog
 from services import keys
 from services.postgres import Pool, Statements, connect, fill, ledger_schema, quote, rebuild_schema, unavailable
 from services.sealing import MasterKey, MasterKeyError
+from services.secret_files import read_or_make
 from services.settings import Settings
 
 TEAMS = ("sales", "marketing", "engineering", "product", "support", "executive")
@@ -193,24 +192,6 @@ async def _grant(connection: asyncpg.Connection, settings: Settings, statement: 
     await connection.execute(fill(_grants[statement], **schemas, **users))
 
 
-def admin_key(path: Path) -> str:
-    """The API key with all scopes that is kept in `path` (mode 0600); made if there is none."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, fresh = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(keys.new_key()[1] + "\n")
-            file.flush()
-            os.fsync(descriptor)
-        try:
-            os.link(fresh, path)  # Of two processes that make a key, one wins and both use it.
-        except FileExistsError:
-            pass
-        finally:
-            Path(fresh).unlink()
-    return path.read_text().strip()
-
-
 def database_user(url: str) -> str | None:
     """The user that a PostgreSQL URL names."""
     user = urlsplit(url).username
@@ -218,7 +199,7 @@ def database_user(url: str) -> str | None:
 
 
 async def _know_admin_key(connection: asyncpg.Connection, path: Path) -> None:
-    text = admin_key(path)
+    text = read_or_make(path, lambda: keys.new_key()[1])
     key = keys.key_id(text)
     if key is None:
         raise MigrationError(f"{path} does not hold a key; remove it, and the next start makes a new one")

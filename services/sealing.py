@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from schemas.envelope import Sent
 from schemas.events import SEALED_FIELDS
+from services.secret_files import read_or_make
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -59,21 +60,11 @@ class MasterKey:
 
     @classmethod
     def load_or_make(cls, path: Path) -> "MasterKey":
-        """The key in a file, made with mode 0600 if there is none. Raises MasterKeyError."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        if not path.exists():
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(urlsafe_b64encode(os.urandom(KEY_BYTES)) + b"\n")
-                file.flush()
-                os.fsync(descriptor)
-            try:
-                os.link(fresh, path)  # Of two processes that make a key, one wins and both use it.
-            except FileExistsError:
-                pass
-            finally:
-                fresh.unlink()
+        """The key in a file, made if there is none. Raises MasterKeyError."""
+        try:
+            read_or_make(path, lambda: urlsafe_b64encode(os.urandom(KEY_BYTES)).decode())
+        except OSError as error:
+            raise MasterKeyError(f"the master key {path} cannot be made ({error.strerror})") from error
         return cls.load(path)
 
     def wrap(self, key: bytes, event_id: UUID) -> bytes:

@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 import aiohttp
 from msgspec.structs import replace
 
-from services.migrate import admin_key
 from services.settings import Settings
 from tests.conftest import free_ports
 
@@ -25,7 +24,7 @@ class LedgerProcess:
     def __init__(self, settings: Settings) -> None:
         self.settings = replace(settings, ledger_port=free_ports(1)[0])
         self.url = f"http://127.0.0.1:{self.settings.ledger_port}"
-        self.headers = {"Authorization": f"Bearer {admin_key(settings.home / 'admin.key')}"}
+        self.headers = {"Authorization": f"Bearer {(settings.home / 'admin.key').read_text().strip()}"}
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115  Closed in end().
         self.start()
 

@@ -14,7 +14,6 @@ from multidict import CIMultiDictProxy
 
 from schemas.examples import EXAMPLES
 from services.ledger.app import run
-from services.migrate import admin_key
 from services.process import configure_logs
 from services.settings import Settings
 from tests.log import event
@@ -76,7 +75,7 @@ class LedgerService:
         self.host = settings.bind
         self.port = settings.ledger_port
         self.url = f"http://{self.host}:{self.port}"
-        self.admin = admin_key(settings.home / "admin.key")
+        self.admin = (settings.home / "admin.key").read_text().strip()
 
     def authorized(self, key: str | None = "", headers: Mapping[str, str] | None = None) -> dict[str, str]:
         """Headers with this key; the empty one stands for the admin key."""

@@ -5,7 +5,6 @@ import secrets
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -207,17 +206,6 @@ async def test_processes_that_start_at_once_on_an_empty_home(empty: Settings) ->
     assert len(made["migrations"]) == 2
     assert len(made["ledgers"]) == 1
     assert [row[0] for row in made["keys"]] == [keys.key_id((empty.home / "admin.key").read_text().strip())]
-
-
-def test_of_many_that_make_the_admin_key_at_once_one_wins_and_all_use_it(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(RUNS_AT_ONCE) as threads:
-        for number in range(200):
-            home = tmp_path / f"home-{number}"
-            found = list(threads.map(migrate.admin_key, [home / "admin.key"] * RUNS_AT_ONCE))
-            assert len(set(found)) == 1
-            assert keys.key_id(found[0]) is not None
-            assert [file.name for file in home.iterdir()] == ["admin.key"]
-            assert (home / "admin.key").stat().st_mode & 0o777 == 0o600
 
 
 async def test_tasks_that_start_at_once(empty: Settings) -> None:

@@ -1,0 +1,27 @@
+"""Files that hold a secret: made once, and for their owner only."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def read_or_make(path: Path, make: Callable[[], str]) -> str:
+    """The text in a file; the one that `make` gives, kept there with mode 0600, if there is no file.
+
+    Of two processes that make it, one wins and both use the same. Raises OSError.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, fresh = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # Its mode is 0600.
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(make() + "\n")
+                file.flush()
+                os.fsync(descriptor)
+            os.link(fresh, path)
+        except FileExistsError:
+            pass
+        finally:
+            Path(fresh).unlink()
+    return path.read_text().strip()

@@ -219,7 +219,7 @@ class AgreementRevised(Act, frozen=True, kw_only=True, tag="ledger.agreement.rev
     statement: Paragraph | None = None
     bullets: Annotated[list[Bullet], Meta(max_length=BULLETS_MAX)]
     threshold: Annotated[int, Meta(ge=0, le=100)]
-    signatories: Annotated[list[Team], Meta(min_length=1, max_length=50)]
+    signatories: Teams
     review_by: Day | None = None
     reason: Paragraph
     by: By

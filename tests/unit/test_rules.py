@@ -331,3 +331,7 @@ def test_every_act_has_a_rule(name: str):
 def test_streams_that_no_rule_reads_have_no_aggregate():
     assert rules.initial("account/acme") is None
     assert rules.replay("account/acme", [said("account.profiled")]) is None
+
+
+def test_an_agreement_that_nobody_has_to_sign_is_adopted_as_it_is():
+    Given(said("agreement.revised", signatories=[])).when(adopt).then_passes()

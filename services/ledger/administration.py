@@ -8,9 +8,10 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from schemas.codec import MalformedJson, nuls, parse
+from schemas.codec import MalformedJson, parse
 from schemas.events import EVENT_TYPES
 from schemas.export import event_schema
+from schemas.objections import nuls
 from schemas.values import Id, LedgerName, Name, Team, same_team
 from services.keys import Keys, Principal, Scope, key_id
 from services.ledger.ledgers import Ledgers, Registered

@@ -12,19 +12,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 from multidict import CIMultiDictProxy
 
-from schemas.codec import (
-    EVENT_BYTES_MAX,
-    SPOTS_TOLD_MAX,
-    STORED_BYTES_MAX,
-    MalformedJson,
-    canonical,
-    format_time,
-    open_record,
-    parse,
-    read_event,
-)
+from schemas.codec import EVENT_BYTES_MAX, STORED_BYTES_MAX, MalformedJson, canonical, open_record, parse, read_event
 from schemas.envelope import Refusal, Sent, stream_uuid
 from schemas.events import ANY_EVENT, Act
+from schemas.objections import SPOTS_TOLD_MAX
+from schemas.times import format_time
 from services.keys import Principal, Scope
 from services.ledger.ledgers import Ledger, Ledgers
 from services.ledger.rules.teams import signing

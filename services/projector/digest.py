@@ -7,7 +7,8 @@ from typing import Any
 
 import asyncpg
 
-from schemas.codec import canonical, format_time
+from schemas.codec import canonical
+from schemas.times import format_time
 from services.postgres import fill, quote
 from services.projector.projections import Projection
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from schemas.codec import format_time
+from schemas.times import format_time
 from services.projector.fit import Class
 from services.projector.lenses import Adoption, Ask, Asker, Decision, Knowledge, as_decided, as_now, live_asks
 

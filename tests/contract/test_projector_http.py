@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from schemas.codec import format_time
+from schemas.times import format_time
 from services.migrate import make_ledger
 from services.postgres import connect
 from tests.asking import Asking, asking

@@ -9,20 +9,12 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.codec import (
-    MalformedJson,
-    canonical,
-    close_record,
-    decode_recorded,
-    format_time,
-    nuls,
-    open_record,
-    parse,
-    read_event,
-)
+from schemas.codec import MalformedJson, canonical, close_record, decode_recorded, open_record, parse, read_event
 from schemas.envelope import Refusal, Sent
 from schemas.events import EVENT_TYPES
 from schemas.examples import EXAMPLES
+from schemas.objections import nuls
+from schemas.times import format_time
 from services.sealing import MasterKey, seal, unseal
 
 # On a busy machine time says nothing about the code.

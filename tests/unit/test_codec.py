@@ -9,14 +9,11 @@ import msgspec
 import pytest
 
 from schemas.codec import (
-    SPOTS_TOLD_MAX,
     MalformedJson,
     Undecodable,
     canonical,
     close_record,
     decode_recorded,
-    format_time,
-    nuls,
     open_record,
     parse,
     read_event,
@@ -24,6 +21,8 @@ from schemas.codec import (
 from schemas.envelope import Refusal, Sent, event_uuid, stream_uuid
 from schemas.events import AccountProfiled, AskRecorded, RequirementRaised
 from schemas.examples import EXAMPLES
+from schemas.objections import SPOTS_TOLD_MAX, nuls
+from schemas.times import format_time
 from schemas.upcasts import upcast
 from tests.ledger_service import example, profile
 from tests.log import event

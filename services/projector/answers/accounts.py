@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 from msgspec import UNSET, Struct
 
-from schemas.codec import format_time
+from schemas.times import format_time
 from services.postgres import Statements
 from services.problems import Problem
 from services.projector import lenses, revenue

@@ -9,8 +9,8 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from schemas.codec import format_time
 from schemas.events import Available, Dissent, Option
+from schemas.times import format_time
 from schemas.values import By
 from services.postgres import Statements
 from services.problems import Problem

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import asyncpg
 from msgspec import Struct
 
-from schemas.codec import decode_recorded, format_time
+from schemas.codec import decode_recorded
 from schemas.events import (
     AccountProfiled,
     AgreementAdopted,
@@ -21,6 +21,7 @@ from schemas.events import (
     RequirementRaised,
     RequirementReworded,
 )
+from schemas.times import format_time
 
 HISTORY_MAX = 200
 """Events that a history shows: the last ones."""

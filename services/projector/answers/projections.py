@@ -5,7 +5,7 @@ from pathlib import Path
 import asyncpg
 from msgspec import Struct
 
-from schemas.codec import format_time
+from schemas.times import format_time
 from services.postgres import ACQUIRE_SECONDS_MAX, Statements, unavailable
 from services.projector.answers.snapshot import AsOf, bound, read_cursors, read_head
 from services.projector.projector import Runner

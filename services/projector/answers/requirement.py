@@ -10,9 +10,9 @@ import asyncpg
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from schemas.codec import format_time
 from schemas.envelope import stream_uuid
 from schemas.events import Link
+from schemas.times import format_time
 from schemas.values import By
 from services.postgres import Statements
 from services.problems import Problem

@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from schemas.codec import format_time
+from schemas.times import format_time
 from services.postgres import Statements
 from services.projector import lenses, revenue
 from services.projector.answers.decisions import (

@@ -16,7 +16,7 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from schemas.codec import format_time
+from schemas.times import format_time
 from services.postgres import ACQUIRE_SECONDS_MAX, Statements, Unavailable, fill, ledger_schema, quote, unavailable
 from services.problems import Problem
 from services.projector.projections import ALL

@@ -1,0 +1,272 @@
+"""What speaks against an event: every spot that its envelope or its type refuses, in the order of its reading."""
+
+import re
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from itertools import islice
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Struct
+
+from schemas.envelope import Problem
+from schemas.events import EVENT_TYPES, SEALED_FIELDS, Event
+from schemas.times import format_time, usable_time
+from schemas.values import ID_PATTERN, YEAR_MAX, YEAR_MIN, in_range
+
+TIME_AHEAD_MAX = timedelta(minutes=5)
+# What bounds the work that a refused event costs: how many of its spots are told, and from how deep.
+SPOTS_TOLD_MAX = 100
+DATA_LEVELS_MAX = 32  # No event nests half as deep; what does is refused before it is looked into.
+
+LEDGER_ATTRIBUTES = ("sequence", "streamversion", "authid", "authtype")
+
+_ID = re.compile(ID_PATTERN)
+_SOURCE = re.compile(r"[!-~]{1,200}")
+_EXTENSION = re.compile(r"[a-z0-9]{1,40}")
+_VERSION = re.compile(r"0|[1-9][0-9]{0,9}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_JSON_TYPE = re.compile(r"application/([a-z0-9.+-]+\+)?json\s*(;\s*charset=\"?utf-8\"?\s*)?", re.IGNORECASE)
+_AT = re.compile(r"^(?P<message>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
+_NAMED = re.compile(r"`(\w+)`")
+_REGEX = re.compile(r"Expected `str` matching regex '(.*)'", re.DOTALL)
+
+_NO_TIME = (
+    f"must be an RFC 3339 time with its zone, as 2026-11-21T10:00:00Z, between the years {YEAR_MIN} and {YEAR_MAX}"
+)
+
+
+def objections(value: dict[str, Any], now: datetime) -> Iterator[tuple[Problem, str, str]]:
+    """Problem, JSON pointer and message of each spot of a decoded CloudEvent that cannot be recorded."""
+    yield from (("not-a-cloudevent", pointer, message) for pointer, message in _envelope(value))
+
+    name = value.get("type")
+    cls = EVENT_TYPES.get(name) if isinstance(name, str) else None
+    if isinstance(name, str) and name and cls is None:
+        yield "unknown-type", "/type", f"no such event type: {name[:200]!r}; GET /v1/schemas lists them"
+
+    given_id = value.get("id")
+    if isinstance(given_id, str) and given_id and not _CONTROL.search(given_id) and not _ID.search(given_id):
+        yield "invalid-event", "/id", "an id is 1 to 100 of A-Z a-z 0-9 . _ ~ : @ -, first a letter or digit"
+
+    time = usable_time(value.get("time"))
+    if time is not None and time > now + TIME_AHEAD_MAX:
+        yield (
+            "time-in-future",
+            "/time",
+            f"{value['time']} is more than five minutes ahead of {format_time(now)}",
+        )
+
+    if "data" not in value:
+        yield "not-a-cloudevent", "/data", "`data` is required"
+    elif cls is not None:
+        try:
+            found = [*islice(_data(value["data"], cls), SPOTS_TOLD_MAX)]
+        except RecursionError:
+            found = [("/data", "is nested too deeply")]
+        yield from (("invalid-event", pointer, message) for pointer, message in found)
+        subject = value.get("subject")
+        if not found and isinstance(subject, str):
+            event = msgspec.convert(value["data"], cls)
+            if subject != event.subject:
+                yield (
+                    "invalid-event",
+                    "/subject",
+                    f"{subject[:200]!r} is not the subject of the data, which is {event.subject!r}",
+                )
+
+
+def _envelope(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name in ("specversion", "id", "source", "type"):
+        if value.get(name) is None:
+            yield f"/{name}", f"`{name}` is required"
+    if value.get("specversion") not in (None, "1.0"):
+        yield "/specversion", 'this ledger speaks CloudEvents "1.0"'
+    if "data_base64" in value:
+        yield "/data_base64", "the data of an event is a JSON object in `data`"
+
+    for name, item in value.items():
+        pointer = "/" + _escape(name)
+        if name in ("data", "data_base64", "specversion") or item is None:
+            continue
+        if name in LEDGER_ATTRIBUTES:
+            yield pointer, f"`{name}` is given by the ledger"
+        elif not _EXTENSION.fullmatch(name):
+            yield pointer, "the name of an attribute is 1 to 40 lower-case letters and digits"
+        elif name in ("id", "source", "type", "subject", "time", "datacontenttype", "dataschema"):
+            if not isinstance(item, str):
+                yield pointer, "must be a string"
+            elif not item or _CONTROL.search(item):
+                yield pointer, "must not be empty or have control characters (a line break is one)"
+            elif name == "source" and not _SOURCE.fullmatch(item):
+                yield pointer, "a source is a URI reference of at most 200 printable ASCII characters"
+            elif name == "time" and usable_time(item) is None:
+                yield pointer, _NO_TIME
+            elif name == "datacontenttype" and not _JSON_TYPE.fullmatch(item):
+                yield pointer, "the data of this ledger's events is application/json"
+        elif name == "recordedtime" and usable_time(item) is None:
+            yield pointer, _NO_TIME
+        elif name == "recordedtime" and value.get("sourcerecordedtime") is not None:
+            yield pointer, "`recordedtime` is kept as `sourcerecordedtime`, which is given too"
+        elif name == "sourcerecordedtime" and usable_time(item) is None:
+            yield pointer, _NO_TIME
+        elif name == "expectedversion":
+            whole = isinstance(item, int) and not isinstance(item, bool) and item >= 0
+            if not whole and not (isinstance(item, str) and _VERSION.fullmatch(item)):
+                yield pointer, "an expected version is a whole number; 0 means that the stream must be new"
+        elif isinstance(item, str):
+            if _CONTROL.search(item):
+                yield pointer, "must not have control characters"
+            elif len(item) > 1_000:
+                yield pointer, "an extension attribute has at most 1000 characters"
+        elif isinstance(item, bool):
+            pass
+        elif not isinstance(item, int) or not -(2**31) <= item < 2**31:
+            yield pointer, "an extension attribute is a string, a boolean or a 32-bit integer"
+
+
+def _data(data: Any, cls: type[Event]) -> Iterator[tuple[str, str]]:
+    """Each spot of the data that its type refuses: JSON pointer and message."""
+    sealed = SEALED_FIELDS[str(cls.__struct_config__.tag)]
+    spotless = False
+    if isinstance(data, dict) and "@type" in data:
+        yield "/data/@type", "unknown field"
+        data = {name: item for name, item in data.items() if name != "@type"}
+    try:
+        event = msgspec.convert(data, cls)
+        spotless = True
+        yield from _days(event)
+    except msgspec.ValidationError:
+        if _deeper_than(DATA_LEVELS_MAX, data):
+            yield "/data", f"nests more than {DATA_LEVELS_MAX} levels"
+            return
+        yield from _violations(data, cls, "/data")
+    if isinstance(data, dict):
+        for name in sealed:
+            if spotless and isinstance(data.get(name), dict):
+                yield f"/data/{name}", "is sealed by the ledger; send the text"
+        if b"\\u0000" in msgspec.json.encode(data):
+            yield from nuls(data, "/data")
+
+
+def _days(event: Event) -> Iterator[tuple[str, str]]:
+    for field in msgspec.structs.fields(event):
+        day = getattr(event, field.name)
+        if isinstance(day, date) and not in_range(day):
+            yield f"/data/{field.encode_name}", f"must lie between the years {YEAR_MIN} and {YEAR_MAX}"
+
+
+def _deeper_than(levels: int, value: Any) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_deeper_than(levels - 1, part) for part in parts)
+
+
+def _violations(value: Any, hint: Any, pointer: str) -> Iterator[tuple[str, str]]:
+    try:
+        msgspec.convert(value, hint)
+        return
+    except msgspec.ValidationError as error:
+        whole = error
+
+    inner = meant(hint, value)
+    found = False
+    if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, Struct):
+        hints = get_type_hints(inner, include_extras=True)
+        fields = {field.encode_name: field for field in msgspec.structs.fields(inner)}
+        tag_field = inner.__struct_config__.tag_field
+        for name in value:
+            if name not in fields and name != tag_field:
+                found = True
+                yield f"{pointer}/{_escape(name)}", "unknown field"
+        for name, field in fields.items():
+            if name not in value:
+                if field.required:
+                    found = True
+                    yield f"{pointer}/{_escape(name)}", "is required"
+                continue
+            for violation in _violations(value[name], hints[field.name], f"{pointer}/{_escape(name)}"):
+                found = True
+                yield violation
+    elif isinstance(value, list) and get_origin(inner) is list:
+        for number, item in enumerate(value):
+            for violation in _violations(item, get_args(inner)[0], f"{pointer}/{number}"):
+                found = True
+                yield violation
+    elif isinstance(value, dict) and get_origin(inner) is dict:
+        name_hint, item_hint = get_args(inner)
+        for name, item in value.items():
+            spot = f"{pointer}/{_escape(name)}"
+            for violation in (*_violations(name, name_hint, spot), *_violations(item, item_hint, spot)):
+                found = True
+                yield violation
+    if not found:
+        yield _spot(whole, pointer, inner)
+
+
+def _spot(error: msgspec.ValidationError, pointer: str, hint: Any) -> tuple[str, str]:
+    match = _AT.match(str(error))
+    assert match is not None  # The pattern matches every text.
+    message, path = match["message"], match["path"] or "$"
+    named = _NAMED.search(message)
+    if path == "$" and named and isinstance(hint, type) and issubclass(hint, Struct):
+        # What a struct says of several members is told at the first that it names.
+        return f"{pointer}/{named[1]}" if named[1] in _member_names(hint) else pointer, message
+    regex = _REGEX.fullmatch(message)
+    if regex:
+        pattern = regex[1].replace("\\\\", "\\")
+        message = {
+            ID_PATTERN: "an id is 1 to 100 of A-Z a-z 0-9 . _ ~ : @ -, first a letter or digit",
+            r"\S": "must not be blank",
+        }.get(pattern, f"must match {pattern}")
+    steps = re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", path.removeprefix("key in ").removeprefix("$"))
+    return pointer + "".join(
+        f"/{_escape(name)}" if name else f"/{number}" for name, number in steps if number != "..."
+    ), (message)
+
+
+def _member_names(struct: type[Struct]) -> set[str]:
+    return {field.encode_name for field in msgspec.structs.fields(struct)}
+
+
+def nuls(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
+    """Each spot of a JSON value that holds U+0000, which PostgreSQL does not take: JSON pointer and message."""
+    match value:
+        case str():
+            if "\0" in value:
+                yield pointer, "must not contain the character U+0000"
+        case dict():
+            for name, item in value.items():
+                if "\0" in name:
+                    yield pointer, "a name must not contain the character U+0000"
+                yield from nuls(item, f"{pointer}/{_escape(name)}")
+        case list():
+            for number, item in enumerate(value):
+                yield from nuls(item, f"{pointer}/{number}")
+
+
+def _escape(name: str) -> str:
+    """One step of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def meant(hint: Any, value: Any) -> Any:
+    """The struct or list type in `hint` that `value` is meant to be: annotations off, the union's member chosen."""
+    while get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    if get_origin(hint) not in (Union, UnionType):
+        return hint
+    members = [meant(member, value) for member in get_args(hint)]
+    if isinstance(value, list):
+        return next((member for member in members if get_origin(member) is list), None)
+    structs = [member for member in members if isinstance(member, type) and issubclass(member, Struct)]
+    tagged = [
+        member
+        for member in structs
+        if isinstance(value, dict)
+        and member.__struct_config__.tag is not None
+        and value.get(str(member.__struct_config__.tag_field)) == member.__struct_config__.tag
+    ]
+    if tagged:
+        return tagged[0]
+    return structs[0] if len(structs) == 1 else None

@@ -175,12 +175,6 @@ class Projector:
         await runner.opened()
         return runner
 
-    def cursors(self, ledger: str) -> Mapping[str, Cursor]:
-        """How far each projection of a ledger has got, as last seen. Raises NoSuchLedger."""
-        if ledger not in self._runners:
-            raise NoSuchLedger(ledger)
-        return self._runners[ledger].cursors
-
     async def _run(self) -> None:
         async with self._tasks:
             self._tasks.create_task(

@@ -69,7 +69,7 @@ async def test_it_is_ready_once_the_ledgers_that_are_there_can_be_asked(database
         await other.execute("SELECT pg_advisory_unlock(hashtextextended('opening main', 0))")
         await ready(projector)
         assert await other.fetchval("SELECT count(*) FROM ledger_main.cursors") == len(ALL)
-        assert projector.cursors("main").keys() == {*NAMES}
+        assert (await projector.ledger("main")).cursors.keys() == {*NAMES}
     await other.close()
 
 
@@ -81,7 +81,7 @@ async def test_a_ledger_that_the_database_refuses_keeps_nobody_from_being_ready(
     await owner.close()
     async with Projector(database.settings) as projector:
         await ready(projector)
-        assert projector.cursors("main").keys() == {*NAMES}
+        assert (await projector.ledger("main")).cursors.keys() == {*NAMES}
 
 
 async def test_it_catches_up_with_what_was_there_before_it(database: Database) -> None:
@@ -188,7 +188,7 @@ async def test_a_ledger_made_later_is_served_at_once(database: Database) -> None
         async with Log.open(database, "second-line") as log:
             await log.append(ask(1))
         await reached(runner, 1)
-        assert {*projector.cursors("second-line")} == {*NAMES}
+        assert {*(await projector.ledger("second-line")).cursors} == {*NAMES}
     assert await positions(database, ledger="second-line") == [1]
     assert await positions(database) == []
 

@@ -28,8 +28,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Struct
 
-from schemas.envelope import Recorded, Refusal, Sent
-from schemas.events import EVENT_TYPES, Event
+from schemas.envelope import Recorded, Refusal, Sent, event_uuid
+from schemas.events import EVENT_TYPES, AskRecorded, Event
 from schemas.objections import SPOTS_TOLD_MAX, meant, objections
 from schemas.times import format_time, read_time
 from schemas.upcasts import UPCASTS, Upcast, upcast
@@ -109,7 +109,7 @@ def read_event(
         return refusals
 
     name, data = upcast(value["type"], value["data"], upcasts)
-    event = msgspec.convert(data, EVENT_TYPES[name])
+    event = _with_ask(msgspec.convert(data, EVENT_TYPES[name]), value["source"], value["id"])
     given = {name: item for name, item in value.items() if item is not None and name != "data"}
     time = read_time(given["time"]) if "time" in given else None
     if "recordedtime" in given:
@@ -159,24 +159,32 @@ def decode_recorded(state: bytes, upcasts: Mapping[str, Upcast] = UPCASTS) -> Re
         cls = EVENT_TYPES.get(name)
         if cls is None:
             raise Undecodable(f"no such event type in this version: {name}")
+        id, source = value.pop("id"), value.pop("source")
         return Recorded(
             position=int(value.pop("sequence")),
             version=value.pop("streamversion"),
-            id=value.pop("id"),
-            source=value.pop("source"),
+            id=id,
+            source=source,
             type=name,
             subject=value.pop("subject"),
             time=read_time(value.pop("time")),
             recordedtime=read_time(value.pop("recordedtime")),
             authid=value.pop("authid"),
             authtype=value.pop("authtype"),
-            event=_tolerant(data, cls),
+            event=_with_ask(_tolerant(data, cls), source, id),
             attributes=value,
         )
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, Undecodable):
             raise
         raise Undecodable(f"stored event: {type(error).__name__}: {error}") from error
+
+
+def _with_ask(event: Event, source: str, id: str) -> Event:
+    """An ask that came without an id of its own has one that follows from the event's: 32 hexadecimal digits."""
+    if isinstance(event, AskRecorded) and event.ask is None:
+        return msgspec.structs.replace(event, ask=event_uuid(source, id).hex)
+    return event
 
 
 # Order and content

@@ -14,13 +14,16 @@ from msgspec import Meta, Struct
 
 from schemas.criteria import TEST_LEVELS_MAX, Test, levels
 from schemas.values import (
+    ID_CHARS_MAX,
     Amount,
     AttributeName,
     AttributeValue,
     By,
     Currency,
     Day,
+    EventType,
     Id,
+    IdElsewhere,
     Labels,
     Moment,
     Name,
@@ -28,6 +31,8 @@ from schemas.values import (
     Role,
     Sealed,
     Sentence,
+    Source,
+    SystemName,
     Team,
     Url,
     moment,
@@ -96,6 +101,48 @@ class AccountProfiled(Observation, frozen=True, kw_only=True, tag="ledger.accoun
     attributes: Annotated[dict[AttributeName, AttributeValue], Meta(max_length=500)]
 
 
+class Elsewhere(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an account is called in another system. `system:id` is an alias: any event may name the account by it."""
+
+    system: SystemName
+    id: IdElsewhere
+
+    def __post_init__(self) -> None:
+        if len(self.alias) > ID_CHARS_MAX:
+            raise ValueError(f"`system` and `id` have {ID_CHARS_MAX - 1} characters together at most")
+
+    @property
+    def alias(self) -> str:
+        return f"{self.system}:{self.id}"
+
+
+class AccountIdentified(Observation, frozen=True, kw_only=True, tag="ledger.account.identified.v1"):
+    """Ids of the account elsewhere. An alias may be used before it is known, and after."""
+
+    KIND = "account"
+    account: Id
+    same_as: Annotated[list[Elsewhere], Meta(min_length=1, max_length=200)]
+
+
+class AccountMerged(Act, frozen=True, kw_only=True, tag="ledger.account.merged.v1"):
+    """Two accounts are one: what was said of either counts for `into`."""
+
+    KIND = "account"
+    account: Id
+    into: Id
+    reason: Paragraph
+    by: By
+
+
+class AccountUnmerged(Act, frozen=True, kw_only=True, tag="ledger.account.unmerged.v1"):
+    """The account is told apart again; what was said of it goes back."""
+
+    KIND = "account"
+    account: Id
+    reason: Paragraph
+    by: By
+
+
 class OpportunityUpdated(Observation, frozen=True, kw_only=True, tag="ledger.opportunity.updated.v1"):
     """An opportunity as it stands; replaces what was said about it before."""
 
@@ -121,7 +168,23 @@ class OpportunityUpdated(Observation, frozen=True, kw_only=True, tag="ledger.opp
             raise ValueError("an `amount` needs its `currency`")
 
 
-# Requirements and asks
+# Feedback, requirements and asks
+
+
+class FeedbackReceived(Observation, frozen=True, kw_only=True, tag="ledger.feedback.received.v1"):
+    """What a customer said, as it came. An ask that names it takes it out of the inbox."""
+
+    KIND = "feedback"
+    feedback: Id
+    text: SealedText
+    account: Id | None = None
+    contact: Id | None = None
+    channel: Name | None = None
+    url: Url | None = None
+    labels: Labels = {}
+
+    def about(self) -> str | None:
+        return self.contact
 
 
 class Link(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -154,6 +217,25 @@ class RequirementReworded(Act, frozen=True, kw_only=True, tag="ledger.requiremen
             raise ValueError("a rewording needs a `title` or an `area`")
 
 
+class RequirementMerged(Act, frozen=True, kw_only=True, tag="ledger.requirement.merged.v1"):
+    """Two requirements are one: asks for either count at `into`, or where that was merged in its turn."""
+
+    KIND = "requirement"
+    requirement: Id
+    into: Id
+    reason: Paragraph
+    by: By
+
+
+class RequirementUnmerged(Act, frozen=True, kw_only=True, tag="ledger.requirement.unmerged.v1"):
+    """The requirement stands by itself again, with its asks."""
+
+    KIND = "requirement"
+    requirement: Id
+    reason: Paragraph
+    by: By
+
+
 class AskRecorded(Observation, frozen=True, kw_only=True, tag="ledger.ask.recorded.v1"):
     """One account's voice for a requirement. The same `ask` of the same account again revises it."""
 
@@ -182,6 +264,17 @@ class AskWithdrawn(Observation, frozen=True, kw_only=True, tag="ledger.ask.withd
     ask: Id
     reason: Paragraph | None = None
     by: By | None = None
+
+
+class AskMoved(Act, frozen=True, kw_only=True, tag="ledger.ask.moved.v1"):
+    """The ask, which was recorded on `requirement`, is one for `to`."""
+
+    KIND = "requirement"
+    requirement: Id
+    ask: Id
+    to: Id
+    reason: Paragraph
+    by: By
 
 
 class DeliveryUpdated(Observation, frozen=True, kw_only=True, tag="ledger.delivery.updated.v1"):
@@ -318,20 +411,54 @@ class DecisionMade(Act, frozen=True, kw_only=True, tag="ledger.decision.made.v1"
     seen: Position | None = None
 
 
+# Emitters
+
+
+class SourceReconciled(
+    Observation, frozen=True, kw_only=True, rename={"from_": "from"}, tag="ledger.source.reconciled.v1"
+):
+    """How many events of a type an emitter counts whose `time` lies in a period: from `from`, before `to`.
+
+    `sum`: what their amounts add up to, for a type that has an `amount`.
+    """
+
+    KIND = "source"
+    source: Source
+    from_: Moment
+    to: Moment
+    type: EventType
+    count: Annotated[int, Meta(ge=0, le=2**53)]
+    sum: Amount | None = None
+
+    def __post_init__(self) -> None:
+        _instant("from", self.from_)
+        _instant("to", self.to)
+        if moment(self.from_) >= moment(self.to):
+            raise ValueError("`to` must be later than `from`")
+
+
 ANY_EVENT = (
     PersonIntroduced
     | AccountProfiled
+    | AccountIdentified
+    | AccountMerged
+    | AccountUnmerged
     | OpportunityUpdated
+    | FeedbackReceived
     | RequirementRaised
     | RequirementReworded
+    | RequirementMerged
+    | RequirementUnmerged
     | AskRecorded
     | AskWithdrawn
+    | AskMoved
     | DeliveryUpdated
     | AgreementRevised
     | AgreementEndorsed
     | AgreementAdopted
     | DecisionProposed
     | DecisionMade
+    | SourceReconciled
 )
 
 EVENT_TYPES: dict[str, type[Event]] = {cls.__struct_config__.tag: cls for cls in get_args(ANY_EVENT)}

@@ -8,24 +8,31 @@ reads; the sequencer hands them over as left by everything recorded before it.
 from collections.abc import Callable, Iterable, Iterator
 
 from schemas.events import (
+    AccountMerged,
+    AccountUnmerged,
     Act,
     AgreementAdopted,
     AgreementEndorsed,
     AgreementRevised,
+    AskMoved,
     DecisionMade,
     DecisionProposed,
     Event,
+    RequirementMerged,
     RequirementReworded,
+    RequirementUnmerged,
 )
+from services.ledger.rules.account import Account
 from services.ledger.rules.agreement import Agreement
 from services.ledger.rules.decision import Decision
 from services.ledger.rules.objection import Objection
 from services.ledger.rules.requirement import Requirement
 from services.ledger.rules.teams import unknown_teams
 
-Aggregate = Agreement | Decision | Requirement
+Aggregate = Account | Agreement | Decision | Requirement
 
 _AGGREGATES: dict[str, type[Aggregate]] = {
+    "account": Account,
     "agreement": Agreement,
     "decision": Decision,
     "requirement": Requirement,
@@ -51,6 +58,10 @@ def reads(act: Act) -> list[str]:
     match act:
         case DecisionProposed() | DecisionMade():
             return [act.subject, *(f"requirement/{requirement}" for requirement in act.requirements)]
+        case AccountMerged() | RequirementMerged():
+            return [act.subject, f"{act.KIND}/{act.into}"]
+        case AskMoved():
+            return [act.subject, f"requirement/{act.to}"]
         case _:
             return [act.subject]
 
@@ -70,8 +81,18 @@ def objections(
             yield from agreement.against_endorsing(act)
         case AgreementAdopted(), Agreement() as agreement:
             yield from agreement.against_adopting(act)
+        case AccountMerged(), Account() as account:
+            yield from account.against_merging(act, _account(stream, act.into))
+        case AccountUnmerged(), Account() as account:
+            yield from account.against_unmerging(act)
         case RequirementReworded(), Requirement() as requirement:
             yield from requirement.against_rewording(act)
+        case RequirementMerged(), Requirement() as requirement:
+            yield from requirement.against_merging(act, _requirement(stream, act.into))
+        case RequirementUnmerged(), Requirement() as requirement:
+            yield from requirement.against_unmerging(act)
+        case AskMoved(), Requirement() as requirement:
+            yield from requirement.against_moving(act, _requirement(stream, act.to))
         case DecisionProposed(), Decision() as decision:
             yield from decision.against_proposing(act)
             yield from _unheard_of(act.requirements, stream)
@@ -84,12 +105,16 @@ def objections(
 
 def _unheard_of(requirements: Iterable[str], stream: Callable[[str], Aggregate | None]) -> Iterator[Objection]:
     for number, name in enumerate(requirements):
-        match stream(f"requirement/{name}"):
-            case Requirement(heard_of=True):
-                pass
-            case _:
-                yield Objection(
-                    f"/data/requirements/{number}",
-                    f"the requirement {name} has neither been raised nor asked for",
-                    retryable=True,
-                )
+        yield from _requirement(stream, name).unheard_of(f"/data/requirements/{number}", name)
+
+
+def _account(stream: Callable[[str], Aggregate | None], name: str) -> Account:
+    found = stream(f"account/{name}")
+    assert isinstance(found, Account), name
+    return found
+
+
+def _requirement(stream: Callable[[str], Aggregate | None], name: str) -> Requirement:
+    found = stream(f"requirement/{name}")
+    assert isinstance(found, Requirement), name
+    return found

@@ -1,30 +1,80 @@
-"""The rules of a requirement."""
+"""The rules of a requirement: reworded, merged into another, told apart again; and of its asks that move."""
 
 from collections.abc import Iterator
 
+from immutables import Map
 from msgspec import Struct
 from msgspec.structs import replace
 
-from schemas.events import AskRecorded, Event, RequirementRaised, RequirementReworded
+from schemas.events import (
+    AskMoved,
+    AskRecorded,
+    Event,
+    RequirementMerged,
+    RequirementRaised,
+    RequirementReworded,
+    RequirementUnmerged,
+)
+from services.ledger.rules.merging import against_merging, against_unmerging
 from services.ledger.rules.objection import Objection
 
 
 class Requirement(Struct, frozen=True):
-    """`heard_of`: it was raised, or somebody asked for it."""
+    """`heard_of`: it was raised, or somebody asked for it. `into`: what it was merged into.
+
+    `asks`: each ask that was recorded on it, and the requirement that it is for now. A popular requirement has very
+    many, so the map shares what it has in common with the one before.
+    """
 
     heard_of: bool = False
+    into: str | None = None
+    asks: Map[str, str] = Map()
 
     def evolve(self, event: Event) -> "Requirement":
         match event:
-            case RequirementRaised() | AskRecorded() if not self.heard_of:
-                return replace(self, heard_of=True)
+            case RequirementRaised():
+                return self if self.heard_of else replace(self, heard_of=True)
+            case AskRecorded(ask=str() as ask):
+                if ask in self.asks:
+                    return self
+                return replace(self, heard_of=True, asks=self.asks.set(ask, event.requirement))
+            case AskMoved():
+                return replace(self, asks=self.asks.set(event.ask, event.to))
+            case RequirementMerged():
+                return replace(self, into=event.into)
+            case RequirementUnmerged():
+                return replace(self, into=None)
             case _:
                 return self
 
     def against_rewording(self, act: RequirementReworded) -> Iterator[Objection]:
-        if not self.heard_of:
+        yield from self.unheard_of("/data/requirement", act.requirement)
+
+    def against_merging(self, act: RequirementMerged, into: "Requirement") -> Iterator[Objection]:
+        yield from self.unheard_of("/data/requirement", act.requirement)
+        if act.into != act.requirement:
+            yield from into.unheard_of("/data/into", act.into)
+        yield from against_merging("requirement", act.requirement, act.into, merged=self.into, into_merged=into.into)
+
+    def against_unmerging(self, act: RequirementUnmerged) -> Iterator[Objection]:
+        yield from against_unmerging("requirement", act.requirement, self.into)
+
+    def against_moving(self, act: AskMoved, to: "Requirement") -> Iterator[Objection]:
+        """An ask is moved from where it was recorded, also for the second time; or back, from where it is to there."""
+        here = self.asks.get(act.ask)
+        coming_back = to.asks.get(act.ask) == act.requirement and act.to != act.requirement
+        if here is None and not coming_back:
             yield Objection(
-                "/data/requirement",
-                f"the requirement {act.requirement} has neither been raised nor asked for",
+                "/data/ask",
+                f"no ask {act.ask} was recorded on {act.requirement}; name the requirement that it was recorded on",
                 retryable=True,
             )
+        elif here == act.to and not coming_back:
+            yield Objection("/data/to", f"the ask {act.ask} is for {act.to} already")
+        if act.to != act.requirement:
+            yield from to.unheard_of("/data/to", act.to)
+
+    def unheard_of(self, pointer: str, name: str) -> Iterator[Objection]:
+        """What speaks against an act on a requirement that nobody has named yet."""
+        if not self.heard_of:
+            yield Objection(pointer, f"the requirement {name} has neither been raised nor asked for", retryable=True)

@@ -7,19 +7,27 @@ from msgspec import Struct
 
 from schemas.codec import decode_recorded
 from schemas.events import (
+    AccountIdentified,
+    AccountMerged,
     AccountProfiled,
+    AccountUnmerged,
     AgreementAdopted,
     AgreementEndorsed,
     AgreementRevised,
+    AskMoved,
     AskRecorded,
     AskWithdrawn,
     DecisionMade,
     DecisionProposed,
     DeliveryUpdated,
     Event,
+    FeedbackReceived,
     OpportunityUpdated,
+    RequirementMerged,
     RequirementRaised,
     RequirementReworded,
+    RequirementUnmerged,
+    SourceReconciled,
 )
 from schemas.times import format_time
 
@@ -58,6 +66,14 @@ def summary(event: Event) -> str:
     match event:
         case AccountProfiled():
             return f"{event.account}: {', '.join(sorted(event.attributes)) or event.name or 'mentioned'}"
+        case AccountIdentified():
+            return f"{event.account} is also {', '.join(each.alias for each in event.same_as)}"
+        case AccountMerged():
+            return f"{event.account} was merged into {event.into}. {event.reason}"
+        case AccountUnmerged():
+            return f"{event.account} stands by itself again. {event.reason}"
+        case FeedbackReceived():
+            return f"{event.account or 'somebody'} gave feedback" + (f" ({event.channel})" if event.channel else "")
         case OpportunityUpdated():
             amount = f", {event.amount} {event.currency}" if event.amount else ""
             return f"{event.account}: opportunity {event.opportunity} is {event.stage}{amount}"
@@ -65,10 +81,18 @@ def summary(event: Event) -> str:
             return f"raised: {event.title}"
         case RequirementReworded():
             return f"reworded: {event.title or event.area}. {event.reason}"
+        case RequirementMerged():
+            return f"merged into {event.into}. {event.reason}"
+        case RequirementUnmerged():
+            return f"stands by itself again. {event.reason}"
         case AskRecorded():
             return f"{event.account} asked, importance {event.importance}"
         case AskWithdrawn():
             return f"ask {event.ask} was withdrawn" + (f". {event.reason}" if event.reason else "")
+        case AskMoved():
+            return f"ask {event.ask} was moved to {event.to}. {event.reason}"
+        case SourceReconciled():
+            return f"{event.source} counts {event.count} of {event.type}, {event.from_} to {event.to}"
         case DeliveryUpdated():
             return event.state + (f", target {event.target}" if event.target else "")
         case AgreementRevised():

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from schemas.envelope import Recorded, event_uuid
+from schemas.envelope import Recorded
 from schemas.events import AskRecorded, AskWithdrawn, DeliveryUpdated, RequirementRaised, RequirementReworded
 from services.projector.projections.projection import Row, json, on_behalf, projection, times
 
@@ -31,7 +31,7 @@ def fold(recorded: Recorded) -> Iterator[Row]:
                 (
                     position,
                     event.requirement,
-                    event.ask or derived_ask(recorded.source, recorded.id),
+                    event.ask,
                     event.account,
                     False,
                     event.importance,
@@ -69,11 +69,6 @@ def fold(recorded: Recorded) -> Iterator[Row]:
             yield "deliveries", (position, event.requirement, *said_of_delivery, *on_behalf(event.by), *times(recorded))
         case other:
             raise AssertionError(f"{type(other).__name__} is not for the projection {NAME}")
-
-
-def derived_ask(source: str, id: str) -> str:
-    """The id of an ask that came without one: 32 hexadecimal digits that follow from the event's identity."""
-    return event_uuid(source, id).hex
 
 
 PROJECTION = projection(

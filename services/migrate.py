@@ -41,7 +41,7 @@ class MigrationError(Exception):
 
 
 async def migrate(settings: Settings, *, ledgers: Sequence[str] = ("main",), new_master_key: bool = False) -> None:
-    """Bring the database up to date, make these ledgers if they are missing, the admin key and the master key.
+    """Bring the database up to date, make these ledgers if they are missing, and the keys in LEDGER_HOME.
 
     `new_master_key`: the one that was in use is lost, go on with another. What was sealed under it stays sealed.
     Raises MigrationError and Unavailable.
@@ -57,7 +57,8 @@ async def migrate(settings: Settings, *, ledgers: Sequence[str] = ("main",), new
             for name in ledgers:
                 if name not in names:
                     await make_ledger(connection, settings, name)
-            await _know_admin_key(connection, settings.home / "admin.key")
+            await _know_key(connection, settings.home / "admin.key", "admin", "admin")
+            await _know_key(connection, settings.receiver_key, "receiver", "observe")
     finally:
         await connection.close()
 
@@ -198,13 +199,14 @@ def database_user(url: str) -> str | None:
     return unquote(user) if user else None
 
 
-async def _know_admin_key(connection: asyncpg.Connection, path: Path) -> None:
+async def _know_key(connection: asyncpg.Connection, path: Path, name: str, scope: keys.Scope) -> None:
+    """Keep a key in `path`, made if there is none, and see to it that the database knows it."""
     text = read_or_make(path, lambda: keys.new_key()[1])
     key = keys.key_id(text)
     if key is None:
         raise MigrationError(f"{path} does not hold a key; remove it, and the next start makes a new one")
     know = Statements.load(Path(keys.__file__).with_name("keys.sql"))["know_key"]
-    await connection.execute(know, key, "admin", keys.key_hash(text), ["admin"])
+    await connection.execute(know, key, name, keys.key_hash(text), [scope])
 
 
 async def _know_master_key(connection: asyncpg.Connection, path: Path, *, new: bool) -> None:

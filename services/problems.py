@@ -81,6 +81,35 @@ KINDS: Mapping[str, Kind] = {
         "The rule of this act is not met",
         "With `retryable` the same act can become possible after a later event; `errors` says what it waits for.",
     ),
+    "signature-invalid": Kind(
+        401,
+        "The signature does not match",
+        "Look at the secret at both ends, and whether something on the way changes the body or takes headers away.",
+    ),
+    "signature-stale": Kind(
+        401, "Signed too long ago, or ahead of time", "Set the clocks of both ends, and have the sender sign anew."
+    ),
+    "delivery-conflict": Kind(
+        409, "The delivery's id came before with another body", "A retry sends the same body; news has a new id."
+    ),
+    "mapping-misfit": Kind(
+        422,
+        "The mapping makes no events of this body",
+        "Nothing is lost: the body is kept. Mend the hook, then send again or run `ledger hook replay`.",
+    ),
+    "not-recorded": Kind(
+        422,
+        "The ledger refuses the events that were made of this body",
+        "Nothing is lost: the body is kept. Mend the hook, then send again or run `ledger hook replay`.",
+    ),
+    "hook-unusable": Kind(
+        503, "The hook cannot be used", "`detail` says which file, line and spot to mend. Then send the same again."
+    ),
+    "kept-full": Kind(
+        503,
+        "No room to keep more bodies",
+        "`ledger hook kept` lists them: replay them or drop them. Then send the same again.",
+    ),
     "overloaded": Kind(
         503, "The queue is full", "Send the same again after Retry-After seconds; the id makes it safe."
     ),

@@ -25,8 +25,8 @@ def main(run: Callable[[Settings], Awaitable[None]]) -> None:
         if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
             raise
         _give_up(
-            f"{error.strerror}. Is another ledger running? Set LEDGER_BIND, LEDGER_PORT or PROJECTOR_PORT to an address"
-            " and a port that are free."
+            f"{error.strerror}. Is another ledger running? Set LEDGER_BIND, LEDGER_PORT, PROJECTOR_PORT or"
+            " RECEIVER_PORT to an address and a port that are free."
         )
 
 

@@ -23,6 +23,12 @@ VARIABLES = {
     "bind": "LEDGER_BIND",
     "ledger_port": "LEDGER_PORT",
     "projector_port": "PROJECTOR_PORT",
+    "receiver_port": "RECEIVER_PORT",
+    "receiver_ledger_url": "RECEIVER_LEDGER_URL",
+    "receiver_key_file": "RECEIVER_KEY_FILE",
+    "receiver_kept_bytes_max": "RECEIVER_KEPT_BYTES_MAX",
+    "receiver_kept_days_max": "RECEIVER_KEPT_DAYS_MAX",
+    "hooks": "LEDGER_HOOKS",
     "log_level": "LEDGER_LOG_LEVEL",
     "queue_events_max": "LEDGER_QUEUE_EVENTS_MAX",
     "queue_bytes_max": "LEDGER_QUEUE_BYTES_MAX",
@@ -39,7 +45,7 @@ class SettingsError(Exception):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Every setting of both services and the command line. Sizes are in bytes."""
+    """Every setting of the services and the command line. Sizes are in bytes."""
 
     home: Path = Path(".ledger")
     """Directory of the embedded database, keys and checkpoints. Made if missing, for its owner only."""
@@ -61,13 +67,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     are refused. Unset: `postgres` if there is one, else `nobody`."""
 
     bind: str = "127.0.0.1"
-    """Address that both services listen on. 0.0.0.0 is every IPv4 address of this machine."""
+    """Address that the services listen on. 0.0.0.0 is every IPv4 address of this machine."""
 
     ledger_port: Port = 8080
     """TCP port of the ledger."""
 
     projector_port: Port = 8081
     """TCP port of the projector."""
+
+    receiver_port: Port = 8082
+    """TCP port of the receiver of webhooks."""
+
+    receiver_ledger_url: str | None = None
+    """URL of the ledger service that the receiver posts to. Unset: that of this machine."""
+
+    receiver_key_file: Path | None = None
+    """File of the API key that the receiver posts with. Unset: receiver.key in LEDGER_HOME, which may only observe."""
+
+    receiver_kept_bytes_max: Annotated[int, Meta(ge=65_536)] = 256 * 1024 * 1024
+    """Bytes of bodies that the receiver keeps, in bytes. Beyond it, what would have to be kept is answered 503."""
+
+    receiver_kept_days_max: Annotated[int, Meta(ge=1)] = 30
+    """How long the receiver keeps a body that was refused, in days."""
+
+    hooks: Path | None = None
+    """Directory of the receiver's hooks. Unset: hooks in LEDGER_HOME."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log line that is written."""
@@ -126,6 +150,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def master_key(self) -> Path:
         """The file that holds the master key."""
         return self.master_key_file or self.home / "master.key"
+
+    @property
+    def receiver_key(self) -> Path:
+        """The file that holds the API key of the receiver."""
+        return self.receiver_key_file or self.home / "receiver.key"
+
+    @property
+    def hooks_directory(self) -> Path:
+        """The directory that holds the hooks of the receiver."""
+        return self.hooks or self.home / "hooks"
 
     @property
     def embedded(self) -> bool:

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
 import msgspec
 import structlog
@@ -24,7 +24,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
 
 from schemas.values import LEDGER_PATTERN
 from services import problems
-from services.keys import Keys, Principal, Scope, Unauthorized
+from services.keys import Principal, Scope, Unauthorized
 from services.postgres import Unavailable
 from services.problems import Problem
 from services.sealing import MasterKeyError
@@ -57,6 +57,14 @@ class _NoBytes(logging.Filter):
 
 _unparsable = logging.getLogger("services.web.unparsable")
 _unparsable.addFilter(_NoBytes())
+
+
+class KnowsKeys(Protocol):
+    """Who presents a key: the table of keys, or a service that asks another one."""
+
+    async def principal(self, text: str) -> Principal:
+        """Raises Unauthorized and Unavailable."""
+        ...
 
 
 class Call(Struct, frozen=True):
@@ -107,7 +115,11 @@ class Route(Struct, frozen=True, kw_only=True):
 
 
 def application(
-    service: str, routes: Sequence[Route], keys: Keys, ready: Callable[[], Awaitable[None]], description: Description
+    service: str,
+    routes: Sequence[Route],
+    keys: KnowsKeys,
+    ready: Callable[[], Awaitable[None]],
+    description: Description,
 ) -> web.Application:
     """The application of a service. `ready` raises Unavailable or Problem while it is not."""
     app = web.Application(
@@ -284,7 +296,7 @@ def unavailable(detail: str) -> Problem:
     return Problem("unavailable", detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
-def _checked(route: Route, keys: Keys) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _checked(route: Route, keys: KnowsKeys) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     parameters = route.parameters
     scopes = (route.scope,) if isinstance(route.scope, str) else route.scope
     names = _parameter_names(parameters) if parameters is not None else frozenset[str]()
@@ -323,7 +335,7 @@ def scopes_text(route: Route) -> str:
 _NOBODY = Principal(key="", name="", scopes=frozenset())
 
 
-async def _principal(request: web.Request, keys: Keys) -> Principal:
+async def _principal(request: web.Request, keys: KnowsKeys) -> Principal:
     try:
         return await keys.principal(_presented(request.headers.get("Authorization", "")))
     except Unauthorized as error:

@@ -79,6 +79,11 @@ async def everything(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
         await connection.close()
 
 
+def in_files(settings: Settings) -> set[str | None]:
+    """The keys that lie in LEDGER_HOME."""
+    return {keys.key_id((settings.home / name).read_text().strip()) for name in ("admin.key", "receiver.key")}
+
+
 async def test_from_an_empty_database(empty: Settings) -> None:
     await migrate.migrate(empty)
     made = await everything(empty)
@@ -90,9 +95,11 @@ async def test_from_an_empty_database(empty: Settings) -> None:
     assert [row[0] for row in made["ledgers"]] == ["main"]
     # ENABLE ALWAYS, so that no replication role silences them.
     assert {row[2] for row in made["triggers"]} == {"A"}
-    key = (empty.home / "admin.key").read_text().strip()
-    assert [row[0] for row in made["keys"]] == [keys.key_id(key)]
-    assert (empty.home / "admin.key").stat().st_mode & 0o777 == 0o600
+    assert {row[0] for row in made["keys"]} == in_files(empty)
+    for name in ("admin.key", "receiver.key"):
+        assert (empty.home / name).stat().st_mode & 0o777 == 0o600
+    # Its columns: key, name, hash, scopes.
+    assert {row[1]: row[3] for row in made["keys"]} == {"admin": ["admin"], "receiver": ["observe"]}
 
 
 async def test_again_changes_nothing(empty: Settings) -> None:
@@ -205,7 +212,7 @@ async def test_processes_that_start_at_once_on_an_empty_home(empty: Settings) ->
     made = await everything(empty)
     assert len(made["migrations"]) == 2
     assert len(made["ledgers"]) == 1
-    assert [row[0] for row in made["keys"]] == [keys.key_id((empty.home / "admin.key").read_text().strip())]
+    assert {row[0] for row in made["keys"]} == in_files(empty)
 
 
 async def test_tasks_that_start_at_once(empty: Settings) -> None:

@@ -56,7 +56,7 @@ def tracked() -> list[Path]:
 
 def test_the_readme_lists_every_setting_and_no_other():
     readme = (ROOT / "README.md").read_text()
-    rows = set(re.findall(r"^\| *`((?:LEDGER|PROJECTOR)_[A-Z_]+)`", readme, re.MULTILINE))
+    rows = set(re.findall(r"^\| *`((?:LEDGER|PROJECTOR|RECEIVER)_[A-Z_]+)`", readme, re.MULTILINE))
     assert rows == set(VARIABLES.values())
 
 

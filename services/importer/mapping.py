@@ -11,10 +11,10 @@
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -40,6 +40,11 @@ from services.importer.recipes import (
 _HOLE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _ID_TEXT = re.compile(r"[A-Za-z0-9._:@-]*")
 _EXTENSION = re.compile(r"[a-z0-9]{1,40}")
+
+
+T = TypeVar("T")
+Objections = Iterator[tuple[Spot, str]]
+"""What speaks against a mapping, each with its spot."""
 
 
 class MappingError(Exception):
@@ -188,22 +193,31 @@ def read(found: Document) -> Mapping:
     """The mapping that a document is. Raises MappingError."""
     if not isinstance(found.value, dict):
         raise MappingError(f"{found.path}: a mapping is an object with `source`, and `files` or `given`")
+    return decode(found, (), Mapping, _objections)
+
+
+def decode(found: Document, spot: Spot, wanted: type[T], objections: Callable[[T], Objections]) -> T:
+    """What stands at a spot of a document, as one of the types of this language. `objections` says what only shows
+    when its parts are seen together, with spots from there. Raises MappingError."""
+    value = found.value
+    for step in spot:
+        value = value[step]
     try:
-        mapping = msgspec.convert(found.value, Mapping, dec_hook=_custom)
+        decoded: T = msgspec.convert(value, wanted, dec_hook=_custom)
     except msgspec.ValidationError as error:
-        message, spot = _where(str(error))
-        raise MappingError(_located(found, spot, message)) from error
-    for spot, message in _objections(mapping):
-        raise MappingError(_located(found, spot, message))
-    return mapping
+        message, inside = _where(str(error))
+        raise MappingError(_located(found, spot + inside, message)) from error
+    for inside, message in objections(decoded):
+        raise MappingError(_located(found, spot + inside, message))
+    return decoded
 
 
 def missing_column(file: File, columns: list[str], lookups: dict[str, set[str]]) -> str | None:
     """What a file's events read that its rows do not have, or None. `lookups`: the names that each lookup offers."""
-    lets = _lets(file)
-    known = {*columns, *lets, *(f"{name}.{column}" for name in file.join for column in lookups[name])}
+    named = lets(file.let)
+    known = {*columns, *named, *(f"{name}.{column}" for name in file.join for column in lookups[name])}
     for path in [*file.join.values(), *_paths(file)]:
-        if path in known or path.partition(".")[0] in lets:
+        if path in known or path.partition(".")[0] in named:
             continue
         near = difflib.get_close_matches(path, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -327,7 +341,7 @@ def _located(found: Document, spot: Spot, message: str) -> str:
 # What only shows when the parts are seen together
 
 
-def _objections(mapping: Mapping) -> Iterator[tuple[Spot, str]]:
+def _objections(mapping: Mapping) -> Objections:
     if not mapping.files and not mapping.given:
         yield (), "there is nothing to import; name `files`, or events that are `given`"
     names = [lookup.name for lookup in mapping.lookups]
@@ -335,36 +349,76 @@ def _objections(mapping: Mapping) -> Iterator[tuple[Spot, str]]:
         if name in names[:index]:
             yield ("lookups", index, "name"), f"there are two lookups {name!r}"
 
-    starts: list[str] = []
     for number, file in enumerate(mapping.files):
         yield from _file_objections(file, ("files", number), names)
-        for index, event in enumerate(file.events):
-            spot = ("files", number, "events", index)
-            yield from _event_objections(event, spot)
-            start = event.id.template.texts[0]
-            # Where one start begins another, a value could make up the difference, and two events have one id.
-            for other in starts:
-                if start.startswith(other) or other.startswith(start):
-                    yield (
-                        (*spot, "id"),
-                        f"ids that begin with {start!r} and ids that begin with {other!r} can be the same; "
-                        "let each event's ids begin with a word of their own",
-                    )
-            starts.append(start)
+    yield from event_objections(
+        [
+            (("files", number, "events", index), event)
+            for number, file in enumerate(mapping.files)
+            for index, event in enumerate(file.events)
+        ]
+    )
 
 
-def _file_objections(file: File, spot: Spot, lookups: list[str]) -> Iterator[tuple[Spot, str]]:
+def event_objections(events: list[tuple[Spot, EventRecipe]]) -> Objections:
+    """What speaks against the recipes of a mapping, each with where it stands."""
+    starts: list[str] = []
+    for spot, event in events:
+        yield from _event_objections(event, spot)
+        start = event.id.template.texts[0]
+        # Where one start begins another, a value could make up the difference, and two events have one id.
+        for other in starts:
+            if start.startswith(other) or other.startswith(start):
+                yield (
+                    (*spot, "id"),
+                    f"ids that begin with {start!r} and ids that begin with {other!r} can be the same; "
+                    "let each event's ids begin with a word of their own",
+                )
+        starts.append(start)
+
+
+def let_objections(let: Expression | None, spot: Spot, taken: Collection[str], whose: str) -> Objections:
+    """What speaks against names of one's own. `taken`: the names that are `whose` already."""
+    if let is not None and not isinstance(let.node, Members):
+        yield (*spot, "let"), "expected an object: a name and what it stands for"
+    for name in lets(let):
+        if "." in name or name in taken:
+            yield (*spot, "let", name), f"a name of one's own has no dot, and is not that of {whose}"
+
+
+def _field_objections(node: Node, wanted: msgspec.inspect.Type, spot: Spot, whose: str) -> Objections:
+    """Names in an object, at any depth, that its type does not have."""
+    kinds = wanted.types if isinstance(wanted, msgspec.inspect.UnionType) else (wanted,)
+    kinds = tuple(kind.type if isinstance(kind, msgspec.inspect.Metadata) else kind for kind in kinds)
+    lists = [kind for kind in kinds if isinstance(kind, msgspec.inspect.ListType)]
+    objects = [kind for kind in kinds if isinstance(kind, msgspec.inspect.StructType)]
+    if isinstance(node, Items) and lists:
+        for index, item in enumerate(node.items):
+            yield from _field_objections(item, lists[0].item_type, (*spot, index), whose)
+    if isinstance(node, Members) and len(objects) == 1:
+        fields = {field.encode_name: field.type for field in objects[0].fields}
+        for name, member in node.members.items():
+            if name in fields:
+                yield from _field_objections(member, fields[name], (*spot, name), f"`{name}` of {whose}")
+                continue
+            near = difflib.get_close_matches(name, fields, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(fields)}"
+            yield (*spot, name), f"{whose} has no field {name!r}{hint}"
+
+
+def lets(let: Expression | None) -> dict[str, Node]:
+    """The names of one's own, in order, and what each is made by."""
+    return let.node.members if let is not None and isinstance(let.node, Members) else {}
+
+
+def _file_objections(file: File, spot: Spot, lookups: list[str]) -> Objections:
     for name in file.join:
         if name not in lookups:
             yield (*spot, "join"), f"there is no lookup {name!r}"
-    if file.let is not None and not isinstance(file.let.node, Members):
-        yield (*spot, "let"), "expected an object: a name and what it stands for"
-    for name in _lets(file):
-        if "." in name or name in file.join:
-            yield (*spot, "let", name), "a name of one's own has no dot, and is not that of a lookup"
+    yield from let_objections(file.let, spot, file.join, "a lookup")
 
 
-def _event_objections(event: EventRecipe, spot: Spot) -> Iterator[tuple[Spot, str]]:
+def _event_objections(event: EventRecipe, spot: Spot) -> Objections:
     cls = EVENT_TYPES.get(event.type)
     if cls is None:
         near = difflib.get_close_matches(event.type, EVENT_TYPES, n=1)
@@ -374,11 +428,7 @@ def _event_objections(event: EventRecipe, spot: Spot) -> Iterator[tuple[Spot, st
         yield (*spot, "data"), "expected an object: the fields of the event"
         return
     fields = {field.encode_name: field for field in msgspec.structs.fields(cls)}
-    for name in event.data.node.members:
-        if name not in fields:
-            near = difflib.get_close_matches(name, fields, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(fields)}"
-            yield (*spot, "data", name), f"{event.type} has no field {name!r}{hint}"
+    yield from _field_objections(event.data.node, msgspec.inspect.type_info(cls), (*spot, "data"), event.type)
     for name, field in fields.items():
         if field.required and name not in event.data.node.members:
             yield (*spot, "data"), f"{event.type} needs the field {name!r}"
@@ -389,10 +439,6 @@ def _event_objections(event: EventRecipe, spot: Spot) -> Iterator[tuple[Spot, st
         for name in event.extensions.node.members:
             if not _EXTENSION.fullmatch(name):
                 yield (*spot, "extensions", name), "the name of an attribute is 1 to 40 lower-case letters and digits"
-
-
-def _lets(file: File) -> list[str]:
-    return [*file.let.node.members] if file.let is not None and isinstance(file.let.node, Members) else []
 
 
 def _paths(file: File) -> Iterator[str]:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from schemas.codec import Undecodable
 from schemas.upcasts import UPCASTS
 from services.postgres import Unavailable
-from services.projector.feed import KNOWN_TOPICS, Page, decode
+from services.projector.feed import KNOWN_TOPICS, Page
 from services.projector.outage import AWAY
 from services.projector.projections import Projection, Row
 
@@ -46,6 +46,7 @@ class Folded(Struct, frozen=True):
     trouble: Trouble | None
 
     def between(self, after: int, upto: int) -> Iterable[Row]:
+        """The rows of the events above one position up to another."""
         return (row for position, row in self.rows if after < position <= upto)
 
 
@@ -63,7 +64,7 @@ def fold_page(projection: Projection, page: Page) -> Folded:
                 # Nobody can know whether it matters here.
                 raise Undecodable(f"no such event type in this version: {stored.topic}")
             if stored.topic in projection.topics or stored.topic in UPCASTS:
-                recorded = decode(stored)
+                recorded = page.recorded(stored)
                 if recorded.type in projection.topics:
                     rows.extend((stored.position, row) for row in projection.fold(recorded))
         except Exception as error:  # Whatever it is, this projection stops here and says so.

@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Callable, Collection
 
 import asyncpg
+import msgspec
 from msgspec import Struct
 
 from schemas.codec import Undecodable, decode_recorded
@@ -42,6 +43,23 @@ class Page(Struct, frozen=True):
     events: tuple[Stored, ...]
     hole: str | None
     """What is wrong with the log right behind these events, if something is."""
+    _found: dict[int, Recorded | Exception] = msgspec.field(default_factory=dict)
+
+    def recorded(self, stored: Stored) -> Recorded:
+        """One of these events, decoded. Raises Undecodable.
+
+        However many projections fold the page, each event is decoded once, and one that nobody cares about never.
+        """
+        found = self._found.get(stored.position)
+        if found is None:
+            try:
+                found = decode(stored)
+            except Exception as error:  # Whatever it is, it is the same for everybody.
+                found = error
+            self._found[stored.position] = found
+        if isinstance(found, Exception):
+            raise found.with_traceback(None)
+        return found
 
     @property
     def last(self) -> int:

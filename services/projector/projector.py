@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
 from itertools import groupby
@@ -27,7 +28,7 @@ from services.postgres import (
     open_pool,
     unavailable,
 )
-from services.projector.apply import Trouble, apply, fold_page, topics_of, write
+from services.projector.apply import Refused, Trouble, apply, fold_page, topics_of, write
 from services.projector.feed import Page, listen, read_page
 from services.projector.outage import AWAY, Outage
 from services.projector.projections import ALL, Projection, Row
@@ -41,6 +42,7 @@ OPEN_SECONDS_MAX = 10  # For a query to wait until the read models of a ledger a
 REBUILD_RETRY_SECONDS = 5.0
 CLOSE_SECONDS_MAX = 2  # For connections to be given back; then they are cut.
 REBUILDS_AT_ONCE_MAX = 1
+DECODED_AT_ONCE_EVENTS = 16  # Then whoever else has something to do has a turn.
 
 Step = Literal["moved", "idle", "lost"]
 """What a look at the log came to. Lost: another projector was first."""
@@ -241,6 +243,8 @@ class Runner:
         self._woken = asyncio.Event()
         self._open = asyncio.Event()
         self._refused = False
+        self._ahead: Page | None = None
+        """A page that was read while the one before it was stored."""
         self._moved = asyncio.Condition()
 
     # What queries ask
@@ -377,40 +381,100 @@ class Runner:
             return "idle"
         step: Step = "moved"
         # Those that are at the same position share a page; the others do not wait for each other.
-        for position, sharing in groupby(sorted(behind, key=_position), key=_position):
+        for position, sharing in groupby(sorted(behind, key=_place), key=_position):
             page = await self._page(connection, position)
-            for cursor in sharing:
-                try:
-                    await self._advance(connection, self._projections[cursor.projection], page)
-                except _Lost:
-                    step = "lost"
+            projections = [self._projections[cursor.projection] for cursor in sharing]
+            async with self._looking_ahead(connection, page):
+                if not await self._advance_together(connection, projections, page):
+                    for projection in projections:
+                        try:
+                            await self._advance(connection, projection, page)
+                        except _Lost:
+                            step = "lost"
         await self._announce()
         return step
 
     async def _page(self, connection: asyncpg.Connection, position: int) -> Page:
+        ahead, self._ahead = self._ahead, None
         if position > self.head:
             return Page(position, (), f"the log ends at position {self.head}, and {position} has been applied")
+        if ahead is not None and ahead.after == position:
+            return ahead
         return await read_page(connection, self._statements, position, self._topics)
+
+    @asynccontextmanager
+    async def _looking_ahead(self, connection: asyncpg.Connection, page: Page) -> AsyncIterator[None]:
+        """Where a long way is to go, decode the page that follows while the database stores this one."""
+        if not page.events or page.hole or page.last >= self.head:
+            yield
+            return
+        ahead = await read_page(connection, self._statements, page.last, self._topics)
+        decoding = asyncio.create_task(_decode(ahead, self._topics))
+        try:
+            yield
+            self._ahead = ahead
+        finally:
+            decoding.cancel()
+
+    async def _advance_together(
+        self, connection: asyncpg.Connection, projections: Sequence[Projection], page: Page
+    ) -> bool:
+        """Apply a page to several projections in one transaction, which costs less than one each.
+
+        False, and nothing has changed, where one of them cannot have it whole: then each goes as far as it can.
+        """
+        moved = []
+        try:
+            async with connection.transaction():
+                for projection in projections:
+                    with _page_seconds.labels(projection.name).time():
+                        folded = fold_page(projection, page)
+                        if folded.trouble is not None:
+                            raise Refused(folded.trouble.reason)
+                        rows = folded.between(page.after, page.last)
+                        moved.append(await self._move(connection, projection, page.after, page.last, rows, None))
+        except (Refused, _Lost):
+            return False
+        self._has_moved(moved, page.last - page.after)
+        return True
 
     async def _advance(self, connection: asyncpg.Connection, projection: Projection, page: Page) -> None:
         """Apply a page to one projection. Raises _Lost if another projector was first."""
 
         async def keep(after: int, upto: int, rows: Iterable[Row], found: Trouble | None) -> None:
-            trouble = (found.reason, found.position) if found else (None, None)
             async with connection.transaction():
-                moved = await connection.fetchrow(
-                    self._statements["advance"], projection.name, after, upto, projection.version, *trouble
-                )
-                if moved is None:
-                    raise _Lost
-                await write(connection, self.schema, rows)
-            self.cursors = {**self.cursors, projection.name: _cursor(moved)}
-            _applied.labels(projection.name).inc(upto - after)
+                moved = await self._move(connection, projection, after, upto, rows, found)
+            self._has_moved([moved], upto - after)
 
         with _page_seconds.labels(projection.name).time():
             found = await apply(fold_page(projection, page), keep)
         if found is not None:
             self._log_stopped(projection, found)
+
+    async def _move(
+        self,
+        connection: asyncpg.Connection,
+        projection: Projection,
+        after: int,
+        upto: int,
+        rows: Iterable[Row],
+        found: Trouble | None,
+    ) -> Cursor:
+        """Move a cursor and write what lies between, in the caller's transaction. Raises _Lost and Refused."""
+        trouble = (found.reason, found.position) if found else (None, None)
+        moved = await connection.fetchrow(
+            self._statements["advance"], projection.name, after, upto, projection.version, *trouble
+        )
+        if moved is None:
+            raise _Lost
+        await write(connection, self.schema, rows)
+        return _cursor(moved)
+
+    def _has_moved(self, moved: Sequence[Cursor], events: int) -> None:
+        """What was moved has been committed."""
+        self.cursors = {**self.cursors, **{cursor.projection: cursor for cursor in moved}}
+        for cursor in moved:
+            _applied.labels(cursor.projection).inc(events)
 
     async def _rebuild(self, projection: Projection) -> None:
         """Build a read model anew that was built by another version of its projection."""
@@ -492,5 +556,20 @@ def _cursor(row: asyncpg.Record) -> Cursor:
     return Cursor(**{field: row[field] for field in Cursor.__struct_fields__})
 
 
+async def _decode(page: Page, topics: frozenset[str]) -> None:
+    """Decode what projections will ask a page for, giving way to others. What cannot be decoded is met again then."""
+    for number, stored in enumerate(page.events):
+        if stored.topic in topics:
+            with contextlib.suppress(Exception):
+                page.recorded(stored)
+        if number % DECODED_AT_ONCE_EVENTS == 0:
+            await asyncio.sleep(0)
+
+
 def _position(cursor: Cursor) -> int:
     return cursor.position
+
+
+def _place(cursor: Cursor) -> tuple[int, str]:
+    """Two projectors lock the cursors that they move together in the same order: then neither waits for ever."""
+    return cursor.position, cursor.projection

@@ -8,8 +8,9 @@ import pytest
 
 from schemas.codec import close_record, open_record
 from schemas.envelope import Recorded
+from services.projector import feed
 from services.projector.apply import Folded, Refused, Trouble, apply, fold_page, trouble
-from services.projector.feed import Page, Stored
+from services.projector.feed import Page, Stored, decode
 from services.projector.projections import ALL, Row
 from tests.log import event, read
 from tests.unit.test_fold import RECORDED
@@ -51,6 +52,20 @@ def test_what_is_for_others_is_not_even_decoded() -> None:
     folded = fold_page(REQUIREMENTS, page(stored(4), garbage, stored(6)))
     assert (folded.upto, folded.trouble) == (6, None)
     assert fold_page(ACCOUNTS, page(stored(4), garbage)).upto == 4
+
+
+def test_a_page_is_decoded_once_for_all_projections(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+
+    def counting(stored: Stored) -> Recorded:
+        decoded.append(stored.position)
+        return decode(stored)
+
+    monkeypatch.setattr(feed, "decode", counting)
+    whole = page(stored(4), profile(5), Stored(6, "ledger.ask.recorded.v1", b"{"), stored(7))
+    stopped = {projection.name for projection in ALL if fold_page(projection, whole).trouble is not None}
+    assert stopped == {projection.name for projection in ALL if "ledger.ask.recorded.v1" in projection.topics}
+    assert sorted(decoded) == [4, 5, 6]  # Nobody went on to 7 who cares about it.
 
 
 def test_what_cannot_be_decoded_ends_the_fold_before_it() -> None:

@@ -4,7 +4,7 @@ Rows are only ever added, and a fold never reads: so observations may come in an
 `position <= P`, and to build a read model anew is the same fold from position 1.
 """
 
-from services.projector.projections import accounts, agreements, decisions, opportunities, requirements
+from services.projector.projections import accounts, agreements, decisions, emitters, opportunities, requirements
 from services.projector.projections.projection import Projection, Row
 
 __all__ = ["ALL", "Projection", "Row"]
@@ -15,4 +15,5 @@ ALL: tuple[Projection, ...] = (
     requirements.PROJECTION,
     agreements.PROJECTION,
     decisions.PROJECTION,
+    emitters.PROJECTION,
 )

@@ -49,6 +49,11 @@ KINDS: Mapping[str, Kind] = {
         "The id was recorded with other content",
         "An id names one content for ever. Is it a retry? Then send the same content. Is it news? Then use a new id.",
     ),
+    "alias-contested": Kind(
+        409,
+        "Several accounts claim this alias",
+        "Say whose it is by an act: merge the alias into its account, or the accounts into one (account.merged).",
+    ),
     "version-conflict": Kind(
         409,
         "The stream has another version than expected",

@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from schemas.values import ID_PATTERN
+from schemas.values import ID_PATTERN, Id
 from services.problems import Problem
 from services.projector import paging, sheets
 from services.projector.answers import accounts, agreements, decisions, projections, requirement, requirements
@@ -65,10 +65,11 @@ class RequirementsAsked(Lists, frozen=True, kw_only=True, rename={"class_": "cla
 
 
 class AccountsAsked(Lists, frozen=True, kw_only=True, rename={"class_": "class"}):
-    """`q`: words in id or name."""
+    """`q`: words in id or name. `alias`: the account that a name stands for, an id of it elsewhere as system:id."""
 
     class_: Class | UnsetType = UNSET
     q: Words | UnsetType = UNSET
+    alias: Id | UnsetType = UNSET
 
 
 class DecisionsAsked(Lists, frozen=True, kw_only=True):
@@ -182,9 +183,16 @@ class _Answers:
             call, ("accounts",), accounts.READS, page.wanted, accounts.read_accounts, judge
         )
 
+        root: str | UnsetType = UNSET
+        if asked.alias is not UNSET:
+            async with self._snapshot(call, accounts.READS, Wanted(as_of=settled.as_of.position)) as snapshot:
+                root = await accounts.read_root(snapshot, asked.alias)
+
         def is_asked_for(each: ListedAccount) -> bool:
-            return asked.class_ in (UNSET, each.class_) and (
-                asked.q is UNSET or _mentions(asked.q, each.account, each.name)
+            return (
+                asked.class_ in (UNSET, each.class_)
+                and root in (UNSET, each.account)
+                and (asked.q is UNSET or _mentions(asked.q, each.account, each.name, *each.aliases))
             )
 
         def body(found: Sequence[ListedAccount], rows: list[AccountRow]) -> AccountList:

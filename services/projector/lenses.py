@@ -7,10 +7,13 @@ As asked: t is the ask's own time, p the answer's position P. As decided: t is t
 cut. As now: t is the recorded time of P, p is P.
 
 An ask's own time is that of its first recording, by valid_from: what it says may be revised, when it was asked stays.
+
+Whose account a name is, and which requirement an ask is for, is resolved as known at p. So the deciders' lens knows
+nothing of an alias or a merge that came after them.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
 from typing import Literal, NamedTuple
@@ -20,6 +23,7 @@ from msgspec import Struct
 
 from services.projector import fit as fits
 from services.projector.fit import CLASSES, Class, Fit, Revision
+from services.projector.resolution import Lineage
 
 Departs = Literal["no", "undetermined", "yes"]
 
@@ -47,7 +51,9 @@ class Adoption(NamedTuple):
 class Ask(NamedTuple):
     """One recording of an ask; or, without an account, the withdrawal of every account's ask of that id.
 
-    An ask that stands is its latest recording. If it was revised, that names its first one too.
+    As it was recorded, it has the names that the event has. An ask that stands is its latest recording, with the names
+    that these stand for; `recorded_on` is then the requirement that the event named. If it was revised, it has the
+    time and the position of its first recording too.
     """
 
     requirement: str
@@ -58,6 +64,7 @@ class Ask(NamedTuple):
     position: int
     first_valid_from: datetime | None = None
     first_position: int | None = None
+    recorded_on: str | None = None
 
     @property
     def withdrawn(self) -> bool:
@@ -133,7 +140,8 @@ class Knowledge:
     Fits are remembered by revision and by the part of the profile that the revision looks at.
     """
 
-    def __init__(self, adoptions: Iterable[Adoption], facts: Iterable[Fact]) -> None:
+    def __init__(self, adoptions: Iterable[Adoption], facts: Iterable[Fact], lineage: Lineage | None = None) -> None:
+        self.lineage = Lineage() if lineage is None else lineage
         self._adoptions = sorted(adoptions, key=lambda adoption: adoption[:2])
         self._facts: dict[str, dict[str, list[Fact]]] = {}
         for fact in sorted(facts, key=lambda fact: (fact.valid_from, fact.position)):
@@ -154,13 +162,22 @@ class Knowledge:
 
     def profile(self, account: str, attributes: Sequence[str], t: datetime, p: int) -> tuple[str, ...]:
         """These attributes of an account at t, as known at p: JSON texts, in the order asked for."""
-        facts = self._facts.get(account, {})
-        found = (_latest(facts.get(attribute, ()), t, p) for attribute in attributes)
+        return self.profile_of(self.lineage.accounts.members(account, p), attributes, t, p)
+
+    def profile_of(self, names: Sequence[str], attributes: Sequence[str], t: datetime, p: int) -> tuple[str, ...]:
+        """The same of an account that goes by these names."""
+        found = (self._fact(names, attribute, t, p) for attribute in attributes)
         return tuple("null" if fact is None else fact.value for fact in found)
 
     def fact(self, account: str, attribute: str, t: datetime, p: int) -> Fact | None:
         """The fact that counted at t, as known at p."""
-        return _latest(self._facts.get(account, {}).get(attribute, ()), t, p)
+        return self._fact(self.lineage.accounts.members(account, p), attribute, t, p)
+
+    def _fact(self, names: Sequence[str], attribute: str, t: datetime, p: int) -> Fact | None:
+        found = [
+            fact for name in names if (fact := _latest(self._facts.get(name, {}).get(attribute, ()), t, p)) is not None
+        ]
+        return max(found, key=_said, default=None) if len(found) > 1 else found[0] if found else None
 
     def judge(self, account: str, t: datetime, p: int, ask: Ask | None = None) -> Judgement | None:
         """How well an account met the target market at t, as known at p; None if none was in force.
@@ -208,17 +225,21 @@ class Knowledge:
         return found
 
 
-def live_asks(rows: Iterable[Ask], t: datetime, p: int) -> list[Ask]:
-    """The asks that stood at t, as known at p, each in its latest state.
+def live_asks(rows: Iterable[Ask], t: datetime, p: int, lineage: Lineage, requirements: Collection[str]) -> list[Ask]:
+    """The asks for these requirements that stood at t, as known at p, each in its latest state.
 
-    An ask is the one of its id, on its requirement, by its account. A withdrawal ends every account's ask of that
+    An ask is the one of its id, for its requirement, by its account. A withdrawal ends every account's ask of that
     id, also one that the ledger came to know of later, as long as that is about an earlier time.
     """
+    wanted = {lineage.requirements.root(name, p) for name in requirements}
     first: dict[tuple[str, str, str | None], Ask] = {}
     recorded: dict[tuple[str, str, str | None], Ask] = {}
     withdrawn: dict[tuple[str, str], Ask] = {}
-    for row in sorted(rows, key=_order):
-        if row.valid_from > t or row.position > p:
+    for said in sorted(rows, key=_order):
+        if said.valid_from > t or said.position > p:
+            continue
+        row = resolved(said, lineage, p)
+        if row.requirement not in wanted:
             continue
         if row.withdrawn:
             withdrawn[row.requirement, row.ask] = row
@@ -231,6 +252,15 @@ def live_asks(rows: Iterable[Ask], t: datetime, p: int) -> list[Ask]:
         for key, ask in recorded.items()
         if (end := withdrawn.get((ask.requirement, ask.ask))) is None or _order(end) < _order(ask)
     ]
+
+
+def resolved(row: Ask, lineage: Lineage, p: int) -> Ask:
+    """A recording or withdrawal with what its names stand for, as known at p."""
+    return row._replace(
+        requirement=lineage.requirement(row.requirement, row.ask, p),
+        account=None if row.account is None else lineage.accounts.root(row.account, p),
+        recorded_on=row.requirement,
+    )
 
 
 def as_now(knowledge: Knowledge, asks: Iterable[Ask], now: datetime, position: int) -> list[Asker]:
@@ -258,7 +288,7 @@ def as_asked(knowledge: Knowledge, asks: Iterable[Ask], position: int) -> list[A
 
 def as_decided(knowledge: Knowledge, rows: Iterable[Ask], decision: Decision) -> list[Asker]:
     """Each account that asked, as the deciders knew it. `rows` are all recordings and withdrawals of asks."""
-    asks = live_asks(rows, decision.valid_from, decision.cut)
+    asks = live_asks(rows, decision.valid_from, decision.cut, knowledge.lineage, decision.requirements)
     return [
         _asker(knowledge.judge(account, decision.valid_from, decision.cut, ask), account, ask)
         for account, ask in _most_important(asks).items()
@@ -304,6 +334,10 @@ STATUSES: Mapping[str, str] = {
 def status(outcome: str | None) -> str:
     """The status of a requirement whose last made decision had this outcome."""
     return "open" if outcome is None else STATUSES[outcome]
+
+
+def _said(fact: Fact) -> tuple[datetime, int]:
+    return fact.valid_from, fact.position
 
 
 def _order(row: Ask) -> tuple[datetime, int]:

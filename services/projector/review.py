@@ -1,9 +1,9 @@
 """What has changed since a decision by enough to change the class of somebody who asked. Pure.
 
-An input is a fact about an asking account, the revision in force, the ask itself, or the revision that was in force
-when it was made (who asked while the market was explored is never off target). It is marked if it alone would
-have changed the class that the deciders saw; where only several together did, each of them is marked. An account
-whose class is now what it was as decided has no marks.
+An input is a fact about an asking account, whose names are its own, the revision in force, the ask itself, or the
+revision that was in force when it was made (who asked while the market was explored is never off target). It is marked
+if it alone would have changed the class that the deciders saw; where only several together did, each of them is
+marked. An account whose class is now what it was as decided has no marks.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from schemas.times import format_time
 from services.projector.fit import Class
-from services.projector.lenses import Adoption, Ask, Asker, Decision, Knowledge, as_decided, as_now, live_asks
+from services.projector.lenses import Adoption, Ask, Asker, Decision, Knowledge, as_decided, as_now, live_asks, resolved
 
 Kind = Literal["learned_since", "changed_since", "withdrawn"]
 
@@ -53,10 +53,13 @@ def marks(
     knowledge: Knowledge, rows: Sequence[Ask], decision: Decision, agreement: str, now: datetime, position: int
 ) -> list[Mark]:
     """Why a decision needs review, by position. `rows` are all recordings and withdrawals of what it is about."""
-    asking = {asker.account: asker for asker in as_now(knowledge, live_asks(rows, now, position), now, position)}
+    accounts = knowledge.lineage.accounts
+    asks = live_asks(rows, now, position, knowledge.lineage, decision.requirements)
+    asking = {asker.account: asker for asker in as_now(knowledge, asks, now, position)}
     found: dict[tuple[int, str], Mark] = {}
     for then in as_decided(knowledge, rows, decision):
-        for mark in _marks_of(knowledge, rows, decision, agreement, now, position, then, asking.get(then.account)):
+        today = asking.get(accounts.root(then.account, position))
+        for mark in _marks_of(knowledge, rows, decision, agreement, now, position, then, today):
             before = found.get((mark.position, mark.input))
             classes = mark.classes if before is None else before.classes + mark.classes
             found[mark.position, mark.input] = msgspec.structs.replace(mark, classes=classes)
@@ -77,17 +80,10 @@ def _marks_of(
     today: Asker | None,
 ) -> list[Mark]:
     if today is None:
-        end = max(
-            (
-                row
-                for row in rows
-                if row.withdrawn and (row.requirement, row.ask) == then.ask[:2] and row.position <= position
-            ),
-            key=lambda row: (row.valid_from, row.position),
-        )
+        at = _end_of(knowledge, rows, decision, position, then)
         gone = [Reclassified(account=then.account, as_decided=then.class_, as_now=None)]
         input = f"{then.account}: ask {then.ask.ask}"
-        return [Mark(position=end.position, kind="withdrawn", input=input, from_=then.ask.ask, to=None, classes=gone)]
+        return [Mark(position=at, kind="withdrawn", input=input, from_=then.ask.ask, to=None, classes=gone)]
     if then.class_ == today.class_:
         return []
 
@@ -108,6 +104,24 @@ def _marks_of(
     ]
 
 
+def _end_of(knowledge: Knowledge, rows: Iterable[Ask], decision: Decision, position: int, then: Asker) -> int:
+    """Where the log says that an account does not ask any more: its ask was withdrawn, moved, or merged away."""
+    lineage, ask, cut = knowledge.lineage, then.ask, decision.cut
+    recorded_on = ask.recorded_on or ask.requirement
+    place = lineage.requirement(recorded_on, ask.ask, position)
+    if place in {lineage.requirements.root(name, position) for name in decision.requirements}:
+        said = (resolved(row, lineage, position) for row in rows if row.withdrawn and row.position <= position)
+        ends = [row for row in said if (row.requirement, row.ask) == (place, ask.ask)]
+        if ends:
+            return max(ends, key=lambda row: (row.valid_from, row.position)).position
+    changes = [
+        lineage.moved(recorded_on, ask.ask, cut, position),
+        lineage.accounts.changed(then.account, cut, position),
+        *(lineage.requirements.changed(name, cut, position) for name in decision.requirements),
+    ]
+    return max(change for change in changes if change is not None).position
+
+
 def _changes(
     knowledge: Knowledge,
     decision: Decision,
@@ -119,6 +133,7 @@ def _changes(
 ) -> Iterable[_Change]:
     """Each input that is different now."""
     account, t, cut = then.account, decision.valid_from, decision.cut
+    lineage, accounts = knowledge.lineage, knowledge.lineage.accounts
     old, new = knowledge.in_force(t, cut), knowledge.in_force(now, position)
     attributes = sorted({name for each in (old, new) if each for name in each.revision.attributes})
     profile = dict(zip(attributes, knowledge.profile(account, attributes, t, cut), strict=True))
@@ -127,9 +142,22 @@ def _changes(
     def class_if(changed: dict[str, str]) -> Class:
         return knowledge.class_if(revision, profile | changed, then.ask, cut)
 
+    names, names_now = accounts.members(account, cut), accounts.members(account, position)
+    identified = accounts.changed(account, cut, position)
+    if identified is not None:
+        known = dict(zip(attributes, knowledge.profile_of(names_now, attributes, t, cut), strict=True))
+        yield _Change(
+            position=identified.position,
+            valid_from=identified.valid_from,
+            input=f"{account}: names",
+            from_=[*names],
+            to=[*names_now],
+            alone=class_if(known),
+        )
     for name in attributes:
         fact = knowledge.fact(account, name, now, position)
-        if fact is not None and fact.value != profile[name]:
+        # What another of its names had said by then changed nothing by itself.
+        if fact is not None and fact.value != profile[name] and (fact.position > cut or fact.account in names):
             yield _Change(
                 position=fact.position,
                 valid_from=fact.valid_from,
@@ -158,7 +186,9 @@ def _changes(
                 to=_name(is_),
                 alone=knowledge.class_if(revision, profile, ask, position),
             )
-    if (today.ask.requirement, today.ask.ask) != (then.ask.requirement, then.ask.ask):
+    if today.ask.ask != then.ask.ask or today.ask.requirement != lineage.requirement(
+        then.ask.recorded_on or then.ask.requirement, then.ask.ask, position
+    ):
         yield _Change(
             position=today.ask.position,
             valid_from=today.ask.valid_from,

@@ -1,5 +1,6 @@
 """The lenses: what counts at a time, as known at a position."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import permutations
@@ -10,6 +11,7 @@ import pytest
 
 from schemas.criteria import Eq
 from schemas.events import Bullet
+from services.projector import lenses
 from services.projector.fit import Revision
 from services.projector.lenses import (
     Adoption,
@@ -22,10 +24,10 @@ from services.projector.lenses import (
     as_now,
     count_by_class,
     departs,
-    live_asks,
     status,
     voice,
 )
+from services.projector.resolution import Claim, Lineage, Merge, Move, Resolution
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -51,6 +53,11 @@ def fact(position: int, valid: int, account: str = "acme", attribute: str = "a",
 
 def ask(position: int, valid: int, account: str | None = "acme", name: str = "A", importance: int = 1) -> Ask:
     return Ask("R", name, account, importance, day(valid), position)
+
+
+def standing(rows: Iterable[Ask], t: datetime, p: int, lineage: Lineage | None = None) -> list[Ask]:
+    """The asks for R that stood at t, as known at p."""
+    return lenses.live_asks(rows, t, p, lineage or Lineage(), ["R"])
 
 
 def test_a_fact_counts_by_its_time_among_what_was_known() -> None:
@@ -85,17 +92,17 @@ def test_a_revision_is_in_force_until_the_next_one_that_is_known() -> None:
 
 def test_an_ask_stands_in_its_latest_state_until_it_is_withdrawn() -> None:
     rows = [ask(1, 1, importance=1), ask(2, 3, importance=3), ask(3, 2, importance=2), ask(4, 5, account=None)]
-    assert [(each.importance) for each in live_asks(rows, day(4), 9)] == [3]
-    assert [(each.importance) for each in live_asks(rows, day(2), 9)] == [2]
-    assert [(each.importance) for each in live_asks(rows, day(2), 2)] == [1]
-    assert live_asks(rows, day(5), 9) == []
-    assert live_asks(rows, day(0), 9) == []
-    assert [each.position for each in live_asks([*rows, ask(5, 6)], day(6), 9)] == [5]
+    assert [(each.importance) for each in standing(rows, day(4), 9)] == [3]
+    assert [(each.importance) for each in standing(rows, day(2), 9)] == [2]
+    assert [(each.importance) for each in standing(rows, day(2), 2)] == [1]
+    assert standing(rows, day(5), 9) == []
+    assert standing(rows, day(0), 9) == []
+    assert [each.position for each in standing([*rows, ask(5, 6)], day(6), 9)] == [5]
 
 
 def test_a_withdrawal_ends_the_asks_of_its_id_by_every_account_and_no_other() -> None:
     rows = [ask(1, 1), ask(2, 1, "shop"), ask(3, 1, name="B"), ask(4, 2, account=None)]
-    assert [each.position for each in live_asks(rows, day(3), 9)] == [3]
+    assert [each.position for each in standing(rows, day(3), 9)] == [3]
 
 
 def test_an_account_speaks_once_by_its_most_important_ask() -> None:
@@ -139,21 +146,21 @@ def test_an_ask_that_is_recorded_again_is_judged_by_its_own_time() -> None:
     known = Knowledge([exploring, focused], [fact(2, 0, value=1), fact(5, 5, value=2)])
     rows = [ask(3, 1), ask(6, 6), ask(7, 7, importance=3), ask(8, 8, importance=2), ask(9, 2, importance=0)]
     for order in permutations(rows):
-        [standing] = live_asks(order, day(9), 9)
-        assert (standing.position, standing.importance, standing.asked) == (8, 2, (day(1), 3))
-        [asked], [now] = as_asked(known, [standing], 9), as_now(known, [standing], day(9), 9)
+        [found] = standing(order, day(9), 9)
+        assert (found.position, found.importance, found.asked) == (8, 2, (day(1), 3))
+        [asked], [now] = as_asked(known, [found], 9), as_now(known, [found], day(9), 9)
         assert (asked.class_, now.class_, asked.weight) == ("exploratory", "exploratory", Fraction(2))
         assert asked.judgement is not None and asked.judgement.fit.revision.revision == "e"
         assert (asked.judgement.backdated, now.judgement and now.judgement.backdated) == (False, True)
     # What was recorded first is what was known to be; the time at which it was known does not matter.
-    [standing] = live_asks([ask(4, 6), ask(3, 7), ask(9, 1)], day(9), 8)
-    assert standing.asked == (day(6), 4)
+    [found] = standing([ask(4, 6), ask(3, 7), ask(9, 1)], day(9), 8)
+    assert found.asked == (day(6), 4)
 
 
 def test_of_equal_asks_that_which_was_first_asked_last_speaks_however_often_the_other_is_repeated() -> None:
     known = Knowledge([Adoption(day(0), 1, revision("r", 1))], [fact(2, 0)])
     rows = [ask(3, 1, name="A"), ask(4, 2, name="B"), ask(5, 3, name="A")]
-    for lens in (as_now(known, live_asks(rows, day(9), 9), day(9), 9), as_asked(known, live_asks(rows, day(9), 9), 9)):
+    for lens in (as_now(known, standing(rows, day(9), 9), day(9), 9), as_asked(known, standing(rows, day(9), 9), 9)):
         assert [asker.ask.ask for asker in lens] == ["B"]
 
 
@@ -199,3 +206,84 @@ def test_counts_and_statuses_are_complete() -> None:
     assert count_by_class([]) == {"on_target": 0, "off_target": 0, "undetermined": 0, "exploratory": 0}
     outcomes = (None, "commit", "decline", "defer", "explore")
     assert [status(each) for each in outcomes] == ["open", "committed", "declined", "deferred", "exploring"]
+
+
+# Names that are one
+
+
+def test_an_alias_counts_from_the_position_at_which_it_is_known() -> None:
+    lineage = Lineage(accounts=Resolution(claims=[Claim(5, day(0), "acme", "zendesk:1")]))
+    rows = [ask(1, 1, "acme", importance=1), ask(2, 2, "zendesk:1", "B", importance=3)]
+    assert [each.account for each in standing(rows, day(9), 4, lineage)] == ["acme", "zendesk:1"]
+    assert [each.account for each in standing(rows, day(9), 5, lineage)] == ["acme", "acme"]
+    known = Knowledge([Adoption(day(0), 1, revision("r", 1))], [fact(3, 1, "zendesk:1", value=1)], lineage)
+    assert [each.account for each in as_now(known, standing(rows, day(9), 9, lineage), day(9), 9)] == ["acme"]
+    assert voice(as_now(known, standing(rows, day(9), 9, lineage), day(9), 9)) == (3, 3)
+    # Before, they were two, and nothing was known of acme.
+    assert voice(as_now(known, standing(rows, day(9), 4, lineage), day(9), 4)) == (3, 4)
+
+
+def test_the_latest_fact_under_any_name_counts() -> None:
+    lineage = Lineage(accounts=Resolution([Merge(4, day(9), "bank", "acme")]))
+    known = Knowledge(
+        [], [fact(1, 1, "acme", value=1), fact(2, 5, "bank", value=2), fact(3, 3, "acme", value=3)], lineage
+    )
+    assert known.profile("acme", ["a"], day(9), 4) == ("2",)
+    assert known.profile("bank", ["a"], day(4), 4) == ("3",)
+    assert known.profile("acme", ["a"], day(9), 3) == ("3",)
+
+
+def test_the_same_ask_under_two_names_of_its_account_is_revised() -> None:
+    lineage = Lineage(accounts=Resolution(claims=[Claim(1, day(0), "acme", "zendesk:1")]))
+    [standing_one] = standing(
+        [ask(2, 1, "acme", importance=3), ask(3, 2, "zendesk:1", importance=1)], day(9), 9, lineage
+    )
+    assert (standing_one.account, standing_one.importance, standing_one.asked) == ("acme", 1, (day(1), 2))
+
+
+def test_asks_of_a_merged_requirement_count_at_the_root_and_go_back() -> None:
+    merged = Resolution(
+        [
+            Merge(5, day(0), "S", "R"),
+            Merge(6, day(0), "R", "T"),
+            Merge(7, day(0), "R", None),
+            Merge(8, day(0), "S", None),
+        ]
+    )
+    lineage = Lineage(requirements=merged)
+    rows = [ask(1, 1), ask(2, 1, "bank", "B")._replace(requirement="S")]
+    counts = {p: {name: len(lenses.live_asks(rows, day(9), p, lineage, [name])) for name in "RST"} for p in range(4, 9)}
+    assert counts[4] == {"R": 1, "S": 1, "T": 0}
+    assert counts[5] == {"R": 2, "S": 2, "T": 0}  # Whoever names S now means R.
+    assert counts[6] == {"R": 2, "S": 2, "T": 2}
+    assert counts[7] == {"R": 2, "S": 2, "T": 0}
+    assert counts[8] == {"R": 1, "S": 1, "T": 0}
+
+
+def test_an_ask_is_withdrawn_under_any_name_of_its_requirement() -> None:
+    lineage = Lineage(requirements=Resolution([Merge(3, day(0), "S", "R")]))
+    end = ask(4, 4, None)
+    assert standing([ask(1, 1)._replace(requirement="S"), end], day(9), 9, lineage) == []
+
+
+def test_a_moved_ask_is_for_the_other_requirement() -> None:
+    moves = {"A": [Move(3, day(0), "R", "A", "S"), Move(5, day(0), "R", "A", "T"), Move(7, day(0), "T", "A", "R")]}
+    lineage = Lineage(moves=moves)
+    rows = [ask(1, 1), ask(2, 1, "bank", "B")]
+
+    def where(p: int) -> dict[str, list[str]]:
+        return {name: [each.ask for each in lenses.live_asks(rows, day(9), p, lineage, [name])] for name in "RST"}
+
+    assert where(2) == {"R": ["A", "B"], "S": [], "T": []}
+    assert where(3) == {"R": ["B"], "S": ["A"], "T": []}
+    assert where(5) == {"R": ["B"], "S": [], "T": ["A"]}
+    assert where(7) == {"R": ["A", "B"], "S": [], "T": []}
+    # What is recorded for it later goes where it is; under its new requirement as well.
+    revised = [*rows, ask(8, 3, importance=3), ask(9, 4, importance=2)._replace(requirement="S")]
+    [moved] = lenses.live_asks(revised, day(9), 4, lineage, ["S"])
+    assert moved.importance == 1
+    [moved] = lenses.live_asks(
+        [*rows, ask(8, 3, importance=3), ask(9, 4, importance=2)._replace(requirement="S")],
+        day(9), 9, Lineage(moves={"A": moves["A"][:1]}), ["S"],
+    )  # fmt: skip
+    assert (moved.importance, moved.asked) == (2, (day(1), 1))

@@ -11,21 +11,26 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from schemas.times import format_time
+from schemas.values import By
 from services.postgres import Statements
 from services.problems import Problem
 from services.projector import lenses, revenue
 from services.projector.answers.evidence import (
     KnowledgeRead,
     names_by_account,
+    read_accounts_lineage,
+    read_ask_rows,
     read_knowledge,
+    read_lineage,
     read_live_asks,
     read_names,
+    read_requirements_lineage,
     read_revenue,
     revenue_by_account,
 )
-from services.projector.answers.requirement import AskShown, show_ask
+from services.projector.answers.requirement import AskShown, read_shown_asks, show_ask
 from services.projector.answers.sealed import Opener, read_sealed
-from services.projector.answers.shown import FitShown, RevisionShown, show_fit, show_revisions
+from services.projector.answers.shown import FitShown, RevisionShown, show_by, show_fit, show_revisions
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import CLASSES, Class, shown
 from services.projector.lenses import Judgement, count_by_class
@@ -40,10 +45,11 @@ _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
 
 class AccountRow(Struct, frozen=True, kw_only=True, rename={"class_": "class"}):
-    """An account in a list. `asks` is how many of its asks stand."""
+    """An account in a list. `aliases`: the other names that count for it. `asks` is how many of its asks stand."""
 
     account: str
     name: str | None
+    aliases: list[str]
     class_: Class
     revision: str | None
     fit: float | None
@@ -73,6 +79,7 @@ class ListedAccount(Struct, frozen=True, kw_only=True):
 
     account: str
     name: str | None
+    aliases: Sequence[str]
     judgement: Judgement | None
     asks: int
     revenue: Revenue
@@ -89,15 +96,42 @@ class ListedAccount(Struct, frozen=True, kw_only=True):
 class FactShown(Struct, frozen=True, kw_only=True):
     """What was said of one attribute: the time it is about, and when the ledger came to know it.
 
-    It counts from `valid_from`, the earlier of both. A null value: unknown again.
+    It counts from `valid_from`, the earlier of both. A null value: unknown again. `named`: the account, as it was
+    named.
     """
 
+    named: str
     attribute: str
     value: Any
     position: int
     time: str
     recordedtime: str
     valid_from: str
+
+
+class AliasShown(Struct, frozen=True, kw_only=True):
+    """An id of the account elsewhere, and who said so. One that is `contested` is claimed by others too (`claimed_by`
+    names all), and so it belongs to none of them: asks under that name count for an account of their own."""
+
+    alias: str
+    account: str
+    position: int
+    time: str
+    recordedtime: str
+    contested: bool
+    claimed_by: list[str]
+
+
+class MergedAccount(Struct, frozen=True, kw_only=True):
+    """An account that was merged into another, which may have been merged in its turn."""
+
+    account: str
+    into: str
+    position: int
+    time: str
+    recordedtime: str
+    reason: str
+    by: By | None
 
 
 class AskOfAccount(AskShown, frozen=True, kw_only=True):
@@ -109,9 +143,17 @@ class AskOfAccount(AskShown, frozen=True, kw_only=True):
 
 
 class OneAccount(Struct, frozen=True, kw_only=True):
+    """An account under all its names. Asked for by another of them, the answer has the one that it counts as.
+
+    `claimed_by`: where the name asked for is a contested alias, the accounts that claim it.
+    """
+
     account: str
     name: str | None
     as_of: AsOf
+    aliases: list[AliasShown]
+    merged: list[MergedAccount]
+    claimed_by: list[str]
     profile: dict[str, Any]
     facts: list[FactShown]
     fit: FitShown | None
@@ -133,36 +175,50 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
 
 async def read_accounts(snapshot: Snapshot) -> Evidence:
+    lineage = await read_lineage(snapshot)
     return Evidence(
         position=snapshot.position,
         now=snapshot.now,
         accounts=await snapshot.fetch(_statements, "every_account", snapshot.position),
         names=await read_names(snapshot),
         revenues=await read_revenue(snapshot),
-        asks=await read_live_asks(snapshot),
-        knowledge=await read_knowledge(snapshot),
+        asks=await read_live_asks(snapshot, lineage),
+        knowledge=await read_knowledge(snapshot, lineage),
     )
 
 
 def list_accounts(evidence: Evidence) -> list[ListedAccount]:
     """Every account, class by class, then by its id."""
-    now = evidence.now
+    now, position = evidence.now, evidence.position
     if now is None:
         return []  # In the empty ledger nobody is mentioned.
     knowledge = evidence.knowledge.knowledge()
-    names, revenues = names_by_account(evidence.names), revenue_by_account(evidence.revenues)
+    known = knowledge.lineage.accounts
+    names = names_by_account(evidence.names, known, position)
+    revenues = revenue_by_account(evidence.revenues, known, position)
     asks = Counter(row["account"] for row in evidence.asks)
     rows = [
         ListedAccount(
             account=account,
             name=names.get(account),
-            judgement=knowledge.judge(account, now, evidence.position),
+            aliases=[name for name in known.members(account, position) if name != account],
+            judgement=knowledge.judge(account, now, position),
             asks=asks[account],
             revenue=revenues.get(account, {}),
         )
-        for account in sorted(row["account"] for row in evidence.accounts)
+        for account in sorted({known.root(row["account"], position) for row in evidence.accounts})
     ]
     return sorted(rows, key=lambda row: CLASSES.index(row.class_))
+
+
+async def read_root(snapshot: Snapshot, alias: str) -> str:
+    """The account that a name stands for. Raises Problem if several claim it."""
+    accounts = await read_accounts_lineage(snapshot, [alias])
+    if claimed_by := accounts.contested(alias, snapshot.position):
+        raise Problem(
+            "alias-contested", f"{alias} is claimed by {', '.join(claimed_by)}", alias=alias, claimed_by=[*claimed_by]
+        )
+    return accounts.root(alias, snapshot.position)
 
 
 def totals(listed: Sequence[ListedAccount]) -> Totals:
@@ -178,6 +234,7 @@ def show_account(listed: ListedAccount) -> AccountRow:
     return AccountRow(
         account=listed.account,
         name=listed.name,
+        aliases=[*listed.aliases],
         class_=listed.class_,
         revision=found.revision.name if found else None,
         fit=shown(found.fit) if found else None,
@@ -188,37 +245,54 @@ def show_account(listed: ListedAccount) -> AccountRow:
     )
 
 
-async def read_account(snapshot: Snapshot, account: str, *, opener: Opener | None = None) -> Callable[[], OneAccount]:
-    """What is known of one account, to be judged once the snapshot is closed.
+async def read_account(snapshot: Snapshot, name: str, *, opener: Opener | None = None) -> Callable[[], OneAccount]:
+    """What is known of the account that a name stands for, to be judged once the snapshot is closed.
 
     Raises Problem if it was never mentioned.
     """
-    [known] = await snapshot.fetch(_statements, "is_known", snapshot.position, account)
-    now, as_of = snapshot.now, snapshot.as_of
+    position, now, as_of = snapshot.position, snapshot.now, snapshot.as_of
+    known_as = await read_accounts_lineage(snapshot, [name])
+    account, members = known_as.root(name, position), [*known_as.members(name, position)]
+    [known] = await snapshot.fetch(_statements, "is_known", position, members)
     if now is None or not known["known"]:
-        raise Problem("not-found", f"there is no account {account!r} at position {snapshot.position}")
+        raise Problem("not-found", f"there is no account {name!r} at position {position}")
 
-    names = names_by_account(await read_names(snapshot, [account]))
-    revenues = revenue_by_account(await read_revenue(snapshot, [account]))
-    profile = await snapshot.fetch(_statements, "profile", snapshot.position, account)
-    facts = await snapshot.fetch(_statements, "facts", snapshot.position, account, FACTS_MAX)
-    rows = await snapshot.fetch(_statements, "asks", snapshot.position, account)
-    known_of = await read_knowledge(snapshot, [account])
-    quoted: Iterable[int] = [row["position"] for row in rows if row["has_quote"]]
+    names = names_by_account(await read_names(snapshot, members), known_as, position)
+    revenues = revenue_by_account(await read_revenue(snapshot, members), known_as, position)
+    profile = await snapshot.fetch(_statements, "profile", position, members)
+    facts = await snapshot.fetch(_statements, "facts", position, members, FACTS_MAX)
+    aliases = await snapshot.fetch(_statements, "aliases", position, members)
+    merges = await snapshot.fetch(_statements, "merges", position, members)
+
+    asked = [row["requirement"] for row in await snapshot.fetch(_statements, "asked", position, members)]
+    lineage = await read_requirements_lineage(snapshot, asked)
+    lineage = msgspec.structs.replace(lineage, accounts=known_as)
+    ask_rows = await read_ask_rows(snapshot, lineage.related(asked))
+    rows = (lenses.Ask(*row) for row in ask_rows if row["account"] is None or row["account"] in members)
+    requirements = {lineage.requirements.root(each, position) for each in lineage.related(asked)}
+    asks = sorted(lenses.live_asks(rows, now, position, lineage, requirements), key=lambda ask: ask.asked[1])
+    shown_asks = {row["position"]: row for row in await read_shown_asks(snapshot, asks)}
+    wanted = sorted({ask.requirement for ask in asks})
+    titles = {row["requirement"]: row["title"] for row in await snapshot.fetch(_statements, "titles", position, wanted)}
+    known_of = await read_knowledge(snapshot, lineage, [account])
+    quoted: Iterable[int] = [row["position"] for row in shown_asks.values() if row["has_quote"]]
     quotes = {} if opener is None else await read_sealed(snapshot, quoted, "quote", opener)
 
     def judged_account() -> OneAccount:
         knowledge = known_of.knowledge()
-        judgement = knowledge.judge(account, now, as_of.position)
-        asks = [lenses.Ask(*(row[name] for name in lenses.Ask._fields)) for row in rows]
-        judged = [knowledge.judge(account, ask.asked[0], as_of.position, ask) for ask in asks]
+        judgement = knowledge.judge(account, now, position)
+        judged = [knowledge.judge(account, ask.asked[0], position, ask) for ask in asks]
         return OneAccount(
             account=account,
             name=names.get(account),
             as_of=as_of,
+            aliases=[_show_alias(row, known_as.contested(row["alias"], position)) for row in aliases],
+            merged=[_show_merged(row) for row in merges],
+            claimed_by=[*known_as.contested(name, position)],
             profile={row["attribute"]: msgspec.json.decode(row["value"]) for row in profile if row["value"] != "null"},
             facts=[
                 FactShown(
+                    named=row["account"],
                     attribute=row["attribute"],
                     value=msgspec.json.decode(row["value"]),
                     position=row["position"],
@@ -231,15 +305,39 @@ async def read_account(snapshot: Snapshot, account: str, *, opener: Opener | Non
             fit=show_fit(judgement),
             asks=[
                 AskOfAccount(
-                    requirement=row["requirement"],
-                    title=row["title"],
+                    requirement=ask.requirement,
+                    title=titles.get(ask.requirement),
                     as_asked=show_fit(as_asked),
-                    **msgspec.structs.asdict(show_ask(row, quotes.get(row["position"], UNSET))),
+                    **msgspec.structs.asdict(show_ask(shown_asks[ask.position], quotes.get(ask.position, UNSET))),
                 )
-                for row, as_asked in zip(rows, judged, strict=True)
+                for ask, as_asked in zip(asks, judged, strict=True)
             ],
             revenue=revenue.shown(revenues.get(account, {})),
             revisions=show_revisions(each.fit.revision for each in (judgement, *judged) if each),
         )
 
     return judged_account
+
+
+def _show_alias(row: asyncpg.Record, claimed_by: Sequence[str]) -> AliasShown:
+    return AliasShown(
+        alias=row["alias"],
+        account=row["account"],
+        position=row["position"],
+        time=format_time(row["time"]),
+        recordedtime=format_time(row["recorded_at"]),
+        contested=bool(claimed_by),
+        claimed_by=[*claimed_by],
+    )
+
+
+def _show_merged(row: asyncpg.Record) -> MergedAccount:
+    return MergedAccount(
+        account=row["account"],
+        into=row["merged_into"],
+        position=row["position"],
+        time=format_time(row["time"]),
+        recordedtime=format_time(row["recorded_at"]),
+        reason=row["reason"],
+        by=show_by(row),
+    )

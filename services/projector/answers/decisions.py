@@ -21,9 +21,11 @@ from services.projector.answers.evidence import (
     accounts_in,
     asks_by_requirement,
     names_by_account,
+    read_accounts_lineage,
     read_ask_rows,
     read_knowledge,
     read_names,
+    read_requirements_lineage,
 )
 from services.projector.answers.shown import (
     FitShown,
@@ -37,6 +39,7 @@ from services.projector.answers.shown import (
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import Class
 from services.projector.lenses import Ask, Asker, Decision, Departs, Knowledge, count_by_class
+from services.projector.resolution import Lineage
 from services.projector.review import Mark, marks
 
 READS = ("accounts", "requirements", "agreements", "decisions")
@@ -169,6 +172,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     proposals: dict[str, asyncpg.Record]
     made: dict[str, asyncpg.Record]
     ask_rows: list[asyncpg.Record]
+    """On all requirements that may be among those that the decisions are about."""
     knowledge: KnowledgeRead
     names: list[asyncpg.Record]
     """What those who asked are called; of the list, nothing."""
@@ -196,16 +200,19 @@ async def _read(
     snapshot: Snapshot, *, proposals: list[asyncpg.Record], made: list[asyncpg.Record], named: bool
 ) -> Evidence:
     last_made = {row["decision"]: row for row in made}
-    ask_rows = await read_ask_rows(snapshot, {each for row in last_made.values() for each in row["requirements"]})
+    asked = asked_of(decision_of(row) for row in last_made.values())
+    lineage = await read_requirements_lineage(snapshot, asked)
+    ask_rows = await read_ask_rows(snapshot, lineage.related(asked))
     accounts = accounts_in(ask_rows)
+    lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, accounts))
     return Evidence(
         as_of=snapshot.as_of,
         now=snapshot.now,
         proposals={row["decision"]: row for row in proposals},
         made=last_made,
         ask_rows=ask_rows,
-        knowledge=await read_knowledge(snapshot, accounts),
-        names=await read_names(snapshot, accounts) if named else [],
+        knowledge=await read_knowledge(snapshot, lineage, accounts),
+        names=await read_names(snapshot, lineage.accounts.related(accounts)) if named else [],
     )
 
 
@@ -231,14 +238,15 @@ def one_decision(evidence: Evidence, decision: str) -> OneDecision:
     made: Made | None = None
     askers: list[Asker] = []
     names: Mapping[str, str] = {}
+    accounts = evidence.knowledge.lineage.accounts
     if row is not None and evidence.now is not None:
         taken = decision_of(row)
         knowledge, asks = evidence.knowledge.knowledge(), asks_by_requirement(evidence.ask_rows)
-        heard = lenses.as_decided(knowledge, about(taken, asks), taken)
+        heard = lenses.as_decided(knowledge, about(taken, asks, knowledge.lineage), taken)
         askers = sorted(heard, key=lambda asker: (-asker.weight, asker.account))
         reviewed = reviews(knowledge, [taken], asks, evidence.now, evidence.as_of.position)
         made = show_made(row, knowledge, lenses.departs(taken.outcome, askers), reviewed[taken.position])
-        names = names_by_account(evidence.names)
+        names = names_by_account(evidence.names, accounts, evidence.as_of.position)
 
     shown = askers[:FITS_MAX]
     as_made = {} if made is None else msgspec.structs.asdict(made)
@@ -252,7 +260,7 @@ def one_decision(evidence: Evidence, decision: str) -> OneDecision:
         fits=[
             DecidedFit(
                 account=asker.account,
-                name=names.get(asker.account),
+                name=names.get(accounts.root(asker.account, evidence.as_of.position)),
                 requirement=asker.ask.requirement,
                 ask=asker.ask.ask,
                 importance=asker.ask.importance,
@@ -267,9 +275,9 @@ def one_decision(evidence: Evidence, decision: str) -> OneDecision:
 # What answers about requirements need too
 
 
-async def read_made_on(snapshot: Snapshot, requirement: str) -> list[asyncpg.Record]:
-    """The made decisions on a requirement, in the order of their positions."""
-    return await snapshot.fetch(_statements, "made_on", snapshot.position, requirement)
+async def read_made_on(snapshot: Snapshot, requirements: Iterable[str]) -> list[asyncpg.Record]:
+    """The made decisions on one of these requirements, in the order of their positions."""
+    return await snapshot.fetch(_statements, "made_on", snapshot.position, [*requirements])
 
 
 async def read_every_made(snapshot: Snapshot) -> list[asyncpg.Record]:
@@ -287,9 +295,9 @@ def asked_of(decisions: Iterable[Decision]) -> set[str]:
     return {each for decision in decisions for each in decision.requirements}
 
 
-def about(decision: Decision, asks: Mapping[str, Sequence[Ask]]) -> list[Ask]:
-    """All recordings and withdrawals of asks that a decision is about."""
-    return [ask for requirement in set(decision.requirements) for ask in asks.get(requirement, ())]
+def about(decision: Decision, asks: Mapping[str, Sequence[Ask]], lineage: Lineage) -> list[Ask]:
+    """All recordings and withdrawals of asks that a decision may be about, at one position or another."""
+    return [ask for requirement in lineage.related(decision.requirements) for ask in asks.get(requirement, ())]
 
 
 def departures(
@@ -299,7 +307,7 @@ def departures(
     departed: dict[int, Departs | None] = {}
     for decision in decisions:
         commits = decision.outcome == "commit"
-        askers = lenses.as_decided(knowledge, about(decision, asks), decision) if commits else []
+        askers = lenses.as_decided(knowledge, about(decision, asks, knowledge.lineage), decision) if commits else []
         departed[decision.position] = lenses.departs(decision.outcome, askers)
     return departed
 
@@ -313,7 +321,9 @@ def reviews(
 ) -> dict[int, list[Mark]]:
     """Position of each decision → why it needs review. `asks` are all rows of what was asked."""
     return {
-        decision.position: marks(knowledge, about(decision, asks), decision, TARGET_MARKET, now, position)
+        decision.position: marks(
+            knowledge, about(decision, asks, knowledge.lineage), decision, TARGET_MARKET, now, position
+        )
         for decision in decisions
     }
 

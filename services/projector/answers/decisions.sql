@@ -3,11 +3,11 @@
 SELECT * FROM {schema}.decisions_made WHERE position <= $1 ORDER BY position;
 
 -- made_on --
--- The made decisions on one requirement.
-SELECT made.*
-  FROM {schema}.decision_requirements AS about
-  JOIN {schema}.decisions_made AS made USING (position)
- WHERE about.requirement = $2 AND about.position <= $1
+-- The made decisions on one of these requirements.
+SELECT *
+  FROM {schema}.decisions_made
+ WHERE position IN (SELECT position FROM {schema}.decision_requirements
+                     WHERE requirement = ANY($2::text[]) AND position <= $1)
  ORDER BY position;
 
 -- made --

@@ -1,4 +1,5 @@
-"""What judgements are made from, read at one position: revisions in force, facts, asks, names and revenue.
+"""What judgements are made from, read at one position: revisions in force, facts, asks, what counts for whom, names
+and revenue.
 
 Reading and judging are apart. Rows are read while the snapshot is open, and nothing is made of them before it is
 closed: the database ends a session that leaves a transaction idle, and what takes long would be cut off each time.
@@ -7,6 +8,7 @@ closed: the database ends a session that leaves a transaction idle, and what tak
 from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -18,7 +20,8 @@ from services.postgres import Statements
 from services.projector.answers.snapshot import Snapshot
 from services.projector.fit import Revision
 from services.projector.lenses import Adoption, Ask, Fact, Knowledge
-from services.projector.revenue import Amounts, Revenue, millionths
+from services.projector.resolution import Claim, Lineage, Merge, Move, Resolution
+from services.projector.revenue import Amounts, Revenue, millionths, total
 
 TARGET_MARKET = "target-market"
 """The agreement that asks are judged by."""
@@ -32,6 +35,7 @@ class KnowledgeRead(Struct, frozen=True):
 
     adoptions: list[asyncpg.Record]
     facts: list[asyncpg.Record]
+    lineage: Lineage
 
     def knowledge(self) -> Knowledge:
         adoptions = (
@@ -49,28 +53,80 @@ class KnowledgeRead(Struct, frozen=True):
             )
             for row in self.adoptions
         )
-        return Knowledge(adoptions, map(Fact._make, self.facts))
+        return Knowledge(adoptions, map(Fact._make, self.facts), self.lineage)
 
 
-async def read_knowledge(snapshot: Snapshot, accounts: Iterable[str] | None = None) -> KnowledgeRead:
-    """What was known about these accounts, or about all, and every revision that was ever adopted."""
+async def read_lineage(
+    snapshot: Snapshot, *, accounts: Iterable[str] | None = None, requirements: Iterable[str] | None = None
+) -> Lineage:
+    """What counts for whom: for these accounts and requirements with all that they are connected with, or for all."""
+    return Lineage(
+        accounts=await read_accounts_lineage(snapshot, accounts), **await _requirements_lineage(snapshot, requirements)
+    )
+
+
+async def read_accounts_lineage(snapshot: Snapshot, names: Iterable[str] | None = None) -> Resolution:
+    """Which accounts these names stand for, or all."""
+    wanted = None if names is None else sorted(set(names))
+    around = await snapshot.fetch(_statements, "accounts_around", snapshot.position, wanted)
+    return Resolution(
+        merges=(Merge(row["position"], row["valid_from"], row["name"], row["other"]) for row in around if row["merge"]),
+        claims=(
+            Claim(row["position"], row["valid_from"], row["name"], row["other"]) for row in around if not row["merge"]
+        ),
+    )
+
+
+async def read_requirements_lineage(snapshot: Snapshot, names: Iterable[str]) -> Lineage:
+    """Which requirements these stand for, and which asks moved to or from them. Accounts stand for themselves."""
+    return Lineage(**await _requirements_lineage(snapshot, names))
+
+
+async def _requirements_lineage(snapshot: Snapshot, names: Iterable[str] | None) -> dict[str, Any]:
+    wanted = None if names is None else sorted(set(names))
+    merges = await snapshot.fetch(_statements, "requirements_around", snapshot.position, wanted)
+    resolution = Resolution(Merge(*row) for row in merges)
+    near = None if wanted is None else sorted(resolution.related(wanted))
+    moves: dict[str, list[Move]] = {}
+    for row in await snapshot.fetch(_statements, "moves", snapshot.position, near):
+        moves.setdefault(row["ask"], []).append(Move(*row))
+    return {"requirements": resolution, "moves": moves}
+
+
+async def read_knowledge(snapshot: Snapshot, lineage: Lineage, accounts: Iterable[str] | None = None) -> KnowledgeRead:
+    """What was known about these accounts, by all their names, or about all, and every revision ever adopted."""
     adoptions = await snapshot.fetch(_statements, "adoptions", snapshot.position, TARGET_MARKET)
     tests = (bullet.test for row in adoptions for bullet in _bullets.decode(row["bullets"]) if bullet.test)
     wanted = sorted({name for test in tests for name in attributes(test)})
     if accounts is None:
         facts = await snapshot.fetch(_statements, "facts", snapshot.position, wanted)
     else:
-        facts = await snapshot.fetch(_statements, "facts_of", snapshot.position, wanted, [*accounts])
-    return KnowledgeRead(adoptions, facts)
+        names = sorted(lineage.accounts.related(accounts))
+        facts = await snapshot.fetch(_statements, "facts_of", snapshot.position, wanted, names)
+    return KnowledgeRead(adoptions, facts, lineage)
 
 
-async def read_live_asks(snapshot: Snapshot) -> list[asyncpg.Record]:
-    """Every ask that stands, of every requirement."""
-    return await snapshot.fetch(_statements, "live_asks", snapshot.position)
+async def read_live_asks(snapshot: Snapshot, lineage: Lineage) -> list[asyncpg.Record]:
+    """Every ask that stands, with the requirement and the account that it counts for."""
+    position = snapshot.position
+    places = lineage.places(position)
+    moved = [(requirement, ask, lineage.requirement(requirement, ask, position)) for requirement, ask in places]
+    merged = lineage.requirements.roots(position)
+    named = lineage.accounts.roots(position)
+    return await snapshot.fetch(
+        _statements,
+        "live_asks",
+        position,
+        *([each[column] for each in moved] for column in range(3)),
+        [*merged],
+        [*merged.values()],
+        [*named],
+        [*named.values()],
+    )
 
 
 async def read_ask_rows(snapshot: Snapshot, requirements: Iterable[str]) -> list[asyncpg.Record]:
-    """All recordings and withdrawals of asks of these requirements."""
+    """All recordings and withdrawals of asks on these requirements."""
     return await snapshot.fetch(_statements, "ask_rows", snapshot.position, sorted(set(requirements)))
 
 
@@ -84,41 +140,52 @@ def asks_by_requirement(rows: Iterable[asyncpg.Record]) -> dict[str, list[Ask]]:
 
 
 def accounts_in(rows: Iterable[asyncpg.Record]) -> set[str]:
-    """The accounts that these asks are of."""
+    """The accounts that these asks are of, by the names that the events have."""
     return {row["account"] for row in rows if row["account"] is not None}
 
 
 async def read_names(snapshot: Snapshot, accounts: Iterable[str] | None = None) -> list[asyncpg.Record]:
-    """What these accounts are called, or all."""
+    """What the accounts of these names are called, or all."""
     if accounts is None:
         return await snapshot.fetch(_statements, "names", snapshot.position)
     return await snapshot.fetch(_statements, "names_of", snapshot.position, [*accounts])
 
 
-def names_by_account(rows: Iterable[asyncpg.Record]) -> dict[str, str]:
-    return {row["account"]: row["name"] for row in rows}
+def names_by_account(rows: Iterable[asyncpg.Record], accounts: Resolution, position: int) -> dict[str, str]:
+    """Account → what it is called: of several names, what was said last."""
+    latest: dict[str, asyncpg.Record] = {}
+    for row in rows:
+        account = accounts.root(row["account"], position)
+        before = latest.get(account)
+        said = (row["valid_from"], row["position"])
+        if before is None or (before["valid_from"], before["position"]) < said:
+            latest[account] = row
+    return {account: row["name"] for account, row in latest.items()}
 
 
 async def read_revenue(snapshot: Snapshot, accounts: Iterable[str] | None = None) -> list[asyncpg.Record]:
-    """The revenue of these accounts, or of all."""
+    """The revenue of the accounts of these names, or of all."""
     if accounts is None:
         return await snapshot.fetch(_statements, "revenue", snapshot.position, _today(snapshot))
     return await snapshot.fetch(_statements, "revenue_of", snapshot.position, _today(snapshot), [*accounts])
 
 
-async def read_at_stake(snapshot: Snapshot, requirement: str, asks: Sequence[Ask]) -> list[asyncpg.Record]:
-    """Revenue from opportunities that name the requirement, or that one of these asks names."""
+async def read_at_stake(snapshot: Snapshot, requirements: Sequence[str], asks: Sequence[Ask]) -> list[asyncpg.Record]:
+    """Revenue from opportunities that name one of these requirements, or that one of these asks names."""
     positions = [ask.position for ask in asks]
-    return await snapshot.fetch(_statements, "at_stake", snapshot.position, _today(snapshot), requirement, positions)
+    return await snapshot.fetch(
+        _statements, "at_stake", snapshot.position, _today(snapshot), [*requirements], positions
+    )
 
 
-def revenue_by_account(rows: Iterable[asyncpg.Record]) -> dict[str, Revenue]:
-    """Account → its revenue, of rows as they were read. An account without any is absent."""
-    revenue: dict[str, Revenue] = {}
+def revenue_by_account(rows: Iterable[asyncpg.Record], accounts: Resolution, position: int) -> dict[str, Revenue]:
+    """Account → its revenue under all its names, of rows as they were read. An account without any is absent."""
+    revenue: dict[str, list[Revenue]] = {}
     for row in rows:
         amounts = Amounts(millionths(row["contracted"]), millionths(row["pipeline"]))
-        revenue.setdefault(row["account"], {})[row["currency"]] = amounts
-    return revenue
+        account = accounts.root(row["account"], position)
+        revenue.setdefault(account, []).append({row["currency"]: amounts})
+    return {account: total(amounts) for account, amounts in revenue.items()}
 
 
 def _today(snapshot: Snapshot) -> date:

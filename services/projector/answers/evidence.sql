@@ -21,20 +21,86 @@ SELECT account, attribute, value, valid_from, position
   FROM {schema}.account_facts
  WHERE position <= $1 AND attribute = ANY($2::text[]) AND account = ANY($3::text[]);
 
+-- accounts_around --
+-- What was said of the names that are connected with these ($2), or of all: claims of an alias, and merges.
+WITH RECURSIVE around (name) AS (
+    SELECT unnest($2::text[]) COLLATE "C"
+    UNION
+    SELECT near.name
+      FROM around
+     CROSS JOIN LATERAL (
+           SELECT alias FROM {schema}.account_aliases WHERE account = around.name AND position <= $1
+           UNION ALL
+           SELECT account FROM {schema}.account_aliases WHERE alias = around.name AND position <= $1
+           UNION ALL
+           SELECT merged_into FROM {schema}.account_merges
+            WHERE account = around.name AND merged_into IS NOT NULL AND position <= $1
+           UNION ALL
+           SELECT account FROM {schema}.account_merges WHERE merged_into = around.name AND position <= $1
+           ) AS near (name)
+)
+SELECT position, valid_from, account AS name, alias AS other, false AS merge
+  FROM {schema}.account_aliases
+ WHERE position <= $1 AND ($2::text[] IS NULL OR account IN (SELECT name FROM around))
+UNION ALL
+SELECT position, valid_from, account, merged_into, true
+  FROM {schema}.account_merges
+ WHERE position <= $1 AND ($2::text[] IS NULL OR account IN (SELECT name FROM around));
+
+-- requirements_around --
+-- The merges of the requirements that are connected with these ($2), or of all.
+WITH RECURSIVE around (name) AS (
+    SELECT unnest($2::text[]) COLLATE "C"
+    UNION
+    SELECT near.name
+      FROM around
+     CROSS JOIN LATERAL (
+           SELECT merged_into FROM {schema}.requirement_merges
+            WHERE requirement = around.name AND merged_into IS NOT NULL AND position <= $1
+           UNION ALL
+           SELECT requirement FROM {schema}.requirement_merges WHERE merged_into = around.name AND position <= $1
+           ) AS near (name)
+)
+SELECT position, valid_from, requirement, merged_into
+  FROM {schema}.requirement_merges
+ WHERE position <= $1 AND ($2::text[] IS NULL OR requirement IN (SELECT name FROM around));
+
+-- moves --
+-- Every move of the asks that were ever moved from or to one of these requirements ($2), or of all, in order.
+SELECT position, valid_from, requirement, ask, moved_to
+  FROM {schema}.ask_moves
+ WHERE position <= $1
+   AND ($2::text[] IS NULL
+        OR ask IN (SELECT ask FROM {schema}.ask_moves
+                    WHERE position <= $1 AND (requirement = ANY($2::text[]) OR moved_to = ANY($2::text[]))))
+ ORDER BY position;
+
 -- live_asks --
--- Every ask that stands, in its latest state, with its first recording.
-WITH recorded AS (
+-- Every ask that stands, in its latest state, with its first recording. What its names stand for is given: of asks
+-- that moved ($2 requirement, $3 ask, $4 where it counts), of merged requirements ($5, $6), of accounts ($7, $8).
+WITH said AS (
+    SELECT coalesce(moved.root, merged.root, asks.requirement) AS requirement, asks.ask,
+           coalesce(named.root, asks.account) AS account,
+           asks.importance, asks.valid_from, asks.position, asks.withdrawn, asks.requirement AS recorded_on
+      FROM {schema}.asks AS asks
+      LEFT JOIN unnest($2::text[], $3::text[], $4::text[]) AS moved (requirement, ask, root)
+        ON moved.requirement = asks.requirement AND moved.ask = asks.ask
+      LEFT JOIN unnest($5::text[], $6::text[]) AS merged (requirement, root) ON merged.requirement = asks.requirement
+      LEFT JOIN unnest($7::text[], $8::text[]) AS named (account, root) ON named.account = asks.account
+     WHERE asks.position <= $1
+), recorded AS (
     SELECT DISTINCT ON (requirement, ask, account) requirement, ask, account, importance, valid_from, position,
            first_value(valid_from) OVER recordings AS first_valid_from,
-           first_value(position) OVER recordings AS first_position
-      FROM {schema}.asks
-     WHERE position <= $1 AND NOT withdrawn
+           first_value(position) OVER recordings AS first_position,
+           recorded_on
+      FROM said
+     WHERE NOT withdrawn
     WINDOW recordings AS (PARTITION BY requirement, ask, account ORDER BY valid_from, position)
      ORDER BY requirement, ask, account, valid_from DESC, position DESC
 ), withdrawn AS (
     SELECT DISTINCT ON (requirement, ask) requirement, ask, valid_from, position
-      FROM {schema}.asks
-     WHERE position <= $1 AND withdrawn
+      FROM said
+     WHERE withdrawn
      ORDER BY requirement, ask, valid_from DESC, position DESC
 )
 SELECT recorded.*
@@ -51,14 +117,14 @@ SELECT requirement, ask, account, coalesce(importance, 0) AS importance, valid_f
 
 -- names --
 -- What each account is called.
-SELECT DISTINCT ON (account) account, name
+SELECT DISTINCT ON (account) account, name, valid_from, position
   FROM {schema}.account_names
  WHERE position <= $1
  ORDER BY account, valid_from DESC, position DESC;
 
 -- names_of --
 -- What these accounts are called.
-SELECT DISTINCT ON (account) account, name
+SELECT DISTINCT ON (account) account, name, valid_from, position
   FROM {schema}.account_names
  WHERE position <= $1 AND account = ANY($2::text[])
  ORDER BY account, valid_from DESC, position DESC;
@@ -96,12 +162,13 @@ SELECT account, currency,
  GROUP BY account, currency;
 
 -- at_stake --
--- The same for the opportunities that name this requirement now, or that one of these asks ($4, positions) names.
+-- The same for the opportunities that name one of these requirements now ($3), or that one of these asks ($4,
+-- positions) names.
 WITH latest AS (
     SELECT DISTINCT ON (opportunity) opportunity, account, stage, amount, currency, ends, requirements
       FROM {schema}.opportunity_rows
      WHERE position <= $1
-       AND opportunity IN (SELECT opportunity FROM {schema}.opportunity_rows WHERE requirements @> ARRAY[$3::text]
+       AND opportunity IN (SELECT opportunity FROM {schema}.opportunity_rows WHERE requirements && $3::text[]
                            UNION SELECT opportunity FROM {schema}.asks WHERE position = ANY($4::bigint[]))
      ORDER BY opportunity, valid_from DESC, position DESC
 )
@@ -109,7 +176,7 @@ SELECT account, currency,
        sum(amount) FILTER (WHERE stage = 'won') AS contracted,
        sum(amount) FILTER (WHERE stage = 'open') AS pipeline
   FROM latest
- WHERE (requirements @> ARRAY[$3::text]
+ WHERE (requirements && $3::text[]
         OR opportunity IN (SELECT opportunity FROM {schema}.asks WHERE position = ANY($4::bigint[])))
    AND amount IS NOT NULL AND (stage = 'open' OR stage = 'won' AND (ends IS NULL OR ends >= $2::date))
  GROUP BY account, currency;

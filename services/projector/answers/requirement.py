@@ -1,6 +1,6 @@
 """One requirement: who asked for it, how on-target they were, who decided, and its history."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +19,7 @@ from services.problems import Problem
 from services.projector import lenses, revenue
 from services.projector.answers.decisions import (
     Made,
+    about,
     asked_of,
     decision_of,
     departures,
@@ -31,10 +32,12 @@ from services.projector.answers.evidence import (
     accounts_in,
     asks_by_requirement,
     names_by_account,
+    read_accounts_lineage,
     read_ask_rows,
     read_at_stake,
     read_knowledge,
     read_names,
+    read_requirements_lineage,
     read_revenue,
     revenue_by_account,
 )
@@ -64,10 +67,14 @@ class Revised(Struct, frozen=True, kw_only=True):
 class AskShown(Struct, frozen=True, kw_only=True):
     """An ask that stands: when it was first recorded, and what it said last; `revised` is null if that is the same.
 
-    `quote` is absent without the scope personal or if none was given, null once erased.
+    `recorded_on` is the requirement that its last recording named: another than that of the answer where the ask was
+    moved, or the requirement merged. `named` is the account as it was named there. `quote` is absent without the scope
+    personal or if none was given, null once erased.
     """
 
     ask: str
+    recorded_on: str
+    named: str
     position: int
     time: str
     recordedtime: str
@@ -82,6 +89,18 @@ class AskShown(Struct, frozen=True, kw_only=True):
     labels: dict[str, str]
     by: By | None
     quote: str | UnsetType | None = UNSET
+
+
+class Merged(Struct, frozen=True, kw_only=True):
+    """A requirement that was merged into another, which may have been merged in its turn."""
+
+    requirement: str
+    into: str
+    position: int
+    time: str
+    recordedtime: str
+    reason: str
+    by: By | None
 
 
 class WhoAsked(Struct, frozen=True, kw_only=True):
@@ -117,7 +136,11 @@ class HowOnTarget(Struct, frozen=True, kw_only=True):
 
 
 class OneRequirement(Struct, frozen=True, kw_only=True):
-    """The three answers about one requirement. `title` is null if it was asked for but never raised."""
+    """The three answers about one requirement. `title` is null if it was asked for but never raised.
+
+    `merged` lists what was merged into it, whose asks and decisions count here. What was merged itself has the status
+    `merged`, says `into` what, and asks nothing by itself.
+    """
 
     requirement: str
     title: str | None
@@ -125,6 +148,8 @@ class OneRequirement(Struct, frozen=True, kw_only=True):
     labels: dict[str, str]
     links: list[Link]
     status: Status
+    into: str | None
+    merged: list[Merged]
     delivery: Delivery | None
     as_of: AsOf
     who_asked_total: int
@@ -144,8 +169,10 @@ class Evidence(Struct, frozen=True, kw_only=True):
     said: list[asyncpg.Record]
     deliveries: list[asyncpg.Record]
     made: list[asyncpg.Record]
+    merges: list[asyncpg.Record]
+    """The last merges of what counts for it, and of itself."""
     ask_rows: list[asyncpg.Record]
-    """Of all requirements that its decisions are about."""
+    """On all requirements that may be among those that its decisions are about."""
     live: list[Ask]
     at_stake: dict[str, Revenue]
     revenues: list[asyncpg.Record]
@@ -154,30 +181,45 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
 async def read_requirement(snapshot: Snapshot, requirement: str) -> Evidence:
     """Raises Problem if the requirement was neither raised nor asked for."""
-    said = await snapshot.fetch(_statements, "said", snapshot.position, requirement)
-    made = await read_made_on(snapshot, requirement)
-    asked = asked_of(decision_of(row) for row in made)
-    ask_rows = await read_ask_rows(snapshot, {requirement, *asked})
-    rows = [Ask(*row) for row in ask_rows if row["requirement"] == requirement]
+    position = snapshot.position
+    said = await snapshot.fetch(_statements, "said", position, requirement)
+    lineage = await read_requirements_lineage(snapshot, [requirement])
+    root = lineage.requirements.root(requirement, position)
+    # What was merged keeps its own decisions in sight; all else about it counts at the root.
+    names = lineage.requirements.members(requirement, position) if root == requirement else (requirement,)
+    made = await read_made_on(snapshot, names)
+    asked = {requirement, *asked_of(decision_of(row) for row in made)}
+    lineage = await read_requirements_lineage(snapshot, asked)
+    ask_rows = await read_ask_rows(snapshot, lineage.related(asked))
+    accounts = accounts_in(ask_rows)
+    lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, accounts))
+    rows = [Ask(*row) for row in ask_rows]
     raised = any(not row["act"] for row in said)
-    if snapshot.now is None or not (raised or any(not row.withdrawn for row in rows)):
-        raise Problem("not-found", f"there is no requirement {requirement!r} at position {snapshot.position}")
+    asked_for = any(row.requirement == requirement and not row.withdrawn for row in rows)
+    if snapshot.now is None or not (raised or asked_for):
+        raise Problem("not-found", f"there is no requirement {requirement!r} at position {position}")
 
     # Reading goes on with it, so it cannot wait until the snapshot is closed; it takes one pass over the asks.
-    live = lenses.live_asks(rows, snapshot.now, snapshot.position)
-    at_stake = revenue_by_account(await read_at_stake(snapshot, requirement, live))
+    live = lenses.live_asks(rows, snapshot.now, position, lineage, [requirement]) if root == requirement else []
+    stakes = await read_at_stake(snapshot, names, live) if root == requirement else []
+    staked = {row["account"] for row in stakes}
+    if staked - accounts:
+        accounts |= staked
+        lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, accounts))
+    asking = {name for ask in live if ask.account for name in lineage.accounts.members(ask.account, position)}
     return Evidence(
         requirement=requirement,
         as_of=snapshot.as_of,
         now=snapshot.now,
         said=said,
-        deliveries=await snapshot.fetch(_statements, "delivery", snapshot.position, requirement),
+        deliveries=await snapshot.fetch(_statements, "delivery", position, requirement),
         made=made,
+        merges=await snapshot.fetch(_statements, "merges", position, [*names]),
         ask_rows=ask_rows,
         live=live,
-        at_stake=at_stake,
-        revenues=await read_revenue(snapshot, {ask.account for ask in live if ask.account}),
-        knowledge=await read_knowledge(snapshot, accounts_in(ask_rows) | at_stake.keys()),
+        at_stake=revenue_by_account(stakes, lineage.accounts, position),
+        revenues=await read_revenue(snapshot, asking),
+        knowledge=await read_knowledge(snapshot, lineage, accounts),
     )
 
 
@@ -196,13 +238,13 @@ class Judged(Struct, frozen=True, kw_only=True):
 def judge_requirement(evidence: Evidence) -> Judged:
     knowledge, asks = evidence.knowledge.knowledge(), asks_by_requirement(evidence.ask_rows)
     decisions = [decision_of(row) for row in evidence.made]
-    revenues = revenue_by_account(evidence.revenues)
     position = evidence.as_of.position
+    revenues = revenue_by_account(evidence.revenues, knowledge.lineage.accounts, position)
     return Judged(
         evidence=evidence,
         knowledge=knowledge,
         decisions=decisions,
-        heard=_hear(evidence, knowledge, asks.get(evidence.requirement, []), decisions, revenues),
+        heard=_hear(evidence, knowledge, asks, decisions, revenues),
         revenues=revenues,
         departed=departures(knowledge, decisions, asks),
         reviewed=reviews(knowledge, decisions, asks, evidence.now, position),
@@ -218,14 +260,17 @@ async def show_requirement(
     """
     evidence, heard, knowledge = judged.evidence, judged.heard, judged.knowledge
     requirement, said, made = evidence.requirement, evidence.said, evidence.made
+    lineage, position = knowledge.lineage, snapshot.position
+    into = lineage.requirements.into(requirement, position)
     page = heard.askers[after : after + WHO_ASKED_MAX]
     accounts = {asker.account for asker in page}
-    names = names_by_account(await read_names(snapshot, accounts))
+    known_as = {name for account in accounts for name in lineage.accounts.members(account, position)}
+    names = names_by_account(await read_names(snapshot, known_as), lineage.accounts, position)
     asks = [ask for ask in evidence.live if ask.account in accounts]
-    ask_rows = await snapshot.fetch(_statements, "asks", [ask.position for ask in asks], [ask.asked[1] for ask in asks])
+    ask_rows = await read_shown_asks(snapshot, asks)
     sealed = await _sealed(snapshot, ask_rows, said, opener)
     history = await snapshot.fetch(
-        _statements, "history", snapshot.position, requirement, stream_uuid(f"requirement/{requirement}"), HISTORY_MAX
+        _statements, "history", position, requirement, stream_uuid(f"requirement/{requirement}"), HISTORY_MAX
     )
     fits = {asker.account: heard.judgements(asker) for asker in page}
     judged_by = [each.fit.revision for judgements in fits.values() for each in judgements if each]
@@ -237,11 +282,13 @@ async def show_requirement(
         labels=msgspec.json.decode(_last(said, "labels") or "{}"),
         links=msgspec.json.decode(_last(said, "links") or "[]", type=list[Link]),
         problem=sealed.problem,
-        status=status_of(made[-1]["outcome"] if made else None),
+        status="merged" if into else status_of(made[-1]["outcome"] if made else None),
+        into=into,
+        merged=[_show_merged(row) for row in evidence.merges if row["requirement"] != requirement],
         delivery=show_delivery(evidence.deliveries[0]) if evidence.deliveries else None,
         as_of=evidence.as_of,
         who_asked_total=len(heard.askers),
-        who_asked=_who_asked(page, ask_rows, names, judged.revenues, sealed.quotes),
+        who_asked=_who_asked(page, asks, ask_rows, names, judged.revenues, sealed.quotes),
         how_on_target=HowOnTarget(
             voice=shown(heard.voice),
             voice_if_known=shown(heard.voice_if_known),
@@ -296,7 +343,7 @@ class _Heard(Struct, frozen=True, kw_only=True):
 def _hear(
     evidence: Evidence,
     knowledge: Knowledge,
-    rows: Sequence[Ask],
+    asks: Mapping[str, Sequence[Ask]],
     decisions: Sequence[Decision],
     revenues: Mapping[str, Revenue],
 ) -> _Heard:
@@ -308,17 +355,29 @@ def _hear(
     agreed = knowledge.in_force(now, position) is not None
     total, total_if_known = voice(askers) if agreed else (None, None)
     last = decisions[-1] if decisions else None
+    rows = about(last, asks, knowledge.lineage) if last else []
     return _Heard(
         knowledge=knowledge,
         askers=sorted(askers, key=lambda asker: (-asker.weight, -asker.ask.importance, asker.account)),
         asked={asker.account: asker for asker in lenses.as_asked(knowledge, live, position)},
-        decided={asker.account: asker for asker in lenses.as_decided(knowledge, rows, last)} if last else {},
+        decided=_by_account(knowledge, lenses.as_decided(knowledge, rows, last), position) if last else {},
         last=last,
         voice=total,
         voice_if_known=total_if_known,
         revenue=revenue.by_class((asker.class_, revenues.get(asker.account, {})) for asker in askers),
         at_stake=revenue.by_class((classes[account], each) for account, each in at_stake.items()),
     )
+
+
+def _by_account(knowledge: Knowledge, decided: Iterable[Asker], position: int) -> dict[str, Asker]:
+    """Who asked as decided, by the account that it is now. Of two that were told apart then, the one of the account's
+    own name, or else the louder."""
+    found: dict[str, Asker] = {}
+    for asker in sorted(decided, key=lambda each: (each.weight, each.ask.importance, each.account)):
+        account = knowledge.lineage.accounts.root(asker.account, position)
+        if found.get(account) is None or found[account].account != account:
+            found[account] = asker
+    return found
 
 
 class _Sealed(Struct, frozen=True):
@@ -342,14 +401,16 @@ async def _sealed(
 
 def _who_asked(
     page: Sequence[Asker],
+    live: Sequence[Ask],
     rows: Sequence[asyncpg.Record],
     names: Mapping[str, str],
     revenues: Mapping[str, Revenue],
     quotes: Mapping[int, str | None],
 ) -> list[WhoAsked]:
-    asks: dict[str, list[AskShown]] = {}
+    accounts = {ask.position: ask.account for ask in live}
+    asks: dict[str | None, list[AskShown]] = {}
     for row in rows:
-        asks.setdefault(row["account"], []).append(show_ask(row, quotes.get(row["position"], UNSET)))
+        asks.setdefault(accounts[row["position"]], []).append(show_ask(row, quotes.get(row["position"], UNSET)))
     return [
         WhoAsked(
             account=asker.account,
@@ -362,9 +423,16 @@ def _who_asked(
     ]
 
 
+async def read_shown_asks(snapshot: Snapshot, asks: Sequence[Ask]) -> list[asyncpg.Record]:
+    """What the last recordings of these asks say, with their first ones, in the order of these."""
+    return await snapshot.fetch(_statements, "asks", [ask.position for ask in asks], [ask.asked[1] for ask in asks])
+
+
 def show_ask(row: asyncpg.Record, quote: str | UnsetType | None) -> AskShown:
     return AskShown(
         ask=row["ask"],
+        recorded_on=row["requirement"],
+        named=row["account"],
         position=row["first_position"],
         time=format_time(row["first_time"]),
         recordedtime=format_time(row["first_recorded_at"]),
@@ -381,6 +449,18 @@ def show_ask(row: asyncpg.Record, quote: str | UnsetType | None) -> AskShown:
         labels=msgspec.json.decode(row["labels"]),
         by=show_by(row),
         quote=quote,
+    )
+
+
+def _show_merged(row: asyncpg.Record) -> Merged:
+    return Merged(
+        requirement=row["requirement"],
+        into=row["merged_into"],
+        position=row["position"],
+        time=format_time(row["time"]),
+        recordedtime=format_time(row["recorded_at"]),
+        reason=row["reason"],
+        by=show_by(row),
     )
 
 

@@ -18,8 +18,19 @@ SELECT state, target, url, position AS delivery_position, time AS delivery_time
  ORDER BY valid_from DESC, position DESC
  LIMIT 1;
 
+-- merges --
+-- The last merge of each of these requirements that is merged.
+SELECT *
+  FROM (SELECT DISTINCT ON (requirement) *
+          FROM {schema}.requirement_merges
+         WHERE requirement = ANY($2::text[]) AND position <= $1
+         ORDER BY requirement, position DESC) AS last
+ WHERE merged_into IS NOT NULL
+ ORDER BY position;
+
 -- history --
--- The last events about one requirement: those of its stream ($3), and proposals and decisions that name it.
+-- The last events about one requirement: those of its stream ($3), what was merged into it, told apart from it or
+-- moved to it, and proposals and decisions that name it.
 SELECT state
   FROM {schema}.stored_events
  WHERE notification_id IN (
@@ -27,6 +38,14 @@ SELECT state
            SELECT notification_id FROM {schema}.stored_events WHERE originator_id = $3 AND notification_id <= $1
            UNION
            SELECT position FROM {schema}.decision_requirements WHERE requirement = $2 AND position <= $1
+           UNION
+           SELECT merged.position
+             FROM {schema}.requirement_merges AS merged
+            WHERE merged.position <= $1
+              AND merged.requirement IN (SELECT requirement FROM {schema}.requirement_merges WHERE merged_into = $2)
+              AND (merged.merged_into = $2 OR merged.merged_into IS NULL)
+           UNION
+           SELECT position FROM {schema}.ask_moves WHERE moved_to = $2 AND position <= $1
            UNION
            SELECT position FROM {schema}.decision_proposals
             WHERE requirements @> ARRAY[$2::text] AND position <= $1) AS about

@@ -26,6 +26,7 @@ from services.projector.answers.evidence import (
     asks_by_requirement,
     read_ask_rows,
     read_knowledge,
+    read_lineage,
     read_live_asks,
     read_revenue,
     revenue_by_account,
@@ -61,12 +62,16 @@ class LastDecision(Struct, frozen=True, kw_only=True):
 
 
 class RequirementRow(Struct, frozen=True, kw_only=True):
-    """A requirement in a list. Voices are rounded half-even to six places, null where no agreement was in force."""
+    """A requirement in a list. Voices are rounded half-even to six places, null where no agreement was in force.
+
+    One that was merged has the status `merged` and no voice of its own: its asks count in the one that it is part of.
+    """
 
     requirement: str
     title: str | None
     area: str | None
     status: Status
+    into: str | None
     delivery: Delivery | None
     voice: float | None
     voice_if_known: float | None
@@ -84,11 +89,13 @@ class RequirementList(Struct, frozen=True, kw_only=True):
 
 
 class Listed(Struct, frozen=True, kw_only=True):
-    """A requirement with what it is chosen and sorted by: exact voices, the position of the last event about it."""
+    """A requirement with what it is chosen and sorted by: exact voices, the `last` position of an event about it."""
 
     header: asyncpg.Record
     decision: asyncpg.Record | None
     status: Status
+    into: str | None
+    last: int
     accounts: dict[Class, int]
     voice: Fraction | None
     voice_if_known: Fraction | None
@@ -122,16 +129,17 @@ async def read_requirements(snapshot: Snapshot) -> Evidence:
     headers = await snapshot.fetch(_statements, "headers", snapshot.position)
     made = {row["position"]: row for row in await read_every_made(snapshot)}
     last_made = {each: made[each] for each in {row["decision_position"] for row in headers} - {None}}
-    commits = (decision_of(row) for row in last_made.values() if row["outcome"] == "commit")
+    commits = asked_of(decision_of(row) for row in last_made.values() if row["outcome"] == "commit")
+    lineage = await read_lineage(snapshot)
     return Evidence(
         position=snapshot.position,
         now=snapshot.now,
         headers=headers,
-        asks=await read_live_asks(snapshot),
+        asks=await read_live_asks(snapshot, lineage),
         revenues=await read_revenue(snapshot),
-        knowledge=await read_knowledge(snapshot),
+        knowledge=await read_knowledge(snapshot, lineage),
         last_made=last_made,
-        ask_rows=await read_ask_rows(snapshot, asked_of(commits)),
+        ask_rows=await read_ask_rows(snapshot, lineage.related(commits)),
     )
 
 
@@ -141,10 +149,23 @@ def list_requirements(evidence: Evidence, lens: Lens) -> list[Listed]:
     decisions = [decision_of(row) for row in evidence.last_made.values()]
     departed = departures(knowledge, decisions, asks_by_requirement(evidence.ask_rows))
     asks = asks_by_requirement(evidence.asks)
-    revenues = revenue_by_account(evidence.revenues)
+    lineage, position = knowledge.lineage, evidence.position
+    revenues = revenue_by_account(evidence.revenues, lineage.accounts, position)
     heard = _Hearing(evidence, knowledge, lens)
+    parts: dict[str, list[asyncpg.Record]] = {}
+    for row in evidence.headers:
+        parts.setdefault(lineage.requirements.root(row["requirement"], position), []).append(row)
     return [
-        _listed(row, heard.askers(asks.get(row["requirement"], ())), heard, revenues, evidence.last_made, departed)
+        _listed(
+            row,
+            parts.get(row["requirement"], [row]),
+            into=lineage.requirements.into(row["requirement"], position),
+            askers=heard.askers(asks.get(row["requirement"], ())),
+            agreed=heard.agreed,
+            revenues=revenues,
+            made=evidence.last_made,
+            departed=departed,
+        )
         for row in evidence.headers
     ]
 
@@ -166,18 +187,25 @@ class _Hearing:
 
 def _listed(
     header: asyncpg.Record,
+    parts: Sequence[asyncpg.Record],
+    *,
+    into: str | None,
     askers: list[Asker],
-    heard: _Hearing,
+    agreed: bool,
     revenues: Mapping[str, Revenue],
     made: Mapping[int, asyncpg.Record],
     departed: Mapping[int, Departs | None],
 ) -> Listed:
-    total, total_if_known = voice(askers) if heard.agreed else (None, None)
-    decision = made.get(header["decision_position"])
+    """`parts`: the headers of all that was merged into it, and its own."""
+    total, total_if_known = voice(askers) if agreed else (None, None)
+    decided = max((row["decision_position"] for row in parts if row["decision_position"] is not None), default=None)
+    decision = None if decided is None else made[decided]
     return Listed(
         header=header,
         decision=decision,
-        status=status_of(decision["outcome"] if decision else None),
+        status=status_of(decision["outcome"] if decision else None) if into is None else "merged",
+        into=into,
+        last=max(row["last"] for row in parts),
         accounts=count_by_class(asker.class_ for asker in askers),
         voice=total,
         voice_if_known=total_if_known,
@@ -193,6 +221,7 @@ def show_row(listed: Listed) -> RequirementRow:
         title=header["title"],
         area=header["area"],
         status=listed.status,
+        into=listed.into,
         delivery=show_delivery(header) if header["state"] else None,
         voice=shown(listed.voice),
         voice_if_known=shown(listed.voice_if_known),
@@ -234,7 +263,7 @@ def in_order(listed: Sequence[Listed], sort: Sort, currency: str | None) -> list
         case "voice":
             return sorted(listed, key=_quietness)
         case "recent":
-            return sorted(listed, key=lambda each: -int(each.header["last"]))
+            return sorted(listed, key=lambda each: -each.last)
         case "revenue":
             return sorted(listed, key=lambda each: -each.pipeline_and_contracted(currency or ""))
 

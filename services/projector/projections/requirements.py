@@ -1,9 +1,19 @@
-"""Requirements: what they are called, who asked for them and who no longer does, and how delivery stands."""
+"""Requirements: what they are called, who asked for them and who no longer does, which were merged and which asks
+moved, and how delivery stands. Rows have the names that the events have: see resolution.py."""
 
 from collections.abc import Iterator
 
 from schemas.envelope import Recorded
-from schemas.events import AskRecorded, AskWithdrawn, DeliveryUpdated, RequirementRaised, RequirementReworded
+from schemas.events import (
+    AskMoved,
+    AskRecorded,
+    AskWithdrawn,
+    DeliveryUpdated,
+    RequirementMerged,
+    RequirementRaised,
+    RequirementReworded,
+    RequirementUnmerged,
+)
 from services.projector.projections.projection import Row, json, on_behalf, projection, times
 
 NAME = "requirements"
@@ -64,6 +74,15 @@ def fold(recorded: Recorded) -> Iterator[Row]:
                     *times(recorded),
                 ),
             )
+        case AskMoved() as event:
+            moved = (event.requirement, event.ask, event.to, event.reason)
+            yield "ask_moves", (position, *moved, *on_behalf(event.by), *times(recorded))
+        case RequirementMerged() as event:
+            merged = (event.requirement, event.into, event.reason)
+            yield "requirement_merges", (position, *merged, *on_behalf(event.by), *times(recorded))
+        case RequirementUnmerged() as event:
+            unmerged = (event.requirement, None, event.reason)
+            yield "requirement_merges", (position, *unmerged, *on_behalf(event.by), *times(recorded))
         case DeliveryUpdated() as event:
             said_of_delivery = (event.state, event.target, event.url)
             yield "deliveries", (position, event.requirement, *said_of_delivery, *on_behalf(event.by), *times(recorded))
@@ -74,8 +93,23 @@ def fold(recorded: Recorded) -> Iterator[Row]:
 PROJECTION = projection(
     __file__,
     name=NAME,
-    tables={"requirement_rows": ("position",), "asks": ("position",), "deliveries": ("position",)},
-    events=(RequirementRaised, RequirementReworded, AskRecorded, AskWithdrawn, DeliveryUpdated),
+    tables={
+        "requirement_rows": ("position",),
+        "asks": ("position",),
+        "ask_moves": ("position",),
+        "requirement_merges": ("position",),
+        "deliveries": ("position",),
+    },
+    events=(
+        RequirementRaised,
+        RequirementReworded,
+        RequirementMerged,
+        RequirementUnmerged,
+        AskRecorded,
+        AskWithdrawn,
+        AskMoved,
+        DeliveryUpdated,
+    ),
     fold=fold,
-    edition=1,
+    edition=2,
 )

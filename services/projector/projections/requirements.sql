@@ -43,6 +43,31 @@ CREATE TABLE {schema}.asks (
     CHECK (withdrawn = (account IS NULL)),
     CHECK (withdrawn = (importance IS NULL))
 );
+CREATE TABLE {schema}.ask_moves (
+    position    bigint PRIMARY KEY,
+    requirement text COLLATE "C" NOT NULL,
+    ask         text COLLATE "C" NOT NULL,
+    moved_to    text COLLATE "C" NOT NULL,
+    reason      text COLLATE "C" NOT NULL,
+    by_role     text COLLATE "C" NOT NULL,
+    by_team     text COLLATE "C" NOT NULL,
+    by_person   text COLLATE "C",
+    valid_from  timestamptz NOT NULL,
+    time        timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL
+);
+CREATE TABLE {schema}.requirement_merges (
+    position    bigint PRIMARY KEY,
+    requirement text COLLATE "C" NOT NULL,
+    merged_into text COLLATE "C", -- Null: it stands by itself again.
+    reason      text COLLATE "C" NOT NULL,
+    by_role     text COLLATE "C" NOT NULL,
+    by_team     text COLLATE "C" NOT NULL,
+    by_person   text COLLATE "C",
+    valid_from  timestamptz NOT NULL,
+    time        timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL
+);
 CREATE TABLE {schema}.deliveries (
     position    bigint PRIMARY KEY,
     requirement text COLLATE "C" NOT NULL,
@@ -63,4 +88,9 @@ CREATE INDEX requirement_rows_requirement_idx ON {schema}.requirement_rows (requ
 CREATE INDEX asks_requirement_idx ON {schema}.asks (requirement, ask, valid_from, position);
 CREATE INDEX asks_account_idx ON {schema}.asks (account, requirement);
 CREATE INDEX asks_opportunity_idx ON {schema}.asks (opportunity) WHERE opportunity IS NOT NULL;
+CREATE INDEX asks_feedback_idx ON {schema}.asks (feedback) WHERE feedback IS NOT NULL;
+CREATE INDEX ask_moves_requirement_idx ON {schema}.ask_moves (requirement, ask, position);
+CREATE INDEX ask_moves_moved_to_idx ON {schema}.ask_moves (moved_to, position);
+CREATE INDEX requirement_merges_requirement_idx ON {schema}.requirement_merges (requirement, merged_into, position);
+CREATE INDEX requirement_merges_into_idx ON {schema}.requirement_merges (merged_into, requirement, position);
 CREATE INDEX deliveries_requirement_idx ON {schema}.deliveries (requirement, valid_from, position);

@@ -1,0 +1,276 @@
+"""Which names stand for the same account or requirement, and for which requirement an ask is, as known at a position.
+
+Pure. Nothing is stored resolved: an alias may be used long before anybody says whose it is.
+
+A name stands for its root. Merges are acts, and they decide: the last one at or below the position says where a name
+belongs, and their rule allows no circle. An alias that no act has settled belongs to the account that claims it.
+Claims are observations and come in any order, so nothing depends on theirs:
+
+- An alias that several accounts claim is contested, and belongs to none of them, unless they are one by other ways.
+  So an alias never joins two accounts by itself; merging either them or the alias is an act.
+- Where claims make a circle, the first name in the order of text is the root.
+
+What was known only later does not count: names are resolved by position, whatever time an answer is about. That two
+names are of one company is no more true today than it was when it was not known.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+
+class Claim(NamedTuple):
+    """An account says that an alias is its own."""
+
+    position: int
+    valid_from: datetime
+    account: str
+    alias: str
+
+
+class Merge(NamedTuple):
+    """A name is merged into another; without `into`, it stands by itself again."""
+
+    position: int
+    valid_from: datetime
+    name: str
+    into: str | None
+
+
+class Move(NamedTuple):
+    """An ask that was recorded on `requirement`, or was moved there, is for `to`."""
+
+    position: int
+    valid_from: datetime
+    requirement: str
+    ask: str
+    to: str
+
+
+class Change(NamedTuple):
+    """The last event, after one position and up to another, by which a name came to stand for something else."""
+
+    position: int
+    valid_from: datetime
+
+
+class _State(Struct, frozen=True):
+    """What the names of one component come to: name → what it is part of, name → root, root → names, contested alias →
+    who claims it."""
+
+    parents: Mapping[str, str]
+    roots: Mapping[str, str]
+    members: Mapping[str, tuple[str, ...]]
+    contested: Mapping[str, tuple[str, ...]]
+
+
+class Resolution:
+    """The names of one kind. A name that nothing was said about stands for itself."""
+
+    def __init__(self, merges: Iterable[Merge] = (), claims: Iterable[Claim] = ()) -> None:
+        said: list[Merge | Claim] = [*merges, *claims]
+        said.sort(key=lambda each: each.position)
+        self._components = _components(said)
+        self._said: dict[int, list[Merge | Claim]] = {}
+        for each in said:
+            self._said.setdefault(self._components[_ends(each)[0]], []).append(each)
+        self._positions = {component: [each.position for each in edges] for component, edges in self._said.items()}
+        self._states: dict[tuple[int, int], _State] = {}
+
+    def root(self, name: str, p: int) -> str:
+        """What a name stands for, as known at p."""
+        state = self._state(name, p)
+        return name if state is None else state.roots[name]
+
+    def into(self, name: str, p: int) -> str | None:
+        """What a name was merged into, or whose alias it is; None if it stands for itself."""
+        state = self._state(name, p)
+        return None if state is None else state.parents.get(name)
+
+    def members(self, name: str, p: int) -> tuple[str, ...]:
+        """Every name that stands for the same, itself and the root included, in the order of text."""
+        state = self._state(name, p)
+        return (name,) if state is None else state.members[state.roots[name]]
+
+    def contested(self, name: str, p: int) -> tuple[str, ...]:
+        """The accounts that claim an alias which, for that, belongs to none of them."""
+        state = self._state(name, p)
+        return () if state is None else state.contested.get(name, ())
+
+    def related(self, names: Iterable[str]) -> set[str]:
+        """These names, and every one that stands for the same as one of them at some position."""
+        found = set(names)
+        components = {self._components[name] for name in found if name in self._components}
+        for component in components:
+            for each in self._said[component]:
+                found.update(_ends(each))
+        return found
+
+    def roots(self, p: int) -> dict[str, str]:
+        """Every name that stands for another, and its root."""
+        found: dict[str, str] = {}
+        for component, edges in self._said.items():
+            state = self._state_of(component, edges, p)
+            found.update((name, root) for name, root in state.roots.items() if name != root)
+        return found
+
+    def changed(self, name: str, after: int, upto: int) -> Change | None:
+        """The last event in between that changed what counts for a name; None if that is the same."""
+        if name not in self._components or self.members(name, after) == self.members(name, upto):
+            return None
+        edges = self._said[self._components[name]]
+        there = self.members(name, upto)
+        for number in range(len(edges) - 1, -1, -1):
+            each = edges[number]
+            if after < each.position <= upto and self.members(name, each.position - 1) != there:
+                return Change(each.position, each.valid_from)
+        return None
+
+    def _state(self, name: str, p: int) -> _State | None:
+        component = self._components.get(name)
+        return None if component is None else self._state_of(component, self._said[component], p)
+
+    def _state_of(self, component: int, edges: Sequence[Merge | Claim], p: int) -> _State:
+        known = bisect_right(self._positions[component], p)
+        if (component, known) not in self._states:
+            names = {name for each in edges for name in _ends(each)}
+            self._states[component, known] = _settle(names, edges[:known])
+        return self._states[component, known]
+
+
+class Lineage(Struct, frozen=True):
+    """Accounts, requirements and asks, each by what it counts for. `moves`: ask → its moves, by position."""
+
+    accounts: Resolution = msgspec.field(default_factory=Resolution)
+    requirements: Resolution = msgspec.field(default_factory=Resolution)
+    moves: Mapping[str, Sequence[Move]] = {}
+
+    def requirement(self, recorded_on: str, ask: str, p: int) -> str:
+        """The requirement that an ask is for: where it was moved to, or what that was merged into."""
+        return self.requirements.root(self._place(recorded_on, ask, p), p)
+
+    def places(self, p: int) -> dict[tuple[str, str], str]:
+        """Each ask that is not where it was recorded, by that requirement and its id, and where it is."""
+        recorded = {(move.requirement, ask) for ask, moves in self.moves.items() for move in moves}
+        return {each: place for each in recorded if (place := self._place(*each, p)) != each[0]}
+
+    def related(self, requirements: Iterable[str]) -> set[str]:
+        """The requirements on which asks may have been recorded that are for one of these at some position."""
+        names = self.requirements.related(requirements)
+        coming = {move.requirement for moves in self.moves.values() for move in moves if move.to in names}
+        return self.requirements.related(names | coming)
+
+    def moved(self, recorded_on: str, ask: str, after: int, upto: int) -> Change | None:
+        """The last event in between by which an ask came to be for another requirement; None if it is for the same."""
+        changes = [
+            Change(move.position, move.valid_from)
+            for move in self.moves.get(ask, ())
+            if after < move.position <= upto
+            and self._place(recorded_on, ask, move.position - 1) != self._place(recorded_on, ask, move.position)
+        ]
+        merged = self.requirements.changed(self._place(recorded_on, ask, upto), after, upto)
+        return max(changes if merged is None else [*changes, merged], default=None)
+
+    def _place(self, recorded_on: str, ask: str, p: int) -> str:
+        place = recorded_on
+        for move in self.moves.get(ask, ()):
+            if move.position <= p and move.requirement in (recorded_on, place):
+                place = move.to
+        return place
+
+
+def _ends(said: Merge | Claim) -> tuple[str, ...]:
+    """The names that are connected by what was said."""
+    match said:
+        case Claim():
+            return said.account, said.alias
+        case Merge():
+            return (said.name,) if said.into is None else (said.name, said.into)
+
+
+def _components(said: Iterable[Merge | Claim]) -> dict[str, int]:
+    """Name → a number that is the same for all names which are connected, at whatever position."""
+    leaders: dict[str, str] = {}
+
+    def leader(name: str) -> str:
+        leaders.setdefault(name, name)
+        while leaders[name] != name:
+            leaders[name] = name = leaders[leaders[name]]
+        return name
+
+    for each in said:
+        first, *others = _ends(each)
+        for other in others:
+            leaders[leader(other)] = leader(first)
+        leader(first)
+    numbers: dict[str, int] = {}
+    return {name: numbers.setdefault(leader(name), len(numbers)) for name in leaders}
+
+
+def _settle(names: Iterable[str], said: Iterable[Merge | Claim]) -> _State:
+    into: dict[str, str] = {}
+    claimed: dict[str, set[str]] = {}
+    for each in said:
+        match each:
+            case Claim():
+                claimed.setdefault(each.alias, set()).add(each.account)
+            case Merge(into=None):
+                into.pop(each.name, None)
+            case Merge():
+                into[each.name] = str(each.into)
+
+    # What an act has settled, no claim unsettles.
+    parents = dict(into)
+    wanted = {alias: {_end(into, account) for account in by} - {alias} for alias, by in claimed.items()}
+    open_ = {alias: targets for alias, targets in wanted.items() if alias not in into and targets}
+    while settled := _agreed(parents, open_):
+        parents.update(settled)
+        _cut_circles(parents, settled)
+        open_ = {alias: targets for alias, targets in open_.items() if alias not in settled}
+
+    roots = {name: _end(parents, name) for name in names}
+    members: dict[str, list[str]] = {}
+    for name in sorted(roots):
+        members.setdefault(roots[name], []).append(name)
+    return _State(
+        parents=parents,
+        roots=roots,
+        members={root: tuple(found) for root, found in members.items()},
+        contested={
+            alias: tuple(sorted(claimed[alias]))
+            for alias, targets in open_.items()
+            if len({_end(parents, target) for target in targets}) > 1
+        },
+    )
+
+
+def _agreed(parents: Mapping[str, str], open_: Mapping[str, set[str]]) -> dict[str, str]:
+    """The aliases whose claims all lead to one account, other than the alias itself."""
+    settled = {}
+    for alias, targets in open_.items():
+        ends = {_end(parents, target) for target in targets}
+        if len(ends) == 1 and alias not in ends:
+            settled[alias] = ends.pop()
+    return settled
+
+
+def _cut_circles(parents: dict[str, str], settled: Iterable[str]) -> None:
+    """Take the first name of each circle out of it. Only what was settled just now can have closed one."""
+    for name in sorted(settled):
+        circle = [name]
+        while (following := parents.get(circle[-1])) is not None and following not in circle:
+            circle.append(following)
+        if following == name:
+            del parents[min(circle)]
+
+
+def _end(parents: Mapping[str, str], name: str) -> str:
+    seen = {name}
+    while (following := parents.get(name)) is not None and following not in seen:
+        seen.add(following)
+        name = following
+    return name

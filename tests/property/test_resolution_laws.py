@@ -1,0 +1,99 @@
+"""Which names are one: claims come in any order, an alias alone joins nobody, nothing looks ahead."""
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.projector.resolution import Claim, Merge, Resolution
+from tests.unit.test_lenses import day
+
+NAMES = ["acme", "bank", "crm:1", "crm:2", "zen:1"]
+
+Said = tuple[str, str] | tuple[str, str | None, str]
+
+claims = st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES))
+acts = st.tuples(st.sampled_from(NAMES), st.none() | st.sampled_from(NAMES), st.just("act"))
+said = st.lists(st.one_of(claims, acts), max_size=10)
+
+
+def resolution(said: Sequence[Said]) -> Resolution:
+    """What was said, at the positions 1, 2, 3, ...; of the acts, those that their rule allows."""
+    into: dict[str, str] = {}
+    merges: list[Merge] = []
+    known: list[Claim] = []
+    for position, each in enumerate(said, 1):
+        match each:
+            case (str(account), str(alias)):
+                known.append(Claim(position, day(0), account, alias))
+            case (str(name), None, _) if name in into:
+                del into[name]
+                merges.append(Merge(position, day(0), name, None))
+            case (str(name), str(target), _) if name != target and name not in into and target not in into:
+                into[name] = target
+                merges.append(Merge(position, day(0), name, target))
+    return Resolution(merges, known)
+
+
+def roots(known: Resolution, p: int) -> dict[str, str]:
+    return {name: known.root(name, p) for name in NAMES}
+
+
+@given(said, st.randoms(use_true_random=False))
+def test_claims_come_in_any_order(told: list[Said], random: st.DrawFn) -> None:
+    acts = [each for each in told if len(each) == 3]
+    shuffled: list[Said] = [each for each in told if len(each) == 2]
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    for number, act in enumerate(acts):
+        shuffled.insert(random.randint(number and shuffled.index(acts[number - 1]) + 1, len(shuffled)), act)  # type: ignore[attr-defined]
+    in_order = [each for each in shuffled if len(each) == 3] == acts
+    end = len(told)
+    if in_order:
+        assert roots(resolution(told), end) == roots(resolution(shuffled), end)
+        assert [resolution(told).contested(name, end) for name in NAMES] == [
+            resolution(shuffled).contested(name, end) for name in NAMES
+        ]
+
+
+@given(said)
+def test_what_was_said_later_does_not_count(told: list[Said]) -> None:
+    known = resolution(told)
+    for p in range(len(told) + 1):
+        assert roots(known, p) == roots(resolution(told[:p]), p)
+        assert known.roots(p).items() == {(a, b) for a, b in roots(known, p).items() if a != b}
+
+
+@given(said)
+def test_names_that_are_one_have_one_root(told: list[Said]) -> None:
+    known, end = resolution(told), len(told)
+    for name in NAMES:
+        root, members = known.root(name, end), known.members(name, end)
+        assert known.root(root, end) == root
+        assert name in members and root in members
+        assert {known.root(each, end) for each in members} == {root}
+        assert set(members) <= known.related([name])
+
+
+@given(said)
+def test_a_contested_alias_joins_nobody(told: list[Said]) -> None:
+    known, end = resolution(told), len(told)
+    contested = {name for name in NAMES if known.contested(name, end)}
+    without = resolution([each if len(each) == 3 or each[1] not in contested else ("acme", "acme") for each in told])
+    assert roots(known, end) == roots(without, end)
+    for alias in contested:
+        assert known.root(alias, end) == alias
+        assert len({known.root(account, end) for account in known.contested(alias, end)}) > 1
+
+
+@given(said)
+def test_a_change_is_told_where_it_happened(told: list[Said]) -> None:
+    known, end = resolution(told), len(told)
+    for name in NAMES:
+        for after in range(end + 1):
+            change = known.changed(name, after, end)
+            if known.members(name, after) == known.members(name, end):
+                assert change is None
+            else:
+                assert change is not None and after < change.position <= end
+                assert known.members(name, change.position) == known.members(name, end)
+                assert known.members(name, change.position - 1) != known.members(name, end)

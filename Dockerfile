@@ -15,6 +15,7 @@ RUN useradd --uid 10001 --home-dir /var/lib/ledger --create-home --shell /usr/sb
 COPY --from=environment /opt/ledger /opt/ledger
 WORKDIR /srv/ledger
 COPY schemas schemas
+COPY ledger_client ledger_client
 COPY services services
 # What `ledger demo` loads; it looks beside the code.
 COPY examples examples

@@ -13,7 +13,8 @@ import pytest
 from services.settings import VARIABLES, Settings
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted(path.relative_to(ROOT) for folder in ("schemas", "services") for path in (ROOT / folder).rglob("*.py"))
+FIRST_PARTY = {"ledger_client", "schemas", "services"}
+SOURCES = sorted(path.relative_to(ROOT) for folder in sorted(FIRST_PARTY) for path in (ROOT / folder).rglob("*.py"))
 
 # Given the same input they must say the same: clock, ids and randomness are arguments.
 PURE = (
@@ -111,7 +112,7 @@ def test_what_is_imported_is_a_dependency_and_the_other_way_round():
     declared = {re.split(r"[\[<>=]", name)[0].lower() for name in project["dependencies"]}
     sources = packages_distributions()
     packages = {package for path in SOURCES for package in imports(ROOT / path) if package in sources}
-    imported = {min(sources[package]).lower().replace("_", "-") for package in packages - {"schemas", "services"}}
+    imported = {min(sources[package]).lower().replace("_", "-") for package in packages - FIRST_PARTY}
     assert declared - imported == NOT_IMPORTED
     assert imported - declared == OF_OTHERS
 

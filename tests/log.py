@@ -48,15 +48,17 @@ class Log:
         finally:
             await connection.close()
 
-    async def append(self, *events: Any, recordedtime: datetime | None = None, notify: bool = True) -> list[int]:
-        """Record these CloudEvents in one commit, and give their positions.
+    async def append(
+        self, *events: Any, recordedtime: datetime | None = None, notify: bool = True, authid: str = "test"
+    ) -> list[int]:
+        """Record these CloudEvents in one commit, by the key `authid`, and give their positions.
 
         Rules of acts are not asked, and an id that was recorded before is refused by the database.
         """
         sent = list(_read(events, recordedtime or datetime.now(UTC)))
         async with self.connection.transaction():
             await self.lock()
-            positions = await self.insert(sent, recordedtime)
+            positions = await self.insert(sent, recordedtime, authid)
         if notify:
             await self.connection.execute("SELECT pg_notify('ledger_events', $1)", self.ledger)
         return positions
@@ -65,7 +67,9 @@ class Log:
         """Take the head row: from here to the end of the transaction nobody else gives positions."""
         await self.connection.execute(f"SELECT FROM {self._schema}.log_head FOR UPDATE")
 
-    async def insert(self, sent: Sequence[Sent], recordedtime: datetime | None = None) -> list[int]:
+    async def insert(
+        self, sent: Sequence[Sent], recordedtime: datetime | None = None, authid: str = "test"
+    ) -> list[int]:
         """Insert at the next positions. The caller holds the lock."""
         head, last, clock = await self.connection.fetchrow(
             "SELECT coalesce(max(notification_id), 0), max(recorded_at), clock_timestamp()"
@@ -86,7 +90,7 @@ class Log:
             version = versions[stream] = versions.get(stream, 0) + 1
             data, content, key = seal(each, self._master)
             state = close_record(
-                open_record(each, data, "test", "service"),
+                open_record(each, data, authid, "service"),
                 timed=each.time is not None,
                 recordedtime=now,
                 position=position,

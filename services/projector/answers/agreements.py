@@ -1,6 +1,6 @@
 """The agreements: what is in force, every revision, who endorsed it, and what it changed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from schemas.events import Bullet
 from schemas.times import format_time
-from schemas.values import By
+from schemas.values import By, same_team
 from services.postgres import Statements
 from services.problems import Problem
 from services.projector.answers.shown import BulletShown, show_bullet, show_by
@@ -50,12 +50,20 @@ class AgreementList(Struct, frozen=True, kw_only=True):
 
 
 class Endorsement(Struct, frozen=True, kw_only=True):
+    """What a team said of a revision.
+
+    `recorded_by`: the public id of the key that recorded it. `recorded_on_behalf_of`: by this position, that key has
+    recorded endorsements of more than one team of this agreement, so it stands for none of them alone.
+    """
+
     team: str
     meaning: Literal["agree", "agree_with_reservations", "object"]
     note: str | None
     position: int
     time: str
     recordedtime: str
+    recorded_by: str
+    recorded_on_behalf_of: bool
     by: By | None
 
 
@@ -152,12 +160,13 @@ async def one_agreement(snapshot: Snapshot, agreement: str) -> OneAgreement:
     adoptions = await snapshot.fetch(_statements, "adoptions_of", snapshot.position, agreement)
     endorsements = await snapshot.fetch(_statements, "endorsements_of", snapshot.position, agreement)
     in_force = _in_force(snapshot, revisions, adoptions)
+    shared = _shared_keys(endorsements)
     return OneAgreement(
         agreement=agreement,
         as_of=snapshot.as_of,
         in_force=in_force,
         revisions=[
-            _revision(row, before, in_force, adoptions, endorsements)
+            _revision(row, before, in_force, adoptions, endorsements, shared)
             for row, before in zip(revisions, [None, *revisions], strict=False)
         ],
     )
@@ -195,6 +204,7 @@ def _revision(
     in_force: InForce | None,
     adoptions: Sequence[asyncpg.Record],
     endorsements: Sequence[asyncpg.Record],
+    shared: Collection[str],
 ) -> RevisionOfAgreement:
     return RevisionOfAgreement(
         revision=row["revision"],
@@ -219,6 +229,8 @@ def _revision(
                 position=each["position"],
                 time=format_time(each["time"]),
                 recordedtime=format_time(each["recorded_at"]),
+                recorded_by=each["authid"],
+                recorded_on_behalf_of=each["authid"] in shared,
                 by=show_by(each),
             )
             for each in endorsements
@@ -239,6 +251,14 @@ def _revision(
         ],
         difference=None if before is None else _difference(before, row),
     )
+
+
+def _shared_keys(endorsements: Sequence[asyncpg.Record]) -> frozenset[str]:
+    """The keys that have recorded endorsements of more than one team."""
+    teams: dict[str, set[str]] = {}
+    for each in endorsements:
+        teams.setdefault(each["authid"], set()).add(same_team(each["team"]))
+    return frozenset(key for key, named in teams.items() if len(named) > 1)
 
 
 def _difference(before: asyncpg.Record, after: asyncpg.Record) -> Difference:

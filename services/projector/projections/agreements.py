@@ -37,7 +37,15 @@ def fold(recorded: Recorded) -> Iterator[Row]:
             said = (event.team, event.meaning, event.note)
             yield (
                 "agreement_endorsements",
-                (position, event.agreement, event.revision, *said, *on_behalf(event.by), *times(recorded)),
+                (
+                    position,
+                    event.agreement,
+                    event.revision,
+                    *said,
+                    recorded.authid,
+                    *on_behalf(event.by),
+                    *times(recorded),
+                ),
             )
         case AgreementAdopted() as event:
             effective = moment(event.effective)
@@ -60,5 +68,5 @@ PROJECTION = projection(
     },
     events=(AgreementRevised, AgreementEndorsed, AgreementAdopted),
     fold=fold,
-    edition=1,
+    edition=2,
 )

@@ -26,6 +26,7 @@ CREATE TABLE {schema}.agreement_endorsements (
     team        text COLLATE "C" NOT NULL,
     meaning     text COLLATE "C" NOT NULL,
     note        text COLLATE "C",
+    authid      text COLLATE "C" NOT NULL, -- Whose key recorded it.
     by_role     text COLLATE "C" NOT NULL,
     by_team     text COLLATE "C" NOT NULL,
     by_person   text COLLATE "C",

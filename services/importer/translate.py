@@ -25,7 +25,7 @@ def with_names(row: Row, let: Expression | None, zone: ZoneInfo) -> Row:
 
 def events_of(recipes: list[EventRecipe], row: Row, *, source: str, zone: ZoneInfo) -> list[dict[str, Any]]:
     """The CloudEvents that a row makes, as decoded JSON; none if no recipe's conditions hold. Raises Unusable."""
-    return [_event(recipe, row, source, zone) for recipe in recipes if all(_holds(each, row) for each in recipe.when)]
+    return [_event(recipe, row, source, zone) for recipe in recipes if all(holds(each, row) for each in recipe.when)]
 
 
 def _event(recipe: EventRecipe, row: Row, source: str, zone: ZoneInfo) -> dict[str, Any]:
@@ -36,7 +36,8 @@ def _event(recipe: EventRecipe, row: Row, source: str, zone: ZoneInfo) -> dict[s
     return {**event, **extensions, "data": make(recipe.data.node, row, zone)}
 
 
-def _holds(condition: Condition, row: Row) -> bool:
+def holds(condition: Condition, row: Row) -> bool:
+    """Whether a row meets a condition. Raises Unusable."""
     try:
         text = text_of(look_up(row, condition.path)).strip().casefold()
     except Unusable as error:

@@ -255,7 +255,7 @@ def test_an_agreement_is_endorsed() -> None:
     event = recorded(
         "agreement.endorsed", agreement="t", revision="r", team="sales", meaning="object", note="no", by=BY
     )
-    assert folded(event) == [("agreement_endorsements", (7, "t", "r", "sales", "object", "no", *BEHALF, *TIMES))]
+    assert folded(event) == [("agreement_endorsements", (7, "t", "r", "sales", "object", "no", "k", *BEHALF, *TIMES))]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,15 @@ Rows are only ever added, and a fold never reads: so observations may come in an
 `position <= P`, and to build a read model anew is the same fold from position 1.
 """
 
-from services.projector.projections import accounts, agreements, decisions, emitters, opportunities, requirements
+from services.projector.projections import (
+    accounts,
+    agreements,
+    decisions,
+    emitters,
+    feedback,
+    opportunities,
+    requirements,
+)
 from services.projector.projections.projection import Projection, Row
 
 __all__ = ["ALL", "Projection", "Row"]
@@ -16,4 +24,5 @@ ALL: tuple[Projection, ...] = (
     agreements.PROJECTION,
     decisions.PROJECTION,
     emitters.PROJECTION,
+    feedback.PROJECTION,
 )

@@ -83,8 +83,10 @@ CREATE TABLE {schema}.deliveries (
 );
 
 -- indexes --
--- What was said about a requirement, and which asks an account or an opportunity has.
+-- What was said about a requirement, the words of titles, and which asks an account or an opportunity has.
 CREATE INDEX requirement_rows_requirement_idx ON {schema}.requirement_rows (requirement, valid_from, position);
+CREATE INDEX requirement_rows_words_idx ON {schema}.requirement_rows
+    USING gin (to_tsvector('pg_catalog.english', translate(title, '/-_.@', '     '))) WITH (fastupdate = off);
 CREATE INDEX asks_requirement_idx ON {schema}.asks (requirement, ask, valid_from, position);
 CREATE INDEX asks_account_idx ON {schema}.asks (account, requirement);
 CREATE INDEX asks_opportunity_idx ON {schema}.asks (opportunity) WHERE opportunity IS NOT NULL;

@@ -90,17 +90,35 @@ class Description(Struct, frozen=True):
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 
+class Shape(Struct, frozen=True):
+    """A body that no one type describes: its name, and the JSON Schemas by name that it is made of.
+
+    `types`: the types whose schemas those refer to.
+    """
+
+    name: str
+    schemas: Mapping[str, Any]
+    types: Sequence[Any] = ()
+
+
 class Answer(Struct, frozen=True):
-    """An answer of a route, as OpenAPI describes it: media type → type of the body (None: any)."""
+    """An answer of a route, as OpenAPI describes it: media type → type of the body, or its Shape (None: any).
+
+    `headers`: names of those that it can have. `links`: requests that lead on from it, as operationId → parameter →
+    the expression by which OpenAPI finds its value in the answer.
+    """
 
     text: str
     bodies: Mapping[str, Any] = {}
+    headers: Sequence[str] = ()
+    links: Mapping[str, Mapping[str, str]] = {}
 
 
 class Route(Struct, frozen=True, kw_only=True):
     """One request that a service answers.
 
     `scope`: what a key must have; of several, any; of none, any key will do. None: anybody may ask.
+    `headers`: names of those of the request that it reads.
     """
 
     method: str
@@ -109,7 +127,9 @@ class Route(Struct, frozen=True, kw_only=True):
     summary: str
     scope: Scope | tuple[Scope, ...] | None
     parameters: type[Struct] | None = None
+    headers: Sequence[str] = ()
     takes: Mapping[str, Any] = {}
+    body_required: bool = True
     answers: Mapping[int, Answer]
     refusals: Sequence[str] = ()
 
@@ -310,7 +330,7 @@ def _checked(route: Route, keys: KnowsKeys) -> Callable[[web.Request], Awaitable
         if any("\0" in part for part in request.match_info.values()):
             raise Problem("not-found", "a path holds no character U+0000")
         encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding != "identity":
+        if route.takes and encoding != "identity":
             raise Problem("unsupported-media-type", f"a body is sent as it is, not as {encoding[:40]}")
         if "ledger" in request.match_info:
             if not _ledger_name.match(ledger):

@@ -4,7 +4,7 @@ What is served are the stored bytes, as they were hashed.
 """
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
@@ -15,6 +15,7 @@ from schemas.envelope import event_uuid
 from schemas.events import SEALED_FIELDS
 from services.ledger.ledgers import Ledger, Ledgers
 from services.ledger.log import NEWEST_BYTES_MAX, PAGE_EVENTS_MAX, POSITION_MAX, Filter, Page
+from services.ledger.shapes import RecordedEvents, shape
 from services.problems import Problem
 from services.sealing import MasterKey, open_text
 from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route, has_already, over
@@ -23,25 +24,33 @@ CLOUDEVENT = "application/cloudevents+json"
 NDJSON = "application/x-ndjson"
 SSE_READERS_MAX = 200
 
-_After = Annotated[int, Meta(ge=0, le=POSITION_MAX)]
-_Limit = Annotated[int, Meta(ge=1, le=PAGE_EVENTS_MAX)]
-_Text = Annotated[str, Meta(min_length=1, max_length=300)]
+_After = Annotated[int, Meta(ge=0, le=POSITION_MAX, description="only what lies behind this position")]
+_Limit = Annotated[int, Meta(ge=1, le=PAGE_EVENTS_MAX, description="events of a page at most")]
+_Type = Annotated[str, Meta(min_length=1, max_length=300, description="only events of this type")]
+_Subject = Annotated[
+    str, Meta(min_length=1, max_length=300, description="only events about this subject, as `requirement/SSO-42`")
+]
+_Source = Annotated[str, Meta(min_length=1, max_length=300, description="only events of this source")]
+_Id = Annotated[
+    str,
+    Meta(min_length=1, max_length=300, description="the one event of this id; goes with `source`, and with no other"),
+]
 
 
 class PageParameters(Struct, frozen=True, kw_only=True):
     after: _After = 0
     limit: _Limit = 100
-    type: _Text | None = None
-    subject: _Text | None = None
-    source: _Text | None = None
-    id: _Text | None = None
+    type: _Type | None = None
+    subject: _Subject | None = None
+    source: _Source | None = None
+    id: _Id | None = None
 
 
 class TailParameters(Struct, frozen=True, kw_only=True):
     after: _After | None = None
-    type: _Text | None = None
-    subject: _Text | None = None
-    source: _Text | None = None
+    type: _Type | None = None
+    subject: _Subject | None = None
+    source: _Source | None = None
 
 
 class StreamParameters(Struct, frozen=True, kw_only=True):
@@ -50,20 +59,20 @@ class StreamParameters(Struct, frozen=True, kw_only=True):
 
 
 class OneParameters(Struct, frozen=True, kw_only=True):
-    unseal: bool = False
+    unseal: Annotated[bool, Meta(description="sealed texts in the clear; needs the scope `personal`")] = False
 
 
 class Events(Struct, frozen=True, kw_only=True):
     """Recorded CloudEvents in order; `head` is the last position of the log."""
 
-    events: list[dict[str, Any]]
+    events: RecordedEvents
     head: int
 
 
 class Stream(Struct, frozen=True, kw_only=True):
     """The events of one stream in order; `version` is that of its last."""
 
-    events: list[dict[str, Any]]
+    events: RecordedEvents
     version: int
 
 
@@ -103,7 +112,7 @@ def routes(ledgers: Ledgers) -> list[Route]:
             summary="A page of the log, or with Accept: application/x-ndjson all of it, an event a line.",
             scope=("query", "audit"),
             parameters=PageParameters,
-            answers={200: Answer("the events", {"application/json": Events, NDJSON: None})},
+            answers={200: Answer("the events", {"application/json": Events, NDJSON: None}, ("Link",))},
             refusals=("no-such-ledger",),
         ),
         Route(
@@ -113,6 +122,7 @@ def routes(ledgers: Ledgers) -> list[Route]:
             summary="Server-sent events from Last-Event-ID or `after` on; `id` is the position.",
             scope=("query", "audit"),
             parameters=TailParameters,
+            headers=("Last-Event-ID",),
             answers={200: Answer("events as they are recorded", {"text/event-stream": None})},
             refusals=("no-such-ledger", "beyond-the-head", "overloaded"),
         ),
@@ -123,7 +133,10 @@ def routes(ledgers: Ledgers) -> list[Route]:
             summary="One event: the stored bytes; with `unseal` (scope `personal`) its sealed fields in the clear.",
             scope=("query", "audit"),
             parameters=OneParameters,
-            answers={200: Answer("the event", {CLOUDEVENT: None}), 304: Answer("as your ETag has it")},
+            answers={
+                200: Answer("the event", {CLOUDEVENT: shape("RecordedEvent")}),
+                304: Answer("as your ETag has it"),
+            },
             refusals=("no-such-ledger", "not-found"),
         ),
         Route(
@@ -133,7 +146,10 @@ def routes(ledgers: Ledgers) -> list[Route]:
             summary="The events about one subject; the ETag is the version of the stream.",
             scope=("query", "audit"),
             parameters=StreamParameters,
-            answers={200: Answer("the events", {"application/json": Stream}), 304: Answer("as your ETag has it")},
+            answers={
+                200: Answer("the events", {"application/json": Stream}, ("Link",)),
+                304: Answer("as your ETag has it"),
+            },
             refusals=("no-such-ledger", "not-found"),
         ),
     ]

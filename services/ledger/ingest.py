@@ -22,6 +22,7 @@ from services.ledger.ledgers import Ledger, Ledgers
 from services.ledger.rules.teams import signing
 from services.ledger.sequence import Outcome, Prepared, Request, Result
 from services.ledger.sequencer import Overloaded
+from services.ledger.shapes import shape
 from services.problems import KINDS, Problem
 from services.sealing import MasterKey, seal
 from services.web import REQUEST_BYTES_MAX, RETRY_AFTER_SECONDS, Answer, Call, Route
@@ -34,6 +35,8 @@ TAIL_BYTES_MAX = 160  # What close_record adds to a record at most.
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 BINARY = "application/json"
+
+_LINKS = {"get_v1_ledgers_ledger_events_position": {"position": "$response.body#/results/0/position"}}
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ESCAPED = re.compile(r"\\(.)")
@@ -68,10 +71,14 @@ def routes(ledgers: Ledgers) -> list[Route]:
             summary="Record one event or a batch of them: all of the request, or none of it.",
             scope=("observe", "act"),
             parameters=IngestParameters,
-            takes={STRUCTURED: CloudEvent, BATCH: list[CloudEvent], BINARY: ANY_EVENT},
+            headers=(
+                "If-Match",
+                *(f"ce-{name}" for name in ("specversion", "id", "source", "type", "time", "subject")),
+            ),
+            takes={STRUCTURED: shape("CloudEvent"), BATCH: shape("CloudEventBatch"), BINARY: shape("EventData")},
             answers={
-                201: Answer("recorded", {BINARY: Results}),
-                200: Answer("all of it was recorded before, or `dry_run`", {BINARY: Results}),
+                201: Answer("recorded", {BINARY: Results}, ("ETag", "Location"), _LINKS),
+                200: Answer("all of it was recorded before, or `dry_run`", {BINARY: Results}, ("ETag", "Location")),
             },
             refusals=("malformed-json", *_ORDER, "no-such-ledger", "unsupported-media-type", "overloaded"),
         )

@@ -1,10 +1,12 @@
 """The requests that the projector answers."""
 
 import asyncio
+import contextlib
 import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
@@ -13,14 +15,23 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from schemas.values import ID_PATTERN, Id
+from schemas.values import ID_PATTERN, EventType, Id, Source, moment
 from services.problems import Problem
 from services.projector import paging, sheets
-from services.projector.answers import accounts, agreements, decisions, projections, requirement, requirements
+from services.projector.answers import (
+    accounts,
+    agreements,
+    decisions,
+    projections,
+    reconciliation,
+    requirement,
+    requirements,
+)
 from services.projector.answers.accounts import AccountList, AccountRow, ListedAccount, OneAccount
 from services.projector.answers.agreements import AgreementList, AgreementRow, OneAgreement, OneRevision
 from services.projector.answers.decisions import DecisionList, DecisionRow, Grounds, OneDecision, Outcome
 from services.projector.answers.projections import ProjectionList
+from services.projector.answers.reconciliation import Reconciled, Reconciliation
 from services.projector.answers.requirement import WHO_ASKED_MAX, OneRequirement
 from services.projector.answers.requirements import (
     Lens,
@@ -46,6 +57,7 @@ CSV = "text/csv"
 JSON = "application/json"
 
 Words = Annotated[str, Meta(max_length=200)]
+InstantText = Annotated[str, Meta(max_length=40, description="a date (its first instant in UTC), or an RFC 3339 time")]
 
 _Evidence = TypeVar("_Evidence")
 
@@ -77,6 +89,16 @@ class DecisionsAsked(Lists, frozen=True, kw_only=True):
     outcome: Outcome | UnsetType = UNSET
     grounds: Grounds | UnsetType = UNSET
     needs_review: bool | UnsetType = UNSET
+
+
+class ReconciliationAsked(Lists, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """`from`, `to`: periods that overlap with this one; each a date, or an RFC 3339 time."""
+
+    source: Source | UnsetType = UNSET
+    type: EventType | UnsetType = UNSET
+    agrees: bool | UnsetType = UNSET
+    from_: InstantText | UnsetType = UNSET
+    to: InstantText | UnsetType = UNSET
 
 
 def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
@@ -116,6 +138,13 @@ def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
         route("/agreements/{agreement}/revisions/{revision}", answers.revision, "One revision", Moment, OneRevision),
         route("/decisions", answers.decisions, "Decisions, the last one first", DecisionsAsked, DecisionList),
         route("/decisions/{decision}", answers.decision, "A decision, with fits as decided", Moment, OneDecision),
+        route(
+            "/reconciliation",
+            answers.reconciliation,
+            "What emitters have counted, against what is here",
+            ReconciliationAsked,
+            Reconciliation,
+        ),
         route("/projections", answers.projections, "How far the read models have got", None, ProjectionList),
     ]
 
@@ -261,6 +290,28 @@ class _Answers:
             evidence = await decisions.read_decision(snapshot, name)
         return _respond(call, await asyncio.to_thread(decisions.one_decision, evidence, name))
 
+    async def reconciliation(self, call: Call) -> web.StreamResponse:
+        page, asked = self._page(call)
+        wanted = reconciliation.Wanted(
+            **{
+                name: None if (given := getattr(asked, name)) is UNSET else given
+                for name in ("source", "type", "agrees")
+            },
+            since=_instant(asked.from_, "from"),
+            until=_instant(asked.to, "to"),
+        )
+        # To find those that agree, the events of all have to be counted.
+        turn = contextlib.nullcontext() if wanted.agrees is None else self._turns
+        async with turn, self._snapshot(call, reconciliation.READS, page.wanted) as snapshot:
+            as_of = snapshot.as_of
+            total, rows = await reconciliation.read_reconciliation(
+                snapshot, wanted, after=page.after, limit=asked.limit
+            )
+        if _wants_csv(call.request.headers.get("Accept", "")):
+            return _send_page(call, page, as_of, total, CSV, sheets.sheet(rows, (), Reconciled))
+        body = Reconciliation(as_of=as_of, total=total, reconciliations=rows)
+        return _send_page(call, page, as_of, total, JSON, msgspec.json.encode(body))
+
     async def projections(self, call: Call) -> web.StreamResponse:
         runner = await self._runner(call)
         return _respond(call, await projections.list_projections(self._projector.pool, runner))
@@ -396,6 +447,17 @@ def _named(call: Call, kind: str) -> str:
     return name
 
 
+def _instant(text: str | UnsetType, parameter: str) -> datetime | None:
+    """The instant that a parameter names. Raises Problem."""
+    if text is UNSET:
+        return None
+    try:
+        # In a query, a plus sign that was not escaped arrives as a space.
+        return moment(text.replace(" ", "+"))
+    except ValueError as error:
+        raise Problem("bad-parameter", f"`{parameter}`: {error}", parameter=parameter) from None
+
+
 # Answers as HTTP
 
 
@@ -410,8 +472,7 @@ async def _list(
     body: Callable[[Sequence[Any], list[Any]], Struct],
 ) -> web.Response:
     """One page of the rows that are wanted, as JSON or CSV. `body` gets all rows that were found, and the page's."""
-    limit = page.parameters.limit
-    after = page.after + limit
+    after = page.after + page.parameters.limit
     as_csv = _wants_csv(call.request.headers.get("Accept", ""))
 
     def encoded() -> tuple[int, bytes]:
@@ -423,10 +484,16 @@ async def _list(
 
     # The list may be long; in a thread it does not hold up other answers.
     total, content = await asyncio.to_thread(encoded)
+    return _send_page(call, page, as_of, total, CSV if as_csv else JSON, content)
+
+
+def _send_page(call: Call, page: Page, as_of: AsOf, total: int, content_type: str, content: bytes) -> web.Response:
+    """One page of a list that has `total` rows."""
+    after = page.after + page.parameters.limit
     headers = {"Vary": "Authorization, Accept"}
     if after < total:
-        headers["Link"] = paging.next_link(page, position=as_of.position, after=after, limit=limit)
-    if not as_csv:
+        headers["Link"] = paging.next_link(page, position=as_of.position, after=after, limit=page.parameters.limit)
+    if content_type == JSON:
         return _send(call, content, JSON, headers)
     name = f"{call.ledger}-{call.request.path.rpartition('/')[2]}-{as_of.position}.csv"
     headers["Content-Disposition"] = f'attachment; filename="{name}"'

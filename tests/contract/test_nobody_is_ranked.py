@@ -52,6 +52,7 @@ MEMBERS = {
 PARAMETERS = {
     *("as_of", "at_least", "timeout", "cursor", "limit", "status", "class", "area", "q", "sort", "currency", "lens"),
     *("departs", "outcome", "grounds", "needs_review"),
+    *("source", "type", "agrees", "from", "to"),
 }
 """What may be asked. Whoever adds one says here that it is not about a person."""
 

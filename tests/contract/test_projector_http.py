@@ -16,6 +16,7 @@ from services.postgres import connect
 from tests.asking import Asking, asking
 from tests.conftest import Database
 from tests.log import Log, event, read
+from tests.readmodels import NAMES
 
 LISTS = ("requirements", "accounts", "agreements", "decisions")
 PRODUCT = {"role": "head of product", "team": "product"}
@@ -141,7 +142,7 @@ async def test_the_empty_ledger_has_answers_too(database: Database) -> None:
         for path in LISTS:
             assert (await client.answer(path, as_of=0))["total"] == 0
         found = (await client.get("projections")).json
-        assert [each["projection"] for each in found["projections"]] == sorted((*LISTS, "opportunities"))
+        assert [each["projection"] for each in found["projections"]] == sorted(NAMES)
 
 
 async def test_a_time_stands_for_the_last_position_recorded_by_then(database: Database) -> None:

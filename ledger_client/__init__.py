@@ -1,4 +1,4 @@
-"""The client of a requirements ledger: typed events, ids by a recipe, retries that are safe.
+"""The client of a requirements ledger: typed events, ids by a recipe, retries that are safe, a durable outbox.
 
 It imports `schemas`, which says what may be said, and nothing of the services.
 """
@@ -10,6 +10,11 @@ from ledger_client.errors import (
     Judged,
     LedgerError,
     NoSuchLedger,
+    OutboxConflict,
+    OutboxDamaged,
+    OutboxError,
+    OutboxFull,
+    OutboxUnwritable,
     Refused,
     Spot,
     Unauthorized,
@@ -17,6 +22,7 @@ from ledger_client.errors import (
 )
 from ledger_client.ids import id_of_content, id_of_key
 from ledger_client.ledger import Ledger, Outcome, Recorded
+from ledger_client.outbox import Outbox, Status
 from ledger_client.retries import Retries
 from schemas.events import (
     AccountIdentified,
@@ -83,6 +89,12 @@ __all__ = [
     "NoSuchLedger",
     "OpportunityUpdated",
     "Option",
+    "Outbox",
+    "OutboxConflict",
+    "OutboxDamaged",
+    "OutboxError",
+    "OutboxFull",
+    "OutboxUnwritable",
     "Outcome",
     "PersonIntroduced",
     "Recorded",
@@ -94,6 +106,7 @@ __all__ = [
     "Retries",
     "SourceReconciled",
     "Spot",
+    "Status",
     "Unauthorized",
     "Unavailable",
     "id_of_content",

@@ -111,3 +111,23 @@ def told(spots: Sequence[Spot], otherwise: str) -> str:
     where = " ".join(text for text in (f"event {first.index}" if first.index else "", first.pointer) if text)
     more = f" (and {len(spots) - 1} more in `errors`)" if len(spots) > 1 else ""
     return (f"{where}: " if where else "") + first.message + more
+
+
+class OutboxError(Exception):
+    """An outbox cannot do what was asked; the text names the file, and says what to do. Nothing of it was done."""
+
+
+class OutboxFull(OutboxError):
+    """The outbox holds as much as it may (`max_events`, `max_bytes`)."""
+
+
+class OutboxUnwritable(OutboxError):
+    """The file cannot be written or opened: no room on the disk, no permission, another process in the way."""
+
+
+class OutboxDamaged(OutboxError):
+    """The file is not what an outbox leaves behind. It has not been touched."""
+
+
+class OutboxConflict(OutboxError):
+    """The id is in the outbox already, with other content."""

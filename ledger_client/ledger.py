@@ -50,6 +50,7 @@ _JUDGED: Mapping[int, type[Judged]] = {
     415: Refused,
     422: Refused,
 }
+_HALVED = frozenset({400, 409, 413, 422})
 
 _log = logging.getLogger("ledger_client")
 
@@ -175,10 +176,13 @@ class Ledger:
             )
         return await self._unit(bodies, dry_run=dry_run) if bodies else []
 
-    async def settle(self, bodies: Sequence[bytes], *, dry_run: bool = False) -> list[Outcome]:
+    async def settle(
+        self, bodies: Sequence[bytes], *, strict_order: bool = False, dry_run: bool = False
+    ) -> list[Outcome]:
         """What becomes of each of these CloudEvents (JSON), each by itself: the refused ones are taken out, and the
-        rest is sent again in its order. Raises Unauthorized, NoSuchLedger, Unavailable; then any of them may or may not
-        be recorded."""
+        rest is sent again in its order. `strict_order`: nothing after the first refused one is sent, and the result
+        ends with it. Raises Unauthorized, NoSuchLedger, Unavailable, and Forbidden if it is about the key and not about
+        an event; then any of them may or may not be recorded."""
         outcomes: dict[int, Outcome] = {}
         waiting = parts(bodies)[::-1]
         while waiting:
@@ -186,17 +190,21 @@ class Ledger:
             try:
                 recorded = await self._unit([bodies[place] for place in part], dry_run=dry_run)
                 outcomes.update(zip(part, recorded, strict=True))
+                continue
             except Judged as error:
                 apart = _apart(error, len(part))
-                if apart:
-                    outcomes.update({part[index]: reason for index, reason in apart.items()})
-                    rest = [place for index, place in enumerate(part) if index not in apart]
-                    waiting += [rest] if rest else []
-                else:
-                    # Something is wrong with the whole (it may be too large): the halves will tell.
-                    middle = len(part) // 2
-                    waiting += [part[middle:], part[:middle]]
-        return [outcomes[place] for place in range(len(bodies))]
+                if not apart and error.status not in _HALVED:
+                    raise
+            outcomes.update({part[index]: reason for index, reason in apart.items()})
+            if not apart:
+                # Something is wrong with the whole (it may be too large): the halves will tell.
+                middle = len(part) // 2
+                waiting += [part[middle:], part[:middle]]
+            elif strict_order:
+                waiting = [part[: min(apart)]] if min(apart) else []
+            elif rest := [place for index, place in enumerate(part) if index not in apart]:
+                waiting.append(rest)
+        return _until_refused(bodies, outcomes) if strict_order else [outcomes[place] for place in range(len(bodies))]
 
     def write(self, draft: Draft, index: int = 0) -> CloudEvent:
         """The CloudEvent that a draft is, from this source. Raises Refused with all that speaks against it."""
@@ -310,13 +318,23 @@ def _size(bodies: Sequence[bytes]) -> int:
 
 def _apart(error: Judged, count: int) -> dict[int, Judged]:
     """The reason for each event that a refused unit of `count` names; for the only one, all of it."""
-    if count == 1:
+    if count == 1 and (error.errors or error.status in _HALVED):
         return {0: error}
     spots: dict[int, list[Spot]] = {}
     for spot in error.errors:
         if 0 <= spot.index < count:
             spots.setdefault(spot.index, []).append(spot)
     return {index: _of_one(error, own) for index, own in sorted(spots.items())}
+
+
+def _until_refused(bodies: Sequence[bytes], outcomes: Mapping[int, Outcome]) -> list[Outcome]:
+    """The outcomes of events from the first up to the first refused one."""
+    found: list[Outcome] = []
+    for place in range(len(bodies)):
+        found.append(outcomes[place])
+        if isinstance(outcomes[place], Judged):
+            break
+    return found
 
 
 def _of_one(error: Judged, spots: list[Spot]) -> Judged:

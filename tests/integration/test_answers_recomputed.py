@@ -17,7 +17,7 @@ from tests.log import event
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 BY = {"role": "head of product", "team": "product"}
-REQUIREMENTS, ACCOUNTS, ASKS = 4, 6, 9
+REQUIREMENTS, ACCOUNTS, ALIASES, ASKS = 4, 6, 3, 9
 STEPS = 12
 
 
@@ -31,24 +31,49 @@ class Happening(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """An ask that stands: when it was first recorded, and what it said last."""
+    """An ask that stands: when it was first recorded, and what it said last; whose it is."""
 
     valid: datetime
     position: int
     data: dict[str, Any]
+    account: str
 
 
 def time(minutes: int) -> str:
     return (START + timedelta(minutes=minutes)).isoformat()
 
 
-def some_event(chance: random.Random, now: int, number: int) -> Any:
-    """Anything that may happen, about any time up to a while ago, or without one."""
+def some_event(chance: random.Random, now: int, number: int, before: "Recomputed") -> Any:
+    """Anything that may happen, about any time up to a while ago, or without one. Merges and moves end in one step."""
     requirement = f"R-{chance.randrange(REQUIREMENTS)}"
-    account = f"a-{chance.randrange(ACCOUNTS)}"
+    account = chance.choice([f"a-{chance.randrange(ACCOUNTS)}"] * 3 + [f"z:{chance.randrange(ALIASES)}"])
     when = chance.choice([None, time(chance.randrange(now + 1))])
     name = f"A-{chance.randrange(ASKS)}"
-    match chance.choice(["ask"] * 5 + ["profile"] * 5 + ["withdraw", "agree", "decide", "decide", "sell", "sell"]):
+    kinds = ["ask"] * 5 + ["profile"] * 5 + ["withdraw", "agree", "decide", "decide", "sell", "sell"]
+    match chance.choice([*kinds, "identify", "join", "join", "move"]):
+        case "identify":
+            same_as = [{"system": "z", "id": str(chance.randrange(ALIASES))}]
+            return event("account.identified", account=f"a-{chance.randrange(ACCOUNTS)}", same_as=same_as, time=when)
+        case "join":
+            kind, name, other = chance.choice(
+                [
+                    ("account", account, f"a-{chance.randrange(ACCOUNTS)}"),
+                    ("requirement", requirement, f"R-{chance.randrange(REQUIREMENTS)}"),
+                ]
+            )
+            into = before.into(kind, before.position)
+            if name in into:
+                return event(f"{kind}.unmerged", **{kind: name}, reason="two", by=BY, time=when)
+            if name == other or other in into:
+                return []
+            return event(f"{kind}.merged", **{kind: name}, into=other, reason="one", by=BY, time=when)
+        case "move":
+            known = [each.data for each in before.log if each.type == "ask.recorded" and "ask" in each.data]
+            if not known:
+                return []
+            moved = chance.choice(known)
+            named = {"requirement": moved["requirement"], "ask": moved["ask"]}
+            return event("ask.moved", **named, to=requirement, reason="meant", by=BY, time=when)
         case "ask":
             more = {"ask": name} if chance.random() < 0.8 else {}
             importance = chance.randrange(4)
@@ -112,7 +137,47 @@ class Recomputed:
     def __init__(self, log: Sequence[Happening], now: datetime) -> None:
         self.log = [*log]
         self.now = now
-        self.position = log[-1].position
+        self.position = log[-1].position if log else 0
+
+    def into(self, kind: str, p: int) -> dict[str, str]:
+        """Name → what it was merged into. Acts count by their positions."""
+        found: dict[str, str] = {}
+        for each in self.log:
+            if each.type == f"{kind}.merged" and each.position <= p:
+                found[each.data[kind]] = each.data["into"]
+            elif each.type == f"{kind}.unmerged" and each.position <= p:
+                del found[each.data[kind]]
+        return found
+
+    def account(self, name: str, p: int) -> str:
+        """Whose name it is. An alias that no act has settled is that of the account that claims it, if one does."""
+        into = self.into("account", p)
+        while name in into:
+            name = into[name]
+        if not name.startswith("z:"):
+            return name
+        claimed = {
+            self.account(each.data["account"], p)
+            for each in self.log
+            if each.type == "account.identified" and each.position <= p
+            for same in each.data["same_as"]
+            if f"{same['system']}:{same['id']}" == name
+        }
+        return claimed.pop() if len(claimed) == 1 else name
+
+    def place(self, requirement: str, ask: str | None, p: int) -> str:
+        """What an ask is for that was recorded there."""
+        # Asks of one id for one requirement move together, wherever they were recorded.
+        names = [requirement]
+        for each in self.log:
+            moved = each.type == "ask.moved" and each.position <= p and each.data["ask"] == ask
+            if moved and each.data["requirement"] in (names[0], names[-1]):
+                names.append(each.data["to"])
+        requirement = names[-1]
+        into = self.into("requirement", p)
+        while requirement in into:
+            requirement = into[requirement]
+        return requirement
 
     def of(self, kind: str, t: datetime, p: int) -> list[Happening]:
         return sorted(each for each in self.log if each.type == kind and each.valid <= t and each.position <= p)
@@ -142,7 +207,7 @@ class Recomputed:
             return None
         profile: dict[str, Any] = {}
         for each in self.of("account.profiled", t, p):
-            if each.data["account"] == account:
+            if self.account(each.data["account"], p) == account:
                 profile.update(each.data["attributes"])
         return fit(found[0], profile)
 
@@ -150,18 +215,19 @@ class Recomputed:
         states: dict[tuple[str, str], Asked] = {}
         first: dict[tuple[str, str], Happening] = {}
         for each in sorted([*self.of("ask.recorded", t, p), *self.of("ask.withdrawn", t, p)]):
-            if each.data["requirement"] != requirement:
+            if self.place(each.data["requirement"], each.data.get("ask"), p) != requirement:
                 continue
             if each.type == "ask.recorded":
-                key = (each.data.get("ask", f"#{each.position}"), each.data["account"])
+                account = self.account(each.data["account"], p)
+                key = (each.data.get("ask", f"#{each.position}"), account)
                 begun = first.setdefault(key, each)
-                states[key] = Asked(begun.valid, begun.position, each.data)
+                states[key] = Asked(begun.valid, begun.position, each.data, account)
             else:
                 states = {key: state for key, state in states.items() if key[0] != each.data["ask"]}
         return [*states.values()]
 
     def class_(self, ask: Asked, t: datetime, p: int) -> str:
-        found = self.fit(ask.data["account"], t, p)
+        found = self.fit(ask.account, t, p)
         if found is None:
             return "undetermined"
         then = self.in_force(ask.valid, p)
@@ -171,7 +237,11 @@ class Recomputed:
 
     def loudest(self, asks: Iterable[Asked]) -> dict[str, Asked]:
         order = sorted(asks, key=lambda each: (each.data["importance"], each.valid, each.position))
-        return {each.data["account"]: each for each in order}
+        return {each.account: each for each in order}
+
+    def asks_for(self, requirements: Iterable[str], t: datetime, p: int) -> list[Asked]:
+        """Of several requirements, some of which may be one."""
+        return [ask for each in {self.place(name, None, p) for name in requirements} for ask in self.asks(each, t, p)]
 
     def now_(self, requirement: str) -> tuple[Fraction, Fraction, dict[str, int]]:
         asks = self.loudest(self.asks(requirement, self.now, self.position))
@@ -188,7 +258,7 @@ class Recomputed:
         best: dict[str, tuple[Fraction, datetime, int, str]] = {}
         most: dict[str, Fraction] = {}
         for ask in self.asks(requirement, self.now, self.position):
-            account, importance = ask.data["account"], ask.data["importance"]
+            account, importance = ask.account, ask.data["importance"]
             found = self.fit(account, ask.valid, self.position)
             weight = (found.fit or Fraction(0)) * importance if found else Fraction(0)
             known = (found.fit_if_known or Fraction(0)) * importance if found else Fraction(0)
@@ -204,7 +274,7 @@ class Recomputed:
 
     def departs(self, made: Happening) -> str | None:
         cut = made.data.get("seen", made.position - 1)
-        asks = [ask for each in made.data["requirements"] for ask in self.asks(each, made.valid, cut)]
+        asks = self.asks_for(made.data["requirements"], made.valid, cut)
         classes = {self.class_(ask, made.valid, cut) for ask in self.loudest(asks).values()}
         if made.data["outcome"] != "commit" or not classes:
             return None
@@ -213,12 +283,13 @@ class Recomputed:
     def needs_review(self, made: Happening) -> bool:
         """Whether somebody who asked is of another class now, or does not ask any more."""
         cut = made.data.get("seen", made.position - 1)
-        then = self.loudest(ask for each in made.data["requirements"] for ask in self.asks(each, made.valid, cut))
-        here = self.loudest(
-            ask for each in made.data["requirements"] for ask in self.asks(each, self.now, self.position)
-        )
+        then = self.loudest(self.asks_for(made.data["requirements"], made.valid, cut))
+        here = self.loudest(self.asks_for(made.data["requirements"], self.now, self.position))
         classes = {account: self.class_(ask, self.now, self.position) for account, ask in here.items()}
-        return any(classes.get(account) != self.class_(ask, made.valid, cut) for account, ask in then.items())
+        return any(
+            classes.get(self.account(account, self.position)) != self.class_(ask, made.valid, cut)
+            for account, ask in then.items()
+        )
 
     def revenue(self) -> dict[str, tuple[Fraction, Fraction]]:
         latest = {each.data["opportunity"]: each for each in self.of("opportunity.updated", self.now, self.position)}
@@ -243,6 +314,8 @@ async def compare(client: Asking, expected: Recomputed) -> None:
             assert row["voice"] == (shown(recomputed[0]) if agreed else None)
             assert row["voice_if_known"] == (shown(recomputed[1]) if agreed else None)
             order.append((-recomputed[0], -recomputed[1], row["requirement"]))
+            merged = expected.place(row["requirement"], None, expected.position) != row["requirement"]
+            assert (row["status"] == "merged", row["into"] is not None) == (merged, merged)
         assert not agreed or order == sorted(order)
 
     made = [each for each in expected.log if each.type == "decision.made"]
@@ -260,6 +333,7 @@ async def compare(client: Asking, expected: Recomputed) -> None:
     for row in listed["accounts"]:
         fit = expected.fit(row["account"], expected.now, expected.position)
         assert row["class"] == (fit.class_ if fit else "undetermined")
+        assert row["account"] == expected.account(row["account"], expected.position)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -273,15 +347,14 @@ async def test_answers_are_what_the_events_alone_say(database: Database, seed: i
             now = START + timedelta(minutes=30 * (step + 1))
             batch: list[Any] = []
             for _ in range(20):
-                made = some_event(chance, 30 * (step + 1), len(log) + len(batch) + 1)
+                before = Recomputed([*log, *happened(batch, now, len(log))], now)
+                made = some_event(chance, 30 * (step + 1), len(log) + len(batch) + 1, before)
                 batch += made if isinstance(made, list) else [made]
-            for each in batch:
-                each["data"] = {name: item for name, item in each["data"].items() if item is not None}
+                for each in batch:
+                    each["data"] = {name: item for name, item in each["data"].items() if item is not None}
             positions = await client.record(*batch, recordedtime=now)
-            for position, each in zip(positions, batch, strict=True):
-                valid = min(now, datetime.fromisoformat(each["time"]) if "time" in each else now)
-                kind = each["type"].removeprefix("ledger.").removesuffix(".v1")
-                log.append(Happening(valid, position, kind, each["data"]))
+            assert positions == [*range(len(log) + 1, len(log) + len(batch) + 1)]
+            log += happened(batch, now, len(log))
             snapshots.append(Recomputed(log, now))
             await compare_when_there(client, snapshots[-1])
             for path in paths(log):
@@ -294,6 +367,19 @@ async def test_answers_are_what_the_events_alone_say(database: Database, seed: i
             assert (await client.get(path, as_of=position)).body == body
         for expected in chance.sample(snapshots, 3):
             await compare(client, expected)
+
+
+def happened(batch: Iterable[Any], now: datetime, after: int) -> list[Happening]:
+    """What these events are in the log, behind a position."""
+    return [
+        Happening(
+            min(now, datetime.fromisoformat(each["time"]) if "time" in each else now),
+            position,
+            each["type"].removeprefix("ledger.").removesuffix(".v1"),
+            each["data"],
+        )
+        for position, each in enumerate(batch, after + 1)
+    ]
 
 
 async def compare_when_there(client: Asking, expected: Recomputed) -> None:

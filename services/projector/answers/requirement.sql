@@ -42,7 +42,8 @@ SELECT state
            SELECT merged.position
              FROM {schema}.requirement_merges AS merged
             WHERE merged.position <= $1
-              AND merged.requirement IN (SELECT requirement FROM {schema}.requirement_merges WHERE merged_into = $2)
+              AND merged.requirement IN (SELECT requirement FROM {schema}.requirement_merges
+                                          WHERE merged_into = $2 AND position <= $1)
               AND (merged.merged_into = $2 OR merged.merged_into IS NULL)
            UNION
            SELECT position FROM {schema}.ask_moves WHERE moved_to = $2 AND position <= $1

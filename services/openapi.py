@@ -36,7 +36,8 @@ def openapi(title: str, summary: str, routes: Sequence[Route]) -> dict[str, Any]
     bodies = _Bodies(routes)
     paths: dict[str, Any] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, bodies)
+        path = re.sub(r"\{(\w+):[^}]*\}", r"{\1}", route.path)  # What a part matches is for the router only.
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route, bodies)
     paths |= {path: {"get": _common(path, common)} for path, common in _COMMON.items()}
     return {
         "openapi": "3.1.0",

@@ -21,6 +21,7 @@ from services.migrate import migrate as bring_up_to_date
 from services.postgres import Unavailable
 from services.process import configure_logs
 from services.projector.terminal import PROJECTIONS, rebuild_projection
+from services.receiver.terminal import hook_commands
 from services.settings import Settings, SettingsError
 
 # What an operator can put right; its text says how. Anything else is ours, and shows where it happened.
@@ -43,9 +44,12 @@ def commands() -> None:
     """Who asked for this, how on-target were they, who decided: the requirements ledger."""
 
 
+commands.add_command(hook_commands)
+
+
 @commands.command()
 def run() -> None:
-    """Start PostgreSQL (if none is set) and both services, and watch over them.
+    """Start PostgreSQL (if none is set) and the services, and watch over them.
 
     \b
     Examples:

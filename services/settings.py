@@ -152,6 +152,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.master_key_file or self.home / "master.key"
 
     @property
+    def host(self) -> str:
+        """The address by which this machine reaches what listens on `bind`, as a URL has it."""
+        # The address that means every address is one to listen on, not one to call.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.bind, self.bind)  # noqa: S104
+        return f"[{host}]" if ":" in host else host
+
+    @property
+    def ledger_of_receiver(self) -> str:
+        """The URL of the ledger service that the receiver posts to."""
+        return self.receiver_ledger_url or f"http://{self.host}:{self.ledger_port}"
+
+    @property
     def receiver_key(self) -> Path:
         """The file that holds the API key of the receiver."""
         return self.receiver_key_file or self.home / "receiver.key"

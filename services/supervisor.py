@@ -1,4 +1,4 @@
-"""`ledger run`: the embedded PostgreSQL if no other is set, both services, and somebody who watches them.
+"""`ledger run`: the embedded PostgreSQL if no other is set, the services, and somebody who watches them.
 
 What ends is started again. A service that exits with EX_CONFIG says that starting it again is no use: then all
 stops, and its message is repeated. Nothing outlives this process, however it ends: the kernel ends the children
@@ -53,6 +53,8 @@ async def run(settings: Settings, say: Callable[[str], None]) -> None:
     services = [
         _Service("ledger", settings.ledger_port, settings),
         _Service("projector", settings.projector_port, settings),
+        # A file of kept webhooks that cannot be used says so there, and holds up no other service.
+        _Service("receiver", settings.receiver_port, settings, probe="livez"),
     ]
     try:
         _check_addresses(settings)
@@ -108,12 +110,12 @@ async def _keep_database(database: EmbeddedPostgres) -> None:
 
 
 class _Service:
-    """One of the two services, as a child process."""
+    """One of the services, as a child process. `probe`: the path that answers 200 once it has started."""
 
-    def __init__(self, name: str, port: int, settings: Settings) -> None:
+    def __init__(self, name: str, port: int, settings: Settings, *, probe: str = "readyz") -> None:
         self.name = name
         self.ready = asyncio.Event()
-        self._url = f"http://{_reachable(settings.bind)}:{port}/readyz"
+        self._url = f"http://{settings.host}:{port}/{probe}"
         # A relative home means the same to the child, but says less in its messages.
         environ = settings.environ() | {"LEDGER_HOME": str(settings.home.absolute())}
         self._environ = os.environ | environ
@@ -213,9 +215,9 @@ class _Pause:
 
 
 def _check_addresses(settings: Settings) -> None:
-    """Both addresses are held at once, so that a port that was set twice is noticed too."""
+    """All addresses are held at once, so that a port that was set twice is noticed too."""
     with contextlib.ExitStack() as held:
-        for field in ("ledger_port", "projector_port"):
+        for field in ("ledger_port", "projector_port", "receiver_port"):
             port = getattr(settings, field)
             try:
                 family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
@@ -261,14 +263,8 @@ def _last_line(text: str) -> str:
     return text.rsplit("\n", 1)[-1]
 
 
-def _reachable(bind: str) -> str:
-    # The address that means every address is one to listen on, not one to call.
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)  # noqa: S104
-    return f"[{host}]" if ":" in host else host
-
-
 def _welcome(settings: Settings) -> str:
-    host = _reachable(settings.bind)
+    host = settings.host
     ledger = f"http://{host}:{settings.ledger_port}"
     projector = f"http://{host}:{settings.projector_port}"
     key = shlex.quote(str(settings.home / "admin.key"))
@@ -277,6 +273,7 @@ The ledger is ready.
 
   record events   {ledger}/v1/ledgers/main/events   ({ledger}/docs describes them)
   ask             {projector}/v1/ledgers/main/requirements
+  take webhooks   http://{host}:{settings.receiver_port}/hooks/NAME   ({settings.hooks_directory}/NAME.yaml says how)
   API key         {settings.home / "admin.key"} (all scopes; make narrower ones for services)
 
   curl -H "Authorization: Bearer $(cat {key})" {projector}/v1/ledgers/main/requirements

@@ -20,7 +20,7 @@ from services.embedded import ROLES, EmbeddedError, EmbeddedPostgres, lock_home
 from services.migrate import migrate
 from services.settings import Role, Settings
 
-pytest_plugins = ["tests.ledger_service"]
+pytest_plugins = ["tests.ledger_service", "tests.receiver_service"]
 
 SCRATCH_BYTES_MIN = 2 * 1024**3
 ABANDONED_SECONDS = 3600
@@ -53,7 +53,7 @@ class Database(msgspec.Struct, frozen=True):
     auditor: str
     superuser: str
     settings: Settings
-    """Settings that lead to this database, with a home of the test's own and two free ports."""
+    """Settings that lead to this database, with a home of the test's own and three free ports."""
 
 
 @pytest.fixture(scope="session")
@@ -148,7 +148,7 @@ async def _forget(cluster: Cluster) -> None:
 
 def _database(cluster: Cluster, name: str, home: Path) -> Database:
     urls = cluster.urls(name)
-    ledger_port, projector_port = free_ports(2)
+    ledger_port, projector_port, receiver_port = free_ports(3)
     return Database(
         name=name,
         superuser=_address(cluster.superuser, name, None),
@@ -160,6 +160,7 @@ def _database(cluster: Cluster, name: str, home: Path) -> Database:
             auditor_url=urls["auditor"],
             ledger_port=ledger_port,
             projector_port=projector_port,
+            receiver_port=receiver_port,
         ),
         owner=urls["owner"],
         writer=urls["writer"],

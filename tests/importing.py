@@ -52,7 +52,11 @@ async def command(settings: Settings, *arguments: str | Path, folder: Path, **en
 @contextlib.asynccontextmanager
 async def processes(settings: Settings, *services: str) -> AsyncIterator["Asking"]:
     """Run these services, each as a process of its own, and stop them by a signal."""
-    ports = {"ledger": settings.ledger_port, "projector": settings.projector_port}
+    ports = {
+        "ledger": settings.ledger_port,
+        "projector": settings.projector_port,
+        "receiver": settings.receiver_port,
+    }
     environ = {"PATH": os.environ["PATH"]} | settings.environ() | {"LEDGER_LOG_LEVEL": "error"}
     started = [
         await asyncio.create_subprocess_exec(sys.executable, "-m", f"services.{name}", env=environ) for name in services

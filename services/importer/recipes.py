@@ -90,6 +90,18 @@ class AsList(Recipe, frozen=True, kw_only=True, tag="list"):
     case: Literal["lower", "upper", "sentence", "first"] | None = None
 
 
+class AsPick(Recipe, frozen=True, kw_only=True, tag="pick"):
+    """Of a JSON list of texts (labels, tags) the first that begins with `start`, without it; or that is `among` these.
+    Upper and lower case are the same. It says nothing where there is none."""
+
+    start: Annotated[str, Meta(min_length=1)] | None = None
+    among: Annotated[Texts, Meta(min_length=1)] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.start is None) == (self.among is None):
+            raise ValueError("`pick` has either `start` or `among`")
+
+
 class AsBoolean(Recipe, frozen=True, kw_only=True, tag="boolean"):
     true: Texts = ("true", "yes", "y", "1")
     false: Texts = ("false", "no", "n", "0")
@@ -118,7 +130,18 @@ class AsConstant(Recipe, frozen=True, kw_only=True, tag="constant"):
 
 
 AnyRecipe = (
-    AsText | AsNumber | AsAmount | AsDate | AsTime | AsList | AsBoolean | AsMapped | AsSlug | AsValue | AsConstant
+    AsText
+    | AsNumber
+    | AsAmount
+    | AsDate
+    | AsTime
+    | AsList
+    | AsPick
+    | AsBoolean
+    | AsMapped
+    | AsSlug
+    | AsValue
+    | AsConstant
 )
 
 
@@ -284,6 +307,8 @@ def _turned(recipe: AnyRecipe, value: Any, zone: ZoneInfo) -> Any:
             items = value if isinstance(value, list) else text_of(value).split(recipe.separator)
             texts = [_cased(text_of(item).strip(), recipe.case) for item in items]
             return list(dict.fromkeys(text for text in texts if text)) or UNSET
+        case AsPick():
+            return _picked(recipe, value if isinstance(value, list) else [value])
         case AsNumber():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 return value
@@ -344,6 +369,16 @@ def _cut(text: str, chars_max: int) -> str:
     if not text[chars_max - 1].isspace() and " " in head[chars_max // 2 :]:
         head = head.rpartition(" ")[0]
     return head.rstrip(" ,;:.-") + "…"
+
+
+def _picked(recipe: AsPick, items: list[Any]) -> Any:
+    for text in (text_of(item).strip() for item in items):
+        if recipe.start is not None and _folded(text[: len(recipe.start)]) == _folded(recipe.start):
+            if rest := text[len(recipe.start) :].strip():
+                return rest
+        elif recipe.among is not None and _folded(text) in map(_folded, recipe.among):
+            return text
+    return UNSET
 
 
 def _mapped(recipe: AsMapped, value: Any) -> Any:

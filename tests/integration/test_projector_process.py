@@ -90,7 +90,7 @@ async def test_a_port_that_is_taken_is_said_and_starting_again_is_no_use(databas
     with socket.create_server(("127.0.0.1", database.settings.projector_port)):
         status, said = await end(await start(database, "services.projector"))
     assert status == os.EX_CONFIG
-    assert "Set LEDGER_BIND, LEDGER_PORT or PROJECTOR_PORT" in said
+    assert "Set LEDGER_BIND, LEDGER_PORT, PROJECTOR_PORT or RECEIVER_PORT" in said
     assert "Traceback" not in said
 
 

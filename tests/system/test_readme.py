@@ -27,7 +27,7 @@ def clone(tmp_path: Path) -> Path:
 @pytest.fixture
 def running(clone: Path) -> Iterator[Path]:
     """`make run`, until it says that it is ready."""
-    for port in (8080, 8081):
+    for port in (8080, 8081, 8082):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 pytest.skip(f"the README's port {port} is in use on this machine")

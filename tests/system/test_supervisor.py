@@ -34,12 +34,13 @@ class Run:
 
     def __init__(self, home: Path, **environ: str) -> None:
         self.home = home
-        self.ledger, self.projector = free_ports(2)
+        self.ledger, self.projector, self.receiver = free_ports(3)
         self.environ = {
             "PATH": os.environ["PATH"],
             "LEDGER_HOME": str(home),
             "LEDGER_PORT": str(self.ledger),
             "PROJECTOR_PORT": str(self.projector),
+            "RECEIVER_PORT": str(self.receiver),
         } | environ
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115  Closed in close().
         self.process = subprocess.Popen(
@@ -185,7 +186,7 @@ def test_kill_9_leaves_no_process_and_the_next_run_starts_at_once(home):
             assert run.ended() == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("service", ["ledger", "projector"])
+@pytest.mark.parametrize("service", ["ledger", "projector", "receiver"])
 def test_a_service_that_ends_is_started_again(home, service):
     with running(home) as run:
         run.ready()
@@ -211,7 +212,7 @@ def test_a_database_that_ends_is_started_again(home):
         assert run.ended() == 0
 
 
-@pytest.mark.parametrize("setting", ["LEDGER_PORT", "PROJECTOR_PORT"])
+@pytest.mark.parametrize("setting", ["LEDGER_PORT", "PROJECTOR_PORT", "RECEIVER_PORT"])
 def test_a_busy_port_is_an_error_that_names_the_setting(home, setting):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])

@@ -1,0 +1,90 @@
+-- make_kept --
+-- What could not become events yet. `request` and `reason` are sealed; `digest` is an HMAC of the body.
+CREATE TABLE IF NOT EXISTS kept (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    hook        TEXT NOT NULL,
+    delivery    TEXT NOT NULL,
+    digest      BLOB NOT NULL,
+    state       TEXT NOT NULL CHECK (state IN ('waiting', 'refused')),
+    problem     TEXT NOT NULL,
+    reason      BLOB NOT NULL,
+    request     BLOB NOT NULL,
+    size        INTEGER NOT NULL,
+    received_at TEXT NOT NULL,
+    tried_at    TEXT NOT NULL,
+    tries       INTEGER NOT NULL,
+    UNIQUE (hook, delivery)
+) STRICT
+
+-- make_delivered --
+-- Which deliveries have become events, so that another body under the same id is noticed.
+CREATE TABLE IF NOT EXISTS delivered (
+    hook     TEXT NOT NULL,
+    delivery TEXT NOT NULL,
+    digest   BLOB NOT NULL,
+    at       TEXT NOT NULL,
+    PRIMARY KEY (hook, delivery)
+) STRICT, WITHOUT ROWID
+
+-- make_delivered_at --
+CREATE INDEX IF NOT EXISTS delivered_at ON delivered (at)
+
+-- digest_of --
+-- The body that came before under the id of a delivery.
+SELECT digest FROM delivered WHERE hook = :hook AND delivery = :delivery
+UNION ALL
+SELECT digest FROM kept WHERE hook = :hook AND delivery = :delivery
+LIMIT 1
+
+-- keep --
+-- Keep a body, or say anew why it is kept: the first place in the order stays its own.
+INSERT INTO kept (hook, delivery, digest, state, problem, reason, request, size, received_at, tried_at, tries)
+VALUES (:hook, :delivery, :digest, :state, :problem, :reason, :request, :size, :now, :now, 1)
+ON CONFLICT (hook, delivery) DO UPDATE
+SET state = excluded.state, problem = excluded.problem, reason = excluded.reason, tried_at = excluded.tried_at,
+    tries = tries + 1
+RETURNING id
+
+-- held_bytes --
+SELECT coalesce(sum(size), 0) FROM kept
+
+-- held_of --
+-- The bytes of one delivery that is kept already.
+SELECT coalesce(sum(size), 0) FROM kept WHERE hook = :hook AND delivery = :delivery
+
+-- deliver --
+INSERT INTO delivered (hook, delivery, digest, at) VALUES (:hook, :delivery, :digest, :now)
+ON CONFLICT (hook, delivery) DO NOTHING
+
+-- settle --
+DELETE FROM kept WHERE hook = :hook AND delivery = :delivery
+
+-- drop --
+DELETE FROM kept WHERE id = :id
+
+-- waiting_hooks --
+SELECT DISTINCT hook FROM kept WHERE state = 'waiting' ORDER BY hook
+
+-- is_waiting --
+SELECT EXISTS (SELECT 1 FROM kept WHERE hook = :hook AND state = 'waiting')
+
+-- page --
+-- What is kept, in the order in which it came.
+SELECT id, hook, delivery, digest, state, problem, reason, request, size, received_at, tried_at, tries
+  FROM kept
+ WHERE id > :after AND (:hook IS NULL OR hook = :hook) AND (:state IS NULL OR state = :state)
+ ORDER BY id
+ LIMIT :limit
+
+-- find --
+SELECT id, hook, delivery, digest, state, problem, reason, request, size, received_at, tried_at, tries
+  FROM kept WHERE id = :id
+
+-- counts --
+SELECT hook, state, count(*), sum(size), min(received_at) FROM kept GROUP BY hook, state ORDER BY hook, state
+
+-- expire_refused --
+DELETE FROM kept WHERE state = 'refused' AND received_at < :before
+
+-- expire_delivered --
+DELETE FROM delivered WHERE at < :before

@@ -3,7 +3,7 @@
 import asyncpg
 
 from services.keys import Keys
-from services.ledger import administration, ingest, reading
+from services.ledger import administration, emitters, ingest, reading
 from services.ledger.ledgers import Ledgers
 from services.migrate import differences
 from services.openapi import describe
@@ -26,6 +26,7 @@ async def run(settings: Settings) -> None:
         routes = [
             *ingest.routes(ledgers),
             *reading.routes(ledgers),
+            *emitters.routes(ledgers, pool),
             *administration.routes(ledgers, keys),
         ]
 

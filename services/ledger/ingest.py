@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -14,22 +15,25 @@ from multidict import CIMultiDictProxy
 
 from schemas.codec import EVENT_BYTES_MAX, STORED_BYTES_MAX, MalformedJson, canonical, open_record, parse, read_event
 from schemas.envelope import Refusal, Sent, stream_uuid
-from schemas.events import ANY_EVENT, Act
+from schemas.events import ANY_EVENT, EVENT_TYPES, Act, SourceReconciled
 from schemas.objections import SPOTS_TOLD_MAX
 from schemas.times import format_time
 from services.keys import Principal, Scope
 from services.ledger.ledgers import Ledger, Ledgers
+from services.ledger.refusals import Refusals
 from services.ledger.rules.teams import signing
 from services.ledger.sequence import Outcome, Prepared, Request, Result
 from services.ledger.sequencer import Overloaded
 from services.ledger.shapes import shape
+from services.postgres import Unavailable
 from services.problems import KINDS, Problem
 from services.sealing import MasterKey, seal
-from services.web import REQUEST_BYTES_MAX, RETRY_AFTER_SECONDS, Answer, Call, Route
+from services.web import REQUEST_BYTES_MAX, RETRY_AFTER_SECONDS, Answer, Call, Route, unavailable
 
 BATCH_EVENTS_MAX = 1_000
 REFUSALS_TOLD_MAX = 1_000  # Of one request; each refused event is told in any case.
 JUDGED_AT_ONCE_BYTES_MAX = 64 * 1024
+NAME_CHARS_MAX = 200  # Of the id and source that an answer to a refused event repeats.
 TAIL_BYTES_MAX = 160  # What close_record adds to a record at most.
 
 STRUCTURED = "application/cloudevents+json"
@@ -40,6 +44,7 @@ _LINKS = {"get_v1_ledgers_ledger_events_position": {"position": "$response.body#
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ESCAPED = re.compile(r"\\(.)")
+_SOURCE = re.compile(r"[!-~]{1,200}")
 _ETAG = re.compile(r'"(0|[1-9][0-9]{0,17})"')
 
 # The order in which an event is judged: a request that is refused for several reasons has the status of the first.
@@ -59,6 +64,31 @@ class Results(Struct, frozen=True, kw_only=True):
     results: list[Result]
 
 
+class LenientResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one event: with status 201 (recorded) or 200 (it was before, or `dry_run`) its place in the log,
+    with any other the problem."""
+
+    status: int
+    id: str | None = None
+    source: str | None = None
+    position: int | None = None
+    stream: str | None = None
+    version: int | None = None
+    recordedtime: datetime | None = None
+    duplicate: bool | None = None
+    type: str | None = None
+    title: str | None = None
+    detail: str | None = None
+    errors: list[dict[str, Any]] | None = None
+    retryable: bool | None = None
+
+
+class LenientResults(Struct, frozen=True, kw_only=True):
+    """For each event, in the order sent. Those that were recorded stand in the log in that order."""
+
+    results: list[LenientResult]
+
+
 def routes(ledgers: Ledgers) -> list[Route]:
     async def post_events(call: Call) -> web.Response:
         return await _post_events(ledgers, call)
@@ -68,7 +98,8 @@ def routes(ledgers: Ledgers) -> list[Route]:
             method="POST",
             path="/v1/ledgers/{ledger}/events",
             handler=post_events,
-            summary="Record one event or a batch of them: all of the request, or none of it.",
+            summary="Record one event or a batch of them: all of the request, or none of it; of a batch with"
+            " Prefer: handling=lenient each event by itself.",
             scope=("observe", "act"),
             parameters=IngestParameters,
             headers=(
@@ -79,6 +110,7 @@ def routes(ledgers: Ledgers) -> list[Route]:
             answers={
                 201: Answer("recorded", {BINARY: Results}, ("ETag", "Location"), _LINKS),
                 200: Answer("all of it was recorded before, or `dry_run`", {BINARY: Results}, ("ETag", "Location")),
+                207: Answer("a batch, handled leniently: each event has a status", {BINARY: LenientResults}),
             },
             refusals=("malformed-json", *_ORDER, "no-such-ledger", "unsupported-media-type", "overloaded"),
         )
@@ -105,8 +137,9 @@ class CloudEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class _Judged(Struct, frozen=True):
-    """The events of a request that may go to the sequencer, their places in the request, and what is refused."""
+    """The CloudEvents of a request; those that may go to the sequencer, with their places; and what is refused."""
 
+    values: Sequence[Any]
     prepared: list[Prepared]
     places: list[int]
     refusals: list[Refusal]
@@ -114,39 +147,157 @@ class _Judged(Struct, frozen=True):
 
 async def _post_events(ledgers: Ledgers, call: Call) -> web.Response:
     ledger = await ledgers.open(call.ledger)
-    size = _size(call.request)
+    with _counted_whole(ledgers.refusals, call):
+        size = _size(call.request)
     try:
         # Before the body is read: what is turned away under load must cost next to nothing.
         with ledgers.queue.holding_bytes(size):
             return await _record(ledgers, ledger, call)
     except Overloaded as error:
-        raise Problem("overloaded", str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)}) from None
+        raise _overloaded(error) from None
 
 
 async def _record(ledgers: Ledgers, ledger: Ledger, call: Call) -> web.Response:
     body = await call.request.read()
-    if call.request.content_type != BATCH and len(body) > EVENT_BYTES_MAX:
-        raise _too_large(len(body))
+    judged_only: bool = call.parameters.dry_run
 
     def judge() -> tuple[int | None, _Judged]:
         values = _values(call.request, body)
         if_match = _if_match(call.request.headers, len(values))
         return if_match, _judge(values, call.principal, ledgers.master, datetime.now(UTC))
 
-    # A large batch takes a while to judge, and others are answered meanwhile.
-    if_match, judged = await asyncio.to_thread(judge) if len(body) > JUDGED_AT_ONCE_BYTES_MAX else judge()
+    with _counted_whole(ledgers.refusals, call):
+        if call.request.content_type != BATCH and len(body) > EVENT_BYTES_MAX:
+            raise _too_large(len(body))
+        # A large batch takes a while to judge, and others are answered meanwhile.
+        if_match, judged = await asyncio.to_thread(judge) if len(body) > JUDGED_AT_ONCE_BYTES_MAX else judge()
 
+    each = _handled_leniently(call.request)
     # A request with a refused event records nothing, and still learns what the log has against the others.
-    judge_only = bool(judged.refusals) or call.parameters.dry_run
-    outcome: Outcome = []
-    if judged.prepared:
-        request = Request(events=judged.prepared, judge_only=judge_only, if_match=if_match)
-        outcome = await ledger.sequencer.submit(request)
+    judge_only = judged_only or (bool(judged.refusals) and not each)
+    request = Request(events=judged.prepared, judge_only=judge_only, each=each, if_match=if_match)
+    if each:
+        return await _record_each(ledgers, ledger, call, judged, request)
+
+    outcome: Outcome = await ledger.sequencer.submit(request) if judged.prepared else []
     results = [each for each in outcome if isinstance(each, Result)]
     found = [replace(each, index=judged.places[each.index]) for each in outcome if isinstance(each, Refusal)]
     if refusals := judged.refusals + found:
+        _count(ledgers.refusals, call, judged.values, refusals)
         raise refused(refusals)
-    return _recorded(call.ledger, results, dry_run=call.parameters.dry_run)
+    return _recorded(call.ledger, results, dry_run=judged_only)
+
+
+async def _record_each(ledgers: Ledgers, ledger: Ledger, call: Call, judged: _Judged, request: Request) -> web.Response:
+    """Record the events of a batch that may be recorded, each by itself; answer with a status for each.
+
+    If none can be recorded at the moment, each that might have been says 503.
+    """
+    headers = {"Preference-Applied": "handling=lenient", "Cache-Control": "no-store"}
+    refusals = [*judged.refusals]
+    answers: dict[int, dict[str, Any]] = {}
+    try:
+        outcome: Outcome = await ledger.sequencer.submit(request) if judged.prepared else []
+    except (Overloaded, Unavailable) as error:
+        problem = _overloaded(error) if isinstance(error, Overloaded) else unavailable(str(error))
+        headers |= problem.headers
+        for place, prepared in zip(judged.places, judged.prepared, strict=True):
+            answers[place] = {"id": prepared.sent.id, "source": prepared.sent.source, **problem.document()}
+    else:
+        refusals += [replace(one, index=judged.places[one.index]) for one in outcome if isinstance(one, Refusal)]
+        results = iter(one for one in outcome if isinstance(one, Result))
+        against = {refusal.index for refusal in refusals}
+        for place in judged.places:
+            if place not in against:
+                result = next(results)
+                new = not result.duplicate and not call.parameters.dry_run
+                answers[place] = {"status": 201 if new else 200, **_told(result)}
+
+    by_place: dict[int, list[Refusal]] = {}
+    for refusal in refusals:
+        by_place.setdefault(refusal.index, []).append(refusal)
+    for place, said in by_place.items():
+        answers[place] = _named(judged.values[place]) | refused(said).document()
+    _count(ledgers.refusals, call, judged.values, refusals)
+    body = {"results": [answers[place] for place in range(len(judged.values))]}
+    return web.Response(
+        body=canonical(body | ({"dry_run": True} if call.parameters.dry_run else {})),
+        status=207,
+        content_type=BINARY,
+        headers=headers,
+    )
+
+
+def _handled_leniently(request: web.Request) -> bool:
+    """Whether a batch is one for RFC 7240's `Prefer: handling=lenient`. What it does not know, a server passes over."""
+    if request.content_type != BATCH:
+        return False
+    for preference in ",".join(request.headers.getall("Prefer", [])).split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        if name.strip().lower() == "handling":
+            return value.strip().strip('"').lower() == "lenient"  # Of several the first counts.
+    return False
+
+
+def _named(value: Any) -> dict[str, str]:
+    """What an event that is refused is called, as far as it says."""
+    if not isinstance(value, dict):
+        return {}
+    names = {name: value.get(name) for name in ("id", "source")}
+    return {name: text for name, text in names.items() if isinstance(text, str) and len(text) <= NAME_CHARS_MAX}
+
+
+def _overloaded(error: Overloaded) -> Problem:
+    return Problem("overloaded", str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+# Counting what is refused
+
+
+@contextmanager
+def _counted_whole(counts: Refusals, call: Call) -> Iterator[None]:
+    """Count a request that is refused as a whole, before it is known what events it has."""
+    try:
+        yield
+    except Problem as problem:
+        binary = _readable({"source": call.request.headers.get("ce-source")}) or ""
+        if not call.parameters.dry_run and (source := _countable(call.principal, binary)) is not None:
+            counts.count(call.ledger, source, "", [(problem.name, "", problem.detail)])
+        raise
+
+
+def _count(counts: Refusals, call: Call, values: Sequence[Any], refusals: Sequence[Refusal]) -> None:
+    """Count the events that were refused, for their sources. A dry run is a question, and so not counted."""
+    if call.parameters.dry_run:
+        return
+    by_place: dict[int, list[tuple[str, str, str]]] = {}
+    for each in refusals:
+        by_place.setdefault(each.index, []).append((each.problem, each.pointer, each.message))
+    for place, spots in by_place.items():
+        value = values[place]
+        source = _countable(call.principal, _readable(value) or "")
+        if source is not None:
+            type = value.get("type") if isinstance(value, dict) else None
+            counts.count(call.ledger, source, type if isinstance(type, str) and type in EVENT_TYPES else "", spots)
+
+
+def _readable(value: Any) -> str | None:
+    """The source that an event names, if it is one."""
+    source = value.get("source") if isinstance(value, dict) else None
+    return source if isinstance(source, str) and _SOURCE.fullmatch(source) else None
+
+
+def _countable(principal: Principal, source: str) -> str | None:
+    """The source for which a refusal counts: that of a key which has one only, if the event does not say; "" for none.
+
+    None where the key may not use the source: what others are told of themselves is not for it to write.
+    """
+    if not source and len(principal.sources) == 1:
+        [source] = principal.sources
+    return source if not source or principal.may_emit_as(source) else None
+
+
+# Reading and judging a request
 
 
 def _size(request: web.Request) -> int:
@@ -203,7 +354,7 @@ def _judge(values: Sequence[Any], principal: Principal, master: MasterKey, now: 
             places.append(index)
         else:
             refusals.extend(ready)
-    return _Judged(prepared, places, refusals)
+    return _Judged(values, prepared, places, refusals)
 
 
 def _attributes(headers: CIMultiDictProxy[str]) -> dict[str, str]:
@@ -282,6 +433,9 @@ def _not_granted(sent: Sent, principal: Principal, index: int) -> Iterable[Refus
     if not principal.may_emit_as(sent.source):
         message = f"this key may not emit as {sent.source}"
         yield Refusal(problem="source-not-granted", message=message, index=index, pointer="/source")
+    if isinstance(sent.event, SourceReconciled) and not principal.may_emit_as(sent.event.source):
+        message = f"this key may not count for {sent.event.source}"
+        yield Refusal(problem="source-not-granted", message=message, index=index, pointer="/data/source")
     for pointer, team in signing(sent.event):
         if not principal.may_act_for(team):
             message = f"this key may not act for {team}"
@@ -329,24 +483,20 @@ def _recorded(ledger: str, results: Sequence[Result], *, dry_run: bool) -> web.R
         if not dry_run:
             headers["Location"] = f"/v1/ledgers/{ledger}/events/{results[0].position}"
     return web.Response(
-        body=canonical(
-            {
-                "results": [
-                    {
-                        "id": result.id,
-                        "source": result.source,
-                        "position": result.position,
-                        "stream": result.stream,
-                        "version": result.version,
-                        "recordedtime": format_time(result.recordedtime),
-                        "duplicate": result.duplicate,
-                    }
-                    for result in results
-                ]
-            }
-            | ({"dry_run": True} if dry_run else {})
-        ),
+        body=canonical({"results": [*map(_told, results)]} | ({"dry_run": True} if dry_run else {})),
         status=201 if new else 200,
         content_type="application/json",
         headers=headers,
     )
+
+
+def _told(result: Result) -> dict[str, Any]:
+    return {
+        "id": result.id,
+        "source": result.source,
+        "position": result.position,
+        "stream": result.stream,
+        "version": result.version,
+        "recordedtime": format_time(result.recordedtime),
+        "duplicate": result.duplicate,
+    }

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from schemas.values import same_team
 from services.ledger.log import EventLog
+from services.ledger.refusals import Refusals
 from services.ledger.sequencer import Queue, Sequencer, notify
 from services.ledger.tail import Tail
 from services.migrate import make_ledger
@@ -38,7 +39,7 @@ class Ledger(Struct, frozen=True, kw_only=True):
 
 
 class Ledgers:
-    """Every ledger of the database. Entering starts nothing yet; leaving commits what waits, then stops.
+    """Every ledger of the database. Entering opens none yet; leaving commits what waits, then stops.
 
     Sequencers have a pool to themselves (`recording`), so that they never wait for a connection behind readers.
     """
@@ -49,12 +50,14 @@ class Ledgers:
         self.master = master
         self._settings = settings
         self.queue = Queue(events_max=settings.queue_events_max, bytes_max=settings.queue_bytes_max)
+        self.refusals = Refusals(reading)
         self._open: dict[str, Ledger] = {}
         self._opening = asyncio.Lock()
         self._running = AsyncExitStack()
         self._notifying: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> "Ledgers":
+        await self._running.enter_async_context(self.refusals)
         return self
 
     async def __aexit__(
@@ -121,5 +124,6 @@ class Ledgers:
         )
         await self._running.enter_async_context(sequencer)
         self._notifying.append(asyncio.create_task(notify(sequencer, self._recording, registered.ledger)))
+        self.refusals.keep(registered.ledger)
         tail = await self._running.enter_async_context(Tail(log, sequencer))
         return Ledger(registered=registered, log=log, sequencer=sequencer, tail=tail)

@@ -1,7 +1,7 @@
 """Sequencing, pure: given what the log holds, which of the waiting requests are recorded, and where.
 
 The order of the questions is design §3's: is the event known, is the expected version met, is the act's rule met.
-A request is one unit: all of its events are sequenced, or none.
+A request is one unit: all of its events are sequenced, or none. Unless it asks for each of them by itself.
 """
 
 from collections import ChainMap
@@ -31,13 +31,15 @@ class Prepared(Struct, frozen=True, kw_only=True):
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """What one HTTP request wants recorded. `judge_only`: ask everything, record nothing.
+    """What one HTTP request wants recorded. `judge_only`: ask everything, record nothing. `each`: every event is a
+    unit of its own.
 
     `if_match`: the version that the stream must have for HTTP's If-Match; -1 is `*`, any version but none.
     """
 
     events: Sequence[Prepared]
     judge_only: bool = False
+    each: bool = False
     if_match: int | None = None
 
 
@@ -97,7 +99,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     state: bytes
 
 
-Outcome = list[Result] | list[Refusal]
+Outcome = list[Result] | list[Refusal] | list[Result | Refusal]
+"""What became of a request: all of its results or all that speaks against it; of one with `each`, both."""
 
 
 class Sequenced(Struct, frozen=True):
@@ -115,9 +118,10 @@ def sequence(requests: Sequence[Request], log: Log) -> Sequenced:
 
     for request in requests:
         attempt = state.attempt()
-        results, refusals, fresh = _sequence_one(request, attempt, log, log.position + len(entries))
-        outcomes.append(refusals or results)
-        if not refusals and not request.judge_only:
+        position = log.position + len(entries)
+        outcome, taken, fresh = (_sequence_each if request.each else _sequence_whole)(request, attempt, log, position)
+        outcomes.append(outcome)
+        if taken and not request.judge_only:
             attempt.keep()
             entries.extend(fresh)
 
@@ -142,13 +146,33 @@ class _State(Struct, frozen=True):
         self.streams.maps[1].update(self.streams.maps[0])
 
 
-def _sequence_one(
-    request: Request, state: _State, log: Log, position: int
+def _sequence_whole(request: Request, state: _State, log: Log, position: int) -> tuple[Outcome, bool, list[Entry]]:
+    """All of the request or nothing: its outcome, whether it is taken, and its rows."""
+    results, refusals, entries = _sequence_events(request, [*enumerate(request.events)], state, log, position)
+    return refusals or results, not refusals, entries
+
+
+def _sequence_each(request: Request, state: _State, log: Log, position: int) -> tuple[Outcome, bool, list[Entry]]:
+    """The same for events that stand alone: what is refused leaves no trace for those behind it."""
+    outcome: list[Result | Refusal] = []
+    entries: list[Entry] = []
+    for event in enumerate(request.events):
+        attempt = state.attempt()
+        results, refusals, fresh = _sequence_events(request, [event], attempt, log, position + len(entries))
+        outcome.extend(refusals or results)
+        if not refusals:
+            attempt.keep()
+            entries.extend(fresh)
+    return outcome, True, entries
+
+
+def _sequence_events(
+    request: Request, events: Sequence[tuple[int, Prepared]], state: _State, log: Log, position: int
 ) -> tuple[list[Result], list[Refusal], list[Entry]]:
     results: list[Result] = []
     refusals: list[Refusal] = []
     entries: list[Entry] = []
-    for index, prepared in enumerate(request.events):
+    for index, prepared in events:
         sent = prepared.sent
         known = state.known.get(prepared.event_uuid)
         if known is not None:

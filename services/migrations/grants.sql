@@ -11,7 +11,7 @@ GRANT INSERT, UPDATE (revoked_at, revoked_by) ON registry.api_keys TO {writer};
 
 -- revoke_ledger --
 -- The same in one ledger. The tables of read models are the projector's own, and so are their grants.
-REVOKE ALL ON {schema}.stored_events, {schema}.log_head, {schema}.sealing_keys FROM {user};
+REVOKE ALL ON {schema}.stored_events, {schema}.log_head, {schema}.sealing_keys, {schema}.refusals FROM {user};
 REVOKE ALL ON SCHEMA {schema}, {rebuild} FROM {user};
 
 -- ledger --
@@ -22,6 +22,8 @@ GRANT INSERT ON {schema}.stored_events TO {writer};
 GRANT UPDATE ON {schema}.log_head TO {writer};
 GRANT SELECT, INSERT ON {schema}.sealing_keys TO {writer};
 GRANT SELECT ON {schema}.sealing_keys TO {projector}, {auditor};
+GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.refusals TO {writer};
+GRANT SELECT ON {schema}.refusals TO {projector}, {auditor};
 GRANT CREATE ON SCHEMA {schema} TO {projector};
 GRANT USAGE, CREATE ON SCHEMA {rebuild} TO {projector};
 GRANT USAGE ON SCHEMA {rebuild} TO {auditor};

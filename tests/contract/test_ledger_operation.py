@@ -122,7 +122,7 @@ async def test_a_service_is_ready_only_on_the_schema_of_its_version(database: Da
             known = await connection.fetch("DELETE FROM registry.migrations WHERE scope = 'ledger main' RETURNING *")
             older = await ledger.get("/readyz", key=None)
             assert (older.status, older.problem) == (503, "unavailable")
-            assert "ledger main lacks 001_log.sql; run `ledger migrate`" in older.json["detail"]
+            assert "ledger main lacks 001_log.sql, " in older.json["detail"]
 
             await connection.executemany("INSERT INTO registry.migrations VALUES ($1, $2, $3, $4)", known)
             assert (await ledger.get("/readyz", key=None)).status == 200

@@ -79,6 +79,11 @@ async def everything(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
         await connection.close()
 
 
+def migrations(folder: str) -> list[str]:
+    """The migrations of a folder, in the order in which they run."""
+    return sorted(path.name for path in (Path(migrate.__file__).with_name("migrations") / folder).glob("*.sql"))
+
+
 def in_files(settings: Settings) -> set[str | None]:
     """The keys that lie in LEDGER_HOME."""
     return {keys.key_id((settings.home / name).read_text().strip()) for name in ("admin.key", "receiver.key")}
@@ -89,8 +94,8 @@ async def test_from_an_empty_database(empty: Settings) -> None:
     made = await everything(empty)
     assert [row[0] for row in made["schemas"]] == ["ledger_main", "rebuild_main", "registry"]
     assert [row[:2] for row in made["migrations"]] == [
-        ("ledger main", "001_log.sql"),
-        ("registry", "001_registry.sql"),
+        *(("ledger main", name) for name in migrations("ledger")),
+        *(("registry", name) for name in migrations("registry")),
     ]
     assert [row[0] for row in made["ledgers"]] == ["main"]
     # ENABLE ALWAYS, so that no replication role silences them.
@@ -210,7 +215,7 @@ async def test_processes_that_start_at_once_on_an_empty_home(empty: Settings) ->
         ends = [await asyncio.to_thread(run.communicate, timeout=SECONDS_MAX) for run in runs]
         assert [run.returncode for run in runs] == [0] * RUNS_AT_ONCE, ends
     made = await everything(empty)
-    assert len(made["migrations"]) == 2
+    assert len(made["migrations"]) == len(migrations("registry")) + len(migrations("ledger"))
     assert len(made["ledgers"]) == 1
     assert {row[0] for row in made["keys"]} == in_files(empty)
 
@@ -219,7 +224,7 @@ async def test_tasks_that_start_at_once(empty: Settings) -> None:
     await asyncio.gather(*(migrate.migrate(empty, ledgers=["main", f"line-{n}"]) for n in range(RUNS_AT_ONCE)))
     made = await everything(empty)
     assert [row[0] for row in made["ledgers"]] == [f"line-{n}" for n in range(RUNS_AT_ONCE)] + ["main"]
-    assert len(made["migrations"]) == 1 + RUNS_AT_ONCE + 1
+    assert len(made["migrations"]) == len(migrations("registry")) + (RUNS_AT_ONCE + 1) * len(migrations("ledger"))
 
 
 async def test_ledgers_made_at_once(database: Database) -> None:

@@ -30,6 +30,7 @@ from services.problems import Problem
 from services.sealing import MasterKeyError
 
 REQUEST_BYTES_MAX = 16 * 1024 * 1024
+REQUEST_LINE_BYTES_MAX = 100 * 1024  # A parameter may be a text of 8,000 characters; escaped, one may take 12 bytes.
 RETRY_AFTER_SECONDS = 1
 SHUTDOWN_SECONDS_MAX = 10
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")  # What metrics tell apart; a client may send any word.
@@ -193,6 +194,7 @@ async def serve(app: web.Application, *, host: str, port: int, service: str) -> 
         access_log=None,
         logger=_unparsable,
         auto_decompress=False,
+        max_line_size=REQUEST_LINE_BYTES_MAX,
         shutdown_timeout=SHUTDOWN_SECONDS_MAX,
     )
     await runner.setup()
@@ -360,7 +362,10 @@ async def _principal(request: web.Request, keys: KnowsKeys) -> Principal:
         return await keys.principal(_presented(request.headers.get("Authorization", "")))
     except Unauthorized as error:
         raise Problem(
-            "unauthorized", str(error), headers={"WWW-Authenticate": 'Bearer realm="ledger", Basic realm="ledger"'}
+            "unauthorized",
+            str(error),
+            headers={"WWW-Authenticate": 'Bearer realm="ledger", Basic realm="ledger"'},
+            **error.members,
         ) from None
 
 

@@ -14,7 +14,7 @@ from services.openapi import describe
 from services.postgres import open_pool
 from services.projector.http import routes
 from services.projector.projector import Projector
-from services.web import application
+from services.web import REQUEST_LINE_BYTES_MAX, application
 from tests.conftest import Database
 from tests.log import Log
 
@@ -75,5 +75,7 @@ async def asking(database: Database) -> AsyncIterator[Asking]:
         declared = routes(projector, database.settings.master_key)
         description = describe("The projector", "Answers", declared)
         app = application("projector", declared, Keys(projector.pool), projector.ready, description)
-        async with TestServer(app) as server, aiohttp.ClientSession() as http:
+        server = TestServer(app)
+        await server.start_server(max_line_size=REQUEST_LINE_BYTES_MAX)
+        async with server, aiohttp.ClientSession() as http:
             yield Asking(log, projector, str(server.make_url("")).rstrip("/"), texts, http)

@@ -21,15 +21,20 @@ from services.projector import paging, sheets
 from services.projector.answers import (
     accounts,
     agreements,
+    attributes,
     decisions,
+    feedback,
     projections,
     reconciliation,
     requirement,
     requirements,
+    similarity,
 )
 from services.projector.answers.accounts import AccountList, AccountRow, ListedAccount, OneAccount
 from services.projector.answers.agreements import AgreementList, AgreementRow, OneAgreement, OneRevision
+from services.projector.answers.attributes import AttributeLine, AttributeList, AttributeRow
 from services.projector.answers.decisions import DecisionList, DecisionRow, Grounds, OneDecision, Outcome
+from services.projector.answers.feedback import FeedbackLine, FeedbackList
 from services.projector.answers.projections import ProjectionList
 from services.projector.answers.reconciliation import Reconciled, Reconciliation
 from services.projector.answers.requirement import WHO_ASKED_MAX, OneRequirement
@@ -42,6 +47,7 @@ from services.projector.answers.requirements import (
     Status,
 )
 from services.projector.answers.sealed import Opener
+from services.projector.answers.similarity import RequirementsFound, SimilarRow
 from services.projector.answers.snapshot import AsOf, Snapshot, Wanted, open_snapshot
 from services.projector.fit import Class, folded
 from services.projector.paging import Lists, Moment, Page, Pages
@@ -51,12 +57,16 @@ from services.web import Answer, Call, Route, has_already
 
 REMEMBERED_LISTS_MAX = 32
 REMEMBERED_ROWS_MAX = 50_000
+SIMILAR_TO_CHARACTERS_MAX = 8_000
 LISTS_AT_ONCE_MAX = 3  # The heaviest answers leave connections, time and memory to the others.
 
 CSV = "text/csv"
 JSON = "application/json"
 
 Words = Annotated[str, Meta(max_length=200)]
+SimilarTo = Annotated[
+    str, Meta(max_length=SIMILAR_TO_CHARACTERS_MAX, description="a text; those without a word are like nothing")
+]
 InstantText = Annotated[str, Meta(max_length=40, description="a date (its first instant in UTC), or an RFC 3339 time")]
 
 _Evidence = TypeVar("_Evidence")
@@ -65,7 +75,8 @@ _id = re.compile(ID_PATTERN)
 
 
 class RequirementsAsked(Lists, frozen=True, kw_only=True, rename={"class_": "class"}):
-    """`class`: at least one account that asks is of it. `q`: words in id, title or area."""
+    """`class`: at least one account that asks is of it. `q`: words in id, title or area. `similar_to`: the requirements
+    most like a text, best first; the other filters choose from them. They are one page, and have no other order."""
 
     status: Status | UnsetType = UNSET
     class_: Class | UnsetType = UNSET
@@ -74,6 +85,23 @@ class RequirementsAsked(Lists, frozen=True, kw_only=True, rename={"class_": "cla
     sort: Sort = "voice"
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)")] | UnsetType = UNSET
     lens: Lens = "now"
+    similar_to: SimilarTo | UnsetType = UNSET
+
+
+class FeedbackAsked(Lists, frozen=True, kw_only=True, rename={"class_": "class"}):
+    """`account`: of the account that this name stands for, whatever the feedback calls it. `channel`: exactly this one,
+    upper or lower case. `class`: of accounts of this class, as of now."""
+
+    account: Id | UnsetType = UNSET
+    channel: Words | UnsetType = UNSET
+    class_: Class | UnsetType = UNSET
+
+
+class AttributesAsked(Lists, frozen=True, kw_only=True):
+    """`q`: words in the name. `used`: only those that bullets use, or only the others."""
+
+    q: Words | UnsetType = UNSET
+    used: bool | UnsetType = UNSET
 
 
 class AccountsAsked(Lists, frozen=True, kw_only=True, rename={"class_": "class"}):
@@ -123,7 +151,7 @@ def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
         )
 
     return [
-        route("/requirements", answers.requirements, "Requirements by voice", RequirementsAsked, RequirementList),
+        route("/requirements", answers.requirements, "Requirements by voice", RequirementsAsked, RequirementsFound),
         route(
             "/requirements/{requirement}",
             answers.requirement,
@@ -133,11 +161,15 @@ def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
         ),
         route("/accounts", answers.accounts, "Accounts by class, with totals", AccountsAsked, AccountList),
         route("/accounts/{account}", answers.account, "What is known of an account", Moment, OneAccount),
+        route("/attributes", answers.attributes, "Attributes of accounts", AttributesAsked, AttributeList),
         route("/agreements", answers.agreements, "Agreements, and what is in force", Lists, AgreementList),
         route("/agreements/{agreement}", answers.agreement, "An agreement with its revisions", Moment, OneAgreement),
         route("/agreements/{agreement}/revisions/{revision}", answers.revision, "One revision", Moment, OneRevision),
         route("/decisions", answers.decisions, "Decisions, the last one first", DecisionsAsked, DecisionList),
         route("/decisions/{decision}", answers.decision, "A decision, with fits as decided", Moment, OneDecision),
+        route(
+            "/feedback", answers.feedback, "What no ask refers to yet, the newest first", FeedbackAsked, FeedbackList
+        ),
         route(
             "/reconciliation",
             answers.reconciliation,
@@ -159,6 +191,8 @@ class _Answers:
 
     async def requirements(self, call: Call) -> web.StreamResponse:
         page, asked = self._page(call)
+        if asked.similar_to is not UNSET:
+            return await self._similar(call, page, asked)
         if (asked.sort == "revenue") != (asked.currency is not UNSET):
             raise Problem(
                 "bad-parameter", "`currency` goes with `sort=revenue`, and that with it", parameter="currency"
@@ -185,6 +219,34 @@ class _Answers:
 
         wanted = _filter(asked, lambda each: _is_asked_for(each, asked))
         return await _list(call, page, settled.as_of, ordered, wanted, requirements.show_row, RequirementRow, body)
+
+    async def _similar(self, call: Call, page: Page, asked: RequirementsAsked) -> web.StreamResponse:
+        """The requirements most like a text. Only what is shown, or chosen from, is judged."""
+        for name in ("sort", "currency"):
+            if name in page.filters:
+                raise Problem("bad-parameter", f"`similar_to` has an order of its own: no `{name}`", parameter=name)
+        wanted = _filter(asked, lambda each: _is_asked_for(each, asked))
+        async with self._snapshot(call, requirements.READS, page.wanted) as snapshot:
+            as_of = snapshot.as_of
+            compared = await similarity.read_similar(snapshot, str(asked.similar_to), self._opener(call))
+            likely = compared.alike if wanted else compared.alike[: asked.limit]
+            evidence = await similarity.read_requirements_of(snapshot, [each.requirement for each in likely])
+            similarities = await similarity.read_similarities(snapshot, compared, likely)
+
+        def rows() -> tuple[int, list[SimilarRow]]:
+            listed = {row.header["requirement"]: row for row in requirements.list_requirements(evidence, asked.lens)}
+            found = [row for each in likely if (row := listed.get(each.requirement)) and (not wanted or wanted(row))]
+            shown = [
+                similarity.show_similar(row, similarities[row.header["requirement"]]) for row in found[: asked.limit]
+            ]
+            return len(found) if wanted else len(compared.alike), shown
+
+        total, shown = await asyncio.to_thread(rows)
+        if _wants_csv(call.request.headers.get("Accept", "")):
+            currencies = sorted({money.currency for row in shown for each in row.revenue.values() for money in each})
+            return _send_page(call, page, as_of, len(shown), CSV, sheets.sheet(shown, currencies, SimilarRow))
+        body = RequirementsFound(as_of=as_of, lens=asked.lens, total=total, requirements=shown)
+        return _send_page(call, page, as_of, len(shown), JSON, msgspec.json.encode(body))
 
     async def requirement(self, call: Call) -> web.StreamResponse:
         page, _ = self._page(call)
@@ -235,6 +297,62 @@ class _Answers:
         async with self._snapshot(call, accounts.READS, paging.wanted(call.parameters)) as snapshot:
             judge = await accounts.read_account(snapshot, name, opener=self._opener(call))
         return _respond(call, await asyncio.to_thread(judge))
+
+    async def attributes(self, call: Call) -> web.StreamResponse:
+        page, asked = self._page(call)
+
+        def judge(evidence: attributes.Evidence) -> _Whole:
+            found = attributes.list_attributes(evidence)
+            return _Whole(found.rows, counted=found.accounts)
+
+        settled, whole = await self._whole(
+            call, ("attributes",), attributes.READS, page.wanted, attributes.read_attributes, judge
+        )
+
+        def is_asked_for(row: AttributeRow) -> bool:
+            return (asked.q is UNSET or _mentions(asked.q, row.attribute)) and asked.used in (UNSET, bool(row.bullets))
+
+        def body(found: Sequence[AttributeRow], rows: list[AttributeRow]) -> AttributeList:
+            return AttributeList(as_of=settled.as_of, total=len(found), accounts=whole.counted, attributes=rows)
+
+        as_csv = _wants_csv(call.request.headers.get("Accept", ""))
+        show = attributes.show_line if as_csv else _as_it_is
+        wanted = _filter(asked, is_asked_for)
+        return await _list(call, page, settled.as_of, whole, wanted, show, AttributeLine, body)
+
+    async def feedback(self, call: Call) -> web.StreamResponse:
+        page, asked = self._page(call)
+        as_csv = _wants_csv(call.request.headers.get("Accept", ""))
+        wanted, of_class = page.wanted, None
+        if asked.class_ is not UNSET:
+            settled, named = await self._whole(
+                call,
+                ("feedback", "accounts"),
+                feedback.READS,
+                wanted,
+                feedback.read_named,
+                lambda evidence: _Whole(feedback.names_by_class(evidence)),
+            )
+            of_class = {name for name, class_ in named.rows if class_ == asked.class_}
+            wanted = Wanted(as_of=settled.as_of.position)
+        async with self._snapshot(call, feedback.READS, wanted) as snapshot:
+            names = None if asked.account is UNSET else await feedback.read_names_of(snapshot, asked.account)
+            if of_class is not None:
+                names = sorted(of_class if names is None else of_class.intersection(names))
+            filters = feedback.Filters(accounts=names, channel=None if asked.channel is UNSET else asked.channel)
+            inbox = await feedback.read_inbox(
+                snapshot, filters, after=page.after, limit=asked.limit, opener=self._opener(call)
+            )
+            currencies = await feedback.read_currencies(snapshot) if as_csv else []
+
+        def encoded() -> bytes:
+            found = feedback.show_inbox(inbox)
+            if as_csv:
+                return sheets.sheet([feedback.show_line(row) for row in found.feedback], currencies, FeedbackLine)
+            return msgspec.json.encode(found)
+
+        content = await asyncio.to_thread(encoded)
+        return _send_page(call, page, inbox.as_of, inbox.total, CSV if as_csv else JSON, content)
 
     async def agreements(self, call: Call) -> web.StreamResponse:
         page, _ = self._page(call)
@@ -377,10 +495,12 @@ class _Settled(NamedTuple):
 
 
 class _Whole(NamedTuple):
-    """All rows of a list in their order, and the currencies that occur in them, for the columns of CSV."""
+    """All rows of a list in their order, and the currencies that occur in them, for the columns of CSV; `counted`: of
+    how many others the rows are about."""
 
     rows: Sequence[Any]
     currencies: Sequence[str] = ()
+    counted: int = 0
 
 
 class _Remembered:
@@ -419,7 +539,7 @@ def _currencies(listed: Iterable[Listed | ListedAccount]) -> list[str]:
 
 def _filter(asked: Lists, keeps: Callable[[Any], bool]) -> Callable[[Any], bool] | None:
     """`keeps`, or None if nothing was asked for that could leave a row out."""
-    own = set(asked.__struct_fields__) - set(Lists.__struct_fields__) - {"sort", "currency", "lens"}
+    own = set(asked.__struct_fields__) - set(Lists.__struct_fields__) - {"sort", "currency", "lens", "similar_to"}
     return keeps if any(getattr(asked, name) is not UNSET for name in own) else None
 
 

@@ -26,6 +26,7 @@ LISTS = ("requirements", "accounts", "agreements", "decisions")
 
 COLUMNS = {
     ("asks", "contact"),
+    ("feedback_rows", "contact"),
     ("decisions_made", "deciders"),
     ("decisions_made", "consulted"),
     *(
@@ -46,6 +47,7 @@ MEMBERS = {
     "/agreements/{agreement}": {"revisions.by", "revisions.endorsements.by", "revisions.adoptions.by"},
     "/agreements/{agreement}/revisions/{revision}": {"by", "endorsements.by", "adoptions.by"},
     "/decisions/{decision}": {"deciders", "consulted", "proposed.by"},
+    "/feedback": {"feedback.contact"},
 }
 """Where answers show them: each is about one subject. An answer that is not named here shows none."""
 
@@ -53,6 +55,7 @@ PARAMETERS = {
     *("as_of", "at_least", "timeout", "cursor", "limit", "status", "class", "area", "q", "sort", "currency", "lens"),
     *("departs", "outcome", "grounds", "needs_review"),
     *("source", "type", "agrees", "from", "to"),
+    *("account", "channel", "similar_to", "used"),
 }
 """What may be asked. Whoever adds one says here that it is not about a person."""
 

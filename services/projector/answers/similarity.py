@@ -1,0 +1,239 @@
+"""Requirements that are like a text: found by the words of their titles, in PostgreSQL's full-text search.
+
+The answer depends on the position and the text alone. Of sealed texts only those are looked at which the reader may
+see; they are sent to PostgreSQL to be taken apart into words, and stored nowhere.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from services.postgres import Statements
+from services.projector import lenses
+from services.projector.answers.decisions import asked_of, decision_of
+from services.projector.answers.evidence import (
+    accounts_in,
+    read_accounts_lineage,
+    read_ask_rows,
+    read_knowledge,
+    read_requirements_lineage,
+    read_revenue,
+)
+from services.projector.answers.requirements import (
+    Evidence,
+    Listed,
+    RequirementList,
+    RequirementRow,
+    Status,
+    show_row,
+    status_of,
+)
+from services.projector.answers.sealed import Opener, read_sealed
+from services.projector.answers.snapshot import Snapshot
+from services.projector.lenses import Ask
+from services.projector.similarity import TITLES_COUNTED_MAX, Word, looks, score, shared_words, words_in
+
+RESULTS_MAX = 200
+"""Requirements that an answer has; what is less like the text than these is no likely duplicate."""
+
+WORDS_MAX = 256
+"""Different words of a text that count: the first."""
+
+PROBLEMS_OPENED_MAX = 100
+PROBLEM_CHARACTERS_MAX = 2_000
+
+_statements = Statements.load(Path(__file__).with_suffix(".sql"))
+
+
+class Similarity(Struct, frozen=True, kw_only=True):
+    """How like the text a requirement is: from 0 to 1, which is the same words. `words` are those of its title, as they
+    stand there, that the text has; for readers of sealed texts followed by those of its problem."""
+
+    score: float
+    words: list[str]
+
+
+class SimilarRow(RequirementRow, frozen=True, kw_only=True):
+    """A requirement in a list; with `similar_to`, how like that text it is."""
+
+    similarity: Similarity | UnsetType = UNSET
+
+
+class RequirementsFound(RequirementList, frozen=True, kw_only=True):
+    requirements: list[SimilarRow]  # type: ignore[assignment]  # A row of a list, and more.
+
+
+class Alike(Struct, frozen=True, kw_only=True):
+    """A requirement that is like a text. `problem`: its sealed problem, if that was opened."""
+
+    requirement: str
+    title: str
+    lexemes: list[str]
+    score: float
+    problem: str = ""
+
+
+class Compared(Struct, frozen=True, kw_only=True):
+    """A text as the dictionary has it (word → weight), and the requirements that are like it, best first."""
+
+    weights: Mapping[str, float]
+    alike: Sequence[Alike]
+
+
+async def read_alike(snapshot: Snapshot, texts: Sequence[str], results_max: int) -> list[Compared]:
+    """The requirements whose titles are like each of these texts. A text without a word is like none."""
+    rows = await snapshot.fetch(_statements, "words", snapshot.position, [*texts], WORDS_MAX, TITLES_COUNTED_MAX)
+    words: list[list[Word]] = [[] for _ in texts]
+    for row in rows:
+        for text in row["texts"]:
+            words[text].append(Word(row["lexeme"], row["query"], row["titles"]))
+    weights = [{word.lexeme: word.weight for word in each} for each in words]
+    look = [(text, each) for text, said in enumerate(words) for each in looks(said)]
+    candidates = await snapshot.fetch(
+        _statements,
+        "candidates",
+        snapshot.position,
+        [text for text, _ in look],
+        [each.query for _, each in look],
+        [each.weight for _, each in look],
+        [each.words for _, each in look],
+        [each.titles_max for _, each in look],
+        results_max,
+    )
+    found: list[list[Alike]] = [[] for _ in texts]
+    for row in candidates:
+        alike = score(weights[row["text"]], row["lexemes"])
+        found[row["text"]].append(
+            Alike(requirement=row["requirement"], title=row["title"], lexemes=row["lexemes"], score=alike)
+        )
+    return [
+        Compared(weights=weight, alike=sorted(each, key=_likeness)) for weight, each in zip(weights, found, strict=True)
+    ]
+
+
+async def read_similar(snapshot: Snapshot, text: str, opener: Opener | None) -> Compared:
+    """The requirements that are like a text, best first. With an `opener`, the problems of the best of them count too:
+    what has the words of the text in title and problem together is as like it as what has them in its title."""
+    [compared] = await read_alike(snapshot, [text], RESULTS_MAX)
+    if opener is None or not compared.alike:
+        return compared
+    best = [each.requirement for each in compared.alike[:PROBLEMS_OPENED_MAX]]
+    stated = {
+        row["requirement"]: row["position"]
+        for row in await snapshot.fetch(_statements, "problems", snapshot.position, best)
+    }
+    opened = await read_sealed(snapshot, stated.values(), "problem", opener)
+    problems = {name: (opened[position] or "")[:PROBLEM_CHARACTERS_MAX] for name, position in stated.items()}
+    lexemes = await _read_lexemes(snapshot, problems.values())
+
+    def with_problem(alike: Alike) -> Alike:
+        problem = problems.get(alike.requirement, "")
+        both = score(compared.weights, [*alike.lexemes, *lexemes.get(problem, ())])
+        return msgspec.structs.replace(alike, problem=problem, score=max(alike.score, both))
+
+    return Compared(weights=compared.weights, alike=sorted(map(with_problem, compared.alike), key=_likeness))
+
+
+async def read_similarities(snapshot: Snapshot, compared: Compared, shown: Iterable[Alike]) -> dict[str, Similarity]:
+    """Requirement → how like the text it is, of those that are shown."""
+    [found] = await read_words_shared(snapshot, [(compared.weights, [*shown])])
+    return found
+
+
+async def read_words_shared(
+    snapshot: Snapshot, shown: Sequence[tuple[Mapping[str, float], Sequence[Alike]]]
+) -> list[dict[str, Similarity]]:
+    """The same for several texts."""
+    texts = {text for _, each in shown for alike in each for text in (alike.title, alike.problem)}
+    lexemes = await _read_lexemes(snapshot, {word for text in texts for word in words_in(text)})
+    return [
+        {
+            alike.requirement: Similarity(
+                score=alike.score,
+                words=list(
+                    dict.fromkeys(
+                        word for text in (alike.title, alike.problem) for word in shared_words(text, weights, lexemes)
+                    )
+                ),
+            )
+            for alike in each
+        }
+        for weights, each in shown
+    ]
+
+
+async def _read_lexemes(snapshot: Snapshot, texts: Iterable[str]) -> dict[str, list[str]]:
+    wanted = sorted(set(texts))
+    rows = await snapshot.fetch(_statements, "lexemes", wanted)
+    return {wanted[row["text"]]: row["lexemes"] for row in rows}
+
+
+async def read_requirements_of(snapshot: Snapshot, requirements: Sequence[str]) -> Evidence:
+    """What the rows of these requirements are made from: as read_requirements has it, without reading about others."""
+    position, now = snapshot.position, snapshot.now
+    lineage = await read_requirements_lineage(snapshot, requirements)
+    wanted = lineage.requirements.related(requirements)
+    headers = await snapshot.fetch(_statements, "headers_of", position, sorted(wanted))
+    last_made = await _read_made(snapshot, {row["decision_position"] for row in headers} - {None})
+    commits = asked_of(decision_of(row) for row in last_made.values() if row["outcome"] == "commit")
+    if not commits <= wanted:
+        lineage = await read_requirements_lineage(snapshot, wanted | commits)
+    ask_rows = await read_ask_rows(snapshot, lineage.related(wanted | commits))
+    named = accounts_in(ask_rows)
+    lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, named))
+    rows = [Ask(*row) for row in ask_rows]
+    live = [] if now is None else lenses.live_asks(rows, now, position, lineage, requirements)
+    accounts = lineage.accounts.related(named)
+    return Evidence(
+        position=position,
+        now=now,
+        headers=headers,
+        asks=live,
+        revenues=await read_revenue(snapshot, accounts),
+        knowledge=await read_knowledge(snapshot, lineage, accounts),
+        last_made=last_made,
+        ask_rows=ask_rows,
+    )
+
+
+async def read_statuses(snapshot: Snapshot, requirements: Iterable[str]) -> dict[str, Status]:
+    """Requirement → its status."""
+    position, wanted = snapshot.position, sorted(set(requirements))
+    known = (await read_requirements_lineage(snapshot, wanted)).requirements
+    headers = await snapshot.fetch(_statements, "headers_of", position, sorted(known.related(wanted)))
+    last: dict[str, int] = {}
+    for row in headers:
+        if row["decision_position"] is not None:
+            root = known.root(row["requirement"], position)
+            last[root] = max(last.get(root, 0), row["decision_position"])
+    made = await _read_made(snapshot, last.values())
+
+    def status(requirement: str) -> Status:
+        if known.into(requirement, position) is not None:
+            return "merged"
+        return status_of(made[last[requirement]]["outcome"] if requirement in last else None)
+
+    return {each: status(each) for each in wanted}
+
+
+async def _read_made(snapshot: Snapshot, positions: Iterable[int]) -> dict[int, asyncpg.Record]:
+    wanted = sorted(positions)
+    rows = await snapshot.fetch(_statements, "made_at", wanted) if wanted else []
+    return {row["position"]: row for row in rows}
+
+
+def show_similar(listed: Listed, similarity: Similarity) -> SimilarRow:
+    return SimilarRow(similarity=similarity, **_members(show_row(listed)))
+
+
+def _members(row: RequirementRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in row.__struct_fields__}
+
+
+def _likeness(alike: Alike) -> tuple[float, str]:
+    """Best first; of equals the lower id."""
+    return -alike.score, alike.requirement

@@ -51,7 +51,7 @@ def write(draft: Draft, source: str, *, now: datetime, index: int = 0) -> CloudE
     else:
         id = id_of_content(type, data, draft.time)
 
-    value = {"specversion": "1.0", "id": id, "source": source, "type": type, **draft.attributes}
+    value = {**draft.attributes, "specversion": "1.0", "id": id, "source": source, "type": type}
     if draft.time is not None:
         value["time"] = format_time(draft.time)
     if draft.expected_version is not None:

@@ -1,11 +1,11 @@
 """Ids of events, by a recipe that any language can follow. Pure.
 
 The recipe. An event's natural key is a list of parts, texts or whole numbers, that name this one event in the system
-that it comes from: ("ticket", 4711, "status-3"). A whole number is written in decimal. Each part is written in UTF-8;
-every byte that is not one of A-Z a-z 0-9 . _ @ - becomes `~` and two upper-case hexadecimal digits. The parts are
-joined by `:`. If that has at most 100 characters and begins with a letter or a digit, it is the id; if not, the id is
-`key~~` and the SHA-256 of it in 64 lower-case hexadecimal digits. So different keys have different ids, and the same
-key has the same id, in whatever program and however often.
+that it comes from: ("ticket", 4711, "status-3"). A whole number is written in decimal, so that 4711 and "4711" are the
+same. Each part is written in UTF-8; every byte that is not one of A-Z a-z 0-9 . _ @ - becomes `~` and two upper-case
+hexadecimal digits. The parts are joined by `:`. If that has at most 100 characters and begins with a letter or a digit,
+it is the id; if not, the id is `key~~` and the SHA-256 of it in 64 lower-case hexadecimal digits. Different keys have
+different ids, and the same key has the same id, in whatever program and however often.
 
     ("ticket", 4711, "status-3")    ticket:4711:status-3
     ("a", "b:c")                    a:b~3Ac

@@ -159,10 +159,12 @@ class Lineage(Struct, frozen=True):
         return {each: place for each in recorded if (place := self._place(*each, p)) != each[0]}
 
     def related(self, requirements: Iterable[str]) -> set[str]:
-        """The requirements on which asks may have been recorded that are for one of these at some position."""
+        """The requirements on which something may have been said about asks that are for one of these, or were."""
         names = self.requirements.related(requirements)
-        coming = {move.requirement for moves in self.moves.values() for move in moves if move.to in names}
-        return self.requirements.related(names | coming)
+        near = [
+            each for moves in self.moves.values() for each in moves if each.requirement in names or each.to in names
+        ]
+        return self.requirements.related(names | {name for move in near for name in (move.requirement, move.to)})
 
     def moved(self, recorded_on: str, ask: str, after: int, upto: int) -> Change | None:
         """The last event in between by which an ask came to be for another requirement; None if it is for the same."""

@@ -308,6 +308,110 @@ def test_those_who_sign_are_those_for_whom_somebody_speaks():
     assert [*signing(said("person.introduced", team="marketing"))] == []
 
 
+# What is one
+
+
+PRODUCT = {"role": "VP product", "team": "product"}
+
+
+def merged(kind: str, name: str, into: str) -> Event:
+    return said(f"{kind}.merged", **{kind: name}, into=into, by=PRODUCT)
+
+
+def unmerged(kind: str, name: str) -> Event:
+    return said(f"{kind}.unmerged", **{kind: name}, by=PRODUCT)
+
+
+def heard_of(kind: str, *names: str) -> list[Event]:
+    """Requirements have to be raised before they are merged; accounts do not."""
+    return [said("requirement.raised", requirement=name) for name in names] if kind == "requirement" else []
+
+
+@pytest.mark.parametrize("kind", ["account", "requirement"])
+def test_a_merge_goes_to_one_that_stands_by_itself(kind: str):
+    known = heard_of(kind, "a", "b", "c")
+    Given(*known).when(merged(kind, "a", "b")).then_passes()
+    Given(*known, merged(kind, "b", "c")).when(merged(kind, "a", "b")).then_refused(
+        "/data/into", "b was merged into c", retryable=True
+    )
+    Given(*known, merged(kind, "b", "c"), unmerged(kind, "b")).when(merged(kind, "a", "b")).then_passes()
+
+
+@pytest.mark.parametrize("kind", ["account", "requirement"])
+def test_merges_make_no_circle(kind: str):
+    known = heard_of(kind, "a", "b", "c")
+    Given(*known).when(merged(kind, "a", "a")).then_refused("/data/into", "not merged into itself")
+    Given(*known, merged(kind, "a", "b")).when(merged(kind, "b", "a")).then_refused(
+        "/data/into", "that would be a circle", retryable=True
+    )
+    three = Given(*known, merged(kind, "a", "b"), merged(kind, "b", "c"))
+    three.when(merged(kind, "c", "a")).then_refused("/data/into", "a was merged into b", retryable=True)
+
+
+@pytest.mark.parametrize("kind", ["account", "requirement"])
+def test_what_is_merged_is_unmerged_before_it_is_merged_elsewhere(kind: str):
+    known = heard_of(kind, "a", "b", "c")
+    there = merged(kind, "a", "b")
+    Given(*known, there).when(merged(kind, "a", "c")).then_refused(f"/data/{kind}", "unmerge it first", retryable=True)
+    Given(*known, there).when(unmerged(kind, "a")).then_passes()
+    Given(*known).when(unmerged(kind, "a")).then_refused(f"/data/{kind}", "not merged into another", retryable=True)
+    Given(*known, there, unmerged(kind, "a")).when(unmerged(kind, "a")).then_refused(
+        f"/data/{kind}", "not merged into another", retryable=True
+    )
+
+
+def test_an_account_is_not_merged_into_its_own_alias():
+    Given(said("account.identified")).when(merged("account", "acme", "zendesk:4711")).then_refused(
+        "/data/into", "an id of acme elsewhere"
+    )
+    Given(said("account.identified")).when(merged("account", "zendesk:4711", "acme")).then_passes()
+
+
+def test_requirements_are_merged_once_somebody_has_named_them():
+    act = merged("requirement", "a", "b")
+    assert [each.pointer for each in Given().when(act).against] == ["/data/requirement", "/data/into"]
+    Given(said("requirement.raised", requirement="a"), said("ask.recorded", requirement="b")).when(act).then_passes()
+
+
+def moved(requirement: str, to: str, ask: str = "acme-sso") -> Event:
+    return said("ask.moved", requirement=requirement, ask=ask, to=to, by=PRODUCT)
+
+
+def test_an_ask_is_moved_from_where_it_was_recorded():
+    there = said("requirement.raised", requirement="SCIM-3")
+    other = said("requirement.raised", requirement="X-1")
+    Given(asked, there).when(moved("SSO-42", "SCIM-3")).then_passes()
+    Given(asked, there, other, moved("SSO-42", "SCIM-3")).when(moved("SSO-42", "X-1")).then_passes()
+    Given(asked, there, moved("SSO-42", "SCIM-3")).when(moved("SSO-42", "SCIM-3")).then_refused(
+        "/data/to", "is for SCIM-3 already"
+    )
+    Given(asked, there).when(moved("SSO-42", "SSO-42")).then_refused("/data/to", "is for SSO-42 already")
+    Given(asked, there).when(moved("SSO-42", "SCIM-3", ask="none")).then_refused(
+        "/data/ask", "no ask none was recorded on SSO-42", retryable=True
+    )
+    Given(asked).when(moved("SSO-42", "SCIM-3")).then_refused(
+        "/data/to", "neither been raised nor asked for", retryable=True
+    )
+
+
+def test_an_ask_is_moved_back_under_either_name():
+    there = said("requirement.raised", requirement="SCIM-3")
+    given = (asked, there, moved("SSO-42", "SCIM-3"))
+    Given(*given).when(moved("SCIM-3", "SSO-42")).then_passes()
+    Given(*given, moved("SCIM-3", "SSO-42")).when(moved("SSO-42", "SCIM-3")).then_passes()
+    Given(*given).when(moved("SSO-42", "SSO-42")).then_passes()
+    back = (*given, moved("SSO-42", "SSO-42"))
+    Given(*back).when(moved("SCIM-3", "SSO-42")).then_refused(
+        "/data/ask", "name the requirement that it was recorded on", retryable=True
+    )
+
+
+def test_an_ask_without_an_id_is_moved_by_the_one_that_follows_from_its_event():
+    nameless = msgspec.structs.replace(asked, ask="0f" * 16)
+    there = said("requirement.raised", requirement="SCIM-3")
+    Given(nameless, there).when(moved("SSO-42", "SCIM-3", ask="0f" * 16)).then_passes()
+
+
 # All of them
 
 

@@ -62,14 +62,15 @@ class Requirement(Struct, frozen=True):
     def against_moving(self, act: AskMoved, to: "Requirement") -> Iterator[Objection]:
         """An ask is moved from where it was recorded, also for the second time; or back, from where it is to there."""
         here = self.asks.get(act.ask)
-        coming_back = to.asks.get(act.ask) == act.requirement and act.to != act.requirement
-        if here is None and not coming_back:
+        # The two streams do not say which of both moves came last, so another one is let through.
+        back = to.asks.get(act.ask) == act.requirement and act.to != act.requirement
+        if here is None and not back:
             yield Objection(
                 "/data/ask",
                 f"no ask {act.ask} was recorded on {act.requirement}; name the requirement that it was recorded on",
                 retryable=True,
             )
-        elif here == act.to and not coming_back:
+        elif here == act.to and not back:
             yield Objection("/data/to", f"the ask {act.ask} is for {act.to} already")
         if act.to != act.requirement:
             yield from to.unheard_of("/data/to", act.to)

@@ -29,11 +29,11 @@ SELECT account, attribute, value, position, valid_from, time, recorded_at
  LIMIT $3;
 
 -- aliases --
--- What the account that goes by these names says it is called elsewhere, each alias as it was first said.
+-- What the account that goes by these names says it is called elsewhere, each alias since it was first so.
 SELECT DISTINCT ON (alias, account) alias, account, position, time, recorded_at
   FROM {schema}.account_aliases
  WHERE account = ANY($2::text[]) AND position <= $1
- ORDER BY alias, account, position;
+ ORDER BY alias, account, valid_from, position;
 
 -- merges --
 -- The last merge of each of these names that is merged.

@@ -90,6 +90,11 @@ async def _requirements_lineage(snapshot: Snapshot, names: Iterable[str] | None)
     moves: dict[str, list[Move]] = {}
     for row in await snapshot.fetch(_statements, "moves", snapshot.position, near):
         moves.setdefault(row["ask"], []).append(Move(*row))
+    if wanted is not None and moves:
+        # What an ask was moved to may have been merged in its turn.
+        places = {name for each in moves.values() for move in each for name in (move.requirement, move.to)}
+        merges = await snapshot.fetch(_statements, "requirements_around", snapshot.position, sorted({*wanted, *places}))
+        resolution = Resolution(Merge(*row) for row in merges)
     return {"requirements": resolution, "moves": moves}
 
 

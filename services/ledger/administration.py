@@ -23,10 +23,13 @@ JSON = "application/json"
 BodyT = TypeVar("BodyT")
 
 
+_Teams = Annotated[list[Team], Meta(min_length=1, max_length=50, extra_json_schema={"uniqueItems": True})]
+
+
 class NewLedger(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a ledger is made with. `origin` names its log in checkpoints; it is fixed when the ledger is made."""
 
-    teams: Annotated[list[Team], Meta(min_length=1, max_length=50)] | None = None
+    teams: _Teams | None = None
     origin: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[!-*,-~]+$(?!\n)")] | None = None
 
 
@@ -144,8 +147,12 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
     return [
         Route(
             method="PUT", path=ledger, handler=put_ledger, scope="admin", takes={JSON: NewLedger},
+            body_required=False,
             summary="Make a ledger. A body is optional. One that is there stays as it is.",
-            answers={201: Answer("made", {JSON: Registered}), 200: Answer("there already", {JSON: Registered})},
+            answers={
+                201: Answer("made", {JSON: Registered}, links={"get_v1_ledgers_ledger": {}}),
+                200: Answer("there already", {JSON: Registered}),
+            },
             refusals=("malformed-json", "bad-request", "forbidden", "no-such-ledger"),
         ),
         Route(
@@ -158,7 +165,8 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
         ),
         Route(
             method="POST", path="/v1/keys", handler=make_key, scope="admin", takes={JSON: NewKey},
-            summary="Make an API key. It is shown once.", answers={201: Answer("made", {JSON: MadeKey})},
+            summary="Make an API key. It is shown once.",
+            answers={201: Answer("made", {JSON: MadeKey}, links={"delete_v1_keys_key": {"key": "$response.body#/id"}})},
             refusals=("malformed-json", "bad-request", "forbidden"),
         ),
         Route(

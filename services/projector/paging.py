@@ -26,10 +26,17 @@ _ABOUT_ONE_PAGE = frozenset({"cursor", "limit", "timeout", "at_least", "as_of"})
 
 _POSITION = re.compile(r"[0-9]{1,18}")
 
-AsOfText = Annotated[str, Meta(max_length=40, description="a position, or an RFC 3339 time")]
+AsOfText = Annotated[
+    str,
+    Meta(
+        max_length=40,
+        description="as it was known at a position of the log, or at an RFC 3339 time",
+        extra_json_schema={"anyOf": [{"pattern": "^[0-9]{1,18}$"}, {"format": "date-time"}]},
+    ),
+]
 AtLeast = Annotated[int, Meta(ge=0, description="wait until the answer can reflect this position")]
 Timeout = Annotated[float, Meta(ge=0, le=WAIT_SECONDS_MAX, description="how long to wait, in seconds")]
-Limit = Annotated[int, Meta(ge=1, le=PAGE_ROWS_MAX)]
+Limit = Annotated[int, Meta(ge=1, le=PAGE_ROWS_MAX, description="rows of a page at most")]
 CursorText = Annotated[str, Meta(max_length=CURSOR_CHARACTERS_MAX, description="from the link rel=next of a page")]
 
 

@@ -7,7 +7,7 @@ LOCKS := requirements.txt requirements-dev.txt
 PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test lint format schemas lock clean
+.PHONY: help setup run dev demo test lint format schemas lock clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ $(STAMP): $(LOCKS)
 
 run: setup ## Start PostgreSQL and both services (LEDGER_HOME, by default .ledger, keeps the data)
 	@exec $(VENV)/bin/ledger run
+
+dev: setup ## Start an ephemeral ledger for local work, empty again on exit (DEV="--demo" loads the sample)
+	@exec $(VENV)/bin/ledger dev $(DEV)
 
 demo: setup ## Load the examples into a ledger that runs (see make run)
 	@$(VENV)/bin/ledger demo

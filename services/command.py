@@ -14,6 +14,7 @@ import click
 from schemas.values import LEDGER_PATTERN
 from services import supervisor
 from services.embedded import EmbeddedError, EmbeddedPostgres, HomeInUse
+from services.ephemeral import dev
 from services.importer.delivery import BATCH_EVENTS_MAX
 from services.importer.terminal import COULD_NOT_RUN, Target, import_files, load_sample, rehearse
 from services.migrate import MigrationError
@@ -44,6 +45,7 @@ def commands() -> None:
     """Who asked for this, how on-target were they, who decided: the requirements ledger."""
 
 
+commands.add_command(dev)
 commands.add_command(hook_commands)
 
 

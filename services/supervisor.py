@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 
 import aiohttp
 import structlog
@@ -24,6 +24,7 @@ from services.embedded import EmbeddedError, EmbeddedPostgres, HomeInUse, lock_h
 from services.migrate import migrate
 from services.settings import VARIABLES, Settings
 
+SERVICES = ("ledger", "projector", "receiver")
 READY_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 15  # For a service to answer what it has taken in; then it is ended.
 RESTART_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)  # Between an end and the next start; the last one repeats.
@@ -41,14 +42,25 @@ class SupervisorError(Exception):
     """A service cannot be started; the text is the service's own message, or where to look."""
 
 
-async def run(settings: Settings, say: Callable[[str], None]) -> None:
-    """Run everything until this task is cancelled, which SIGTERM, SIGINT and SIGHUP do.
+async def run(
+    settings: Settings,
+    say: Callable[[str], None],
+    *,
+    names: Collection[str] = SERVICES,
+    durable: bool = True,
+    prepared: bool = False,
+) -> None:
+    """Run the services of these names until this task is cancelled, which SIGTERM, SIGINT and SIGHUP do.
 
-    `say` is given the text for the operator once all is ready. Raises SupervisorError, EmbeddedError,
-    SettingsError, MigrationError, Unavailable; by then everything has been stopped.
+    `say` is given the text for the operator once all is ready. `durable=False`: the embedded database gives up fsync.
+    `prepared`: it was migrated by this version already, so the services need not be started after it.
+    Raises SupervisorError, EmbeddedError, SettingsError, MigrationError, Unavailable; by then everything has been
+    stopped.
     """
     _stop_on_signals()
-    database = EmbeddedPostgres(settings.home, os_user=settings.database_os_user) if settings.embedded else None
+    database = None
+    if settings.embedded:
+        database = EmbeddedPostgres(settings.home, os_user=settings.database_os_user, durable=durable)
     lock = None
     services = [
         _Service("ledger", settings.ledger_port, settings),
@@ -56,20 +68,22 @@ async def run(settings: Settings, say: Callable[[str], None]) -> None:
         # A file of kept webhooks that cannot be used says so there, and holds up no other service.
         _Service("receiver", settings.receiver_port, settings, probe="livez"),
     ]
+    services = [service for service in services if service.name in names]
     try:
-        _check_addresses(settings)
-        if database is not None:
-            await database.start()
-            _log.info("database_started", pid=database.pid, data=str(database.data))
-        else:
-            settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = lock_home(settings.home)
-        await migrate(settings)
+        _check_addresses(settings, names)
         async with asyncio.TaskGroup() as keepers:
+            if prepared:
+                _keep_all(services, keepers)
             if database is not None:
+                await database.start()
+                _log.info("database_started", pid=database.pid, data=str(database.data))
                 keepers.create_task(_keep_database(database))
-            for service in services:
-                keepers.create_task(service.keep())
+            else:
+                settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+                lock = lock_home(settings.home)
+            await migrate(settings)
+            if not prepared:
+                _keep_all(services, keepers)
             await asyncio.gather(*(service.ready.wait() for service in services))
             say(_welcome(settings))
     except ExceptionGroup as group:
@@ -84,6 +98,18 @@ async def run(settings: Settings, say: Callable[[str], None]) -> None:
         if lock is not None:
             lock.close()
         _log.info("stopped")
+
+
+def environ_of_child(settings: Settings) -> dict[str, str]:
+    """The environment of a process that is to have these settings and no others."""
+    others = {name: value for name, value in os.environ.items() if name not in VARIABLES.values()}
+    # A relative home means the same to the child, but says less in its messages.
+    return others | settings.environ() | {"LEDGER_HOME": str(settings.home.absolute())}
+
+
+def _keep_all(services: "Sequence[_Service]", keepers: asyncio.TaskGroup) -> None:
+    for service in services:
+        keepers.create_task(service.keep())
 
 
 async def _keep_database(database: EmbeddedPostgres) -> None:
@@ -116,9 +142,7 @@ class _Service:
         self.name = name
         self.ready = asyncio.Event()
         self._url = f"http://{settings.host}:{port}/{probe}"
-        # A relative home means the same to the child, but says less in its messages.
-        environ = settings.environ() | {"LEDGER_HOME": str(settings.home.absolute())}
-        self._environ = os.environ | environ
+        self._environ = environ_of_child(settings)
         self._process: Process | None = None
         self._relay: asyncio.Task[bytes] | None = None
 
@@ -214,10 +238,10 @@ class _Pause:
         self._since = time.monotonic()
 
 
-def _check_addresses(settings: Settings) -> None:
+def _check_addresses(settings: Settings, names: Collection[str]) -> None:
     """All addresses are held at once, so that a port that was set twice is noticed too."""
     with contextlib.ExitStack() as held:
-        for field in ("ledger_port", "projector_port", "receiver_port"):
+        for field in (f"{name}_port" for name in names):
             port = getattr(settings, field)
             try:
                 family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET

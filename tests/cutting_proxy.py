@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
 import aiohttp
+import msgspec
 from aiohttp import web
 
 from tests.conftest import free_ports
@@ -23,6 +24,10 @@ class CuttingProxy:
         self.bodies: list[bytes] = []
         self.statuses: list[int] = []
         """What the ledger has answered, whether it came through or not."""
+        self.unreached = 0
+        """Requests that the ledger did not answer."""
+        self.duplicates = 0
+        """Events of which the ledger has answered that they were recorded before."""
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -49,11 +54,17 @@ class CuttingProxy:
         if moment == "unsent":
             return self._cut(request)
         headers = {name: request.headers[name] for name in ("Authorization", "Content-Type") if name in request.headers}
-        async with self._session.request(
-            request.method, self._to + request.path_qs, data=body, headers=headers
-        ) as answer:
-            content = await answer.read()
+        try:
+            async with self._session.request(
+                request.method, self._to + request.path_qs, data=body, headers=headers
+            ) as answer:
+                content = await answer.read()
+        except aiohttp.ClientError:
+            self.unreached += 1
+            return self._cut(request)
         self.statuses.append(answer.status)
+        if answer.status in (200, 201):
+            self.duplicates += sum(each["duplicate"] for each in msgspec.json.decode(content)["results"])
         if moment == "unanswered":
             return self._cut(request)
         return web.Response(

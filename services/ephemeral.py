@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import click
 import msgspec
@@ -37,6 +37,9 @@ from services.migrate import MigrationError, migrate
 from services.postgres import Unavailable
 from services.process import configure_logs
 from services.settings import Settings, SettingsError
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LOG_LEVELS = get_args(LogLevel)
 
 LEDGER_PORT = 8080
 PROJECTOR_PORT = 8081
@@ -80,11 +83,17 @@ def main() -> None:
 @click.option("--ledger-port", type=click.IntRange(0, 65_535), help="0: any.  [default: 8080, or the next free one]")
 @click.option("--projector-port", type=click.IntRange(0, 65_535), help="0: any.  [default: 8081, or the next free one]")
 @click.option("--demo", is_flag=True, help="Load a made-up company.")
-@click.option(
-    "--print-json", is_flag=True, help="Once ready, print one line of JSON: ledger, projector, key, home, pid."
-)
+@click.option("--log-level", type=click.Choice(LOG_LEVELS), default="warning", show_default=True)
+@click.option("--print-json", is_flag=True, help="Once ready, print a line of JSON: ledger, projector, key, home, pid.")
 @click.option("--while-stdin", is_flag=True, help="End when stdin is closed, too: whoever started it may have ended.")
-def dev(ledger_port: int | None, projector_port: int | None, demo: bool, print_json: bool, while_stdin: bool) -> None:
+def dev(
+    ledger_port: int | None,
+    projector_port: int | None,
+    demo: bool,
+    log_level: LogLevel,
+    print_json: bool,
+    while_stdin: bool,
+) -> None:
     """Start an ephemeral ledger for local work: empty at the start, and nothing is left on exit.
 
     It has a PostgreSQL of its own that gives up fsync, in a temporary directory. Of the environment only

@@ -7,16 +7,18 @@ import re
 import secrets
 import time
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, get_args
 
 import asyncpg
+import structlog
 from msgspec import Struct
 
+from schemas.times import format_time
 from schemas.values import same_team
-from services.postgres import Pool, Statements, unavailable
+from services.postgres import Pool, Statements, Unavailable, unavailable
 
 Scope = Literal["observe", "act", "query", "personal", "audit", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -25,11 +27,16 @@ REMEMBERED_SECONDS_MAX = 2.0
 REMEMBERED_KEYS_MAX = 10_000
 
 _KEY = re.compile(r"lk_([A-Za-z0-9]{12})_[A-Za-z0-9_-]{43}")
+_log = structlog.get_logger()
 _statements = Statements.load(Path(__file__).with_name("keys.sql"))
 
 
 class Unauthorized(Exception):
-    """No valid key was given."""
+    """No valid key was given. `members` says to a program since when it is none: `expired` or `revoked`."""
+
+    def __init__(self, detail: str, **members: str) -> None:
+        super().__init__(detail)
+        self.members = members
 
 
 class Principal(Struct, frozen=True, kw_only=True):
@@ -42,6 +49,7 @@ class Principal(Struct, frozen=True, kw_only=True):
     sources: frozenset[str] = frozenset()
     teams: frozenset[str] = frozenset()
     expires_at: datetime | None = None
+    revoked_at: datetime | None = None
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or "admin" in self.scopes
@@ -78,6 +86,7 @@ class Keys:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._remembered: dict[bytes, tuple[float, Principal | None]] = {}
+        self._used: dict[str, date] = {}
 
     async def principal(self, text: str) -> Principal:
         """Who presents this key. One that was revoked stops working within REMEMBERED_SECONDS_MAX, one that
@@ -94,14 +103,35 @@ class Keys:
             if len(self._remembered) >= REMEMBERED_KEYS_MAX:
                 self._remembered.clear()
             self._remembered[hashed] = (time.monotonic() + REMEMBERED_SECONDS_MAX, principal)
-        if principal is None or (principal.expires_at is not None and principal.expires_at <= datetime.now(UTC)):
-            raise Unauthorized("this key is not known, has expired or was revoked")
+        if principal is None:
+            raise Unauthorized("this key is not known here; GET /v1/keys lists those that are")
+        now = datetime.now(UTC)
+        # Whoever presents the right secret may learn what became of it.
+        if principal.revoked_at is not None:
+            at = format_time(principal.revoked_at)
+            raise Unauthorized(f"the key {principal.key} was revoked at {at}", revoked=at)
+        if principal.expires_at is not None and principal.expires_at <= now:
+            at = format_time(principal.expires_at)
+            raise Unauthorized(f"the key {principal.key} expired at {at}", expired=at)
+        if self._used.get(principal.key) != now.date():
+            await self._use(principal.key, now.date())
         return principal
 
     async def _look_up(self, hashed: bytes) -> Principal | None:
         with unavailable():
             row = await self._pool.fetchrow(_statements["find_key"], hashed)
         return None if row is None else _principal(row)
+
+    async def _use(self, key: str, day: date) -> None:
+        """Note that a key was used on a day, once a day and process. That it cannot be noted keeps nobody out."""
+        if len(self._used) >= REMEMBERED_KEYS_MAX:
+            self._used.clear()
+        self._used[key] = day
+        try:
+            with unavailable():
+                await self._pool.execute(_statements["use_key"], key, day)
+        except (Unavailable, asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedTableError) as error:
+            _log.info("key_use_not_noted", key=key, reason=type(error).__name__)
 
     async def make(
         self,
@@ -130,11 +160,17 @@ class Keys:
         return keys
 
     async def revoke(self, key: str, *, by: str) -> bool:
-        """Revoke a key. False if there is none that is live."""
+        """Revoke a key; one that is revoked stays as it is. False if there is none of this id."""
         with unavailable():
-            revoked = await self._pool.fetchval(_statements["revoke_key"], key, by)
+            there: bool = await self._pool.fetchval(_statements["revoke_key"], key, by)
         self._remembered.clear()
-        return revoked is not None
+        return there
+
+    async def history(self, before: int, limit: int) -> list[asyncpg.Record]:
+        """What became of keys, the newest first: at most `limit` records with a number below `before`."""
+        with unavailable():
+            records: list[asyncpg.Record] = await self._pool.fetch(_statements["history"], before, limit)
+        return records
 
 
 def _principal(row: asyncpg.Record) -> Principal:
@@ -146,4 +182,5 @@ def _principal(row: asyncpg.Record) -> Principal:
         sources=frozenset(row["sources"]),
         teams=frozenset(row["teams"]),
         expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
     )

@@ -1,8 +1,8 @@
 """Ledgers and keys, made and listed; and the schemas of events."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -83,10 +83,40 @@ class ListedKey(Struct, frozen=True, kw_only=True):
     expires: datetime | None
     revoked_at: datetime | None
     revoked_by: str | None
+    last_used: date | None
 
 
 class KeyList(Struct, frozen=True, kw_only=True):
     keys: list[ListedKey]
+
+
+class HistoryParameters(Struct, frozen=True, kw_only=True):
+    before: Annotated[
+        int, Meta(ge=1, le=2**63 - 1, description="records with a lower number, as Link: rel=next has it")
+    ] = 2**63 - 1
+    limit: Annotated[int, Meta(ge=1, le=1_000, description="how many records a page has")] = 100
+
+
+class KeyRecord(Struct, frozen=True, kw_only=True):
+    """The making or revoking of a key. `by` is the id of the key that asked for it, or `migrate`."""
+
+    number: int
+    what: Literal["made", "revoked"]
+    id: str
+    name: str
+    scopes: list[str]
+    ledgers: list[str]
+    sources: list[str]
+    teams: list[str]
+    expires: datetime | None
+    by: str
+    at: datetime
+
+
+class KeyHistory(Struct, frozen=True, kw_only=True):
+    """Records, the newest first."""
+
+    records: list[KeyRecord]
 
 
 class TypeList(Struct, frozen=True, kw_only=True):
@@ -131,8 +161,19 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
         _unbound(call.principal)
         id = call.request.match_info["key"]
         if not await keys.revoke(key_id(id) or id, by=call.principal.key):
-            raise Problem("not-found", "there is no live key of this id; GET /v1/keys lists them")
+            raise Problem("not-found", "there is no key of this id; GET /v1/keys lists them")
         return web.Response(status=204)
+
+    async def key_history(call: Call) -> web.Response:
+        _unbound(call.principal)
+        asked: HistoryParameters = call.parameters
+        rows = [dict(row) for row in await keys.history(asked.before, asked.limit + 1)]
+        records = [KeyRecord(id=row.pop("key"), expires=row.pop("expires_at"), **row) for row in rows[: asked.limit]]
+        response = _json(KeyHistory(records=records))
+        if len(rows) > asked.limit:
+            following = call.request.rel_url.update_query({"before": str(records[-1].number)})
+            response.headers["Link"] = f'<{following}>; rel="next"'
+        return response
 
     async def list_types(call: Call) -> web.Response:
         return _json(TypeList(types=sorted(EVENT_TYPES)), cache="public, max-age=300")
@@ -176,7 +217,12 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
         Route(
             method="DELETE", path="/v1/keys/{key}", handler=revoke_key, scope="admin",
             summary="Revoke a key; it stops working within two seconds and stays on the list.",
-            answers={204: Answer("revoked")}, refusals=("not-found",),
+            answers={204: Answer("revoked, now or before")}, refusals=("not-found", "forbidden"),
+        ),
+        Route(
+            method="GET", path="/v1/keys/history", handler=key_history, scope="audit", parameters=HistoryParameters,
+            summary="Every making and revoking of a key, the newest first.",
+            answers={200: Answer("the records", {JSON: KeyHistory})}, refusals=("forbidden",),
         ),
         Route(
             method="GET", path="/v1/schemas", handler=list_types, scope=None, summary="The event types.",

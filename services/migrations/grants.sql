@@ -8,6 +8,7 @@ REVOKE ALL ON SCHEMA registry FROM {user};
 GRANT USAGE ON SCHEMA registry TO {writer}, {projector}, {auditor};
 GRANT SELECT ON ALL TABLES IN SCHEMA registry TO {writer}, {projector}, {auditor};
 GRANT INSERT, UPDATE (revoked_at, revoked_by) ON registry.api_keys TO {writer};
+GRANT INSERT, UPDATE ON registry.key_uses TO {writer}, {projector};
 
 -- revoke_ledger --
 -- The same in one ledger. The tables of read models are the projector's own, and so are their grants.

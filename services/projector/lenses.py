@@ -225,13 +225,15 @@ class Knowledge:
         return found
 
 
-def live_asks(rows: Iterable[Ask], t: datetime, p: int, lineage: Lineage, requirements: Collection[str]) -> list[Ask]:
-    """The asks for these requirements that stood at t, as known at p, each in its latest state.
+def live_asks(
+    rows: Iterable[Ask], t: datetime, p: int, lineage: Lineage, requirements: Collection[str] | None = None
+) -> list[Ask]:
+    """The asks for these requirements, or for any, that stood at t, as known at p, each in its latest state.
 
     An ask is the one of its id, for its requirement, by its account. A withdrawal ends every account's ask of that
     id, also one that the ledger came to know of later, as long as that is about an earlier time.
     """
-    wanted = {lineage.requirements.root(name, p) for name in requirements}
+    wanted = None if requirements is None else {lineage.requirements.root(name, p) for name in requirements}
     first: dict[tuple[str, str, str | None], Ask] = {}
     recorded: dict[tuple[str, str, str | None], Ask] = {}
     withdrawn: dict[tuple[str, str], Ask] = {}
@@ -239,7 +241,7 @@ def live_asks(rows: Iterable[Ask], t: datetime, p: int, lineage: Lineage, requir
         if said.valid_from > t or said.position > p:
             continue
         row = resolved(said, lineage, p)
-        if row.requirement not in wanted:
+        if wanted is not None and row.requirement not in wanted:
             continue
         if row.withdrawn:
             withdrawn[row.requirement, row.ask] = row

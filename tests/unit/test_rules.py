@@ -166,7 +166,7 @@ def test_a_revision_that_there_is_not_is_not_adopted():
 
 
 def test_the_revision_that_was_adopted_last_is_adopted_again_only_from_another_day_on():
-    Given(revised, *everybody, adopt).when(adopt).then_refused("/data/revision", "adopted last")
+    Given(revised, *everybody, adopt).when(adopt).then_refused("/data/revision", "adopted last", retryable=True)
     Given(revised, *everybody, adopt).when(said("agreement.adopted", effective="2027-01-01")).then_passes()
 
 
@@ -249,7 +249,9 @@ def test_what_was_seen_lies_below_the_decision(seen: int):
 
 @pytest.mark.parametrize("seen", [HEAD + 1, HEAD + 2, 10**30])
 def test_nothing_was_seen_at_or_above_the_decision(seen: int):
-    Given(raised).when(said("decision.made", seen=seen)).then_refused("/data/seen", f"position {HEAD + 1}")
+    Given(raised).when(said("decision.made", seen=seen)).then_refused(
+        "/data/seen", f"position {HEAD + 1}", retryable=seen < 2**63
+    )
 
 
 # Teams
@@ -383,9 +385,11 @@ def test_an_ask_is_moved_from_where_it_was_recorded():
     Given(asked, there).when(moved("SSO-42", "SCIM-3")).then_passes()
     Given(asked, there, other, moved("SSO-42", "SCIM-3")).when(moved("SSO-42", "X-1")).then_passes()
     Given(asked, there, moved("SSO-42", "SCIM-3")).when(moved("SSO-42", "SCIM-3")).then_refused(
-        "/data/to", "is for SCIM-3 already"
+        "/data/to", "is for SCIM-3 already", retryable=True
     )
-    Given(asked, there).when(moved("SSO-42", "SSO-42")).then_refused("/data/to", "is for SSO-42 already")
+    Given(asked, there).when(moved("SSO-42", "SSO-42")).then_refused(
+        "/data/to", "is for SSO-42 already", retryable=True
+    )
     Given(asked, there).when(moved("SSO-42", "SCIM-3", ask="none")).then_refused(
         "/data/ask", "no ask none was recorded on SSO-42", retryable=True
     )

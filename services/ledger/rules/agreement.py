@@ -54,7 +54,9 @@ class Agreement(Struct, frozen=True):
             yield _no_such_revision(act.agreement, act.revision)
             return
         if self.adopted == (act.revision, act.effective):
-            yield Objection("/data/revision", f"{act.revision} was adopted last, effective {act.effective}")
+            yield Objection(
+                "/data/revision", f"{act.revision} was adopted last, effective {act.effective}", retryable=True
+            )
 
         missing = tuple(team for team in revision.signatories if same_team(team) not in revision.words)
         if missing:

@@ -71,7 +71,7 @@ class Requirement(Struct, frozen=True):
                 retryable=True,
             )
         elif here == act.to and not back:
-            yield Objection("/data/to", f"the ask {act.ask} is for {act.to} already")
+            yield Objection("/data/to", f"the ask {act.ask} is for {act.to} already", retryable=True)
         if act.to != act.requirement:
             yield from to.unheard_of("/data/to", act.to)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import shutil
 from collections.abc import AsyncIterator, Mapping
@@ -74,10 +75,12 @@ class ReceiverService:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         return await self.post(name, raw, {**self.signed(name, raw, **how), **(headers or {})})
 
-    async def post(self, name: str, body: bytes, headers: Any = ()) -> Reply:
+    async def post(self, name: str, body: Any, headers: Any = ()) -> Reply:
         """Post bytes as they are, with these headers only."""
         assert self.session is not None
-        async with self.session.post(f"{self.url}/hooks/{name}", data=body, headers=headers) as answer:
+        # A large body goes out in parts.
+        data = io.BytesIO(body) if isinstance(body, bytes) else body
+        async with self.session.post(f"{self.url}/hooks/{name}", data=data, headers=headers) as answer:
             return Reply(answer.status, answer.headers, await answer.read())
 
     async def get(self, path: str, key: str | None = None) -> Reply:

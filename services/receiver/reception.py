@@ -240,7 +240,9 @@ def joined(headers: list[tuple[str, str]]) -> dict[str, str]:
     """Headers by their names; what is there more than once is one list, as RFC 9110 has it."""
     found: dict[str, str] = {}
     for name, value in headers:
-        found[name] = f"{found[name]}, {value}" if name in found else value
+        # A header may hold any bytes; those that are not UTF-8 cannot be kept as a text.
+        text = value.encode("utf-8", "replace").decode()
+        found[name] = f"{found[name]}, {text}" if name in found else text
     return found
 
 

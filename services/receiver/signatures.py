@@ -49,10 +49,12 @@ class Request(Struct, frozen=True):
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """The header of this name, or None. Raises SignatureInvalid if it is there more than once."""
+        """The header of this name, or None. Raises SignatureInvalid if it is there twice, or not ASCII."""
         found = [value for each, value in self.headers if each == name.lower()]
         if len(found) > 1:
             raise SignatureInvalid(f"the header {name} is there {len(found)} times; one is taken")
+        if found and not found[0].isascii():
+            raise SignatureInvalid(f"the header {name} holds more than ASCII")
         return found[0].strip() if found else None
 
 

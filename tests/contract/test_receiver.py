@@ -1,0 +1,525 @@
+"""The receiver over HTTP: what it takes, what it refuses, and what it says then. Nothing authentic is lost."""
+
+import asyncio
+import json
+import os
+import sqlite3
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from msgspec.structs import replace
+
+from services.receiver.http import BODIES_MAX, BODY_BYTES_MAX
+from services.receiver.kept import FILE, KEY_FILE, KeptUnusable
+from services.settings import Settings
+from tests.conftest import Database, free_ports
+from tests.ledger_service import LedgerService, holds, serving
+from tests.receiver_service import EXAMPLES, GITHUB, ReceiverService, opened, receiving, ticket
+
+STANDARD = GITHUB.replace("scheme: github", "scheme: standard-webhooks")
+ACT = """\
+signature: {scheme: github, secret_file: desk.secret}
+source: /hooks/desk
+key_file: acts.key
+events:
+  - type: ledger.requirement.reworded.v1
+    id: reworded-{id}
+    data: {requirement: "{key}", title: "{title}", reason: "{why}", by: {role: product manager, team: product}}
+"""
+WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+
+
+def mended(old: str, new: str, text: str = GITHUB) -> str:
+    assert old in text
+    return text.replace(old, new)
+
+
+# Signatures
+
+
+async def test_a_signed_body_becomes_an_event(ledger: LedgerService, receiver: ReceiverService) -> None:
+    receiver.hook("desk")
+    reply = await receiver.send("desk", ticket(7, customer="acme"))
+    event = {"id": "ticket-7", "type": "ledger.feedback.received.v1", "position": 1, "duplicate": False}
+    assert (reply.status, reply.json) == (200, {"hook": "desk", "events": [event]})
+    assert receiver.kept() == []
+
+
+@pytest.mark.parametrize("wrong", ["none", "another", "twice", "of another body", "not hex", "not ASCII"])
+async def test_a_wrong_signature_is_401_and_nothing_is_kept(
+    ledger: LedgerService, receiver: ReceiverService, wrong: str
+) -> None:
+    receiver.hook("desk")
+    body = json.dumps(ticket()).encode()
+    right = receiver.signed("desk", body)["X-Hub-Signature-256"]
+    headers: Any = {
+        "none": {},
+        "another": {"X-Hub-Signature-256": "sha256=" + "0" * 64},
+        "twice": [("X-Hub-Signature-256", right), ("X-Hub-Signature-256", right)],
+        "of another body": {"X-Hub-Signature-256": receiver.signed("desk", b"{}")["X-Hub-Signature-256"]},
+        "not hex": {"X-Hub-Signature-256": "sha256=@"},
+        "not ASCII": {"X-Hub-Signature-256": right + "é"},
+    }[wrong]
+    reply = await receiver.post("desk", body, headers)
+    assert (reply.status, reply.problem) == (401, "signature-invalid")
+    assert right not in reply.body.decode()
+    assert receiver.kept() == []
+    assert await ledger.head() == 0
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+async def test_ten_minutes_old_and_ten_minutes_ahead(
+    ledger: LedgerService, receiver: ReceiverService, minutes: int
+) -> None:
+    receiver.hook("desk", STANDARD, secret=WHSEC)
+    reply = await receiver.send("desk", ticket(), minutes=minutes)
+    assert (reply.status, reply.problem) == (401, "signature-stale")
+    assert "the clock here shows" in reply.json["detail"]
+    assert receiver.kept() == []
+    assert await ledger.head() == 0
+
+
+async def test_what_is_replayed_is_answered_as_before_and_recorded_once(
+    ledger: LedgerService, receiver: ReceiverService
+) -> None:
+    receiver.hook("desk", STANDARD, secret=WHSEC)
+    first = await receiver.send("desk", ticket(), delivery="msg_1")
+    # The sender's own retry, with a signature of another time; and the same news under another id.
+    for delivery in ("msg_1", "msg_2"):
+        again = await receiver.send("desk", ticket(), delivery=delivery, minutes=1)
+        assert again.status == 200
+        assert again.json["events"] == [first.json["events"][0] | {"duplicate": True}]
+    assert await ledger.head() == 1
+
+
+async def test_the_same_id_with_another_body_is_a_conflict(ledger: LedgerService, receiver: ReceiverService) -> None:
+    receiver.hook("desk", STANDARD, secret=WHSEC)
+    await receiver.send("desk", ticket(1), delivery="msg_1")
+    reply = await receiver.send("desk", ticket(2), delivery="msg_1")
+    assert (reply.status, reply.problem) == (409, "delivery-conflict")
+    # So it is while the first is only kept.
+    await receiver.send("desk", {"ticket": None}, delivery="msg_2")
+    reply = await receiver.send("desk", ticket(2), delivery="msg_2")
+    assert (reply.status, reply.problem) == (409, "delivery-conflict")
+    assert await ledger.head() == 1
+
+
+async def test_secrets_are_rotated(ledger: LedgerService, receiver: ReceiverService) -> None:
+    receiver.hook("desk")
+    body = json.dumps(ticket()).encode()
+    earlier = receiver.signed("desk", body)
+    receiver.hook("desk", secret="a-newer-secret-of-some-length\na-secret-of-twenty-four-bytes")
+    assert (await receiver.post("desk", body, earlier)).status == 200
+    assert (await receiver.send("desk", ticket())).status == 200
+    receiver.hook("desk", secret="a-newer-secret-of-some-length")
+    assert (await receiver.post("desk", body, earlier)).problem == "signature-invalid"
+
+
+async def test_without_a_signature_only_where_the_hook_says_so(
+    ledger: LedgerService, receiver: ReceiverService
+) -> None:
+    receiver.hook("desk", mended("scheme: github, secret_file: desk.secret", "scheme: none"))
+    reply = await receiver.post("desk", b"{}")
+    assert (reply.status, reply.problem) == (503, "hook-unusable")
+    assert "desk.yaml:1: signature: without a signature" in reply.json["detail"]
+    receiver.hook("desk", mended("scheme: github, secret_file: desk.secret", "scheme: none, anybody_may_post: true"))
+    assert (await receiver.send("desk", ticket())).status == 200
+    # Anybody could fill the file; so what does not fit is refused, and not kept.
+    reply = await receiver.send("desk", {"ticket": 1})
+    assert (reply.status, "kept" in reply.json) == (422, False)
+    assert receiver.kept() == []
+
+
+# Hooks that cannot be used
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            mended("      text: ", "      txet: "),
+            "desk.yaml:9: events[0].data.txet: ledger.feedback.received.v1 has no field",
+        ),
+        (mended("  - type: ledger.feedback.received.v1", "  - type: ledger.feedback.recieved.v1"), "did you mean"),
+        (mended("events:", "evnets:"), "desk.yaml:1: Object contains unknown field `evnets`"),
+        (mended("id: ticket-{ticket.id}", "id: ticket"), "is the same for each row"),
+        (
+            mended("source:", "optional: [ticket.txt]\nsource:"),
+            "nothing reads 'ticket.txt'; did you mean 'ticket.text'?",
+        ),
+        (mended("{ticket.id}\n", "{header.X-Id}\n"), "a header is read as `header.` and its name in lower case"),
+        (
+            mended("key_file: acts.key\n", "", ACT),
+            "is an act, and the receiver's own key records observations only",
+        ),
+        ("signature: [\n", "desk.yaml:2: not YAML"),
+        ("", "a hook is an object"),
+        (
+            mended("scheme: github", "scheme: gitub"),
+            "signature.scheme: no such scheme: 'gitub'; did you mean 'github'?",
+        ),
+        (mended("time: {from", "time: {form"), "desk.yaml:6: events[0].time"),
+    ],
+)
+async def test_a_mistake_in_a_hook_is_told_with_file_line_and_spot(
+    receiver: ReceiverService, text: str, message: str
+) -> None:
+    receiver.hook("desk", text)
+    reply = await receiver.get("/hooks/desk")
+    assert (reply.status, reply.problem) == (503, "hook-unusable")
+    assert message in reply.json["detail"]
+    assert str(receiver.directory) not in reply.json["detail"]
+    # The others go on.
+    receiver.hook("other")
+    assert (await receiver.send("other", ticket())).status == 200
+
+
+async def test_what_comes_while_a_mapping_is_broken_is_kept(ledger: LedgerService, receiver: ReceiverService) -> None:
+    receiver.hook("desk", mended("      text: ", "      txet: "))
+    body = json.dumps(ticket()).encode()
+    receiver.hook("signer")
+    reply = await receiver.post("desk", body, receiver.signed("signer", body))
+    assert (reply.status, reply.problem) == (422, "mapping-misfit")
+    assert "desk.yaml:9: events[0].data.txet" in reply.json["detail"]
+    [item] = receiver.kept()
+    assert (item.id, item.came.body) == (reply.json["kept"], body)
+    # Who has no secret learns nothing of that, and nothing of his is kept.
+    assert (await receiver.post("desk", b"{}")).problem == "signature-invalid"
+    assert len(receiver.kept()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda path: path.unlink(), "desk.secret cannot be read (No such file or directory)"),
+        (lambda path: path.write_text("\n \n"), "desk.secret is empty"),
+        (lambda path: path.write_text("short\n"), "it has 5 bytes, and at least 16 are needed"),
+        (lambda path: path.chmod(0o644), "is open to others than its owner (mode 0644); run `chmod 600` on it"),
+        (lambda path: path.write_bytes(b"\xff" * 32), "desk.secret is not a text"),
+        (lambda path: path.write_text("s" * 20_000), "more than"),
+    ],
+    ids=["missing", "empty", "short", "open", "not a text", "large"],
+)
+async def test_a_secret_that_cannot_be_used(receiver: ReceiverService, change: Any, message: str) -> None:
+    receiver.hook("desk")
+    body = json.dumps(ticket()).encode()
+    headers = receiver.signed("desk", body)
+    assert (await receiver.get("/hooks/desk")).json == {"hook": "desk", "kept": 0}
+    change(receiver.directory / "desk.secret")
+    for reply in (await receiver.get("/hooks/desk"), await receiver.post("desk", body, headers)):
+        assert (reply.status, reply.problem) == (503, "hook-unusable")
+        assert message in reply.json["detail"]
+    assert receiver.kept() == []
+    receiver.hook("desk")
+    assert (await receiver.post("desk", body, headers)).status == 200
+
+
+@pytest.mark.parametrize("name", ["nobody", "..%2fadmin", "%00", "A", "desk.yaml", "x" * 100])
+async def test_a_hook_that_is_not_there(receiver: ReceiverService, name: str) -> None:
+    receiver.hook("desk")
+    assert (await receiver.post(name, b"{}")).problem == "not-found"
+    assert (await receiver.get(f"/hooks/{name}")).problem == "not-found"
+
+
+# Bodies
+
+
+@pytest.mark.parametrize(
+    ("body", "problem", "message"),
+    [
+        (b"", "malformed-json", "the body is not JSON"),
+        (b"{", "malformed-json", "the body is not JSON"),
+        (b'{"ticket": "\xff"}', "malformed-json", "not UTF-8 at byte 12"),
+        (b"[" * 100_000, "malformed-json", "nested too deeply"),
+        (b'{"a":' * 100_000, "malformed-json", "nested too deeply"),
+        (b'{"ticket": "\\ud800"}', "malformed-json", "half of a surrogate pair"),
+        (b"[]", "mapping-misfit", "the body is a list, not an object; with `each: '.'`"),
+        (b"null", "mapping-misfit", "the body is null, not an object"),
+        (b'{"tickt": {}}', "mapping-misfit", "the body has no 'ticket.id'; did you mean 'tickt.id'?"),
+        (b'{"ticket": {"idd": 1}}', "mapping-misfit", "the body has no 'ticket.id'; did you mean 'ticket.idd'?"),
+        (b'{"ticket": {"x": 1}}', "mapping-misfit", "the body has no 'ticket.id'; `ticket` has x"),
+        (b'{"ticket": "x"}', "mapping-misfit", "there is no 'ticket.id': `ticket` is a text, and nothing is inside it"),
+        (b'{"ticket": [1]}', "mapping-misfit", "`ticket` is a list; write 'ticket.*.id'"),
+        (b'{"ticket": null}', "mapping-misfit", "ticket.id is blank, and the id of the event is made of it"),
+    ],
+)
+async def test_a_body_that_does_not_fit_is_kept_and_told_why(
+    ledger: LedgerService, receiver: ReceiverService, body: bytes, problem: str, message: str
+) -> None:
+    receiver.hook("desk")
+    reply = await receiver.send("desk", body)
+    assert (reply.status, reply.problem) == (400 if problem == "malformed-json" else 422, problem)
+    assert message in reply.json["detail"]
+    [item] = receiver.kept()
+    assert (item.id, item.state, item.came.body) == (reply.json["kept"], "refused", body)
+    assert await ledger.head() == 0
+    # The sender tries again: it is the same one, and kept once.
+    assert (await receiver.send("desk", body)).json["kept"] == item.id
+    assert len(receiver.kept()) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "pointer"),
+    [
+        ({"text": "a\0b"}, "/data/text"),
+        ({"text": "x" * 9_000}, "/data/text"),
+        ({"customer": "no such id"}, "/data/account"),
+        ({"at": "2999-01-01T00:00:00Z"}, "/time"),
+    ],
+)
+async def test_what_the_types_refuse_is_told_with_the_spot(
+    ledger: LedgerService, receiver: ReceiverService, more: dict[str, Any], pointer: str
+) -> None:
+    receiver.hook("desk")
+    reply = await receiver.send("desk", ticket(1, **{"text": "a text", **more}))
+    assert (reply.status, reply.problem) == (422, "mapping-misfit")
+    assert [error["pointer"] for error in reply.json["errors"]] == [pointer]
+    assert len(receiver.kept()) == 1
+
+
+async def test_a_form_says_what_to_change_at_the_sender(receiver: ReceiverService) -> None:
+    receiver.hook("desk")
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    reply = await receiver.send("desk", b"payload=%7B%7D", form)
+    assert (reply.status, reply.problem) == (400, "malformed-json")
+    assert "have the sender send application/json" in reply.json["detail"]
+
+
+async def test_a_body_that_is_too_large_names_the_limit(receiver: ReceiverService) -> None:
+    receiver.hook("desk")
+    body = b'"' + b"x" * BODY_BYTES_MAX + b'"'
+    reply = await receiver.send("desk", body)
+    assert (reply.status, reply.problem) == (413, "too-large")
+    assert str(BODY_BYTES_MAX) in reply.json["detail"]
+
+    async def chunks() -> Any:
+        for start in range(0, len(body), 65_536):
+            yield body[start : start + 65_536]
+
+    reply = await receiver.post("desk", chunks(), receiver.signed("desk", body))
+    assert (reply.status, reply.problem) == (413, "too-large")
+    assert receiver.kept() == []
+
+
+async def test_headers_are_read_by_their_names_and_those_that_are_there_twice_are_a_list(
+    ledger: LedgerService, receiver: ReceiverService
+) -> None:
+    receiver.hook("desk", mended("{from: ticket.customer, default: nobody}", '"{header.x-customer}"'))
+    body = json.dumps(ticket()).encode()
+    reply = await receiver.send("desk", body, {"X-Customer": "acme", "Authorization": "Bearer x"})
+    assert reply.status == 200, reply.body
+    signed = [*receiver.signed("desk", body, delivery="d-2").items()]
+    reply = await receiver.post("desk", body, [*signed, ("X-Customer", "a"), ("X-Customer", "b")])
+    assert reply.status == 422
+    assert [error["pointer"] for error in reply.json["errors"]] == ["/data/account"]
+    reply = await receiver.send("desk", ticket(2), {"X-Kustomer": "acme", "Authorization": "Bearer x"}, delivery="d-3")
+    assert "the body has no 'header.x-customer'; did you mean 'header.x-kustomer'?" in reply.json["detail"]
+    assert all("authorization" not in item.came.headers for item in receiver.kept())
+
+
+async def test_too_many_bodies_at_once_are_asked_to_come_back(receiver: ReceiverService) -> None:
+    receiver.hook("desk")
+    head = b"POST /hooks/desk HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
+    slow = [await asyncio.open_connection("127.0.0.1", receiver.settings.receiver_port) for _ in range(BODIES_MAX)]
+    try:
+        for _, writer in slow:
+            writer.write(head)
+
+        async def refused() -> bool:
+            return (await receiver.send("desk", ticket())).status == 503
+
+        await holds(refused)
+        assert (await receiver.send("desk", ticket())).problem == "overloaded"
+    finally:
+        for _, writer in slow:
+            writer.close()
+
+    async def taken() -> bool:
+        return (await receiver.send("desk", ticket())).status == 200
+
+    await holds(taken)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
+async def test_other_methods(receiver: ReceiverService, method: str) -> None:
+    assert receiver.session is not None
+    async with receiver.session.request(method, f"{receiver.url}/hooks/desk") as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD,POST".replace(",", ", "))
+
+
+# The ledger refuses, or is away
+
+
+async def test_what_the_ledger_refuses_is_kept_with_its_reason(
+    ledger: LedgerService, receiver: ReceiverService
+) -> None:
+    receiver.hook("desk")
+    await receiver.send("desk", ticket(1, "one thing"))
+    reply = await receiver.send("desk", ticket(1, "another thing"), delivery="d-2")
+    assert (reply.status, reply.problem) == (409, "not-recorded")
+    assert reply.json["kept"] == receiver.kept()[0].id
+    assert "another thing" not in reply.body.decode()
+    assert await ledger.head() == 1
+
+
+async def test_a_key_that_is_not_granted_what_a_hook_needs_makes_it_wait(
+    ledger: LedgerService, receiver: ReceiverService
+) -> None:
+    key = receiver.directory / "own.key"
+    key.write_text(await ledger.key("observe", sources=["/elsewhere"]))
+    receiver.hook("desk", mended("source:", "key_file: own.key\nsource:"))
+    reply = await receiver.send("desk", ticket())
+    assert reply.status == 202
+    [item] = receiver.kept()
+    assert (item.id, item.state) == (reply.json["kept"], "waiting")
+    assert "the key own.key may not" in item.reason
+    key.write_text(await ledger.key("observe", sources=["/hooks/desk"]))
+
+    async def went_on() -> bool:
+        return await ledger.head() == 1
+
+    await holds(went_on)
+    await holds(lambda: asyncio.to_thread(lambda: receiver.kept() == []))
+
+
+async def test_an_act_needs_a_key_of_its_own(ledger: LedgerService, receiver: ReceiverService) -> None:
+    receiver.hook("desk", ACT)
+    (receiver.directory / "acts.key").write_text(await ledger.key("act"))
+    body = {"id": 1, "key": "R-1", "title": "A title", "why": "It is clearer."}
+    reply = await receiver.send("desk", body)
+    assert (reply.status, reply.problem) == (422, "not-recorded")  # There is no such requirement yet.
+    assert len(receiver.kept()) == 1
+
+
+async def test_what_waits_for_the_ledger_goes_on_in_its_order(database: Database) -> None:
+    async with receiving(database.settings) as receiver:
+        receiver.hook("desk")
+        for number in range(1, 6):
+            reply = await receiver.send("desk", ticket(number), delivery=f"d-{number}")
+            assert reply.status == 202, reply.body
+            assert reply.json["kept"] == number
+        # What can never fit is told at once, though the ledger is away.
+        assert (await receiver.send("desk", {"ticket": 1}, delivery="d-6")).status == 422
+        async with serving(database.settings) as ledger:
+
+            async def went_on() -> bool:
+                return await ledger.head() == 5
+
+            await holds(went_on)
+            events = [(await ledger.get(f"/v1/ledgers/main/events/{n}")).json["id"] for n in range(1, 6)]
+            assert events == [f"ticket-{number}" for number in range(1, 6)]
+            await holds(lambda: asyncio.to_thread(lambda: [item.state for item in receiver.kept()] == ["refused"]))
+            # The retry of a sender that was told 202.
+            assert (await receiver.send("desk", ticket(3), delivery="d-3")).json["events"][0]["position"] == 3
+
+
+# What is kept
+
+
+async def test_what_is_kept_is_not_on_disk_in_the_clear(receiver: ReceiverService) -> None:
+    receiver.hook("desk")
+    words = "the-words-of-a-customer"
+    await receiver.send("desk", ticket(1, words, customer=f"no {words}"), {"X-Words": words})
+    files = [path for path in receiver.settings.home.glob("receiver*") if path.is_file()]
+    assert {path.name for path in files} >= {FILE, KEY_FILE}
+    for path in files:
+        assert words.encode() not in path.read_bytes()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_what_is_kept_is_listed_for_administrators_only(ledger: LedgerService, receiver: ReceiverService) -> None:
+    receiver.hook("desk")
+    for number in range(3):
+        await receiver.send("desk", {"ticket": number}, delivery=f"d-{number}")
+    path = "/hooks/desk/kept"
+    assert (await receiver.get(path)).problem == "unauthorized"
+    assert (await receiver.get(path, "lk_nonsense")).problem == "unauthorized"
+    assert (await receiver.get(path, await ledger.key("observe"))).problem == "scope-missing"
+    page = (await receiver.get(f"{path}?limit=2", ledger.admin)).json
+    assert (len(page["kept"]), page["more"]) == (2, True)
+    rest = (await receiver.get(f"{path}?after={page['kept'][-1]['id']}", ledger.admin)).json
+    assert (len(rest["kept"]), rest["more"]) == (1, False)
+    assert rest["kept"][0].keys() == {"id", "state", "problem", "reason", "bytes", "received", "tried", "tries"}
+    assert (await receiver.get("/hooks/desk")).json == {"hook": "desk", "kept": 3}
+
+
+async def test_no_room_to_keep_more(ledger: LedgerService) -> None:
+    async with receiving(replace(ledger.settings, receiver_kept_bytes_max=65_536)) as receiver:
+        receiver.hook("desk")
+        large = {"ticket": "x" * 40_000}
+        assert (await receiver.send("desk", large, delivery="d-1")).status == 422
+        reply = await receiver.send("desk", {"ticket": "y" * 40_000}, delivery="d-2")
+        assert (reply.status, reply.problem) == (503, "kept-full")
+        # What is kept already takes no more room, and what fits needs none.
+        assert (await receiver.send("desk", large, delivery="d-1")).status == 422
+        assert (await receiver.send("desk", ticket(), delivery="d-3")).status == 200
+        assert len(receiver.kept()) == 1
+
+
+async def test_a_key_of_the_file_that_is_another_opens_nothing_and_changes_nothing(
+    ledger: LedgerService, receiver: ReceiverService
+) -> None:
+    receiver.hook("desk")
+    await receiver.send("desk", {"ticket": 1})
+    key = receiver.settings.home / KEY_FILE
+    before = key.read_text()
+    key.write_text("QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=\n")
+    with pytest.raises(KeptUnusable, match=r"does not open with .*receiver-kept\.key"):
+        receiver.kept()
+    key.unlink()
+    with pytest.raises(KeptUnusable, match=r"receiver-kept\.key is missing"):
+        receiver.kept()
+    key.write_text(before)
+    assert len(receiver.kept()) == 1
+
+
+# The probes, and what is measured
+
+
+async def test_probes_and_measurements(ledger: LedgerService, receiver: ReceiverService) -> None:
+    receiver.hook("desk")
+    await receiver.send("desk", {"ticket": 1})
+    assert (await receiver.get("/readyz")).status == 200
+    text = (await receiver.get("/metrics")).body.decode()
+    assert 'receiver_kept{hook="desk",state="refused"} 1.0' in text
+    assert 'receiver_webhooks_total{hook="desk",status="422"}' in text
+    document = (await receiver.get("/openapi.json")).json
+    assert set(document["paths"]) >= {"/hooks/{name}", "/hooks/{name}/kept"}
+    assert (await receiver.get("/problems/signature-stale")).status == 200
+
+
+async def test_no_line_of_the_log_holds_a_body(ledger: LedgerService, receiver: ReceiverService) -> None:
+    receiver.hook("desk")
+    words = "the-words-of-a-customer"
+    with structlog.testing.capture_logs() as said:
+        await receiver.send("desk", ticket(1, words, customer=f"no {words}"))
+        await receiver.send("desk", ticket(2, words), delivery="d-2")
+        await receiver.send("desk", ticket(2, f"{words} again"), delivery="d-3")
+    assert [line["event"] for line in said].count("webhook_kept") == 2
+    assert words not in str(said)
+
+
+async def test_the_port_of_another(ledger: LedgerService) -> None:
+    """The port is the receiver's own setting."""
+    [port] = free_ports(1)
+    async with receiving(replace(ledger.settings, receiver_port=port)) as receiver:
+        assert (await receiver.get("/livez")).status == 200
+
+
+def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with opened(Settings(home=tmp_path)):
+            modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == {0o600}
+    assert sqlite3.connect(tmp_path / FILE).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_the_samples_name_their_secrets_after_themselves() -> None:
+    for path in EXAMPLES.glob("*.yaml"):
+        assert f"secret_file: {path.stem}.secret" in path.read_text()

@@ -63,11 +63,19 @@ LISTS_AT_ONCE_MAX = 3  # The heaviest answers leave connections, time and memory
 CSV = "text/csv"
 JSON = "application/json"
 
-Words = Annotated[str, Meta(max_length=200)]
+ClassAsked = Annotated[Class, Meta(description="of this class, as of now")]
+WordsAsked = Annotated[str, Meta(max_length=200, description="words in the id or in what it is called")]
 SimilarTo = Annotated[
     str, Meta(max_length=SIMILAR_TO_CHARACTERS_MAX, description="a text; those without a word are like nothing")
 ]
-InstantText = Annotated[str, Meta(max_length=40, description="a date (its first instant in UTC), or an RFC 3339 time")]
+InstantText = Annotated[
+    str,
+    Meta(
+        max_length=40,
+        description="periods that overlap with this one; a date (its first instant in UTC), or an RFC 3339 time",
+        extra_json_schema={"anyOf": [{"format": "date"}, {"format": "date-time"}]},
+    ),
+]
 
 _Evidence = TypeVar("_Evidence")
 
@@ -78,13 +86,17 @@ class RequirementsAsked(Lists, frozen=True, kw_only=True, rename={"class_": "cla
     """`class`: at least one account that asks is of it. `q`: words in id, title or area. `similar_to`: the requirements
     most like a text, best first; the other filters choose from them. They are one page, and have no other order."""
 
-    status: Status | UnsetType = UNSET
-    class_: Class | UnsetType = UNSET
-    area: Words | UnsetType = UNSET
-    q: Words | UnsetType = UNSET
-    sort: Sort = "voice"
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)")] | UnsetType = UNSET
-    lens: Lens = "now"
+    status: Annotated[Status, Meta(description="what has been decided")] | UnsetType = UNSET
+    class_: Annotated[Class, Meta(description="at least one account that asks is of it")] | UnsetType = UNSET
+    area: Annotated[str, Meta(max_length=200, description="of this area, upper or lower case")] | UnsetType = UNSET
+    q: WordsAsked | UnsetType = UNSET
+    sort: Annotated[Sort, Meta(description="the order; by `revenue` in one `currency`")] = "voice"
+    currency: (
+        Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="ISO 4217; goes with `sort=revenue`")] | UnsetType
+    ) = UNSET
+    lens: Annotated[Lens, Meta(description="by the agreement of now, or by that of the day on which each asked")] = (
+        "now"
+    )
     similar_to: SimilarTo | UnsetType = UNSET
 
 
@@ -92,39 +104,42 @@ class FeedbackAsked(Lists, frozen=True, kw_only=True, rename={"class_": "class"}
     """`account`: of the account that this name stands for, whatever the feedback calls it. `channel`: exactly this one,
     upper or lower case. `class`: of accounts of this class, as of now."""
 
-    account: Id | UnsetType = UNSET
-    channel: Words | UnsetType = UNSET
-    class_: Class | UnsetType = UNSET
+    account: Annotated[Id, Meta(description="of the account that this name stands for")] | UnsetType = UNSET
+    channel: Annotated[str, Meta(max_length=200, description="by this channel")] | UnsetType = UNSET
+    class_: ClassAsked | UnsetType = UNSET
 
 
 class AttributesAsked(Lists, frozen=True, kw_only=True):
     """`q`: words in the name. `used`: only those that bullets use, or only the others."""
 
-    q: Words | UnsetType = UNSET
-    used: bool | UnsetType = UNSET
+    q: WordsAsked | UnsetType = UNSET
+    used: Annotated[bool, Meta(description="only those that bullets use, or only the others")] | UnsetType = UNSET
 
 
 class AccountsAsked(Lists, frozen=True, kw_only=True, rename={"class_": "class"}):
     """`q`: words in id or name. `alias`: the account that a name stands for, an id of it elsewhere as system:id."""
 
-    class_: Class | UnsetType = UNSET
-    q: Words | UnsetType = UNSET
-    alias: Id | UnsetType = UNSET
+    class_: ClassAsked | UnsetType = UNSET
+    q: WordsAsked | UnsetType = UNSET
+    alias: Annotated[Id, Meta(description="the account that this stands for, as `system:id`")] | UnsetType = UNSET
 
 
 class DecisionsAsked(Lists, frozen=True, kw_only=True):
-    departs: Literal["no", "undetermined", "yes"] | UnsetType = UNSET
-    outcome: Outcome | UnsetType = UNSET
-    grounds: Grounds | UnsetType = UNSET
-    needs_review: bool | UnsetType = UNSET
+    departs: (
+        Annotated[Literal["no", "undetermined", "yes"], Meta(description="whether it departs from the agreement")]
+        | UnsetType
+    ) = UNSET
+    outcome: Annotated[Outcome, Meta(description="what was decided")] | UnsetType = UNSET
+    grounds: Annotated[Grounds, Meta(description="on what grounds")] | UnsetType = UNSET
+    needs_review: Annotated[bool, Meta(description="whether what it rests on has changed")] | UnsetType = UNSET
 
 
 class ReconciliationAsked(Lists, frozen=True, kw_only=True, rename={"from_": "from"}):
     """`from`, `to`: periods that overlap with this one; each a date, or an RFC 3339 time."""
 
     source: Source | UnsetType = UNSET
-    type: EventType | UnsetType = UNSET
-    agrees: bool | UnsetType = UNSET
+    type: Annotated[EventType, Meta(description="counts of this event type")] | UnsetType = UNSET
+    agrees: Annotated[bool, Meta(description="whether the emitter counted what is here")] | UnsetType = UNSET
     from_: InstantText | UnsetType = UNSET
     to: InstantText | UnsetType = UNSET
 

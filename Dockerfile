@@ -1,5 +1,5 @@
 # One image for everything: by default `ledger run`, with the embedded database in /var/lib/ledger.
-# docker-compose.yml runs the two services apart, on a PostgreSQL of its own.
+# docker-compose.yml runs the services apart, on a PostgreSQL of its own.
 # The base can be any image with Python 3.11 or newer, its venv module and useradd.
 ARG BASE=python:3.12-slim
 
@@ -25,7 +25,7 @@ ENV PATH=/opt/ledger/bin:$PATH \
     LEDGER_BIND=0.0.0.0
 USER ledger
 VOLUME /var/lib/ledger
-EXPOSE 8080 8081
+EXPOSE 8080 8081 8082
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["python3", "-m", "services.command"]
 CMD ["run"]

@@ -7,7 +7,7 @@ LOCKS := requirements.txt requirements-dev.txt
 PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev demo test lint format schemas lock clean
+.PHONY: help setup run dev demo test fuzz lint format schemas lock clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ demo: setup ## Load the examples into a ledger that runs (see make run)
 
 test: setup ## Run all tests (PYTEST="-k name" picks some)
 	@$(PYTHON) -m pytest -n 2 $(PYTEST)
+
+fuzz: setup ## Ask both services whatever their descriptions allow, 50,000 times (CASES, SEED)
+	@LEDGER_TEST_API_CASES=$(or $(CASES),50000) LEDGER_TEST_API_SEED=$(or $(SEED),$(shell date +%s)) \
+		$(PYTHON) -m pytest -s tests/system/test_openapi_conformance.py
 
 lint: setup ## Check format, style, types and import rules
 	@$(VENV)/bin/ruff format --check --quiet .

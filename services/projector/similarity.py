@@ -25,7 +25,7 @@ FREQUENT_WORDS_MAX = 5
 """Frequent words of the text that are looked for together."""
 
 TITLES_TOGETHER_MAX = 50
-"""Titles that are looked at for each choice of frequent words."""
+"""Titles that are looked at for each choice of frequent words; for all of them together, TITLES_COUNTED_MAX."""
 
 SCORE_PLACES = 6
 
@@ -58,7 +58,7 @@ def looks(words: Iterable[Word]) -> Iterator[Look]:
     """Where the titles most like a text are to be found, without a look at each title that has one of its words.
 
     Titles with a rare word, the rarest first, as long as these are few. And titles with several of the frequent words:
-    all of them, or all but one, and so on down to half of them.
+    all of them, or all but one, and so on down to more than half of them.
     """
     rare, frequent, titles = 0, [], 0
     for word in sorted(words, key=lambda word: (word.titles, word.lexeme)):
@@ -71,11 +71,12 @@ def looks(words: Iterable[Word]) -> Iterator[Look]:
             frequent.append(word)
 
     frequent = frequent[:FREQUENT_WORDS_MAX]
-    fewest = 1 if len(frequent) == 1 and rare == 0 else max(2, math.ceil(len(frequent) / 2))
+    fewest = 1 if len(frequent) == 1 and rare == 0 else max(2, len(frequent) // 2 + 1)
     for count in range(len(frequent), fewest - 1, -1):
         for chosen in combinations(frequent, count):
             weight = math.fsum(word.weight for word in chosen)
-            yield Look(" & ".join(word.query for word in chosen), weight, count, TITLES_TOGETHER_MAX)
+            titles_max = TITLES_COUNTED_MAX if count == len(frequent) else TITLES_TOGETHER_MAX
+            yield Look(" & ".join(word.query for word in chosen), weight, count, titles_max)
 
 
 def score(weights: Mapping[str, float], lexemes: Iterable[str]) -> float:

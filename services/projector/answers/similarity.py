@@ -37,13 +37,12 @@ from services.projector.answers.snapshot import Snapshot
 from services.projector.lenses import Ask
 from services.projector.similarity import TITLES_COUNTED_MAX, Word, looks, score, shared_words, words_in
 
-RESULTS_MAX = 200
+RESULTS_MAX = 100
 """Requirements that an answer has; what is less like the text than these is no likely duplicate."""
 
-WORDS_MAX = 256
+WORDS_MAX = 100
 """Different words of a text that count: the first."""
 
-PROBLEMS_OPENED_MAX = 100
 PROBLEM_CHARACTERS_MAX = 2_000
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
@@ -116,16 +115,17 @@ async def read_alike(snapshot: Snapshot, texts: Sequence[str], results_max: int)
 
 
 async def read_similar(snapshot: Snapshot, text: str, opener: Opener | None) -> Compared:
-    """The requirements that are like a text, best first. With an `opener`, the problems of the best of them count too:
-    what has the words of the text in title and problem together is as like it as what has them in its title."""
+    """The requirements that are like a text, best first. With an `opener`, their problems count too.
+
+    What has the words of the text in title and problem together is as like it as what has them in its title.
+    Raises MasterKeyError.
+    """
     [compared] = await read_alike(snapshot, [text], RESULTS_MAX)
     if opener is None or not compared.alike:
         return compared
-    best = [each.requirement for each in compared.alike[:PROBLEMS_OPENED_MAX]]
-    stated = {
-        row["requirement"]: row["position"]
-        for row in await snapshot.fetch(_statements, "problems", snapshot.position, best)
-    }
+    found = [each.requirement for each in compared.alike]
+    problems_read = await snapshot.fetch(_statements, "problems", snapshot.position, found)
+    stated = {row["requirement"]: row["position"] for row in problems_read}
     opened = await read_sealed(snapshot, stated.values(), "problem", opener)
     problems = {name: (opened[position] or "")[:PROBLEM_CHARACTERS_MAX] for name, position in stated.items()}
     lexemes = await _read_lexemes(snapshot, problems.values())

@@ -76,15 +76,39 @@ _COMMON = {
     "/metrics": _Common("Measurements, in the format of Prometheus.", {"text/plain": _TEXT}),
     "/openapi.json": _Common("This description.", {"application/json": {"type": "object"}}),
     "/docs": _Common("This description as a page.", {"text/html": _TEXT}),
-    "/problems/{name}": _Common(
-        "What a type of problem means, and what to do next.",
+    "/problems": _Common(
+        "The types of problems.",
         {
             "application/json": {
                 "type": "object",
-                "required": ["title", "status", "next"],
+                "required": ["problems"],
                 "properties": {
+                    "problems": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["type", "title", "status"],
+                            "properties": {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}},
+                        },
+                    }
+                },
+            },
+            "text/html": _TEXT,
+        },
+    ),
+    "/problems/{name}": _Common(
+        "What a type of problem means, when it comes, and what to do next.",
+        {
+            "application/json": {
+                "type": "object",
+                "required": ["type", "title", "status", "means", "when", "next", "example"],
+                "properties": {
+                    "type": _TEXT,
                     "title": _TEXT,
                     "status": {"type": "integer"},
+                    "means": _TEXT,
+                    "when": {"type": "string", "description": "when it comes"},
+                    "example": {"$ref": "#/components/schemas/Problem"},
                     "next": {"type": "string", "description": "what to do about it"},
                 },
             },
@@ -203,6 +227,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
     "ETag": {"schema": _ETAG, "description": "names this answer, for If-None-Match"},
     "Link": {"schema": {"type": "string"}, "description": '`<…>; rel="next"`: the next page, if there is one'},
     "Location": {"schema": {"type": "string"}, "description": "the path of what was made"},
+    "Preference-Applied": {"schema": {"type": "string"}, "description": "`handling=lenient`"},
     "Content-Disposition": {"schema": {"type": "string"}, "description": "the name of a file, with CSV"},
     "Allow": {"schema": {"type": "string"}, "description": "the methods that this path takes"},
     "WWW-Authenticate": {"schema": {"type": "string"}, "description": "how to present a key", "required": True},

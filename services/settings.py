@@ -8,6 +8,8 @@ from typing import Annotated, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from services.cross_origin import origins
+
 Role = Literal["owner", "writer", "projector", "auditor"]
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
@@ -29,6 +31,7 @@ VARIABLES = {
     "receiver_kept_bytes_max": "RECEIVER_KEPT_BYTES_MAX",
     "receiver_kept_days_max": "RECEIVER_KEPT_DAYS_MAX",
     "hooks": "LEDGER_HOOKS",
+    "cors_origins": "LEDGER_CORS_ORIGINS",
     "log_level": "LEDGER_LOG_LEVEL",
     "queue_events_max": "LEDGER_QUEUE_EVENTS_MAX",
     "queue_bytes_max": "LEDGER_QUEUE_BYTES_MAX",
@@ -93,6 +96,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hooks: Path | None = None
     """Directory of the receiver's hooks. Unset: hooks in LEDGER_HOME."""
 
+    cors_origins: str | None = None
+    """Origins whose pages may read the services' answers in a browser, separated by commas. Unset: none."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log line that is written."""
 
@@ -118,9 +124,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         environ = os.environ if environ is None else environ
         texts = {field: environ[name] for field, name in VARIABLES.items() if environ.get(name)}
         try:
-            return msgspec.convert(texts, cls, strict=False, dec_hook=_path)
+            settings = msgspec.convert(texts, cls, strict=False, dec_hook=_path)
         except msgspec.ValidationError as error:
             raise SettingsError(_explain(error, texts)) from error
+        _ = settings.origins  # What is wrong with them is said at the start.
+        return settings
 
     def url(self, role: Role) -> str:
         """The URL by which `role` reaches the database, in a form that asyncpg and psycopg accept.
@@ -145,6 +153,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "projector": self.projector_url,
             "auditor": self.auditor_url,
         }
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The origins whose pages may read the services' answers. Raises SettingsError if one of them is none."""
+        try:
+            return origins(self.cors_origins or "")
+        except ValueError as error:
+            raise SettingsError(f"{VARIABLES['cors_origins']}: {error}.") from error
 
     @property
     def master_key(self) -> Path:

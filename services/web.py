@@ -12,18 +12,18 @@ import re
 import signal
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
 import msgspec
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
 
 from schemas.values import LEDGER_PATTERN
-from services import problems
+from services import cross_origin, problem_pages
 from services.keys import Principal, Scope, Unauthorized
 from services.postgres import Unavailable
 from services.problems import Problem
@@ -141,14 +141,19 @@ def application(
     keys: KnowsKeys,
     ready: Callable[[], Awaitable[None]],
     description: Description,
+    origins: Collection[str] = (),
 ) -> web.Application:
-    """The application of a service. `ready` raises Unavailable or Problem while it is not."""
+    """The application of a service. `ready` raises Unavailable or Problem while it is not.
+
+    `origins`: those whose pages may read the answers in a browser.
+    """
     app = web.Application(
         client_max_size=REQUEST_BYTES_MAX, middlewares=[_observed(service), web.middleware(_problems_answered)]
     )
     app[_stopping] = asyncio.Event()
     app.on_shutdown.append(_stop)
     app.on_response_prepare.append(_begin)
+    cross_origin.allow(app, origins)
     for route in routes:
         handler = _checked(route, keys)
         app.router.add_route(route.method, route.path, handler)
@@ -171,19 +176,37 @@ def application(
     async def docs(request: web.Request) -> web.Response:
         return web.Response(text=description.page, content_type="text/html")
 
+    async def every_problem(request: web.Request) -> web.Response:
+        if _wants_html(request):
+            return _shown(problem_pages.overview_html())
+        return web.json_response(problem_pages.overview(), headers=_BY_ACCEPT)
+
     async def problem(request: web.Request) -> web.Response:
-        kind = problems.KINDS.get(request.match_info["name"])
-        if kind is None:
-            raise Problem("not-found", "no such problem type")
-        return web.json_response({"title": kind.title, "status": kind.status, "next": kind.next})
+        name = request.match_info["name"]
+        if _wants_html(request):
+            return _shown(problem_pages.html(name))
+        return web.json_response(problem_pages.document(name), headers=_BY_ACCEPT)
 
     app.router.add_get("/livez", livez)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/openapi.json", openapi)
     app.router.add_get("/docs", docs)
+    app.router.add_get("/problems", every_problem)
     app.router.add_get("/problems/{name}", problem)
     return app
+
+
+_BY_ACCEPT = {"Vary": "Accept"}
+
+
+def _wants_html(request: web.Request) -> bool:
+    """Whether a browser asks: programs name no text/html, or take it as gladly as anything."""
+    return "text/html" in request.headers.get("Accept", "")
+
+
+def _shown(page: str) -> web.Response:
+    return web.Response(text=page, content_type="text/html", headers=_BY_ACCEPT)
 
 
 async def serve(app: web.Application, *, host: str, port: int, service: str) -> None:
@@ -272,6 +295,8 @@ async def _problems_answered(
     except ConnectionResetError:
         raise  # The client went away; there is nobody to answer.
     except Exception as error:
+        if isinstance(error, web.HTTPMethodNotAllowed) and request.method == hdrs.METH_OPTIONS:
+            return web.Response(status=204, headers={"Allow": _allowed(error)})
         problem = _problem(request, error)
         if not request.get(_begun):
             return problem.response()
@@ -297,7 +322,7 @@ def _problem(request: web.Request, error: Exception) -> Problem:
         case web.HTTPRequestEntityTooLarge():
             return Problem("too-large", f"a request has at most {REQUEST_BYTES_MAX} bytes")
         case web.HTTPMethodNotAllowed():
-            allow = ", ".join(sorted(error.allowed_methods))
+            allow = _allowed(error)
             return Problem("method-not-allowed", f"{request.path} takes {allow}", headers={"Allow": allow})
         case web.HTTPNotFound():
             return Problem("not-found", f"there is nothing at {request.path}; /docs lists what there is")
@@ -312,6 +337,10 @@ def _problem(request: web.Request, error: Exception) -> Problem:
             instance = uuid.uuid4().hex
             _log.error("request_failed", method=request.method, path=request.path, instance=instance, exc_info=error)
             return Problem("internal", f"the log of the service has it as {instance}", instance=instance)
+
+
+def _allowed(error: web.HTTPMethodNotAllowed) -> str:
+    return ", ".join(sorted({*error.allowed_methods, hdrs.METH_OPTIONS}))
 
 
 def unavailable(detail: str) -> Problem:

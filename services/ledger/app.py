@@ -46,5 +46,6 @@ async def run(settings: Settings) -> None:
                 raise Unavailable(f"the database is not migrated to this version: {', and '.join(amiss)}")
             up_to_date = True  # Not asked again: a newer version may migrate before this one is stopped.
 
-        app = application("ledger", routes, keys, ready, describe("The requirements ledger", SUMMARY, routes))
+        description = describe("The requirements ledger", SUMMARY, routes)
+        app = application("ledger", routes, keys, ready, description, settings.origins)
         await serve(app, host=settings.bind, port=settings.ledger_port, service="ledger")

@@ -104,13 +104,18 @@ def routes(ledgers: Ledgers) -> list[Route]:
             parameters=IngestParameters,
             headers=(
                 "If-Match",
+                "Prefer",
                 *(f"ce-{name}" for name in ("specversion", "id", "source", "type", "time", "subject")),
             ),
             takes={STRUCTURED: shape("CloudEvent"), BATCH: shape("CloudEventBatch"), BINARY: shape("EventData")},
             answers={
                 201: Answer("recorded", {BINARY: Results}, ("ETag", "Location"), _LINKS),
                 200: Answer("all of it was recorded before, or `dry_run`", {BINARY: Results}, ("ETag", "Location")),
-                207: Answer("a batch, handled leniently: each event has a status", {BINARY: LenientResults}),
+                207: Answer(
+                    "a batch, handled leniently: each event has a status",
+                    {BINARY: LenientResults},
+                    ("Preference-Applied",),
+                ),
             },
             refusals=("malformed-json", *_ORDER, "no-such-ledger", "unsupported-media-type", "overloaded"),
         )

@@ -22,6 +22,7 @@ async def run(settings: Settings) -> None:
             Keys(projector.pool),
             projector.ready,
             describe("The projector of the requirements ledger", SUMMARY, declared),
+            settings.origins,
         )
         serving = asyncio.create_task(serve(app, host=settings.bind, port=settings.projector_port, service="projector"))
         failing = asyncio.create_task(projector.failure())

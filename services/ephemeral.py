@@ -146,7 +146,8 @@ async def _run(
 async def _load_demo(settings: Settings) -> None:
     """Load the sample, as `ledger demo` does. Its report goes to stderr, since stdout may be read by a program."""
     loading = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.command", "demo"),
+        *supervisor.python(),
+        *("-m", "services.command", "demo"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=sys.stderr,
         env=supervisor.environ_of_child(settings),
@@ -261,7 +262,7 @@ async def _fill(home: Path, settings: Settings) -> None:
         shutil.copytree(template, home)
         os.utime(template)
         return
-    except FileNotFoundError:
+    except OSError:  # It is not there, or cannot be copied.
         shutil.rmtree(home, ignore_errors=True)
     database = EmbeddedPostgres(home, os_user=settings.database_os_user, durable=False)
     await database.start()

@@ -100,6 +100,12 @@ async def run(
         _log.info("stopped")
 
 
+def python() -> list[str]:
+    """What runs a module of ours as this process runs: where its own working directory is no place to import from,
+    neither is the child's."""
+    return [sys.executable, *(["-P"] if sys.flags.safe_path else [])]
+
+
 def environ_of_child(settings: Settings) -> dict[str, str]:
     """The environment of a process that is to have these settings and no others."""
     others = {name: value for name, value in os.environ.items() if name not in VARIABLES.values()}
@@ -188,7 +194,7 @@ class _Service:
         # not, the emitter sends again.
         guarded = ["--parent", str(os.getpid()), "--signal", str(int(signal.SIGKILL)), "--"]
         process = await asyncio.create_subprocess_exec(
-            *launch.command(*guarded, sys.executable, "-m", f"services.{self.name}"),
+            *launch.command(*guarded, *python(), "-m", f"services.{self.name}"),
             stdin=asyncio.subprocess.DEVNULL,
             stderr=PIPE,
             env=self._environ,

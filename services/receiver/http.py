@@ -1,7 +1,7 @@
 """The receiver over HTTP: a path a hook, and what is kept."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import aiohttp
 import msgspec
@@ -52,10 +52,10 @@ class Waiting(Struct, frozen=True):
 
 
 class HookState(Struct, frozen=True):
-    """A hook that can be used. `kept`: how many bodies of it are kept."""
+    """A hook that can be used."""
 
     hook: str
-    kept: int
+    usable: Literal[True] = True
 
 
 class KeptBody(Struct, frozen=True):
@@ -143,23 +143,18 @@ class Faces:
         hook = self._hook(call.request)
         if hook.written is None:
             raise Problem("hook-unusable", hook.amiss)
-        counts = await asyncio.to_thread(self._kept().counts)
-        kept = sum(each.count for each in counts if each.hook == hook.name)
-        return _json(200, HookState(hook.name, kept))
+        return _json(200, HookState(hook.name))
 
     async def list_kept(self, call: Call) -> web.Response:
         name = call.request.match_info["name"]
         asked: KeptParameters = call.parameters
+        if self.kept is None:
+            raise unavailable(self.amiss)
         try:
-            items = await asyncio.to_thread(self._kept().page, hook=name, after=asked.after, limit=asked.limit + 1)
+            items = await asyncio.to_thread(self.kept.page, hook=name, after=asked.after, limit=asked.limit + 1)
         except KeptUnusable as error:
             raise unavailable(str(error)) from error
         return _json(200, KeptPage([_told(item) for item in items[: asked.limit]], len(items) > asked.limit))
-
-    def _kept(self) -> Kept:
-        if self.kept is None:
-            raise Unavailable(self.amiss)
-        return self.kept
 
     def _hook(self, request: web.Request) -> Hook:
         name = request.match_info["name"]
@@ -222,7 +217,7 @@ def routes(faces: Faces) -> list[Route]:
             summary="Whether a hook can be used; if not, which file, line and spot to mend.",
             scope=None,
             answers={200: Answer("It can be used.", {"application/json": HookState})},
-            refusals=["not-found", "hook-unusable", "unavailable"],
+            refusals=["not-found", "hook-unusable"],
         ),
         Route(
             method="GET",

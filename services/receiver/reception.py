@@ -209,6 +209,10 @@ class Reception:
             return Stopped(state="refused", status=400, problem="malformed-json", reason=reason)
         except Misfit as error:
             return _misfit(str(error), error.objections)
+        except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+            # Ours to mend; the body is authentic, and it is kept like any other that does not fit.
+            _log.error("mapping_failed", hook=hook.name, exc_info=error)
+            return _misfit(f"the receiver could not apply the mapping ({type(error).__name__}); its log says where")
 
     async def _settled(self, hook: Hook, delivery: Delivery, came: Came, outcome: Done | Stopped) -> Received:
         if isinstance(outcome, Stopped) and outcome.state == "refused" and isinstance(hook.signature, Unsigned):

@@ -7,6 +7,7 @@ import msgspec
 
 from schemas.events import EVENT_TYPES, SEALED_FIELDS, Act
 from schemas.examples import EXAMPLES
+from schemas.meanings import CLASSES, meaning
 
 FOLDER = Path(__file__).with_name("json")
 
@@ -19,14 +20,37 @@ def event_schema(name: str) -> dict[str, Any]:
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"/v1/schemas/{name}",
-        **root,
+        **_told(cls.__name__, root),
         "title": name,
         "x-kind": "act" if issubclass(cls, Act) else "observation",
+        "x-scope": "act" if issubclass(cls, Act) else "observe",
         "x-subject": f"{cls.KIND}/{{{cls.KIND}}}",
         "x-sealed": [*SEALED_FIELDS[name]],
         "examples": [EXAMPLES[name]],
     }
-    return document | ({"$defs": schema["$defs"]} if schema["$defs"] else {})
+    for field in SEALED_FIELDS[name]:
+        sealed = document["properties"][field]
+        sealed["description"] += " It is sealed: encrypted before it is stored, and shown with the scope `personal`."
+        sealed["x-sealed"] = True
+    parts = {part: _told(part, inner) for part, inner in schema["$defs"].items()}
+    return document | ({"$defs": parts} if parts else {})
+
+
+def _told(cls: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema of a class that says what the class and each of its fields mean."""
+    text = schema.get("description") or CLASSES.get(cls)
+    told = {"title": schema.get("title", cls)} | ({"description": text} if text else {}) | schema
+    if "properties" in schema:
+        told["properties"] = {field: _meant(cls, field, inner) for field, inner in schema["properties"].items()}
+    return told
+
+
+def _meant(cls: str, field: str, schema: dict[str, Any]) -> dict[str, Any]:
+    means, form = meaning(cls, field), schema.get("description")
+    text = f"{means} ({form})" if means and form else means or form
+    return ({"description": text} if text else {}) | {
+        name: item for name, item in schema.items() if name != "description"
+    }
 
 
 def published(schema: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from jsonschema import Draft202012Validator
 
 from schemas import export
 from schemas.codec import read_event
@@ -69,6 +70,41 @@ def test_a_schema_stands_alone_and_shows_nothing_of_storage(name: str):
     assert b"@type" not in text
     assert b'"Sealed"' not in text
     assert set(schema["x-sealed"]) <= schema["properties"].keys()
+
+
+@pytest.mark.parametrize("name", sorted(EVENT_TYPES))
+def test_an_example_is_valid_by_its_schema_and_a_spoilt_one_is_not(name: str):
+    schema = export.event_schema(name)
+    Draft202012Validator.check_schema(schema)
+    valid = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER).is_valid
+    [example] = schema["examples"]
+    assert valid(example)
+    for field in schema["properties"]:
+        for wrong in ({"a": [1]}, -1, [None]):
+            spoilt = example | {field: wrong}
+            # What the schema lets pass and what the edge takes are the same, as far as a schema can say it.
+            event = {"specversion": "1.0", "id": "e-1", "source": "urn:test", "type": name, "data": spoilt}
+            assert not valid(spoilt), (field, wrong)
+            assert not isinstance(read_event(event, now=NOW), Sent), (field, wrong)
+    for field in schema["required"]:
+        assert not valid({other: value for other, value in example.items() if other != field}), field
+    assert not valid(example | {"mood": "urgent"})
+    assert not valid([example])
+
+
+@pytest.mark.parametrize("name", sorted(EVENT_TYPES))
+def test_a_schema_says_what_everything_means(name: str):
+    schema = export.event_schema(name)
+    assert schema["x-kind"] == ("act" if issubclass(EVENT_TYPES[name], Act) else "observation")
+    assert schema["x-scope"] == ("act" if schema["x-kind"] == "act" else "observe")
+    assert schema["x-subject"] == f"{EVENT_TYPES[name].KIND}/{{{EVENT_TYPES[name].KIND}}}"
+    for part in (schema, *schema.get("$defs", {}).values()):
+        assert len(part["description"]) > 10, part
+        for field, inner in part["properties"].items():
+            assert len(inner["description"]) > 5, (part["title"], field)
+    marked = {field for field, inner in schema["properties"].items() if inner.get("x-sealed")}
+    assert marked == set(schema["x-sealed"]) == set(SEALED_FIELDS[name])
+    assert all("sealed" in schema["properties"][field]["description"] for field in marked)
 
 
 async def test_the_schemas_are_served(ledger: LedgerService):

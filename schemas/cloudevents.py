@@ -135,6 +135,7 @@ def components() -> dict[str, Any]:
         "EventData": {
             "description": "The data of one event; the header `ce-type` says of which type.",
             "anyOf": [_reference(cls.__name__) for cls in EVENT_TYPES.values()],
+            "examples": [EXAMPLES["ledger.ask.recorded.v1"]],
         },
         **{names[name]: _sent(cls) for name, cls in EVENT_TYPES.items()},
         **{component: schema for component, schema in _ATTRIBUTES.values() if schema},

@@ -123,6 +123,12 @@ class TypeList(Struct, frozen=True, kw_only=True):
     types: list[str]
 
 
+_NEW_LEDGER = Annotated[NewLedger, Meta(examples=[{"teams": ["sales", "engineering", "product"]}])]
+_NEW_KEY = Annotated[
+    NewKey, Meta(examples=[{"name": "crm", "scopes": ["observe"], "ledgers": ["main"], "sources": ["/crm"]}])
+]
+
+
 def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
     async def put_ledger(call: Call) -> web.Response:
         wanted = await _body(call.request, NewLedger)
@@ -187,7 +193,7 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
     ledger = "/v1/ledgers/{ledger}"
     return [
         Route(
-            method="PUT", path=ledger, handler=put_ledger, scope="admin", takes={JSON: NewLedger},
+            method="PUT", path=ledger, handler=put_ledger, scope="admin", takes={JSON: _NEW_LEDGER},
             body_required=False,
             summary="Make a ledger. A body is optional. One that is there stays as it is.",
             answers={
@@ -205,7 +211,7 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
             summary="The ledgers that the key is for.", answers={200: Answer("the ledgers", {JSON: LedgerList})},
         ),
         Route(
-            method="POST", path="/v1/keys", handler=make_key, scope="admin", takes={JSON: NewKey},
+            method="POST", path="/v1/keys", handler=make_key, scope="admin", takes={JSON: _NEW_KEY},
             summary="Make an API key. It is shown once.",
             answers={201: Answer("made", {JSON: MadeKey}, links={"delete_v1_keys_key": {"key": "$response.body#/id"}})},
             refusals=("malformed-json", "bad-request", "forbidden"),

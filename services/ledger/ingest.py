@@ -5,17 +5,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
-from msgspec import Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 from multidict import CIMultiDictProxy
 
 from schemas.codec import EVENT_BYTES_MAX, STORED_BYTES_MAX, MalformedJson, canonical, open_record, parse, read_event
 from schemas.envelope import Refusal, Sent, stream_uuid
-from schemas.events import ANY_EVENT, EVENT_TYPES, Act, SourceReconciled
+from schemas.events import EVENT_TYPES, Act, SourceReconciled
 from schemas.objections import SPOTS_TOLD_MAX
 from schemas.times import format_time
 from services.keys import Principal, Scope
@@ -55,13 +55,14 @@ _ORDER = (
 
 
 class IngestParameters(Struct, frozen=True, kw_only=True):
-    dry_run: bool = False
+    dry_run: Annotated[bool, Meta(description="everything but the recording")] = False
 
 
 class Results(Struct, frozen=True, kw_only=True):
-    """For each event, in the order sent."""
+    """For each event, in the order sent. With `dry_run` nothing was recorded, and they are what would have been."""
 
     results: list[Result]
+    dry_run: bool | UnsetType = UNSET
 
 
 class LenientResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -120,25 +121,6 @@ def routes(ledgers: Ledgers) -> list[Route]:
             refusals=("malformed-json", *_ORDER, "no-such-ledger", "unsupported-media-type", "overloaded"),
         )
     ]
-
-
-class CloudEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A CloudEvent as an emitter sends it. Extension attributes of its own may join."""
-
-    specversion: str
-    id: str
-    source: str
-    type: str
-    data: ANY_EVENT
-    subject: str | None = None
-    time: datetime | None = None
-    datacontenttype: str | None = None
-    dataschema: str | None = None
-    expectedversion: int | None = None
-    recordedtime: datetime | None = None
-    correlationid: str | None = None
-    causationid: str | None = None
-    traceparent: str | None = None
 
 
 class _Judged(Struct, frozen=True):

@@ -72,6 +72,6 @@ class CuttingProxy:
         )
 
     def _cut(self, request: web.Request) -> web.StreamResponse:
-        assert request.transport is not None
-        request.transport.abort()
+        if request.transport is not None:  # Otherwise the client has gone by itself.
+            request.transport.abort()
         return web.Response()

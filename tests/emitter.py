@@ -13,9 +13,9 @@ from pathlib import Path
 
 from ledger_client import AskRecorded, Draft, Ledger, Outbox, Retries
 
-PUT_AT_ONCE_MAX = 20
-PAUSE_SECONDS_MAX = 0.02
-FLUSH_SECONDS_MAX = 100
+PUT_AT_ONCE_MAX = 8
+PAUSE_SECONDS_MAX = 0.05
+FLUSH_SECONDS_MAX = 170
 RETRIES = Retries(deadline_seconds=5.0, attempt_seconds_max=5.0, first_seconds=0.05, pause_seconds_max=0.5)
 
 

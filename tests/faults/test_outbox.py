@@ -42,7 +42,7 @@ from ledger_client.outbox_file import VERSION, OutboxFile
 from ledger_client.salvage import salvage
 from tests.conftest import Database, free_ports
 from tests.cutting_proxy import CuttingProxy, Moment
-from tests.emitter import noted
+from tests.emitter import PUT_AT_ONCE_MAX, noted
 from tests.faults.test_commit import behind_a_proxy
 from tests.ledger_process import processes
 from tests.ledger_service import LedgerService, holds, serving
@@ -410,7 +410,7 @@ async def test_an_emitter_that_is_killed_keeps_what_put_has_acknowledged(path: P
     kept = [int(row["id"].removeprefix("n:")) for row in rows_of(path)]
     assert kept == list(range(1, len(kept) + 1))
     # One put may have come to the disk that was not noted any more.
-    assert noted(notes) <= len(kept) <= noted(notes) + 20
+    assert noted(notes) <= len(kept) <= noted(notes) + PUT_AT_ONCE_MAX
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from services.settings import Settings
 from tests.cutting_proxy import CuttingProxy, Moment
 from tests.emitter import id_of, noted, source_of
 from tests.system.test_supervisor import Run, home, running
-from tests.system.test_under_load import kill
+from tests.system.test_under_load import LOG_CHARACTERS, kill
 
 __all__ = ["home"]  # A fixture.
 
@@ -35,7 +35,7 @@ KILLING_SECONDS = float(os.environ.get("LEDGER_TEST_OUTBOX_SECONDS", "60"))
 SETTLE_SECONDS_MAX = 180
 EMITTERS = {"alpha": "shared", "beta": "shared", "gamma": "shared", "delta": "own"}
 """Each emitter and the file that it puts into."""
-PAUSES_SECONDS = {"emitter": (0.2, 2.0), "services.ledger": (3.0, 9.0), "/postgres": (6.0, 18.0)}
+PAUSES_SECONDS = {"emitter": (0.2, 2.0), "services.ledger": (5.0, 15.0), "/postgres": (8.0, 24.0)}
 LOST = 0.05
 
 _log = structlog.get_logger()
@@ -101,7 +101,7 @@ async def test_nothing_is_lost_or_doubled_under_kills(home: Path) -> None:
         async with CuttingProxy.before(f"http://127.0.0.1:{run.ledger}", moment) as proxy:
             with emitting(home.parent, proxy.url, home / "admin.key") as emitters:
                 kills = await killed_at_random(run, emitters, chance)
-                await everything_is_sent(emitters)
+                await everything_is_sent(run, emitters)
                 proxy.moment = lambda: "through"
                 held = await everything_is_there_once(home, emitters)
             _log.info(
@@ -144,7 +144,7 @@ async def killed_at_random(run: Run, emitters: list[Emitter], chance: random.Ran
     return kills
 
 
-async def everything_is_sent(emitters: list[Emitter]) -> None:
+async def everything_is_sent(run: Run, emitters: list[Emitter]) -> None:
     """Have the emitters end as they do by themselves: with an empty outbox."""
     for each in emitters:
         each.process.send_signal(signal.SIGTERM)
@@ -153,12 +153,12 @@ async def everything_is_sent(emitters: list[Emitter]) -> None:
             await asyncio.sleep(0.05)
     for each in emitters:
         # One that was killed a moment ago may not have come as far as to mind the signal.
-        assert each.process.returncode in (0, -signal.SIGTERM), each.output()
+        assert each.process.returncode in (0, -signal.SIGTERM), each.output() + run.output()[-LOG_CHARACTERS:]
     for each in emitters:
         if each.process.returncode != 0:
             each.start()
             await asyncio.sleep(1)
-            await everything_is_sent([each])
+            await everything_is_sent(run, [each])
 
 
 async def everything_is_there_once(home: Path, emitters: list[Emitter]) -> int:

@@ -347,7 +347,8 @@ async def test_too_many_bodies_at_once_are_asked_to_come_back(receiver: Receiver
 async def test_other_methods(receiver: ReceiverService, method: str) -> None:
     assert receiver.session is not None
     async with receiver.session.request(method, f"{receiver.url}/hooks/desk") as answer:
-        assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD,POST".replace(",", ", "))
+        assert answer.status == 405
+        assert {"GET", "POST"} <= set(answer.headers["Allow"].split(", "))
 
 
 # The ledger refuses, or is away

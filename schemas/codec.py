@@ -30,11 +30,13 @@ from msgspec import Struct
 
 from schemas.envelope import Recorded, Refusal, Sent, event_uuid
 from schemas.events import EVENT_TYPES, AskRecorded, Event
-from schemas.objections import SPOTS_TOLD_MAX, meant, objections
+from schemas.objections import DATA_LEVELS_MAX, SPOTS_TOLD_MAX, deeper_than, meant, objections
 from schemas.times import format_time, read_time
 from schemas.upcasts import UPCASTS, Upcast, upcast
 
 EVENT_BYTES_MAX = 60 * 1024
+EVENT_LEVELS_MAX = DATA_LEVELS_MAX + 1
+EXACT_MAX = 2**53  # Beyond it a float is no longer one whole number.
 STORED_BYTES_MAX = 65_535  # A C2SP tile entry has a length of 16 bits.
 
 _NOT_CONTENT = {"traceparent", "tracestate", "expectedversion", "subject"}  # The subject follows from the data.
@@ -101,12 +103,15 @@ def read_event(
     if not isinstance(value, dict):
         return [Refusal(problem="not-a-cloudevent", message="a CloudEvent is a JSON object", index=index)]
 
-    refusals = [
-        Refusal(problem=problem, pointer=pointer, message=message, index=index)
-        for problem, pointer, message in islice(objections(value, now), spots_max)
-    ]
-    if refusals:
-        return refusals
+    found = [*islice(objections(value, now), spots_max)]
+    if found and not deeper_than(EVENT_LEVELS_MAX, value) and (exact := _exact_numbers(value)) is not value:
+        # To JSON 3.0 is the number 3, and some emitters write every number with a fraction.
+        value, found = exact, [*islice(objections(exact, now), spots_max)]
+    if found:
+        return [
+            Refusal(problem=problem, pointer=pointer, message=message, index=index)
+            for problem, pointer, message in found
+        ]
 
     name, data = upcast(value["type"], value["data"], upcasts)
     event = _with_ask(msgspec.convert(data, EVENT_TYPES[name]), value["source"], value["id"])
@@ -216,6 +221,21 @@ def _plain_numbers(value: Any) -> Any:
             return {name: _plain_numbers(item) for name, item in value.items()}
         case list():
             return [_plain_numbers(item) for item in value]
+        case _:
+            return value
+
+
+def _exact_numbers(value: Any) -> Any:
+    """The value with whole numbers that came with a fraction as integers; the value itself if there are none."""
+    match value:
+        case float() if value.is_integer() and abs(value) <= EXACT_MAX:
+            return int(value)
+        case dict():
+            items: Any = {name: _exact_numbers(item) for name, item in value.items()}
+            return items if any(items[name] is not item for name, item in value.items()) else value
+        case list():
+            items = [_exact_numbers(item) for item in value]
+            return items if any(new is not item for new, item in zip(items, value, strict=True)) else value
         case _:
             return value
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from schemas.envelope import Problem
 from schemas.events import EVENT_TYPES, SEALED_FIELDS, Event
 from schemas.times import format_time, usable_time
-from schemas.values import ID_PATTERN, YEAR_MAX, YEAR_MIN, in_range
+from schemas.values import ID_PATTERN, YEAR_MAX, YEAR_MIN, Sealed, in_range
 
 TIME_AHEAD_MAX = timedelta(minutes=5)
 # What bounds the work that a refused event costs: how many of its spots are told, and from how deep.
@@ -32,6 +32,7 @@ _AT = re.compile(r"^(?P<message>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 _NAMED = re.compile(r"`(\w+)`")
 _REGEX = re.compile(r"Expected `str` matching regex '(.*)'", re.DOTALL)
 
+_SEALED_HERE = "is sealed by the ledger; send the text"
 _NO_TIME = (
     f"must be an RFC 3339 time with its zone, as 2026-11-21T10:00:00Z, between the years {YEAR_MIN} and {YEAR_MAX}"
 )
@@ -138,14 +139,14 @@ def _data(data: Any, cls: type[Event]) -> Iterator[tuple[str, str]]:
         spotless = True
         yield from _days(event)
     except msgspec.ValidationError:
-        if _deeper_than(DATA_LEVELS_MAX, data):
+        if deeper_than(DATA_LEVELS_MAX, data):
             yield "/data", f"nests more than {DATA_LEVELS_MAX} levels"
             return
         yield from _violations(data, cls, "/data")
     if isinstance(data, dict):
         for name in sealed:
             if spotless and isinstance(data.get(name), dict):
-                yield f"/data/{name}", "is sealed by the ledger; send the text"
+                yield f"/data/{name}", _SEALED_HERE
         if b"\\u0000" in msgspec.json.encode(data):
             yield from nuls(data, "/data")
 
@@ -157,9 +158,10 @@ def _days(event: Event) -> Iterator[tuple[str, str]]:
             yield f"/data/{field.encode_name}", f"must lie between the years {YEAR_MIN} and {YEAR_MAX}"
 
 
-def _deeper_than(levels: int, value: Any) -> bool:
+def deeper_than(levels: int, value: Any) -> bool:
+    """Whether a JSON value nests more than so many levels; it is not looked into beyond them."""
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels == 0 or any(_deeper_than(levels - 1, part) for part in parts)
+    return levels == 0 or any(deeper_than(levels - 1, part) for part in parts)
 
 
 def _violations(value: Any, hint: Any, pointer: str) -> Iterator[tuple[str, str]]:
@@ -171,6 +173,9 @@ def _violations(value: Any, hint: Any, pointer: str) -> Iterator[tuple[str, str]
 
     inner = meant(hint, value)
     found = False
+    if inner is Sealed:
+        yield pointer, _SEALED_HERE  # Not what is inside: its names could be the text.
+        return
     if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, Struct):
         hints = get_type_hints(inner, include_extras=True)
         fields = {field.encode_name: field for field in msgspec.structs.fields(inner)}

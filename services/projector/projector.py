@@ -42,7 +42,7 @@ OPEN_SECONDS_MAX = 10  # For a query to wait until the read models of a ledger a
 REBUILD_RETRY_SECONDS = 5.0
 CLOSE_SECONDS_MAX = 2  # For connections to be given back; then they are cut.
 REBUILDS_AT_ONCE_MAX = 1
-DECODED_AT_ONCE_EVENTS = 16  # Then whoever else has something to do has a turn.
+DECODED_AT_ONCE_EVENTS = 64  # Then whoever else has something to do has a turn.
 
 Step = Literal["moved", "idle", "lost"]
 """What a look at the log came to. Lost: another projector was first."""

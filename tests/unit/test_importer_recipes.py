@@ -110,6 +110,19 @@ def test_a_list_has_each_text_once_and_no_empty_ones():
     assert made({"from": "x", "as": "list"}, " , ") is UNSET
 
 
+def test_of_a_list_of_labels_one_is_picked():
+    start = {"from": "labels.*.name", "as": "pick", "start": "customer:"}
+    among = {"from": "labels.*.name", "as": "pick", "among": ["bug", "Wish"]}
+    labels = [{"name": name} for name in ("new", "Customer: acme ", "customer:cedar", "wish", 7)]
+    assert made(start, {"labels": labels}) == "acme"
+    assert made(among, {"labels": labels}) == "wish"
+    for none in ([], None, [{"name": "customer:"}], [{"name": "custom"}], [{}]):
+        assert made(start, {"labels": none}) is UNSET
+    assert made({"from": "x", "as": "pick", "start": "a-"}, "a-1") == "1"
+    with pytest.raises(Unusable, match=r"labels\.\*: an object, not a text"):
+        made({"from": "labels.*", "as": "pick", "start": "a"}, {"labels": labels})
+
+
 def test_a_table_maps_texts_and_says_what_becomes_of_others():
     stage = {"from": "x", "as": "map", "table": {"Won": "won", "5": 3, "Not sure": None}}
     assert made(stage, " WON ") == "won"

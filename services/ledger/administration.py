@@ -92,9 +92,9 @@ class KeyList(Struct, frozen=True, kw_only=True):
 
 class HistoryParameters(Struct, frozen=True, kw_only=True):
     before: Annotated[
-        int, Meta(ge=1, le=2**63 - 1, description="records with a lower number, as Link: rel=next has it")
+        int, Meta(ge=1, le=2**63 - 1, description="Records with a lower number, as Link: rel=next has it.")
     ] = 2**63 - 1
-    limit: Annotated[int, Meta(ge=1, le=1_000, description="how many records a page has")] = 100
+    limit: Annotated[int, Meta(ge=1, le=1_000, description="How many records a page has at most.")] = 100
 
 
 class KeyRecord(Struct, frozen=True, kw_only=True):
@@ -228,7 +228,7 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
         Route(
             method="GET", path="/v1/keys/history", handler=key_history, scope="audit", parameters=HistoryParameters,
             summary="Every making and revoking of a key, the newest first.",
-            answers={200: Answer("the records", {JSON: KeyHistory})}, refusals=("forbidden",),
+            answers={200: Answer("the records", {JSON: KeyHistory}, ("Link",))}, refusals=("forbidden",),
         ),
         Route(
             method="GET", path="/v1/schemas", handler=list_types, scope=None, summary="The event types.",

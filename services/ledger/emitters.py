@@ -25,8 +25,8 @@ _statements = Statements.load(Path(__file__).with_name("emitters.sql"))
 
 
 class EmittersParameters(Struct, frozen=True, kw_only=True):
-    after: Annotated[str, Meta(max_length=200, description="the last source of the page before")] = ""
-    limit: Annotated[int, Meta(ge=1, le=EMITTERS_MAX, description="how many emitters a page has")] = 100
+    after: Annotated[str, Meta(max_length=200, description="The last source of the page before.")] = ""
+    limit: Annotated[int, Meta(ge=1, le=EMITTERS_MAX, description="How many emitters a page has at most.")] = 100
 
 
 class LastRecorded(Struct, frozen=True, kw_only=True):
@@ -107,7 +107,7 @@ def routes(ledgers: Ledgers, pool: Pool) -> list[Route]:
             " A key sees the sources that it may emit as; with the scope `query` or `audit`, all.",
             scope=("observe", "act", "query", "audit"),
             parameters=EmittersParameters,
-            answers={200: Answer("the emitters", {JSON: EmitterList})},
+            answers={200: Answer("the emitters", {JSON: EmitterList}, ("Link",))},
             refusals=("no-such-ledger",),
         ),
         Route(

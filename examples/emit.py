@@ -21,7 +21,7 @@ async def main() -> None:
         print(f"position {recorded.position}, duplicate: {recorded.duplicate}")
 
         # Or as soon as there is a ledger: it is on disk when `put` returns, and sent when it can be.
-        async with Outbox("first.outbox", ledger) as outbox:
+        async with Outbox(".ledger/first.outbox", ledger) as outbox:
             await outbox.put(ask, key=("ticket", 4712, "asked"), time=ASKED)
             status = await outbox.flush(60)
             print(f"sent: {status.sent}, waiting: {status.counts.waiting}")

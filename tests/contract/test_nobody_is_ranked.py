@@ -34,6 +34,7 @@ COLUMNS = {
         for table in (
             *("requirement_rows", "asks", "deliveries", "decision_proposals"),
             *("agreement_revisions", "agreement_endorsements", "agreement_adoptions"),
+            *("account_merges", "requirement_merges", "ask_moves"),
         )
     ),
 }
@@ -42,8 +43,9 @@ COLUMNS = {
 MEMBERS = {
     "/requirements/{requirement}": {
         *("who_asked.asks.contact", "who_asked.asks.by", "who_decided.deciders", "who_decided.consulted"),
+        "merged.by",
     },
-    "/accounts/{account}": {"asks.contact", "asks.by"},
+    "/accounts/{account}": {"asks.contact", "asks.by", "merged.by"},
     "/agreements/{agreement}": {"revisions.by", "revisions.endorsements.by", "revisions.adoptions.by"},
     "/agreements/{agreement}/revisions/{revision}": {"by", "endorsements.by", "adoptions.by"},
     "/decisions/{decision}": {"deciders", "consulted", "proposed.by"},
@@ -55,7 +57,7 @@ PARAMETERS = {
     *("as_of", "at_least", "timeout", "cursor", "limit", "status", "class", "area", "q", "sort", "currency", "lens"),
     *("departs", "outcome", "grounds", "needs_review"),
     *("source", "type", "agrees", "from", "to"),
-    *("account", "channel", "similar_to", "used"),
+    *("account", "alias", "channel", "similar_to", "used"),
 }
 """What may be asked. Whoever adds one says here that it is not about a person."""
 

@@ -16,11 +16,13 @@ RECORDED = datetime(2026, 11, 21, 10, tzinfo=UTC)
 
 # Of the events below. The same on every version of PostgreSQL; a change of a fold or of the digest shows here.
 KNOWN = {
-    "accounts": "823c6eba95b06a71613d218a0870025321c6372e59efa29e5afdf96c4a199038",
+    "accounts": "c0942bfa6aa18de49512a79f82c7c4eff1f37faedd51f523b888017935291bfa",
     "opportunities": "bf1abdbfe5e74c073e88490c779f7bc4a9d931a37b5cb02e00fbff4ea76b6401",
     "requirements": "fed904f2f312168558cc6d8e01c5e9e4b8624558e17a0d06b50b92dee2676c3b",
     "agreements": "eb68d50b376823862dcb49e5b01ce61d1f06527247b1f83dd918c478fef9ef50",
     "decisions": "0d91693fb2c29c0b58774cd0b731991d93435c1dd35bdc0cb7fd105840446324",
+    "emitters": "89d7a72cb7bfc1d7340d35e22b6af6054eac83984f7f34b1e51850e9ec693968",
+    "feedback": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
 }
 
 

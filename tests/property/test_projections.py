@@ -96,6 +96,11 @@ observations = st.one_of(
             "by": by,
         },
     ),
+    kind(
+        "feedback.received",
+        {"feedback": ids, "text": texts},
+        {"account": ids, "contact": ids, "channel": texts, "url": urls, "labels": labels},
+    ),
     kind("ask.withdrawn", {"requirement": ids, "ask": ids}, {"reason": texts, "by": by}),
     kind(
         "delivery.updated",

@@ -50,6 +50,7 @@ async def test_each_answer_is_one_that_the_description_has(database: Database, t
         made = {}
         for name, url in urls.items():
             made[name] = await _schemathesis(name, url, key, operations[name], each, tmp_path)
+        assert await _head(urls["ledger"], key) > len(EXAMPLES), "no event that was made up has been recorded"
     assert sum(made.values()) >= CASES, made
     print(f"{made} requests, seed {SEED}")  # noqa: T201
 
@@ -111,6 +112,12 @@ async def _record_examples(session: aiohttp.ClientSession, url: str) -> int:
             assert answer.status in (201, 422), await answer.text()
             recorded += answer.status == 201
     return recorded
+
+
+async def _head(url: str, key: str) -> int:
+    headers = {"Authorization": f"Bearer {key}"}
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/v1/ledgers/main", headers=headers) as answer:
+        return int((await answer.json())["head"])
 
 
 async def _operations(url: str) -> dict[str, Any]:

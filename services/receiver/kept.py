@@ -140,6 +140,18 @@ class Kept:
             [id] = connection.execute(_statements["keep"], values).fetchone()
         return int(id)
 
+    def keep_on(self, item: Item, state: State, *, problem: str, reason: str, now: datetime) -> None:
+        """Say anew why one is kept, unless it has been dropped or settled meanwhile."""
+        values = {
+            "id": item.id,
+            "state": state,
+            "problem": problem,
+            "reason": self._seal(reason.encode(), item.delivery, b"reason"),
+            "now": format_time(now),
+        }
+        with self._transaction() as connection:
+            connection.execute(_statements["keep_on"], values)
+
     def settle(self, delivery: Delivery, *, now: datetime) -> None:
         """The delivery has become events: it is remembered as such, and no longer kept."""
         with self._transaction() as connection:

@@ -45,6 +45,10 @@ SET state = excluded.state, problem = excluded.problem, reason = excluded.reason
     tries = tries + 1
 RETURNING id
 
+-- keep_on --
+-- Why one is still kept. Who was dropped or settled meanwhile does not come back.
+UPDATE kept SET state = :state, problem = :problem, reason = :reason, tried_at = :now, tries = tries + 1 WHERE id = :id
+
 -- held_bytes --
 SELECT coalesce(sum(size), 0) FROM kept
 

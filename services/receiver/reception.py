@@ -138,7 +138,11 @@ class Reception:
             outcome = _misfit(str(error))
         else:
             outcome = await self.attempt(hook, item.came)
-        await asyncio.to_thread(self._file, item.delivery, item.came, outcome)
+        if isinstance(outcome, Stopped):
+            why: dict[str, Any] = {"problem": outcome.problem, "reason": outcome.reason, "now": self._now()}
+            await asyncio.to_thread(self._kept.keep_on, item, outcome.state, **why)
+        else:
+            await asyncio.to_thread(self._settle, item.delivery, outcome)
         return outcome
 
     async def go_on(self) -> None:
@@ -218,26 +222,22 @@ class Reception:
         if isinstance(outcome, Stopped) and outcome.state == "refused" and isinstance(hook.signature, Unsigned):
             # Whoever knows the address may post, and could fill the file for everybody.
             return Received(outcome)
-        kept = await asyncio.to_thread(self._file, delivery, came, outcome)
-        if isinstance(outcome, Stopped):
-            _log.warning("webhook_kept", hook=hook.name, kept=kept, state=outcome.state, problem=outcome.problem)
-            if outcome.state == "waiting":
-                self._work.set()
+        if isinstance(outcome, Done):
+            await asyncio.to_thread(self._settle, delivery, outcome)
+            return Received(outcome)
+        why: dict[str, Any] = {"problem": outcome.problem, "reason": outcome.reason, "now": self._now()}
+        kept = await asyncio.to_thread(self._kept.keep, delivery, came, outcome.state, **why)
+        _log.warning("webhook_kept", hook=hook.name, kept=kept, state=outcome.state, problem=outcome.problem)
+        if outcome.state == "waiting":
+            self._work.set()
         return Received(outcome, kept)
 
-    def _file(self, delivery: Delivery, came: Came, outcome: Done | Stopped) -> int | None:
-        """Let the file know. The id under which it is kept, if it is."""
-        now = self._now()
-        match outcome:
-            case Done(events=[]):
-                self._kept.release(delivery)
-            case Done():
-                self._kept.settle(delivery, now=now)
-            case Stopped():
-                return self._kept.keep(
-                    delivery, came, outcome.state, problem=outcome.problem, reason=outcome.reason, now=now
-                )
-        return None
+    def _settle(self, delivery: Delivery, outcome: Done) -> None:
+        """It is kept no longer. A body that makes no event may make some by another mapping, and is not remembered."""
+        if outcome.events:
+            self._kept.settle(delivery, now=self._now())
+        else:
+            self._kept.release(delivery)
 
 
 def joined(headers: list[tuple[str, str]]) -> dict[str, str]:

@@ -340,7 +340,7 @@ def _problem(request: web.Request, error: Exception) -> Problem:
 
 
 def _allowed(error: web.HTTPMethodNotAllowed) -> str:
-    return ", ".join(sorted({*error.allowed_methods, hdrs.METH_OPTIONS}))
+    return ", ".join(sorted(error.allowed_methods))
 
 
 def unavailable(detail: str) -> Problem:

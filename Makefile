@@ -16,7 +16,7 @@ setup: $(STAMP) ## Make .venv with everything that is needed (again only after a
 
 # The first Python that is new enough and can make a virtual environment is taken. The stamp is written
 # last, so that a set-up that was cut short is done again.
-$(STAMP): $(LOCKS)
+$(STAMP): $(LOCKS) pyproject.toml
 	@found=; seen=; \
 	for python in python3 python3.13 python3.12 python3.11; do \
 		$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \

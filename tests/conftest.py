@@ -24,6 +24,7 @@ pytest_plugins = ["tests.ledger_service", "tests.receiver_service"]
 
 SCRATCH_BYTES_MIN = 2 * 1024**3
 ABANDONED_SECONDS = 3600
+PORT_MIN, PORTS = 20_000, 12_000  # Below those that systems give to outgoing connections.
 _PREFIX = "ledger-tests-"
 
 
@@ -100,9 +101,12 @@ def scratch() -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """TCP ports of 127.0.0.1 that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
+    """TCP ports of 127.0.0.1 that nobody listens on now, and that no outgoing connection is given."""
+    sockets: list[socket.socket] = []
+    while len(sockets) < count:
+        with contextlib.suppress(OSError):
+            sockets.append(socket.create_server(("127.0.0.1", PORT_MIN + secrets.randbelow(PORTS))))
+    ports = [int(each.getsockname()[1]) for each in sockets]
     for each in sockets:
         each.close()
     return ports

@@ -423,9 +423,6 @@ def _not_granted(sent: Sent, principal: Principal, index: int) -> Iterable[Refus
     if isinstance(sent.event, SourceReconciled) and not principal.may_emit_as(sent.event.source):
         message = f"this key may not count for {sent.event.source}"
         yield Refusal(problem="source-not-granted", message=message, index=index, pointer="/data/source")
-    if isinstance(sent.event, SourceReconciled) and not principal.may_emit_as(sent.event.source):
-        message = f"this key may not count what {sent.event.source} emits"
-        yield Refusal(problem="source-not-granted", message=message, index=index, pointer="/data/source")
     for pointer, team in signing(sent.event):
         if not principal.may_act_for(team):
             message = f"this key may not act for {team}"

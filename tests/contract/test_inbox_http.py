@@ -127,7 +127,7 @@ async def test_a_row_shows_whose_it_is(database: Database) -> None:
             "named": "crm:7",
             "name": "Acme",
         }
-        assert (first["contact"], first["channel"], first["url"]) == ("p-1", "Call", "https://desk.example/1")
+        assert (first["channel"], first["url"]) == ("Call", "https://desk.example/1")
         assert first["labels"] == {"a": "1", "b": "2"}
         assert (first["class"], first["fit"]["fit"]) == ("on_target", 1.0)
         assert first["fit"]["revision"] == "target-market@r1"

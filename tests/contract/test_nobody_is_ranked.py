@@ -49,7 +49,6 @@ MEMBERS = {
     "/agreements/{agreement}": {"revisions.by", "revisions.endorsements.by", "revisions.adoptions.by"},
     "/agreements/{agreement}/revisions/{revision}": {"by", "endorsements.by", "adoptions.by"},
     "/decisions/{decision}": {"deciders", "consulted", "proposed.by"},
-    "/feedback": {"feedback.contact"},
 }
 """Where answers show them: each is about one subject. An answer that is not named here shows none."""
 

@@ -8,8 +8,6 @@ from msgspec.structs import replace
 from schemas.events import DecisionMade, DecisionProposed, Event
 from services.ledger.rules.objection import Objection
 
-POSITION_MAX = 2**63 - 1  # No log is longer.
-
 
 class Decision(Struct, frozen=True):
     """`options`: the ids that were last proposed, None before a proposal. `made`: it has been made."""
@@ -39,8 +37,7 @@ class Decision(Struct, frozen=True):
             known = ", ".join(sorted(self.options)) or "none"
             yield Objection("/data/option", f"{act.option} is not among the options proposed ({known})", retryable=True)
         if act.seen is not None and act.seen >= position:
+            # Later events could make room for it, and it would still say that somebody saw what was not there.
             yield Objection(
-                "/data/seen",
-                f"what was seen lies before the decision itself, which would be at position {position}",
-                retryable=act.seen <= POSITION_MAX,
+                "/data/seen", f"what was seen lies before the decision itself, which would be at position {position}"
             )

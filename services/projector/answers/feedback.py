@@ -53,7 +53,7 @@ class FeedbackRow(Struct, frozen=True, kw_only=True, rename={"class_": "class"})
     """Something that a customer said. `named` is the account as the event names it, `account` what that stands for.
 
     `fit` is as of now. `text` and `suggested`, which comes from it, are absent without the scope personal; the text is
-    null once it was erased. (A person who said it is named here, as an ask that takes it up will name them.)
+    null once it was erased. The event at `position` says who said it; a list names no persons.
     """
 
     feedback: str
@@ -63,7 +63,6 @@ class FeedbackRow(Struct, frozen=True, kw_only=True, rename={"class_": "class"})
     account: str | None
     named: str | None
     name: str | None
-    contact: str | None
     channel: str | None
     url: str | None
     labels: dict[str, str]
@@ -207,7 +206,6 @@ def show_inbox(inbox: Inbox) -> FeedbackList:
                 account=account,
                 named=row["account"],
                 name=None if account is None else names.get(account),
-                contact=row["contact"],
                 channel=row["channel"],
                 url=row["url"],
                 labels=msgspec.json.decode(row["labels"]),

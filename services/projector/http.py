@@ -68,12 +68,13 @@ WordsAsked = Annotated[str, Meta(max_length=200, description="words in the id or
 SimilarTo = Annotated[
     str, Meta(max_length=SIMILAR_TO_CHARACTERS_MAX, description="a text; those without a word are like nothing")
 ]
+_YEARS = "^(19[0-9]{2}|[2-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])-"  # YEAR_MIN to YEAR_MAX
 InstantText = Annotated[
     str,
     Meta(
         max_length=40,
         description="periods that overlap with this one; a date (its first instant in UTC), or an RFC 3339 time",
-        extra_json_schema={"anyOf": [{"format": "date"}, {"format": "date-time"}]},
+        extra_json_schema={"anyOf": [{"format": "date"}, {"format": "date-time"}], "pattern": _YEARS},
     ),
 ]
 

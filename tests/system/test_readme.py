@@ -19,6 +19,9 @@ pytestmark = pytest.mark.system
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A directory that looks like a clone in which `make setup` has been done; its `.ledger` is its own."""
+    stamp = (ROOT / ".venv" / "ready").stat().st_mtime
+    if any((ROOT / name).stat().st_mtime > stamp for name in ("pyproject.toml", "requirements-dev.txt")):
+        pytest.fail("the environment is older than what it is made from, and would be made anew here: make setup")
     for name in ("Makefile", "pyproject.toml", "requirements.txt", "requirements-dev.txt", "examples", ".venv"):
         (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path
@@ -60,7 +63,7 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
     script = f"\necho '{STEP}'\n".join(walk)
     done = subprocess.run(["bash", "-e", "-c", script], cwd=running, capture_output=True, text=True, check=True)
     answers = done.stdout.split(STEP)
-    asked, departing, table, earlier, recorded, refused, dry_run, key = answers
+    asked, departing, table, earlier, recorded, refused, *first, dry_run, key = answers
 
     one = json.loads(asked)
     assert one["who_asked"][0]["asks"][0]["quote"]
@@ -77,6 +80,7 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
         "/data/importance",
         "/data/mood",
     }
+    first_events(*first)
     assert "ledger.ask.recorded.v1" in dry_run
     assert json.loads(key)["key"].startswith("lk_")
 
@@ -92,3 +96,22 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
     assert json.loads(again.splitlines()[-1])["results"] == [
         {**json.loads(recorded.splitlines()[-1])["results"][0], "duplicate": True}
     ]
+
+
+def first_events(
+    desk: str, feedback: str, identified: str, inbox: str, emitter: str, client: str, hook: str, webhook: str
+) -> None:
+    """With curl, with the Python client, with a webhook."""
+    assert desk.strip() == ""
+    assert " 201 " in feedback.strip().splitlines()[0] and " 201 " in identified.strip().splitlines()[0]
+    [said] = json.loads(inbox)["feedback"]
+    assert (said["account"], said["named"], said["class"]) == ("cedar", "zendesk:4711", said["fit"]["class"])
+    assert [each["requirement"] for each in said["suggested"]] == ["SSO-42"]
+    assert {each["type"]: each["count"] for each in json.loads(emitter)["types"]} == {
+        "ledger.feedback.received.v1": 1,
+        "ledger.account.identified.v1": 1,
+    }
+    assert re.fullmatch(r"position \d+, duplicate: False\nsent: 1, waiting: 0", client.strip())
+    assert "ledger.feedback.received.v1" in hook
+    assert " 200 " in webhook.strip().splitlines()[0]
+    assert [each["duplicate"] for each in json.loads(webhook.strip().splitlines()[-1])["events"]] == [False]

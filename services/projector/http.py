@@ -246,7 +246,7 @@ class _Answers:
             as_of = snapshot.as_of
             compared = await similarity.read_similar(snapshot, str(asked.similar_to), self._opener(call))
             likely = compared.alike if wanted else compared.alike[: asked.limit]
-            evidence = await similarity.read_requirements_of(snapshot, [each.requirement for each in likely])
+            evidence = await requirements.read_requirements_of(snapshot, [each.requirement for each in likely])
             similarities = await similarity.read_similarities(snapshot, compared, likely)
 
         def rows() -> tuple[int, list[SimilarRow]]:

@@ -317,3 +317,10 @@ async def test_a_parameter_that_is_unknown_or_out_of_range_is_named(
     async with asking(database) as client:
         reply = await client.get(f"/v1/ledgers/main/feedback?{query}")
         assert (reply.status, reply.json["parameter"]) == (400, parameter)
+
+
+async def test_who_only_gave_feedback_is_an_account_too(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(feedback("F-1", account="crm:7"))
+        assert [row["account"] for row in (await client.answer("accounts"))["accounts"]] == ["crm:7"]
+        assert (await client.answer("accounts/crm:7"))["asks"] == []

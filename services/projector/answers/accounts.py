@@ -23,6 +23,7 @@ from services.projector.answers.evidence import (
     read_knowledge,
     read_lineage,
     read_live_asks,
+    read_mentioned,
     read_names,
     read_requirements_lineage,
     read_revenue,
@@ -36,7 +37,7 @@ from services.projector.fit import CLASSES, Class, shown
 from services.projector.lenses import Judgement, count_by_class
 from services.projector.revenue import Money, Revenue
 
-READS = ("accounts", "opportunities", "requirements", "agreements")
+READS = ("accounts", "feedback", "opportunities", "requirements", "agreements")
 
 FACTS_MAX = 1_000
 """Facts that an answer about one account shows: those recorded last."""
@@ -179,7 +180,7 @@ async def read_accounts(snapshot: Snapshot) -> Evidence:
     return Evidence(
         position=snapshot.position,
         now=snapshot.now,
-        accounts=await snapshot.fetch(_statements, "every_account", snapshot.position),
+        accounts=await read_mentioned(snapshot),
         names=await read_names(snapshot),
         revenues=await read_revenue(snapshot),
         asks=await read_live_asks(snapshot, lineage),

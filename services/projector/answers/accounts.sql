@@ -1,16 +1,9 @@
--- every_account --
--- Every account that was mentioned: profiled, asking, or with an opportunity.
-SELECT account FROM {schema}.account_mentions WHERE position <= $1
-UNION
-SELECT account FROM {schema}.asks WHERE position <= $1 AND account IS NOT NULL
-UNION
-SELECT account FROM {schema}.opportunity_rows WHERE position <= $1;
-
 -- is_known --
 -- Whether an account of these names was mentioned.
 SELECT EXISTS (SELECT FROM {schema}.account_mentions WHERE account = ANY($2::text[]) AND position <= $1)
     OR EXISTS (SELECT FROM {schema}.asks WHERE account = ANY($2::text[]) AND position <= $1)
-    OR EXISTS (SELECT FROM {schema}.opportunity_rows WHERE account = ANY($2::text[]) AND position <= $1) AS known;
+    OR EXISTS (SELECT FROM {schema}.opportunity_rows WHERE account = ANY($2::text[]) AND position <= $1)
+    OR EXISTS (SELECT FROM {schema}.feedback_rows WHERE account = ANY($2::text[]) AND position <= $1) AS known;
 
 -- profile --
 -- What is known now of the account that goes by these names: the latest value of each attribute, also one that is

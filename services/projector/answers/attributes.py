@@ -14,11 +14,11 @@ from msgspec import Struct
 from schemas.criteria import attributes
 from schemas.events import Bullet
 from services.postgres import Statements
-from services.projector.answers.evidence import KnowledgeRead, read_knowledge, read_lineage
+from services.projector.answers.evidence import KnowledgeRead, read_knowledge, read_lineage, read_mentioned
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import shown
 
-READS = ("accounts", "requirements", "opportunities", "agreements")
+READS = ("accounts", "feedback", "opportunities", "requirements", "agreements")
 
 TOP_VALUES_MAX = 10
 
@@ -127,7 +127,7 @@ async def read_attributes(snapshot: Snapshot) -> Evidence:
     return Evidence(
         position=position,
         now=snapshot.now,
-        accounts=await snapshot.fetch(_statements, "every_account", position),
+        accounts=await read_mentioned(snapshot),
         known=await snapshot.fetch(_statements, "known", position, *named),
         top=await snapshot.fetch(_statements, "top_values", position, *named, TOP_VALUES_MAX),
         bullets=await snapshot.fetch(_statements, "bullets", position, snapshot.now),

@@ -48,14 +48,6 @@ WITH said AS (
 )
 SELECT attribute, value, accounts FROM counted WHERE place <= $4 ORDER BY attribute, place;
 
--- every_account --
--- Every name of an account that was mentioned, as the list of accounts has them.
-SELECT account FROM {schema}.account_mentions WHERE position <= $1
-UNION
-SELECT account FROM {schema}.asks WHERE position <= $1 AND account IS NOT NULL
-UNION
-SELECT account FROM {schema}.opportunity_rows WHERE position <= $1;
-
 -- bullets --
 -- Of each agreement the revision that is in force ($2 is now), and the one that was proposed last.
 WITH in_force AS (

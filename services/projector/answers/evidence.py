@@ -67,8 +67,10 @@ async def read_lineage(
 
 async def read_accounts_lineage(snapshot: Snapshot, names: Iterable[str] | None = None) -> Resolution:
     """Which accounts these names stand for, or all."""
-    wanted = None if names is None else sorted(set(names))
-    around = await snapshot.fetch(_statements, "accounts_around", snapshot.position, wanted)
+    if names is None:
+        around = await snapshot.fetch(_statements, "accounts_everywhere", snapshot.position)
+    else:
+        around = await snapshot.fetch(_statements, "accounts_around", snapshot.position, sorted(set(names)))
     return Resolution(
         merges=(Merge(row["position"], row["valid_from"], row["name"], row["other"]) for row in around if row["merge"]),
         claims=(
@@ -147,6 +149,12 @@ def asks_by_requirement(rows: Iterable[asyncpg.Record]) -> dict[str, list[Ask]]:
 def accounts_in(rows: Iterable[asyncpg.Record]) -> set[str]:
     """The accounts that these asks are of, by the names that the events have."""
     return {row["account"] for row in rows if row["account"] is not None}
+
+
+async def read_mentioned(snapshot: Snapshot) -> list[asyncpg.Record]:
+    """Every name of an account that was mentioned. Needs the projections accounts, feedback, opportunities and
+    requirements."""
+    return await snapshot.fetch(_statements, "every_account", snapshot.position)
 
 
 async def read_names(snapshot: Snapshot, accounts: Iterable[str] | None = None) -> list[asyncpg.Record]:

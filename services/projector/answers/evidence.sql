@@ -22,7 +22,7 @@ SELECT account, attribute, value, valid_from, position
  WHERE position <= $1 AND attribute = ANY($2::text[]) AND account = ANY($3::text[]);
 
 -- accounts_around --
--- What was said of the names that are connected with these ($2), or of all: claims of an alias, and merges.
+-- What was said of the names that are connected with these ($2): claims of an alias, and merges.
 WITH RECURSIVE around (name) AS (
     SELECT unnest($2::text[]) COLLATE "C"
     UNION
@@ -39,13 +39,25 @@ WITH RECURSIVE around (name) AS (
            SELECT account FROM {schema}.account_merges WHERE merged_into = around.name AND position <= $1
            ) AS near (name)
 )
+SELECT said.position, said.valid_from, said.account AS name, said.alias AS other, false AS merge
+  FROM around
+  JOIN {schema}.account_aliases AS said ON said.account = around.name
+ WHERE said.position <= $1
+UNION ALL
+SELECT said.position, said.valid_from, said.account, said.merged_into, true
+  FROM around
+  JOIN {schema}.account_merges AS said ON said.account = around.name
+ WHERE said.position <= $1;
+
+-- accounts_everywhere --
+-- The same of all names.
 SELECT position, valid_from, account AS name, alias AS other, false AS merge
   FROM {schema}.account_aliases
- WHERE position <= $1 AND ($2::text[] IS NULL OR account IN (SELECT name FROM around))
+ WHERE position <= $1
 UNION ALL
 SELECT position, valid_from, account, merged_into, true
   FROM {schema}.account_merges
- WHERE position <= $1 AND ($2::text[] IS NULL OR account IN (SELECT name FROM around));
+ WHERE position <= $1;
 
 -- requirements_around --
 -- The merges of the requirements that are connected with these ($2), or of all.
@@ -180,3 +192,13 @@ SELECT account, currency,
         OR opportunity IN (SELECT opportunity FROM {schema}.asks WHERE position = ANY($4::bigint[])))
    AND amount IS NOT NULL AND (stage = 'open' OR stage = 'won' AND (ends IS NULL OR ends >= $2::date))
  GROUP BY account, currency;
+
+-- every_account --
+-- Every name of an account that was mentioned: profiled, identified, merged, asking, with an opportunity or feedback.
+SELECT account FROM {schema}.account_mentions WHERE position <= $1
+UNION
+SELECT account FROM {schema}.asks WHERE position <= $1 AND account IS NOT NULL
+UNION
+SELECT account FROM {schema}.opportunity_rows WHERE position <= $1
+UNION
+SELECT account FROM {schema}.feedback_rows WHERE position <= $1 AND account IS NOT NULL;

@@ -21,10 +21,10 @@ from services.projector.answers.evidence import (
     read_revenue,
     revenue_by_account,
 )
-from services.projector.answers.requirements import Status
+from services.projector.answers.requirements import Status, read_statuses
 from services.projector.answers.sealed import Opener, read_sealed
 from services.projector.answers.shown import FitShown, RevisionShown, show_fit, show_revisions
-from services.projector.answers.similarity import read_alike, read_statuses, read_words_shared
+from services.projector.answers.similarity import read_alike, read_words_shared
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import Class, folded
 from services.projector.resolution import Lineage

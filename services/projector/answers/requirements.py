@@ -1,6 +1,6 @@
 """The requirements: how loud each is and of which classes, its revenue, and what was decided last."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -20,14 +20,18 @@ from services.projector.answers.decisions import (
     decision_of,
     departures,
     read_every_made,
+    read_made_at,
 )
 from services.projector.answers.evidence import (
     KnowledgeRead,
+    accounts_in,
     asks_by_requirement,
+    read_accounts_lineage,
     read_ask_rows,
     read_knowledge,
     read_lineage,
     read_live_asks,
+    read_requirements_lineage,
     read_revenue,
     revenue_by_account,
 )
@@ -141,6 +145,54 @@ async def read_requirements(snapshot: Snapshot) -> Evidence:
         last_made=last_made,
         ask_rows=await read_ask_rows(snapshot, lineage.related(commits)),
     )
+
+
+async def read_requirements_of(snapshot: Snapshot, requirements: Sequence[str]) -> Evidence:
+    """What the rows of these requirements are made from: as read_requirements has it, without reading about others."""
+    position, now = snapshot.position, snapshot.now
+    lineage = await read_requirements_lineage(snapshot, requirements)
+    wanted = lineage.requirements.related(requirements)
+    headers = await snapshot.fetch(_statements, "headers_of", position, sorted(wanted))
+    last_made = await read_made_at(snapshot, {row["decision_position"] for row in headers} - {None})
+    commits = asked_of(decision_of(row) for row in last_made.values() if row["outcome"] == "commit")
+    if not commits <= wanted:
+        lineage = await read_requirements_lineage(snapshot, wanted | commits)
+    ask_rows = await read_ask_rows(snapshot, lineage.related(wanted | commits))
+    named = accounts_in(ask_rows)
+    lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, named))
+    rows = [Ask(*row) for row in ask_rows]
+    live = [] if now is None else lenses.live_asks(rows, now, position, lineage, requirements)
+    accounts = lineage.accounts.related(named)
+    return Evidence(
+        position=position,
+        now=now,
+        headers=headers,
+        asks=live,
+        revenues=await read_revenue(snapshot, accounts),
+        knowledge=await read_knowledge(snapshot, lineage, accounts),
+        last_made=last_made,
+        ask_rows=ask_rows,
+    )
+
+
+async def read_statuses(snapshot: Snapshot, requirements: Iterable[str]) -> dict[str, Status]:
+    """Requirement → its status."""
+    position, wanted = snapshot.position, sorted(set(requirements))
+    known = (await read_requirements_lineage(snapshot, wanted)).requirements
+    headers = await snapshot.fetch(_statements, "headers_of", position, sorted(known.related(wanted)))
+    last: dict[str, int] = {}
+    for row in headers:
+        if row["decision_position"] is not None:
+            root = known.root(row["requirement"], position)
+            last[root] = max(last.get(root, 0), row["decision_position"])
+    made = await read_made_at(snapshot, last.values())
+
+    def status(requirement: str) -> Status:
+        if known.into(requirement, position) is not None:
+            return "merged"
+        return status_of(made[last[requirement]]["outcome"] if requirement in last else None)
+
+    return {each: status(each) for each in wanted}
 
 
 def list_requirements(evidence: Evidence, lens: Lens) -> list[Listed]:

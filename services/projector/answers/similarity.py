@@ -8,33 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from services.postgres import Statements
-from services.projector import lenses
-from services.projector.answers.decisions import asked_of, decision_of
-from services.projector.answers.evidence import (
-    accounts_in,
-    read_accounts_lineage,
-    read_ask_rows,
-    read_knowledge,
-    read_requirements_lineage,
-    read_revenue,
-)
 from services.projector.answers.requirements import (
-    Evidence,
     Listed,
     RequirementList,
     RequirementRow,
-    Status,
     show_row,
-    status_of,
 )
 from services.projector.answers.sealed import Opener, read_sealed
 from services.projector.answers.snapshot import Snapshot
-from services.projector.lenses import Ask
 from services.projector.similarity import TITLES_COUNTED_MAX, Word, counts, looks, score, shared_words, words_in
 
 RESULTS_MAX = 100
@@ -170,60 +155,6 @@ async def _read_lexemes(snapshot: Snapshot, texts: Iterable[str]) -> dict[str, l
     wanted = sorted(set(texts))
     rows = await snapshot.fetch(_statements, "lexemes", wanted)
     return {wanted[row["text"]]: row["lexemes"] for row in rows}
-
-
-async def read_requirements_of(snapshot: Snapshot, requirements: Sequence[str]) -> Evidence:
-    """What the rows of these requirements are made from: as read_requirements has it, without reading about others."""
-    position, now = snapshot.position, snapshot.now
-    lineage = await read_requirements_lineage(snapshot, requirements)
-    wanted = lineage.requirements.related(requirements)
-    headers = await snapshot.fetch(_statements, "headers_of", position, sorted(wanted))
-    last_made = await _read_made(snapshot, {row["decision_position"] for row in headers} - {None})
-    commits = asked_of(decision_of(row) for row in last_made.values() if row["outcome"] == "commit")
-    if not commits <= wanted:
-        lineage = await read_requirements_lineage(snapshot, wanted | commits)
-    ask_rows = await read_ask_rows(snapshot, lineage.related(wanted | commits))
-    named = accounts_in(ask_rows)
-    lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, named))
-    rows = [Ask(*row) for row in ask_rows]
-    live = [] if now is None else lenses.live_asks(rows, now, position, lineage, requirements)
-    accounts = lineage.accounts.related(named)
-    return Evidence(
-        position=position,
-        now=now,
-        headers=headers,
-        asks=live,
-        revenues=await read_revenue(snapshot, accounts),
-        knowledge=await read_knowledge(snapshot, lineage, accounts),
-        last_made=last_made,
-        ask_rows=ask_rows,
-    )
-
-
-async def read_statuses(snapshot: Snapshot, requirements: Iterable[str]) -> dict[str, Status]:
-    """Requirement → its status."""
-    position, wanted = snapshot.position, sorted(set(requirements))
-    known = (await read_requirements_lineage(snapshot, wanted)).requirements
-    headers = await snapshot.fetch(_statements, "headers_of", position, sorted(known.related(wanted)))
-    last: dict[str, int] = {}
-    for row in headers:
-        if row["decision_position"] is not None:
-            root = known.root(row["requirement"], position)
-            last[root] = max(last.get(root, 0), row["decision_position"])
-    made = await _read_made(snapshot, last.values())
-
-    def status(requirement: str) -> Status:
-        if known.into(requirement, position) is not None:
-            return "merged"
-        return status_of(made[last[requirement]]["outcome"] if requirement in last else None)
-
-    return {each: status(each) for each in wanted}
-
-
-async def _read_made(snapshot: Snapshot, positions: Iterable[int]) -> dict[int, asyncpg.Record]:
-    wanted = sorted(positions)
-    rows = await snapshot.fetch(_statements, "made_at", wanted) if wanted else []
-    return {row["position"]: row for row in rows}
 
 
 def show_similar(listed: Listed, similarity: Similarity) -> SimilarRow:

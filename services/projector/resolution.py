@@ -42,7 +42,7 @@ class Merge(NamedTuple):
 
 
 class Move(NamedTuple):
-    """An ask that was recorded on `requirement`, or was moved there, is for `to`."""
+    """An ask that was recorded on `requirement` is for `to`."""
 
     position: int
     valid_from: datetime
@@ -72,7 +72,11 @@ class Resolution:
     """The names of one kind. A name that nothing was said about stands for itself."""
 
     def __init__(self, merges: Iterable[Merge] = (), claims: Iterable[Claim] = ()) -> None:
-        said: list[Merge | Claim] = [*merges, *claims]
+        # Once an account claims an alias it goes on claiming it; systems say so every night.
+        first: dict[tuple[str, str], Claim] = {}
+        for claim in sorted(claims):
+            first.setdefault((claim.account, claim.alias), claim)
+        said: list[Merge | Claim] = [*merges, *first.values()]
         said.sort(key=lambda each: each.position)
         self._components = _components(said)
         self._said: dict[int, list[Merge | Claim]] = {}
@@ -178,11 +182,8 @@ class Lineage(Struct, frozen=True):
         return max(changes if merged is None else [*changes, merged], default=None)
 
     def _place(self, recorded_on: str, ask: str, p: int) -> str:
-        place = recorded_on
-        for move in self.moves.get(ask, ()):
-            if move.position <= p and move.requirement in (recorded_on, place):
-                place = move.to
-        return place
+        moves = (move for move in reversed(self.moves.get(ask, ())) if move.requirement == recorded_on)
+        return next((move.to for move in moves if move.position <= p), recorded_on)
 
 
 def _ends(said: Merge | Claim) -> tuple[str, ...]:

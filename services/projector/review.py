@@ -111,7 +111,12 @@ def _end_of(knowledge: Knowledge, rows: Iterable[Ask], decision: Decision, posit
     place = lineage.requirement(recorded_on, ask.ask, position)
     if place in {lineage.requirements.root(name, position) for name in decision.requirements}:
         said = (resolved(row, lineage, position) for row in rows if row.withdrawn and row.position <= position)
-        ends = [row for row in said if (row.requirement, row.ask) == (place, ask.ask)]
+        live = (ask.valid_from, ask.position)
+        ends = [
+            row
+            for row in said
+            if (row.requirement, row.ask) == (place, ask.ask) and (row.valid_from, row.position) > live
+        ]
         if ends:
             return max(ends, key=lambda row: (row.valid_from, row.position)).position
     changes = [

@@ -167,13 +167,14 @@ class Recomputed:
 
     def place(self, requirement: str, ask: str | None, p: int) -> str:
         """What an ask is for that was recorded there."""
-        # Asks of one id for one requirement move together, wherever they were recorded.
-        names = [requirement]
-        for each in self.log:
-            moved = each.type == "ask.moved" and each.position <= p and each.data["ask"] == ask
-            if moved and each.data["requirement"] in (names[0], names[-1]):
-                names.append(each.data["to"])
-        requirement = names[-1]
+        moved = [
+            each.data["to"]
+            for each in self.log
+            if each.type == "ask.moved"
+            and each.position <= p
+            and (each.data["requirement"], each.data["ask"]) == (requirement, ask)
+        ]
+        requirement = moved[-1] if moved else requirement
         into = self.into("requirement", p)
         while requirement in into:
             requirement = into[requirement]

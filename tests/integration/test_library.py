@@ -24,6 +24,7 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.tests import persistence as shipped
 from eventsourcing.utils import get_topic, register_topic
+from immutables import Map
 from psycopg.conninfo import conninfo_to_dict
 
 from schemas.codec import decode_recorded
@@ -230,7 +231,9 @@ async def test_its_stock_application_replays_our_aggregates(database: Database, 
     assert stock.repository.get(stream_uuid("decision/D-7"), projector_func=fold) == Decision(
         options=frozenset({"saml-first", "wait"}), made=True
     )
-    assert stock.repository.get(stream_uuid("requirement/SSO-42"), projector_func=fold) == Requirement(heard_of=True)
+    assert stock.repository.get(stream_uuid("requirement/SSO-42"), projector_func=fold) == Requirement(
+        heard_of=True, asks=Map({"acme-sso": "SSO-42"})
+    )
     words = {"sales": "agree_with_reservations", "marketing": "agree_with_reservations"}
     assert stock.repository.get(stream_uuid("agreement/target-market"), projector_func=fold) == Agreement(
         revisions={

@@ -267,7 +267,7 @@ def test_an_ask_is_withdrawn_under_any_name_of_its_requirement() -> None:
 
 
 def test_a_moved_ask_is_for_the_other_requirement() -> None:
-    moves = {"A": [Move(3, day(0), "R", "A", "S"), Move(5, day(0), "R", "A", "T"), Move(7, day(0), "T", "A", "R")]}
+    moves = {"A": [Move(3, day(0), "R", "A", "S"), Move(5, day(0), "R", "A", "T"), Move(7, day(0), "R", "A", "R")]}
     lineage = Lineage(moves=moves)
     rows = [ask(1, 1), ask(2, 1, "bank", "B")]
 
@@ -278,12 +278,16 @@ def test_a_moved_ask_is_for_the_other_requirement() -> None:
     assert where(3) == {"R": ["B"], "S": ["A"], "T": []}
     assert where(5) == {"R": ["B"], "S": [], "T": ["A"]}
     assert where(7) == {"R": ["A", "B"], "S": [], "T": []}
-    # What is recorded for it later goes where it is; under its new requirement as well.
-    revised = [*rows, ask(8, 3, importance=3), ask(9, 4, importance=2)._replace(requirement="S")]
-    [moved] = lenses.live_asks(revised, day(9), 4, lineage, ["S"])
-    assert moved.importance == 1
-    [moved] = lenses.live_asks(
-        [*rows, ask(8, 3, importance=3), ask(9, 4, importance=2)._replace(requirement="S")],
-        day(9), 9, Lineage(moves={"A": moves["A"][:1]}), ["S"],
-    )  # fmt: skip
-    assert (moved.importance, moved.asked) == (2, (day(1), 1))
+    # What is recorded for it later goes where it is.
+    [found] = lenses.live_asks([*rows, ask(8, 3, importance=3)], day(9), 4, lineage, ["S"])
+    assert found.importance == 1
+    once = Lineage(moves={"A": moves["A"][:1]})
+    [found] = lenses.live_asks([*rows, ask(8, 3, importance=3)], day(9), 9, once, ["S"])
+    assert (found.importance, found.asked) == (3, (day(1), 1))
+
+
+def test_another_ask_of_the_same_id_stays_where_it_was_recorded() -> None:
+    lineage = Lineage(moves={"A": [Move(3, day(0), "R", "A", "S"), Move(4, day(0), "S", "A", "R")]})
+    rows = [ask(1, 1, importance=1), ask(2, 1, "bank", importance=2)._replace(requirement="S")]
+    found = {name: [each.account for each in lenses.live_asks(rows, day(9), 9, lineage, [name])] for name in ("R", "S")}
+    assert found == {"R": ["bank"], "S": ["acme"]}

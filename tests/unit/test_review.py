@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from services.projector.lenses import Adoption, Ask, Decision, Fact, Knowledge
+from services.projector.resolution import Claim, Lineage, Resolution
 from services.projector.review import Mark, marks
 from tests.unit.test_lenses import ask, day, fact, revision
 
@@ -126,3 +127,13 @@ def test_an_ask_that_is_recorded_again_changes_nothing() -> None:
         review([fact(4, 1, value=2)], [ask(5, 2), *(ask(11 + night, 10 + night) for night in range(9))], *explored)
         == []
     )
+
+
+def test_an_account_that_asks_no_more_because_of_its_names_is_marked_where_they_changed() -> None:
+    rows = [ask(1, 1, "zen:1"), ask(2, 2, None), ask(3, 3, "zen:1")]
+    claims = [Claim(4, day(4), "acme", "zen:1"), Claim(6, day(6), "bank", "zen:1")]
+    known = Knowledge([AGREED], [], Lineage(accounts=Resolution(claims=claims)))
+    decision = Decision("D", 5, day(5), None, "commit", ["R"])
+    [mark] = marks(known, rows, decision, "target-market", day(9), 7)
+    # Not where the ask was once withdrawn: it was recorded again since.
+    assert (mark.position, mark.kind, mark.input) == (6, "withdrawn", "acme: ask A")

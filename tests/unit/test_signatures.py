@@ -157,7 +157,7 @@ def test_the_method_and_the_address_are_signed_where_the_hook_says_so() -> None:
 @pytest.mark.parametrize("delivery", ["a b", "ä", "x" * 201])
 def test_an_id_of_a_delivery_that_is_none(delivery: str) -> None:
     headers = sign(GITHUB, SECRET, b"{}", now=NOW, delivery="d") | {"X-GitHub-Delivery": delivery}
-    with pytest.raises(SignatureInvalid, match="is not an id"):
+    with pytest.raises(SignatureInvalid, match=r"is not an id|more than ASCII"):
         verify(GITHUB, [SECRET], request(headers), NOW)
 
 

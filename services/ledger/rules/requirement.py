@@ -60,17 +60,16 @@ class Requirement(Struct, frozen=True):
         yield from against_unmerging("requirement", act.requirement, self.into)
 
     def against_moving(self, act: AskMoved, to: "Requirement") -> Iterator[Objection]:
-        """An ask is moved from where it was recorded, also for the second time; or back, from where it is to there."""
+        """A move names the requirement on which the ask was recorded, wherever it was moved since: an id alone may be
+        that of another ask there."""
         here = self.asks.get(act.ask)
-        # The two streams do not say which of both moves came last, so another one is let through.
-        back = to.asks.get(act.ask) == act.requirement and act.to != act.requirement
-        if here is None and not back:
+        if here is None:
             yield Objection(
                 "/data/ask",
                 f"no ask {act.ask} was recorded on {act.requirement}; name the requirement that it was recorded on",
                 retryable=True,
             )
-        elif here == act.to and not back:
+        elif here == act.to:
             yield Objection("/data/to", f"the ask {act.ask} is for {act.to} already", retryable=True)
         if act.to != act.requirement:
             yield from to.unheard_of("/data/to", act.to)

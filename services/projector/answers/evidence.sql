@@ -22,7 +22,7 @@ SELECT account, attribute, value, valid_from, position
  WHERE position <= $1 AND attribute = ANY($2::text[]) AND account = ANY($3::text[]);
 
 -- accounts_around --
--- What was said of the names that are connected with these ($2): claims of an alias, and merges.
+-- What was said of the names that are connected with these ($2): the first claims of each alias, and merges.
 WITH RECURSIVE around (name) AS (
     SELECT unnest($2::text[]) COLLATE "C"
     UNION
@@ -39,10 +39,12 @@ WITH RECURSIVE around (name) AS (
            SELECT account FROM {schema}.account_merges WHERE merged_into = around.name AND position <= $1
            ) AS near (name)
 )
-SELECT said.position, said.valid_from, said.account AS name, said.alias AS other, false AS merge
-  FROM around
-  JOIN {schema}.account_aliases AS said ON said.account = around.name
- WHERE said.position <= $1
+(SELECT DISTINCT ON (said.account, said.alias) said.position, said.valid_from, said.account AS name,
+        said.alias AS other, false AS merge
+   FROM around
+   JOIN {schema}.account_aliases AS said ON said.account = around.name
+  WHERE said.position <= $1
+  ORDER BY said.account, said.alias, said.position)
 UNION ALL
 SELECT said.position, said.valid_from, said.account, said.merged_into, true
   FROM around
@@ -51,9 +53,10 @@ SELECT said.position, said.valid_from, said.account, said.merged_into, true
 
 -- accounts_everywhere --
 -- The same of all names.
-SELECT position, valid_from, account AS name, alias AS other, false AS merge
-  FROM {schema}.account_aliases
- WHERE position <= $1
+(SELECT DISTINCT ON (account, alias) position, valid_from, account AS name, alias AS other, false AS merge
+   FROM {schema}.account_aliases
+  WHERE position <= $1
+  ORDER BY account, alias, position)
 UNION ALL
 SELECT position, valid_from, account, merged_into, true
   FROM {schema}.account_merges

@@ -243,8 +243,8 @@ class Runner:
         self._woken = asyncio.Event()
         self._open = asyncio.Event()
         self._refused = False
-        self._ahead: Page | None = None
-        """A page that was read while the one before it was stored."""
+        self._pages: dict[int, Page] = {}
+        """The pages that projections have to go through next, by the position that they follow."""
         self._moved = asyncio.Condition()
 
     # What queries ask
@@ -377,6 +377,8 @@ class Runner:
             for name in self._projections.keys() - outdated
             if (cursor := self.cursors[name]).state == "live" and cursor.position != self.head
         ]
+        places = {cursor.position for cursor in behind}
+        self._pages = {after: page for after, page in self._pages.items() if after in places}
         if not behind:
             return "idle"
         step: Step = "moved"
@@ -395,12 +397,11 @@ class Runner:
         return step
 
     async def _page(self, connection: asyncpg.Connection, position: int) -> Page:
-        ahead, self._ahead = self._ahead, None
         if position > self.head:
             return Page(position, (), f"the log ends at position {self.head}, and {position} has been applied")
-        if ahead is not None and ahead.after == position:
-            return ahead
-        return await read_page(connection, self._statements, position, self._topics)
+        if position not in self._pages:
+            self._pages[position] = await read_page(connection, self._statements, position, self._topics)
+        return self._pages[position]
 
     @asynccontextmanager
     async def _looking_ahead(self, connection: asyncpg.Connection, page: Page) -> AsyncIterator[None]:
@@ -408,11 +409,10 @@ class Runner:
         if not page.events or page.hole or page.last >= self.head:
             yield
             return
-        ahead = await read_page(connection, self._statements, page.last, self._topics)
+        ahead = await self._page(connection, page.last)
         decoding = asyncio.create_task(_decode(ahead, self._topics))
         try:
             yield
-            self._ahead = ahead
         finally:
             decoding.cancel()
 

@@ -115,6 +115,32 @@ async def test_a_page_is_bounded_in_bytes_as_well(database: Database, monkeypatc
     assert await positions(database) == list(range(2, 11))
 
 
+async def test_each_page_is_read_once_wherever_projections_stand(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 10)
+    read_after: list[int] = []
+
+    async def read_page(connection: Any, statements: Any, after: int, topics: Any) -> feed.Page:
+        read_after.append(after)
+        return await feed.read_page(connection, statements, after, topics)
+
+    monkeypatch.setattr(engine, "read_page", read_page)
+    async with Log.open(database) as log:
+        await log.append(*(ask(number) for number in range(50)))
+        first = [projection for projection in ALL if projection.name == "requirements"]
+        async with running(database, projections=first) as runner:
+            await reached(runner, 50, "requirements")
+        assert read_after == [0, 10, 20, 30, 40]
+        read_after.clear()
+        await log.append(*(ask(number) for number in range(50)))
+        async with running(database) as runner:
+            await reached(runner, 100)
+    # Those at 0 and those at 50 went on in turns, and neither lost what it had read ahead.
+    assert sorted(read_after) == [0, 10, 20, 30, 40, *sorted([50, 60, 70, 80, 90] * 2)]
+    assert await positions(database) == list(range(1, 101))
+
+
 async def test_it_wakes_when_the_ledger_says_so(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     # Without a wake-up it would look again in an hour.
     monkeypatch.setattr(engine, "POLL_SECONDS", 3600.0)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
@@ -29,7 +28,7 @@ from services.problems import KINDS
 DAYS_KEPT = 14
 SPOTS_MAX = 100  # Of a source, a day and a ledger; the rest is counted at `…`.
 SOURCES_MAX = 1_000  # Of a day and a ledger; the rest is counted for no source.
-WAITING_SPOTS_MAX = 10_000  # Of one process, between two writes.
+WAITING_SPOTS_MAX = 10_000  # Of a ledger in one process, between two writes.
 WRITE_SECONDS = 1.0
 LAST_WRITE_SECONDS_MAX = 2.0
 POINTER_CHARS_MAX = 200
@@ -37,7 +36,7 @@ POINTER_STEPS_MAX = 12
 
 ELSEWHERE = "…"
 
-# What is below these members has names that an emitter makes up, or that could be a sealed text.
+# Whatever is below these members has names that an emitter makes up, or that could be a sealed text.
 MADE_UP = {"attributes", "labels", *(name for names in SEALED_FIELDS.values() for name in names)}
 
 _log = structlog.get_logger()
@@ -157,6 +156,10 @@ class Refusals:
                 await self.write(ledger)
             except (Unavailable, asyncpg.PostgresError) as error:
                 _log.warning("refusals_not_written", ledger=ledger, reason=type(error).__name__)
+            except Exception:
+                # A mistake of ours. What cannot be written now cannot be later, and would hold up what comes next.
+                lost = self._waiting.pop(ledger, {})
+                _log.exception("refusals_lost", ledger=ledger, spots=len(lost))
 
     async def _add(self, ledger: str, counts: Counts) -> None:
         sql = _statements.bind(schema=ledger_schema(ledger))
@@ -243,8 +246,9 @@ def _general(pointer: str) -> str:
     steps = pointer.split("/")
     if len(steps) > POINTER_STEPS_MAX:
         steps = [*steps[:POINTER_STEPS_MAX], ELSEWHERE]
-    told = [step if _NAME.fullmatch(step) and before not in MADE_UP else "*" for before, step in pairwise(steps)]
-    return "/".join([steps[0], *told])[:POINTER_CHARS_MAX] if steps[0] == "" else ELSEWHERE
+    made_up = next((place for place, step in enumerate(steps) if step in MADE_UP), len(steps))
+    told = [step if place <= made_up and _NAME.fullmatch(step) else "*" for place, step in enumerate(steps)]
+    return "/".join(["", *told[1:]])[:POINTER_CHARS_MAX] if steps[0] == "" else ELSEWHERE
 
 
 @lru_cache(maxsize=4_096)

@@ -229,6 +229,23 @@ async def test_a_database_that_is_away_makes_no_refusal_fail(database: Database,
     assert spots(await emitter(ledger)) == {"/data/account": 3}
 
 
+async def test_what_cannot_be_written_ever_does_not_end_the_counting(database: Database):
+    pool = await open_pool(database.writer, connections_max=2)
+    async with pool, Refusals(pool) as counts:
+        counts.count("main", 7, "", [("invalid-event", "/data", "is required")])  # type: ignore[arg-type]
+
+        async def given_up() -> bool:
+            return "main" not in counts._waiting
+
+        await holds(given_up)
+        counts.count("main", "/crm", "", [("invalid-event", "/data", "is required")])
+
+        async def written() -> bool:
+            return await pool.fetchval("SELECT sum(count) FROM ledger_main.refusals") == 1
+
+        await holds(written)
+
+
 async def test_days_change_and_old_ones_are_dropped(database: Database):
     now = datetime(2026, 11, 21, 23, 59, tzinfo=UTC)
     pool = await open_pool(database.writer, connections_max=2)

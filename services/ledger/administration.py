@@ -90,6 +90,18 @@ class KeyList(Struct, frozen=True, kw_only=True):
     keys: list[ListedKey]
 
 
+class OwnKey(Struct, frozen=True, kw_only=True):
+    """What the key that asks was granted. No ledgers, sources or teams listed: all of them."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    ledgers: list[str]
+    sources: list[str]
+    teams: list[str]
+    expires: datetime | None
+
+
 class HistoryParameters(Struct, frozen=True, kw_only=True):
     before: Annotated[
         int, Meta(ge=1, le=2**63 - 1, description="Records with a lower number, as Link: rel=next has it.")
@@ -163,6 +175,20 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
         listed = [ListedKey(id=row.pop("key"), expires=row.pop("expires_at"), **row) for row in rows]
         return _json(KeyList(keys=listed))
 
+    async def own_key(call: Call) -> web.Response:
+        own = call.principal
+        return _json(
+            OwnKey(
+                id=own.key,
+                name=own.name,
+                scopes=sorted(own.scopes),
+                ledgers=sorted(own.ledgers),
+                sources=sorted(own.sources),
+                teams=sorted(own.teams),
+                expires=own.expires_at,
+            )
+        )
+
     async def revoke_key(call: Call) -> web.Response:
         _unbound(call.principal)
         id = call.request.match_info["key"]
@@ -219,6 +245,10 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
         Route(
             method="GET", path="/v1/keys", handler=list_keys, scope="admin", summary="Every key, without its secret.",
             answers={200: Answer("the keys", {JSON: KeyList})},
+        ),
+        Route(
+            method="GET", path="/v1/keys/self", handler=own_key, scope=(), summary="What the key that asks may do.",
+            answers={200: Answer("the key, without its secret", {JSON: OwnKey})},
         ),
         Route(
             method="DELETE", path="/v1/keys/{key}", handler=revoke_key, scope="admin",

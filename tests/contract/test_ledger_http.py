@@ -357,6 +357,16 @@ async def test_a_key_is_shown_once_listed_without_its_secret_and_ends_when_revok
     assert kept["revoked_at"]
 
 
+async def test_any_key_may_ask_what_it_may_do(ledger: LedgerService):
+    wanted = {"name": "the CRM", "scopes": ["observe"], "ledgers": ["main"], "sources": ["urn:crm"], "teams": ["sales"]}
+    expires = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
+    made = (await ledger.ask("POST", "/v1/keys", json=wanted | {"expires": expires.isoformat()})).json
+    own = await ledger.get("/v1/keys/self", key=made["key"])
+    assert own.status == 200
+    assert own.json == wanted | {"id": made["id"], "expires": made["expires"]}
+    assert (await ledger.get("/v1/keys/self", key=None)).problem == "unauthorized"
+
+
 async def test_a_key_grants_no_more_than_it_has_itself(ledger: LedgerService):
     bounds = {"ledgers": ["main"], "sources": ["urn:crm"], "teams": ["Sales"]}
     bound = await ledger.key("admin", **bounds)

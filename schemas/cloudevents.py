@@ -5,12 +5,11 @@
 
 from typing import Any
 
+from schemas.codec import BATCH_EVENTS_MAX
 from schemas.events import EVENT_TYPES, Event, type_of
 from schemas.examples import EXAMPLES
 from schemas.objections import LEDGER_ATTRIBUTES
-from schemas.values import ID_PATTERN
-
-BATCH_EVENTS_MAX = 1_000
+from schemas.values import ID_PATTERN, SOURCE_PATTERN
 
 _COMPONENTS = "#/components/schemas/"
 
@@ -29,7 +28,7 @@ _ATTRIBUTES: dict[str, tuple[str, dict[str, Any]]] = {
         "EventSource",
         {
             "type": "string",
-            "pattern": r"^[!-~]{1,200}$(?!\n)",
+            "pattern": SOURCE_PATTERN,
             "description": "A URI reference: the system that says it.",
             "examples": ["/crm"],
         },

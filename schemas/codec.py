@@ -35,6 +35,7 @@ from schemas.times import format_time, read_time
 from schemas.upcasts import UPCASTS, Upcast, upcast
 
 EVENT_BYTES_MAX = 60 * 1024
+BATCH_EVENTS_MAX = 1_000  # Of one request: it is recorded whole, or not at all.
 EVENT_LEVELS_MAX = DATA_LEVELS_MAX + 1
 EXACT_MAX = 2**53  # Beyond it a float is no longer one whole number.
 STORED_BYTES_MAX = 65_535  # A C2SP tile entry has a length of 16 bits.

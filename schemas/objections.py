@@ -13,7 +13,7 @@ from msgspec import Struct
 from schemas.envelope import Problem
 from schemas.events import EVENT_TYPES, SEALED_FIELDS, Event
 from schemas.times import format_time, usable_time
-from schemas.values import ID_PATTERN, YEAR_MAX, YEAR_MIN, Sealed, in_range
+from schemas.values import ID_PATTERN, SOURCE_PATTERN, YEAR_MAX, YEAR_MIN, Sealed, in_range
 
 TIME_AHEAD_MAX = timedelta(minutes=5)
 # What bounds the work that a refused event costs: how many of its spots are told, and from how deep.
@@ -23,7 +23,7 @@ DATA_LEVELS_MAX = 32  # No event nests half as deep; what does is refused before
 LEDGER_ATTRIBUTES = ("sequence", "streamversion", "authid", "authtype")
 
 _ID = re.compile(ID_PATTERN)
-_SOURCE = re.compile(r"[!-~]{1,200}")
+_SOURCE = re.compile(SOURCE_PATTERN)
 _EXTENSION = re.compile(r"[a-z0-9]{1,40}")
 _VERSION = re.compile(r"0|[1-9][0-9]{0,9}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -100,7 +100,7 @@ def _envelope(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 yield pointer, "must be a string"
             elif not item or _CONTROL.search(item):
                 yield pointer, "must not be empty or have control characters (a line break is one)"
-            elif name == "source" and not _SOURCE.fullmatch(item):
+            elif name == "source" and not _SOURCE.search(item):
                 yield pointer, "a source is a URI reference of at most 200 printable ASCII characters"
             elif name == "time" and usable_time(item) is None:
                 yield pointer, _NO_TIME

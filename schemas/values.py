@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 ID_CHARS_MAX = 100
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._~:@-]{0,99}$(?!\n)"
 LEDGER_PATTERN = r"^[a-z][a-z0-9-]{0,39}$(?!\n)"
+SOURCE_PATTERN = r"^[!-~]{1,200}$(?!\n)"
 
 Id = Annotated[str, Meta(pattern=ID_PATTERN, description="1 to 100 of A-Z a-z 0-9 . _ ~ : @ -")]
 LedgerName = Annotated[str, Meta(pattern=LEDGER_PATTERN, description="a-z, then a-z 0-9 -, 40 at most")]
@@ -22,7 +23,7 @@ SystemName = Annotated[
 IdElsewhere = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9._~:@-]{1,98}$(?!\n)", description="1 to 98 of A-Z a-z 0-9 . _ ~ : @ -")
 ]
-Source = Annotated[str, Meta(pattern=r"^[!-~]{1,200}$(?!\n)", description="a URI reference, as in CloudEvents")]
+Source = Annotated[str, Meta(pattern=SOURCE_PATTERN, description="a URI reference, as in CloudEvents")]
 EventType = Annotated[str, Meta(pattern=r"^ledger\.[a-z]+\.[a-z_]+\.v[1-9][0-9]{0,3}$(?!\n)")]
 Team = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"\S")]
 Role = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S")]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import click
 
+from schemas.codec import BATCH_EVENTS_MAX
 from schemas.values import LEDGER_PATTERN
 from services import supervisor
 from services.embedded import EmbeddedError, EmbeddedPostgres, HomeInUse
 from services.ephemeral import dev
-from services.importer.delivery import BATCH_EVENTS_MAX
 from services.importer.terminal import COULD_NOT_RUN, Target, import_files, load_sample, rehearse
 from services.migrate import MigrationError
 from services.migrate import migrate as bring_up_to_date

@@ -16,7 +16,7 @@ from msgspec import NODEFAULT, UNSET, Struct
 from schemas.events import EVENT_TYPES
 from schemas.examples import EXAMPLES
 from schemas.export import published
-from schemas.values import ID_PATTERN, LEDGER_PATTERN
+from schemas.values import ID_PATTERN, LEDGER_PATTERN, SOURCE_PATTERN
 from services import problems
 from services.web import Answer, Description, Route, Shape, scopes_text
 
@@ -261,7 +261,7 @@ _PATH_PARAMETERS = {
         "the id of the subject", {"type": "string", "pattern": r"^[!-~]{1,200}$(?!\n)"}, "SSO-42"
     ),
     "source": _PathParameter(
-        "the source of an emitter, percent-encoded", {"type": "string", "pattern": r"^[!-~]{1,200}$(?!\n)"}, "/crm"
+        "the source of an emitter, percent-encoded", {"type": "string", "pattern": SOURCE_PATTERN}, "/crm"
     ),
     "type": _PathParameter(
         "an event type", {"type": "string", "enum": sorted(EVENT_TYPES)}, "ledger.ask.recorded.v1"

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
-from services.cross_origin import origins
+from services.origins import origins
 
 Role = Literal["owner", "writer", "projector", "auditor"]
 

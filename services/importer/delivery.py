@@ -18,7 +18,6 @@ from msgspec import Struct
 
 from services.importer.rows import Origin
 
-BATCH_EVENTS_MAX = 1_000
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 ANSWER_SECONDS_MAX = 60
 FIRST_SECONDS_MAX = 10  # Nobody is there: more often a wrong address than a start that takes long.

@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from schemas.events import EVENT_TYPES
+from schemas.values import Source
 from services.importer import document
 from services.importer.document import Document, Spot
 from services.importer.recipes import (
@@ -163,7 +164,7 @@ class File(Rows, frozen=True, kw_only=True):
 class Mapping(Part, frozen=True, kw_only=True):
     """A whole mapping."""
 
-    source: Annotated[str, Meta(pattern=r"^[!-~]{1,200}$(?!\n)", description="a URI reference")]
+    source: Source
     time_zone: Zone = Zone(ZoneInfo("UTC"))
     given: list[dict[str, Any]] = []
     lookups: list[Lookup] = []

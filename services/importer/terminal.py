@@ -14,7 +14,8 @@ from msgspec import Struct
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from services.importer.delivery import BATCH_EVENTS_MAX, Delivery, DeliveryFailed
+from schemas.codec import BATCH_EVENTS_MAX
+from services.importer.delivery import Delivery, DeliveryFailed
 from services.importer.mapping import MappingError, load
 from services.importer.run import CannotImport, Made, Plan, Rejected, Rejects, Tally, deliver, plan, read
 

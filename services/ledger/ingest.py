@@ -13,11 +13,21 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 from multidict import CIMultiDictProxy
 
-from schemas.codec import EVENT_BYTES_MAX, STORED_BYTES_MAX, MalformedJson, canonical, open_record, parse, read_event
+from schemas.codec import (
+    BATCH_EVENTS_MAX,
+    EVENT_BYTES_MAX,
+    STORED_BYTES_MAX,
+    MalformedJson,
+    canonical,
+    open_record,
+    parse,
+    read_event,
+)
 from schemas.envelope import Refusal, Sent, stream_uuid
 from schemas.events import EVENT_TYPES, Act, SourceReconciled
 from schemas.objections import SPOTS_TOLD_MAX
 from schemas.times import format_time
+from schemas.values import SOURCE_PATTERN
 from services.keys import Principal, Scope
 from services.ledger.ledgers import Ledger, Ledgers
 from services.ledger.refusals import Refusals
@@ -30,7 +40,6 @@ from services.problems import KINDS, Problem
 from services.sealing import MasterKey, seal
 from services.web import REQUEST_BYTES_MAX, RETRY_AFTER_SECONDS, Answer, Call, Route, unavailable
 
-BATCH_EVENTS_MAX = 1_000
 REFUSALS_TOLD_MAX = 1_000  # Of one request; each refused event is told in any case.
 JUDGED_AT_ONCE_BYTES_MAX = 64 * 1024
 NAME_CHARS_MAX = 200  # Of the id and source that an answer to a refused event repeats.
@@ -44,7 +53,7 @@ _LINKS = {"get_v1_ledgers_ledger_events_position": {"position": "$response.body#
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ESCAPED = re.compile(r"\\(.)")
-_SOURCE = re.compile(r"[!-~]{1,200}")
+_SOURCE = re.compile(SOURCE_PATTERN)
 _ETAG = re.compile(r'"(0|[1-9][0-9]{0,17})"')
 
 # The order in which an event is judged: a request that is refused for several reasons has the status of the first.
@@ -271,7 +280,7 @@ def _count(counts: Refusals, call: Call, values: Sequence[Any], refusals: Sequen
 def _readable(value: Any) -> str | None:
     """The source that an event names, if it is one."""
     source = value.get("source") if isinstance(value, dict) else None
-    return source if isinstance(source, str) and _SOURCE.fullmatch(source) else None
+    return source if isinstance(source, str) and _SOURCE.search(source) else None
 
 
 def _countable(principal: Principal, source: str) -> str | None:

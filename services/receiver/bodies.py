@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import UNSET, Struct
 
-from schemas.codec import EVENT_BYTES_MAX, read_event
+from schemas.codec import BATCH_EVENTS_MAX, EVENT_BYTES_MAX, read_event
 from schemas.envelope import Sent
 from services.importer.mapping import EventRecipe, Expression, lets
 from services.importer.recipes import (
@@ -39,7 +39,6 @@ from services.importer.recipes import (
 )
 from services.importer.translate import events_of, holds, with_names
 
-EVENTS_MAX = 1_000  # What one request to the ledger may hold: all of a body is recorded, or nothing.
 HEADER = "header"
 WHOLE = "body"
 ITEM = "item"
@@ -103,8 +102,8 @@ def make_events(recipes: Recipes, body: Any, headers: Mapping[str, str], now: da
                 for pointer, message in _refusals(event, now)
             ]
         made += events
-    if len(made) > EVENTS_MAX:
-        objections.append(Objection(f"it makes {len(made)} events, and at most {EVENTS_MAX} go into one request"))
+    if len(made) > BATCH_EVENTS_MAX:
+        objections.append(Objection(f"it makes {len(made)} events, and at most {BATCH_EVENTS_MAX} go into one request"))
     if objections:
         raise Misfit(objections)
     return made

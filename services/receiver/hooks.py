@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Meta, Struct
 
 from schemas.events import EVENT_TYPES, Act
-from schemas.values import LedgerName
+from schemas.values import LedgerName, Source
 from services.importer import document
 from services.importer.document import Document, Spot
 from services.importer.mapping import (
@@ -59,7 +59,7 @@ class Written(Part, frozen=True, kw_only=True):
     ledger: LedgerName = "main"
     signature: Signature
     key_file: Annotated[str, Meta(min_length=1)] | None = None
-    source: Annotated[str, Meta(pattern=r"^[!-~]{1,200}$(?!\n)", description="a URI reference")]
+    source: Source
     time_zone: Zone = Zone(ZoneInfo("UTC"))
     each: Annotated[str, Meta(min_length=1)] | None = None
     optional: tuple[Annotated[str, Meta(min_length=1)], ...] = ()

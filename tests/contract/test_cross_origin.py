@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from msgspec.structs import replace
 
-from services.cross_origin import origins
+from services.origins import origins
 from services.projector.app import run
 from services.settings import Settings, SettingsError
 from tests.conftest import Database

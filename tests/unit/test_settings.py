@@ -1,5 +1,7 @@
 """Settings come from the environment, and a wrong one is named."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,9 @@ def test_a_file_that_the_embedded_database_did_not_write_is_named(tmp_path):
     (tmp_path / DATABASE_FILE).write_text("{}")
     with pytest.raises(SettingsError, match=DATABASE_FILE):
         Settings(home=tmp_path).url("owner")
+
+
+def test_who_reads_the_settings_starts_without_the_parts_of_a_service():
+    loaded = "import sys, services.settings; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"aiohttp", "asyncpg"} & {*modules}

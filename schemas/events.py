@@ -125,7 +125,7 @@ class AccountIdentified(Observation, frozen=True, kw_only=True, tag="ledger.acco
 
 
 class AccountMerged(Act, frozen=True, kw_only=True, tag="ledger.account.merged.v1"):
-    """Two accounts are one: what was said of either counts for `into`."""
+    """Two accounts are one: what was said of either counts for `into`, the latest of each fact. It keeps its name."""
 
     KIND = "account"
     account: Id

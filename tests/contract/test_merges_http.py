@@ -86,6 +86,28 @@ async def test_an_alias_that_two_accounts_claim_joins_neither_until_an_act_settl
         assert (await client.get("accounts", alias="zen:1", as_of=client.head - 1)).status == 409
 
 
+async def test_a_merged_account_keeps_its_name_and_has_the_latest_facts_of_both(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(event("account.profiled", account="acme", name="Acme Bank", attributes={"a": 1, "b": 1}))
+        await client.record(event("account.profiled", account="kelp", name="Kelp Foods", attributes={"a": 2}))
+        await client.record(merged("account", "kelp", "acme"))
+        account = await client.answer("accounts/kelp")
+        assert (account["account"], account["name"], account["profile"]) == ("acme", "Acme Bank", {"a": 2, "b": 1})
+        assert (await client.answer("accounts"))["accounts"][0]["name"] == "Acme Bank"
+        await client.record(unmerged("account", "kelp"))
+        assert (await client.answer("accounts/kelp"))["name"] == "Kelp Foods"
+        # One without a name of its own has the one that is known.
+        await client.record(ask("R", "zen:1", "k"), merged("account", "kelp", "zen:1"))
+        assert (await client.answer("accounts/zen:1"))["name"] == "Kelp Foods"
+
+
+async def test_a_contested_alias_that_nothing_else_names_is_told_as_such(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(identified("acme", "zen", "1"), identified("bank", "zen", "1"))
+        reply = await client.get("accounts/zen:1", at_least=client.head)
+        assert (reply.status, reply.json["claimed_by"]) == (409, ["acme", "bank"])
+
+
 async def test_asks_of_a_merged_requirement_count_at_the_root_and_go_back(database: Database) -> None:
     async with asking(database) as client:
         for name in ("A", "B", "C"):

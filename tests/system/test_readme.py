@@ -63,7 +63,7 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
     script = f"\necho '{STEP}'\n".join(walk)
     done = subprocess.run(["bash", "-e", "-c", script], cwd=running, capture_output=True, text=True, check=True)
     answers = done.stdout.split(STEP)
-    asked, departing, table, earlier, recorded, refused, *first, dry_run, key = answers
+    asked, departing, table, earlier, recorded, refused, *first, merged, dry_run, key = answers
 
     one = json.loads(asked)
     assert one["who_asked"][0]["asks"][0]["quote"]
@@ -81,6 +81,7 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
         "/data/mood",
     }
     first_events(*first)
+    assert [each["duplicate"] for each in json.loads(merged)["results"]] == [False, False]
     assert "ledger.ask.recorded.v1" in dry_run
     assert json.loads(key)["key"].startswith("lk_")
 

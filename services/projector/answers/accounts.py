@@ -216,9 +216,7 @@ async def read_root(snapshot: Snapshot, alias: str) -> str:
     """The account that a name stands for. Raises Problem if several claim it."""
     accounts = await read_accounts_lineage(snapshot, [alias])
     if claimed_by := accounts.contested(alias, snapshot.position):
-        raise Problem(
-            "alias-contested", f"{alias} is claimed by {', '.join(claimed_by)}", alias=alias, claimed_by=[*claimed_by]
-        )
+        raise _contested(alias, claimed_by)
     return accounts.root(alias, snapshot.position)
 
 
@@ -249,12 +247,14 @@ def show_account(listed: ListedAccount) -> AccountRow:
 async def read_account(snapshot: Snapshot, name: str, *, opener: Opener | None = None) -> Callable[[], OneAccount]:
     """What is known of the account that a name stands for, to be judged once the snapshot is closed.
 
-    Raises Problem if it was never mentioned.
+    Raises Problem if it was never mentioned, or only by several accounts that claim it.
     """
     position, now, as_of = snapshot.position, snapshot.now, snapshot.as_of
     known_as = await read_accounts_lineage(snapshot, [name])
     account, members = known_as.root(name, position), [*known_as.members(name, position)]
     [known] = await snapshot.fetch(_statements, "is_known", position, members)
+    if not known["known"] and (claimed_by := known_as.contested(name, position)):
+        raise _contested(name, claimed_by)
     if now is None or not known["known"]:
         raise Problem("not-found", f"there is no account {name!r} at position {position}")
 
@@ -317,6 +317,12 @@ async def read_account(snapshot: Snapshot, name: str, *, opener: Opener | None =
         )
 
     return judged_account
+
+
+def _contested(alias: str, claimed_by: Sequence[str]) -> Problem:
+    return Problem(
+        "alias-contested", f"{alias} is claimed by {', '.join(claimed_by)}", alias=alias, claimed_by=[*claimed_by]
+    )
 
 
 def _show_alias(row: asyncpg.Record, claimed_by: Sequence[str]) -> AliasShown:

@@ -6,7 +6,7 @@ closed: the database ends a session that leaves a transaction idle, and what tak
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +113,11 @@ async def read_knowledge(snapshot: Snapshot, lineage: Lineage, accounts: Iterabl
     return KnowledgeRead(adoptions, facts, lineage)
 
 
-async def read_live_asks(snapshot: Snapshot, lineage: Lineage) -> list[asyncpg.Record]:
-    """Every ask that stands, with the requirement and the account that it counts for."""
+async def read_live_asks(snapshot: Snapshot, lineage: Lineage, *, about_feedback: bool = False) -> list[asyncpg.Record]:
+    """Every ask that stands, with the requirement and the account that it counts for.
+
+    `about_feedback`: only those of ids under which feedback was ever referred to.
+    """
     position = snapshot.position
     places = lineage.places(position)
     moved = [(requirement, ask, lineage.requirement(requirement, ask, position)) for requirement, ask in places]
@@ -129,6 +132,7 @@ async def read_live_asks(snapshot: Snapshot, lineage: Lineage) -> list[asyncpg.R
         [*merged.values()],
         [*named],
         [*named.values()],
+        about_feedback,
     )
 
 
@@ -165,15 +169,13 @@ async def read_names(snapshot: Snapshot, accounts: Iterable[str] | None = None) 
 
 
 def names_by_account(rows: Iterable[asyncpg.Record], accounts: Resolution, position: int) -> dict[str, str]:
-    """Account → what it is called: of several names, what was said last."""
-    latest: dict[str, asyncpg.Record] = {}
+    """Account → what it is called: what was said last of it, or else of another of its names."""
+    best: dict[str, tuple[bool, datetime, int, str]] = {}
     for row in rows:
         account = accounts.root(row["account"], position)
-        before = latest.get(account)
-        said = (row["valid_from"], row["position"])
-        if before is None or (before["valid_from"], before["position"]) < said:
-            latest[account] = row
-    return {account: row["name"] for account, row in latest.items()}
+        said = (row["account"] == account, row["valid_from"], row["position"], row["name"])
+        best[account] = max(best.get(account, said), said)
+    return {account: name for account, (*_, name) in best.items()}
 
 
 async def read_revenue(snapshot: Snapshot, accounts: Iterable[str] | None = None) -> list[asyncpg.Record]:

@@ -153,10 +153,15 @@ class Keys:
             )  # fmt: skip
         return key, text
 
-    async def every(self) -> list[asyncpg.Record]:
-        """All keys, the newest first, without their hashes."""
+    async def page(self, before: str | None, limit: int) -> list[asyncpg.Record] | None:
+        """At most `limit` keys without their hashes, the newest first: those listed below the key `before`.
+
+        None if there is no key of that id.
+        """
         with unavailable():
-            keys: list[asyncpg.Record] = await self._pool.fetch(_statements["list_keys"])
+            if before is not None and not await self._pool.fetchval(_statements["is_key"], before):
+                return None
+            keys: list[asyncpg.Record] = await self._pool.fetch(_statements["list_keys"], before, limit)
         return keys
 
     async def revoke(self, key: str, *, by: str) -> bool:

@@ -11,12 +11,18 @@ INSERT INTO registry.api_keys
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, clock_timestamp(), $9);
 
 -- list_keys --
--- Every key, without its hash.
+-- A page of the keys without their hashes, the newest first: all of them, or those that come after a key.
 SELECT key, name, scopes, ledgers, sources, teams, created_at, created_by, expires_at, revoked_at, revoked_by,
        day AS last_used
   FROM registry.api_keys
   LEFT JOIN registry.key_uses USING (key)
- ORDER BY created_at DESC, key;
+ WHERE $1::text IS NULL OR (created_at, key) < (SELECT k.created_at, k.key FROM registry.api_keys k WHERE k.key = $1)
+ ORDER BY created_at DESC, key DESC
+ LIMIT $2;
+
+-- is_key --
+-- Whether there is a key of this id, live or not.
+SELECT EXISTS (SELECT FROM registry.api_keys WHERE key = $1);
 
 -- revoke_key --
 -- End a key. It stays on the list. Whether there is one, live or not.

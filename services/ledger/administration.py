@@ -12,13 +12,15 @@ from schemas.codec import MalformedJson, parse
 from schemas.events import EVENT_TYPES
 from schemas.export import event_schema
 from schemas.objections import nuls
-from schemas.values import Id, LedgerName, Name, Team, same_team
-from services.keys import Keys, Principal, Scope, key_id
+from schemas.values import Id, LedgerName, Name, Source, Team, same_team
+from services.keys import SCOPES, Keys, Principal, Scope, key_id
 from services.ledger.ledgers import Ledgers, Registered
 from services.problems import Problem
 from services.web import Answer, Call, Route
 
 JSON = "application/json"
+
+GRANTS_MAX = 200  # Ledgers, sources or teams that one key lists.
 
 BodyT = TypeVar("BodyT")
 
@@ -51,10 +53,10 @@ class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a key may do. No ledgers, sources or teams listed: all of them."""
 
     name: Name
-    scopes: Annotated[list[Scope], Meta(min_length=1)]
-    ledgers: list[LedgerName] = []
-    sources: list[Annotated[str, Meta(min_length=1, max_length=200)]] = []
-    teams: list[Team] = []
+    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=len(SCOPES))]
+    ledgers: Annotated[list[LedgerName], Meta(max_length=GRANTS_MAX)] = []
+    sources: Annotated[list[Source], Meta(max_length=GRANTS_MAX)] = []
+    teams: Annotated[list[Team], Meta(max_length=GRANTS_MAX)] = []
     expires: Annotated[datetime, Meta(tz=True)] | None = None
 
 
@@ -86,7 +88,16 @@ class ListedKey(Struct, frozen=True, kw_only=True):
     last_used: date | None
 
 
+class KeyListParameters(Struct, frozen=True, kw_only=True):
+    before: Annotated[
+        Id | None, Meta(description="Keys that are listed below this one, by its id, as Link: rel=next has it.")
+    ] = None
+    limit: Annotated[int, Meta(ge=1, le=1_000, description="How many keys a page has at most.")] = 1_000
+
+
 class KeyList(Struct, frozen=True, kw_only=True):
+    """Keys, the newest first."""
+
     keys: list[ListedKey]
 
 
@@ -171,9 +182,14 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
 
     async def list_keys(call: Call) -> web.Response:
         _unbound(call.principal)
-        rows = [dict(row) for row in await keys.every()]
-        listed = [ListedKey(id=row.pop("key"), expires=row.pop("expires_at"), **row) for row in rows]
-        return _json(KeyList(keys=listed))
+        asked: KeyListParameters = call.parameters
+        found = await keys.page(asked.before, asked.limit + 1)
+        if found is None:
+            raise Problem("not-found", f"there is no key {asked.before}; begin the list without `before`")
+        rows = [dict(row) for row in found]
+        listed = [ListedKey(id=row.pop("key"), expires=row.pop("expires_at"), **row) for row in rows[: asked.limit]]
+        following = listed[-1].id if len(rows) > asked.limit else None
+        return _page(call.request, KeyList(keys=listed), following)
 
     async def own_key(call: Call) -> web.Response:
         own = call.principal
@@ -201,11 +217,8 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
         asked: HistoryParameters = call.parameters
         rows = [dict(row) for row in await keys.history(asked.before, asked.limit + 1)]
         records = [KeyRecord(id=row.pop("key"), expires=row.pop("expires_at"), **row) for row in rows[: asked.limit]]
-        response = _json(KeyHistory(records=records))
-        if len(rows) > asked.limit:
-            following = call.request.rel_url.update_query({"before": str(records[-1].number)})
-            response.headers["Link"] = f'<{following}>; rel="next"'
-        return response
+        following = str(records[-1].number) if len(rows) > asked.limit else None
+        return _page(call.request, KeyHistory(records=records), following)
 
     async def list_types(call: Call) -> web.Response:
         return _json(TypeList(types=sorted(EVENT_TYPES)), cache="public, max-age=300")
@@ -243,8 +256,9 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
             refusals=("malformed-json", "bad-request", "forbidden"),
         ),
         Route(
-            method="GET", path="/v1/keys", handler=list_keys, scope="admin", summary="Every key, without its secret.",
-            answers={200: Answer("the keys", {JSON: KeyList})},
+            method="GET", path="/v1/keys", handler=list_keys, scope="admin", parameters=KeyListParameters,
+            summary="Every key without its secret, the newest first.",
+            answers={200: Answer("the keys", {JSON: KeyList}, ("Link",))}, refusals=("not-found", "forbidden"),
         ),
         Route(
             method="GET", path="/v1/keys/self", handler=own_key, scope=(), summary="What the key that asks may do.",
@@ -305,6 +319,14 @@ async def _body(request: web.Request, wanted: type[BodyT]) -> BodyT:
         return msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:
         raise Problem("bad-request", str(error)) from None
+
+
+def _page(request: web.Request, value: Any, following: str | None) -> web.Response:
+    """A page of a list; what is `following` goes on with `before`."""
+    response = _json(value)
+    if following is not None:
+        response.headers["Link"] = f'<{request.rel_url.update_query({"before": following})}>; rel="next"'
+    return response
 
 
 def _json(value: Any, *, status: int = 200, media: str = JSON, cache: str = "no-store") -> web.Response:

@@ -367,6 +367,23 @@ async def test_any_key_may_ask_what_it_may_do(ledger: LedgerService):
     assert (await ledger.get("/v1/keys/self", key=None)).problem == "unauthorized"
 
 
+async def test_keys_come_in_pages(ledger: LedgerService):
+    made = [
+        (await ledger.ask("POST", "/v1/keys", json={"name": f"{n}", "scopes": ["query"]})).json["id"] for n in "abc"
+    ]
+    whole = [each["id"] for each in (await ledger.get("/v1/keys")).json["keys"]]
+    assert whole[:3] == made[::-1]
+    seen: list[str] = []
+    path: str | None = "/v1/keys?limit=1"
+    while path:
+        reply = await ledger.get(path)
+        seen += [each["id"] for each in reply.json["keys"]]
+        path = reply.headers["Link"].partition(">")[0].lstrip("<") if "Link" in reply.headers else None
+    assert seen == whole
+    assert (await ledger.get("/v1/keys?before=nosuchkey")).problem == "not-found"
+    assert (await ledger.get("/v1/keys?limit=0")).problem == "bad-parameter"
+
+
 async def test_a_key_grants_no_more_than_it_has_itself(ledger: LedgerService):
     bounds = {"ledgers": ["main"], "sources": ["urn:crm"], "teams": ["Sales"]}
     bound = await ledger.key("admin", **bounds)
@@ -414,6 +431,11 @@ async def test_a_key_ends_when_it_expires(ledger: LedgerService):
         {"name": "a", "scopes": ["query"], "colour": "red"},
         {"name": "a\0", "scopes": ["query"]},
         {"name": "a", "scopes": ["query"], "sources": ["\0"]},
+        {"name": "a", "scopes": ["query"], "sources": ["a source has no blanks"]},
+        {"name": "a", "scopes": ["query"], "sources": [f"/{n}" for n in range(201)]},
+        {"name": "a", "scopes": ["query"], "teams": [f"team {n}" for n in range(201)]},
+        {"name": "a", "scopes": ["query"], "ledgers": [f"ledger-{n}" for n in range(201)]},
+        {"name": "a", "scopes": ["query"] * 7},
     ],
 )
 async def test_a_key_that_makes_no_sense_is_not_made(ledger: LedgerService, wanted: Any):

@@ -138,12 +138,18 @@ KINDS: Mapping[str, Kind] = {
 
 
 class Problem(Exception):
-    """An answer that ends a request. `members` are extension members of the problem document."""
+    """An answer that ends a request. `members` are extension members of the problem document.
 
-    def __init__(self, name: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any) -> None:
+    `plain`: the detail without a word of what was sent, so that it may be kept. Empty: the title says it all.
+    """
+
+    def __init__(
+        self, name: str, detail: str, *, plain: str = "", headers: Mapping[str, str] | None = None, **members: Any
+    ) -> None:
         super().__init__(detail)
         self.name = name
         self.detail = detail
+        self.plain = plain
         self.headers = dict(headers or {})
         self.members = members
 

@@ -85,9 +85,16 @@ def send(
     """
     opened = _opened(file)
     name = ledger or opened.ledger() or "main"
-    opened.close()
     try:
-        status = asyncio.run(_send(file, url, key_file, name, strict_order, refused, seconds))
+        # Before anything is sent: what is on its way already could not be sent again.
+        if refused and (aside := opened.aside()):
+            opened.resend([each.place for each in aside])
+    except OutboxError as error:
+        _end(f"{error} Another process may be sending; run this again.")
+    finally:
+        opened.close()
+    try:
+        status = asyncio.run(_send(file, url, key_file, name, strict_order, seconds))
     except TimeoutError:
         _end(f"{file}: not everything was sent in {seconds:g} s. What is left stays in the file; run this again.")
     except (OutboxError, LedgerError, ValueError) as error:
@@ -134,15 +141,11 @@ def salvage(file: Path, new: Path) -> None:
     sys.exit(EMPTY if found.rows or not found.unusable else NOT_EMPTY)
 
 
-async def _send(
-    file: Path, url: str, key_file: Path, ledger: str, strict_order: bool, refused: bool, seconds: float | None
-) -> Status:
+async def _send(file: Path, url: str, key_file: Path, ledger: str, strict_order: bool, seconds: float | None) -> Status:
     async with (
         Ledger(url, key_file, ledger=ledger) as reached,
         Outbox(file, reached, strict_order=strict_order) as outbox,
     ):
-        if refused and (aside := await outbox.refused()):
-            await outbox.resend(*(each.place for each in aside))
         before = (await outbox.status()).counts.waiting
         flushing = asyncio.create_task(outbox.flush(seconds))
         told = None

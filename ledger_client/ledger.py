@@ -35,9 +35,9 @@ from ledger_client.errors import (
 )
 from ledger_client.ids import Key
 from ledger_client.retries import AGAIN, Retries, asked_seconds, pause_seconds
+from schemas.codec import BATCH_EVENTS_MAX
 from schemas.events import Event
 
-BATCH_EVENTS_MAX = 1_000
 BATCH_BYTES_MAX = 16 * 1024 * 1024
 
 _BATCH = "application/cloudevents-batch+json"
@@ -137,7 +137,8 @@ class Ledger:
         """Record one event; what `key`, `id`, `time` and the rest mean, `Draft` says.
 
         Raises Refused, Conflict, Forbidden, Unauthorized, NoSuchLedger, Unavailable; ValueError for a call that cannot
-        be meant. `dry_run`: everything but the recording.
+        be meant. If the call is cancelled, the event may or may not be recorded; recorded again under the same id, it
+        is there once. `dry_run`: everything but the recording.
         """
         draft = Draft(event, key, id, time, expected_version, attributes or {})
         return (await self.post([self.write(draft)], dry_run=dry_run))[0]

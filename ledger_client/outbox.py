@@ -25,10 +25,10 @@ from msgspec import Struct
 from ledger_client.draft import CloudEvent, Draft
 from ledger_client.errors import Forbidden, Judged, LedgerError, OutboxError
 from ledger_client.ids import Key
-from ledger_client.ledger import BATCH_EVENTS_MAX, Ledger, Recorded
+from ledger_client.ledger import Ledger, Recorded
 from ledger_client.outbox_file import Aside, Counts, OutboxFile, Waiting
 from ledger_client.retries import Retries, pause_seconds
-from schemas.codec import canonical
+from schemas.codec import BATCH_EVENTS_MAX, canonical
 from schemas.events import Event
 
 EVENTS_MAX = 1_000_000
@@ -182,18 +182,18 @@ class Outbox:
         expected_version: int | None = None,
         attributes: Mapping[str, str | int | bool] | None = None,
     ) -> None:
-        """Send this in the place of an event that stands aside. It keeps the id, unless it is given another."""
+        """Send this in the place of an event that stands aside. It keeps the id, unless it is given another. Raises
+        OutboxError, also for one that is sent again by itself and on its way: its answer may make this needless."""
         if key is None and id is None:
-            id = next((each.id for each in await self.refused() if each.place == place), None)
-            if id is None:
-                raise OutboxError(f"{self.path}: nothing stands aside at place {place}. `refused()` lists what does.")
+            id = await self._do(lambda: self._file.id_aside(place))
         value = self._ledger.write(Draft(event, key, id, time, expected_version, attributes or {}))
         body = canonical(value)
         await self._do(lambda: self._file.mend(place, str(value["source"]), str(value["id"]), body))
         self._news.set()
 
     async def drop(self, *places: int) -> None:
-        """Give up what stands aside. It is not sent, and cannot be brought back. Raises OutboxError."""
+        """Give up what stands aside. It is not sent, and cannot be brought back. Raises OutboxError, also for one that
+        is sent again by itself and on its way."""
         await self._do(lambda: self._file.drop(_named(places)))
         self._news.set()
 

@@ -50,8 +50,8 @@ class Waiting(Struct, frozen=True):
 class Aside(Struct, frozen=True, kw_only=True):
     """An event that the ledger has refused.
 
-    `state`: `refused`, until somebody says what to do; or `deferred`, which is sent again at `due_at` (seconds since
-    1970). `problem`: the problem document. `event`: the CloudEvent.
+    `state`: `refused`, until somebody says what to do; or `deferred`, until `due_at` (seconds since 1970), when it is
+    sent again and stands aside no more. `problem`: the problem document. `event`: the CloudEvent.
     """
 
     place: int
@@ -149,11 +149,11 @@ class OutboxFile:
         """The next events to send, in order; the first one whatever its size. Raises OutboxDamaged."""
         with self._transaction():
             before = (self._row("first_standing", now)[0] if strict_order else None) or PLACE_MAX
-            found = sorted([*self._run("waiting", before, events_max), *self._run("due", now, before, events_max)])[
-                :events_max
-            ]
+            # What is on its way does not stand aside: nobody can mend, resend or drop it before its answer is here,
+            # and the answer is about the very event that is at its place.
+            self._run("due", now, before, events_max)
             places: list[int] = []
-            for place, size in found:
+            for place, size in self._run("waiting", before, events_max):
                 if places and bytes_max < size:
                     break
                 places.append(place)
@@ -215,6 +215,14 @@ class OutboxFile:
             for row in rows
         ]
 
+    def id_aside(self, place: int) -> str:
+        """The id of an event that stands aside. Raises OutboxError if none does there."""
+        with self._transaction():
+            row = self._row("id_aside", place)
+        if row is None:
+            raise self._none_aside(place)
+        return str(row[0])
+
     def resend(self, places: Sequence[int]) -> None:
         """Send events again that stand aside, each at its old place. Raises OutboxError if one does not."""
         with self._transaction():
@@ -222,7 +230,8 @@ class OutboxFile:
                 self._changed(self._run("resend", place), place)
 
     def mend(self, place: int, source: str, id: str, body: bytes) -> None:
-        """Give an event that stands aside another content, and send it at its old place."""
+        """Give an event that stands aside another content, and send it at its old place. Raises OutboxError if it does
+        not."""
         with self._transaction():
             other = self._run("place", source, id).fetchone()
             if other is not None and other[0] != place:
@@ -271,7 +280,13 @@ class OutboxFile:
 
     def _changed(self, cursor: sqlite3.Cursor, place: int) -> None:
         if cursor.rowcount != 1:
-            raise OutboxError(f"{self.path}: nothing stands aside at place {place}. `refused()` lists what does.")
+            raise self._none_aside(place)
+
+    def _none_aside(self, place: int) -> OutboxError:
+        return OutboxError(
+            f"{self.path}: nothing stands aside at place {place}: what was there is gone, or waits to be sent, or is "
+            "on its way. `refused()` lists what stands aside."
+        )
 
     def _row(self, query: str, *values: Any) -> Any:
         return self._run(query, *values).fetchone()

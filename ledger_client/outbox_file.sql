@@ -66,9 +66,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 SELECT place, length(body) FROM outbox_events WHERE state = 'waiting' AND place < ? ORDER BY place LIMIT ?;
 
 -- due --
--- The events whose next attempt is due, with the bytes of each, before a place.
-SELECT place, length(body) FROM outbox_events
- WHERE state = 'deferred' AND due_at <= ? AND place < ? ORDER BY place LIMIT ?;
+-- The events before a place whose next attempt is due stand aside no more.
+UPDATE outbox_events SET state = 'waiting'
+ WHERE place IN (SELECT place FROM outbox_events
+                  WHERE state = 'deferred' AND due_at <= ? AND place < ? ORDER BY place LIMIT ?);
 
 -- first_standing --
 -- The first event that nothing may overtake where order is strict.
@@ -92,6 +93,10 @@ UPDATE outbox_events
 -- What stands aside, in order.
 SELECT place, source, id, state, put_at, attempts, due_at, status, problem, body FROM outbox_events
  WHERE state IN ('deferred', 'refused') ORDER BY place;
+
+-- id_aside --
+-- The id of an event that stands aside.
+SELECT id FROM outbox_events WHERE place = ? AND state IN ('deferred', 'refused');
 
 -- resend --
 -- An event that stood aside is sent again, at its old place.

@@ -1,5 +1,6 @@
-"""An HTTP proxy before the ledger that loses requests or answers, in turn or by chance, as networks do."""
+"""An HTTP proxy before the ledger that loses or delays requests or answers, in turn or by chance, as networks do."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Literal
@@ -10,9 +11,10 @@ from aiohttp import web
 
 from tests.conftest import free_ports
 
-Moment = Literal["through", "unsent", "unanswered"]
+Moment = Literal["through", "unsent", "unanswered", "held"]
 """Through: as if it were not there. Unsent: the request does not reach the ledger, and the connection breaks.
-Unanswered: the ledger has answered, the answer is lost, and the connection breaks."""
+Unanswered: the ledger has answered, the answer is lost, and the connection breaks. Held: the ledger has answered, which
+sets `holding`, and the answer comes once `release` is set."""
 
 
 class CuttingProxy:
@@ -26,6 +28,8 @@ class CuttingProxy:
         """What the ledger has answered, whether it came through or not."""
         self.unreached = 0
         """Requests that the ledger did not answer."""
+        self.holding = asyncio.Event()
+        self.release = asyncio.Event()
         self.duplicates = 0
         """Events of which the ledger has answered that they were recorded before."""
 
@@ -45,6 +49,7 @@ class CuttingProxy:
                 proxy._session = session
                 yield proxy
         finally:
+            proxy.release.set()
             await runner.cleanup()
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
@@ -67,6 +72,9 @@ class CuttingProxy:
             self.duplicates += sum(each["duplicate"] for each in msgspec.json.decode(content)["results"])
         if moment == "unanswered":
             return self._cut(request)
+        if moment == "held":
+            self.holding.set()
+            await self.release.wait()
         return web.Response(
             body=content, status=answer.status, headers={"Content-Type": answer.headers["Content-Type"]}
         )

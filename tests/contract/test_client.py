@@ -37,6 +37,7 @@ from tests.ledger_service import LedgerService, profile
 
 SOON = Retries(deadline_seconds=20.0, first_seconds=0.01, pause_seconds_max=0.05)
 AT_ONCE = Retries(deadline_seconds=0.0)
+SECONDS_MAX = 60.0
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 ASK = AskRecorded(requirement="SSO-42", account="acme", importance=3)
 
@@ -277,6 +278,23 @@ async def test_what_is_lost_on_the_way_is_sent_again_and_recorded_once(ledger: L
     assert len(proxy.bodies) == 3
     assert client.retried == 2
     assert await ledger.head() == 2
+
+
+async def test_what_was_cancelled_on_its_way_is_recorded_once(ledger: LedgerService) -> None:
+    async with (
+        CuttingProxy.before(ledger.url, lambda: "held") as proxy,
+        Ledger(proxy.url, ledger.admin, source="/crm", retries=SOON) as client,
+    ):
+        recording = asyncio.create_task(client.record(ASK))
+        await asyncio.wait_for(proxy.holding.wait(), SECONDS_MAX)
+        recording.cancel()
+        await asyncio.wait([recording])
+        assert recording.cancelled()
+        proxy.moment = lambda: "through"
+        proxy.release.set()
+        again = await client.record(ASK)
+    assert (again.position, again.duplicate) == (1, True)
+    assert await ledger.head() == 1
 
 
 async def test_any_answers_may_be_lost(ledger: LedgerService) -> None:

@@ -267,6 +267,9 @@ _PATH_PARAMETERS = {
         "an event type", {"type": "string", "enum": sorted(EVENT_TYPES)}, "ledger.ask.recorded.v1"
     ),
     "key": _PathParameter("the id of a key", _ID_SCHEMA, "0123456789abcdef"),
+    "hook": _PathParameter(
+        "the name of a hook", {"type": "string", "pattern": r"^[a-z0-9][a-z0-9-]{0,63}$(?!\n)"}, "github-issues"
+    ),
     "name": _PathParameter("the name of a problem", {"type": "string", "enum": sorted(problems.KINDS)}, "id-conflict"),
 }  # fmt: skip
 _EXAMPLE_IDS = {

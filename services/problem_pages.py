@@ -232,12 +232,13 @@ PAGES: Mapping[str, Page] = {
     "signature-invalid": Page(
         "The webhook is signed, and not with the secret of this hook; or it is not signed at all.",
         "The secret was changed at one end only, or something on the way has rewritten the body.",
-        "no signature matches the secret of the hook",
+        "the signature is not the one that a secret of this hook makes of these bytes",
     ),
     "signature-stale": Page(
         "The signature is right, and was made too long ago or ahead of time: it may be a copy of an old delivery.",
         "The clocks of the two ends differ, or the delivery was held up on its way.",
-        "signed 600 seconds ago; 300 is the most",
+        "signed at 2026-11-20T10:00:00.000000Z, and the clock here shows 2026-11-20T10:10:00.000000Z: 600 seconds"
+        " apart, 300 at most are taken",
     ),
     "delivery-conflict": Page(
         "A webhook of this delivery id was taken before, with another body.",
@@ -245,24 +246,33 @@ PAGES: Mapping[str, Page] = {
         "the delivery 5f3c came before with another body",
     ),
     "mapping-misfit": Page(
-        "The webhook is genuine, and the mapping of the hook finds no event in it.",
-        "The mapping names a field that this body does not have, or the sender has changed its form.",
-        "`ticket.id` is not in the body",
+        "The webhook is genuine, and the mapping of the hook cannot make events of it. It is kept, as the member `kept`"
+        " says, unless the hook asks for no signature.",
+        "The mapping names a field that this body does not have, the sender has changed its form, or the mapping itself"
+        " has a mistake.",
+        "the body has no 'ticket.id'; `ticket` has subject",
+        {"kept": 17},
     ),
     "not-recorded": Page(
-        "The mapping has made events, and the ledger refuses them.",
-        "A field that is mapped has a value that the event type cannot take; `errors` has the ledger's own words.",
-        "the ledger refuses 1 of 1 events",
+        "The mapping has made events, and the ledger refuses them: with 422, or with 409 where an event's id was"
+        " recorded with other content. It is kept, as the member `kept` says, unless the hook asks for no signature.",
+        "An act's rule is not met, or the id of an event is made from too little; `errors` has the ledger's own words.",
+        "ticket-1 of /hooks/desk was recorded at position 1 with other content",
+        {"kept": 17},
     ),
     "hook-unusable": Page(
-        "The hook's file has a mistake, and so nothing can be taken until it is mended.",
-        "The YAML is not well-formed, names an unknown check or type, or its secret cannot be read.",
-        "hooks/zendesk.yaml, line 7: no such event type",
+        "The hook's file has a mistake. Where signatures can be checked even so, what is genuine is taken in meanwhile"
+        " and kept (422, mapping-misfit); where they cannot, nothing is taken.",
+        "The YAML is not well-formed, the signature has an unknown scheme, or its secret is missing or open to others;"
+        " the mapping has a mistake, and you ask for the hook itself, or it asks for no signature.",
+        "the hook 'desk' cannot be used; `ledger hook check` says why, and so does the log of the receiver",
     ),
     "kept-full": Page(
-        "Bodies that were refused are kept until they are replayed or dropped, and there is no room for more.",
-        "A hook has been refusing for long, and nobody has looked.",
-        "268435456 bytes of bodies are kept, which is the most",
+        "Bodies that were refused, or wait for the ledger, are kept, and there is no room for more: not for this hook,"
+        " or not for any.",
+        "A hook has been refusing for long, or its key may not record, and nobody has looked.",
+        "67108000 bytes of bodies are kept for the hook 'desk', and with this one it would be more than 67108864, its"
+        " share of the room",
     ),
     "overloaded": Page(
         "More events wait to be recorded than this process takes in. Nothing of this request was recorded.",

@@ -100,20 +100,22 @@ KINDS: Mapping[str, Kind] = {
     "mapping-misfit": Kind(
         422,
         "The mapping makes no events of this body",
-        "Nothing is lost: the body is kept. Mend the hook, then send again or run `ledger hook replay`.",
+        "Mend the hook, then send again. What is kept (the member `kept`) also goes on by `ledger hook replay`.",
     ),
     "not-recorded": Kind(
         422,
         "The ledger refuses the events that were made of this body",
-        "Nothing is lost: the body is kept. Mend the hook, then send again or run `ledger hook replay`.",
+        "Mend the hook, then send again. What is kept (the member `kept`) also goes on by `ledger hook replay`.",
     ),
     "hook-unusable": Kind(
-        503, "The hook cannot be used", "`detail` says which file, line and spot to mend. Then send the same again."
+        503,
+        "The hook cannot be used",
+        "`ledger hook check` says which file, line and spot to mend. Then send the same again.",
     ),
     "kept-full": Kind(
         503,
         "No room to keep more bodies",
-        "`ledger hook kept` lists them: replay them or drop them. Then send the same again.",
+        "`ledger hook kept` lists them, and why: mend it, replay them or drop them. Then send the same again.",
     ),
     "overloaded": Kind(
         503, "The queue is full", "Send the same again after Retry-After seconds; the id makes it safe."

@@ -17,7 +17,7 @@ import structlog
 from services.process import configure_logs
 from services.receiver.app import run
 from services.receiver.hooks import Hooks
-from services.receiver.kept import Item, Kept
+from services.receiver.kept import Came, Item, Kept
 from services.receiver.signatures import sign
 from services.settings import Settings
 from tests.ledger_service import SECONDS_MAX, LedgerService, Reply, holds
@@ -99,6 +99,11 @@ class ReceiverService:
         """What is kept, read from the file."""
         with opened(self.settings) as kept:
             return kept.page(hook=hook, limit=1_000)
+
+    def requests(self) -> list[Came]:
+        """The requests that are kept, in the order in which they came."""
+        with opened(self.settings) as kept:
+            return [kept.came(item) for item in kept.page(limit=1_000)]
 
     def _secret(self, name: str, secret: str | None) -> None:
         if secret is not None:

@@ -10,12 +10,13 @@ from prometheus_client.registry import Collector
 from services.openapi import describe
 from services.receiver.hooks import Hooks
 from services.receiver.http import AskedKeys, Faces, routes
-from services.receiver.kept import Kept, KeptUnusable
+from services.receiver.kept import Count, Kept, KeptUnusable
 from services.receiver.posting import Ledgers
 from services.receiver.reception import Reception
 from services.settings import Settings
 from services.web import application, serve
 
+COUNT_SECONDS = 2.0  # How old what is measured may be.
 SUMMARY = "Turns webhooks of other systems into events, by a mapping each."
 
 _log = structlog.get_logger()
@@ -31,6 +32,7 @@ async def run(settings: Settings) -> None:
     )
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.hooks_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    gauge = _KeptGauge()
     tasks = []
     async with Ledgers(url) as ledgers:
         try:
@@ -43,9 +45,9 @@ async def run(settings: Settings) -> None:
             faces.reception = Reception(
                 faces.hooks, kept, ledgers, settings.receiver_key, days_max=settings.receiver_kept_days_max
             )
-            tasks = [asyncio.create_task(faces.reception.go_on()), asyncio.create_task(faces.reception.forget())]
+            running = (faces.reception.go_on(), faces.reception.forget(), gauge.follow(kept))
+            tasks = [asyncio.create_task(each) for each in running]
         serving = asyncio.create_task(serve(app, host=settings.bind, port=settings.receiver_port, service="receiver"))
-        gauge = _KeptGauge(faces)
         REGISTRY.register(gauge)
         try:
             done, _ = await asyncio.wait({serving, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -61,18 +63,24 @@ async def run(settings: Settings) -> None:
 
 
 class _KeptGauge(Collector):
-    """What is kept, counted when somebody asks."""
+    """What is kept, as it was counted last: who asks for measurements waits for no disk."""
 
-    def __init__(self, faces: Faces) -> None:
-        self._faces = faces
+    def __init__(self) -> None:
+        self._counts: list[Count] = []
+
+    async def follow(self, kept: Kept) -> None:
+        """Count, for ever."""
+        while True:
+            try:
+                self._counts = await asyncio.to_thread(kept.counts)
+            except KeptUnusable as error:
+                _log.error("kept_unusable", reason=str(error))
+            await asyncio.sleep(COUNT_SECONDS)
 
     def collect(self) -> list[GaugeMetricFamily]:
         bodies = GaugeMetricFamily("receiver_kept", "Bodies that are kept.", labels=["hook", "state"])
         size = GaugeMetricFamily("receiver_kept_bytes", "Bytes of bodies that are kept.", labels=["hook", "state"])
-        try:
-            for each in [] if self._faces.kept is None else self._faces.kept.counts():
-                bodies.add_metric([each.hook, each.state], each.count)
-                size.add_metric([each.hook, each.state], each.size)
-        except KeptUnusable as error:
-            _log.error("kept_unusable", reason=str(error))
+        for each in self._counts:
+            bodies.add_metric([each.hook, each.state], each.count)
+            size.add_metric([each.hook, each.state], each.size)
         return [bodies, size]

@@ -5,17 +5,17 @@ from typing import Annotated, Any, Literal
 
 import aiohttp
 import msgspec
-from aiohttp import web
-from msgspec import Meta, Struct
+import structlog
+from aiohttp import hdrs, web
+from msgspec import UNSET, Meta, Struct, UnsetType
 from prometheus_client import Counter
 
 from services.keys import Principal, Unauthorized
-from services.postgres import Unavailable
 from services.problems import Problem
 from services.receiver.hooks import Hook, HookMissing, Hooks, HookUnusable
-from services.receiver.kept import Item, Kept, KeptFull, KeptUnusable
-from services.receiver.reception import AnotherBody, Done, Received, Reception
-from services.receiver.signatures import Request, SignatureInvalid, SignatureStale
+from services.receiver.kept import AnotherBody, Item, Kept, KeptFull, KeptUnusable
+from services.receiver.reception import Done, Received, Reception
+from services.receiver.signatures import Request, SignatureInvalid, SignatureStale, Unsigned
 from services.web import Answer, Call, Route, unavailable
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
@@ -23,6 +23,10 @@ BODIES_MAX = 64  # At once. Each is held in memory, and its signature is not che
 BODY_SECONDS_MAX = 30  # For a body to arrive.
 ASK_SECONDS_MAX = 10
 KEPT_LIMIT_MAX = 100
+RETRY_UNUSABLE_SECONDS = 60
+
+_log = structlog.get_logger()
+UNUSABLE = "the hook {name!r} cannot be used; `ledger hook check` says why, and so does the log of the receiver"
 
 _webhooks = Counter("receiver_webhooks", "Webhooks that were answered, by hook and status.", ["hook", "status"])
 
@@ -51,13 +55,6 @@ class Waiting(Struct, frozen=True):
     detail: str
 
 
-class HookState(Struct, frozen=True):
-    """A hook that can be used."""
-
-    hook: str
-    usable: Literal[True] = True
-
-
 class KeptBody(Struct, frozen=True):
     """A body that is kept, without the body. `ledger hook show ID` shows it."""
 
@@ -69,6 +66,25 @@ class KeptBody(Struct, frozen=True):
     received: str
     tried: str
     tries: int
+
+
+class KeptCount(Struct, frozen=True):
+    """How many bodies are kept in a state, their bytes, and when the first came."""
+
+    state: str
+    count: int
+    bytes: int
+    since: str
+
+
+class HookState(Struct, frozen=True, omit_defaults=True):
+    """A hook that can be used. For administrators: `kept`, what is kept of it; `waiting_for`, the first body that waits
+    for the ledger, and why."""
+
+    hook: str
+    usable: Annotated[Literal[True], Meta(description="always true; else the answer is a problem")]
+    kept: list[KeptCount] | UnsetType = UNSET
+    waiting_for: KeptBody | UnsetType = UNSET
 
 
 class KeptPage(Struct, frozen=True):
@@ -83,14 +99,23 @@ class KeptParameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     limit: Annotated[int, Meta(ge=1, le=KEPT_LIMIT_MAX)] = 50
 
 
+class _Granted(Struct, frozen=True):
+    """What the ledger says of the key that asks."""
+
+    id: str
+    name: str
+    scopes: frozenset[str]
+    ledgers: frozenset[str]
+
+
 class AskedKeys:
-    """Who presents a key, as far as the ledger says: whether it has the scope admin."""
+    """Who presents a key: the ledger, which knows the keys, is asked with it."""
 
     def __init__(self, url: str) -> None:
-        self._url = f"{url.rstrip('/')}/v1/keys"
+        self._url = f"{url.rstrip('/')}/v1/keys/self"
 
     async def principal(self, text: str) -> Principal:
-        """Raises Unauthorized and Unavailable."""
+        """Raises Unauthorized, and Problem while the ledger does not say."""
         if not (text.isascii() and text.isprintable()):
             raise Unauthorized("this is not a key; one looks like lk_…")
         headers = {"Authorization": f"Bearer {text}"}
@@ -100,18 +125,20 @@ class AskedKeys:
                 aiohttp.ClientSession(timeout=timeout) as session,
                 session.get(self._url, headers=headers, allow_redirects=False) as answer,
             ):
-                status = answer.status
+                status, body = answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"the ledger, which knows the keys, does not answer: {error}") from error
-        match status:
-            case 200:
-                return Principal(key="admin", name="", scopes=frozenset({"admin"}))
-            case 403:
-                return Principal(key="other", name="", scopes=frozenset())
-            case 401:
-                raise Unauthorized("this key is not known, has expired or was revoked")
-            case _:
-                raise Unavailable(f"the ledger, which knows the keys, answers {status}")
+            raise unavailable(f"the ledger, which knows the keys, does not answer: {error}") from error
+        try:
+            if status == 200:
+                granted = msgspec.json.decode(body, type=_Granted)
+                return Principal(key=granted.id, name=granted.name, scopes=granted.scopes, ledgers=granted.ledgers)
+            if status == 401:
+                told = msgspec.json.decode(body, type=dict[str, Any])
+                since = {name: str(told[name]) for name in ("expired", "revoked") if name in told}
+                raise Unauthorized(str(told["detail"]), **since)
+        except (msgspec.DecodeError, KeyError) as error:
+            raise unavailable(f"what answers for the ledger, which knows the keys, is none: {error}") from error
+        raise unavailable(f"the ledger, which knows the keys, answers {status}")
 
 
 class Faces:
@@ -123,14 +150,18 @@ class Faces:
         self.reception: Reception | None = None
         self.amiss = "the receiver is starting"
         self._bodies = 0
+        self._said: dict[str, str] = {}
 
     async def ready(self) -> None:
-        """Raises Unavailable while nothing can be taken in."""
+        """Raises Problem while nothing can be taken in."""
         if self.reception is None:
-            raise Unavailable(self.amiss)
+            raise unavailable(self.amiss)
 
     async def post(self, call: Call) -> web.Response:
         hook = self._hook(call.request)
+        if hook.written is None and isinstance(hook.signature, Unsigned):
+            # Nothing that anybody may post is kept for a hook that has a mistake.
+            raise self._unusable(hook.name, hook.amiss)
         try:
             response = await self._answer(hook, call.request)
         except Problem as problem:
@@ -140,14 +171,26 @@ class Faces:
         return response
 
     async def get(self, call: Call) -> web.Response:
-        hook = self._hook(call.request)
+        # Anybody may ask whether it can be used. What is wrong, and what is kept, is for administrators.
+        principal = await call.check_again() if hdrs.AUTHORIZATION in call.request.headers else call.principal
+        hook = self._hook(call.request, principal)
         if hook.written is None:
-            raise Problem("hook-unusable", hook.amiss)
-        return _json(200, HookState(hook.name))
+            raise self._unusable(hook.name, hook.amiss, principal)
+        if self.kept is None or not _may_see(principal, hook):
+            return _json(200, HookState(hook.name, True))
+        try:
+            counts = [each for each in await asyncio.to_thread(self.kept.counts) if each.hook == hook.name]
+            waiting = await asyncio.to_thread(self.kept.page, hook=hook.name, state="waiting", limit=1)
+        except KeptUnusable as error:
+            raise unavailable(str(error)) from error
+        kept = [KeptCount(each.state, each.count, each.size, each.since) for each in counts]
+        return _json(200, HookState(hook.name, True, kept, _told(waiting[0]) if waiting else UNSET))
 
     async def list_kept(self, call: Call) -> web.Response:
-        name = call.request.match_info["name"]
+        name = call.request.match_info["hook"]
         asked: KeptParameters = call.parameters
+        if not _may_see(call.principal, self._checkable(name)):
+            raise Problem("forbidden", "this key is for certain ledgers, and not for the one of this hook")
         if self.kept is None:
             raise unavailable(self.amiss)
         try:
@@ -156,14 +199,31 @@ class Faces:
             raise unavailable(str(error)) from error
         return _json(200, KeptPage([_told(item) for item in items[: asked.limit]], len(items) > asked.limit))
 
-    def _hook(self, request: web.Request) -> Hook:
-        name = request.match_info["name"]
+    def _hook(self, request: web.Request, principal: Principal | None = None) -> Hook:
+        """The hook that a request names. Raises Problem; its detail depends on who asks."""
+        name = request.match_info["hook"]
         try:
             return self.hooks.get(name)
         except HookMissing:
             raise Problem("not-found", f"there is no hook {name[:80]!r}") from None
         except HookUnusable as error:
-            raise Problem("hook-unusable", str(error), headers={"Retry-After": "60"}) from error
+            raise self._unusable(name, str(error), principal) from error
+
+    def _checkable(self, name: str) -> Hook | None:
+        """The hook of this name, if there is one whose signature can be checked."""
+        try:
+            return self.hooks.get(name)
+        except (HookMissing, HookUnusable):
+            return None
+
+    def _unusable(self, name: str, amiss: str, principal: Principal | None = None) -> Problem:
+        """That a hook cannot be used. Files, lines and modes are for administrators and for the log, which has each
+        reason once."""
+        if self._said.get(name) != amiss:
+            self._said[name] = amiss
+            _log.error("hook_unusable", hook=name, reason=amiss)
+        told = amiss if principal is not None and _may_see(principal, None) else UNUSABLE.format(name=name)
+        return Problem("hook-unusable", told, headers={"Retry-After": str(RETRY_UNUSABLE_SECONDS)})
 
     async def _answer(self, hook: Hook, request: web.Request) -> web.Response:
         if self.reception is None:
@@ -196,10 +256,11 @@ def routes(faces: Faces) -> list[Route]:
         "signature-invalid", "signature-stale", "malformed-json", "delivery-conflict", "mapping-misfit", "not-recorded",
         "hook-unusable", "kept-full", "overloaded", "too-large", "not-found", "unavailable",
     ]  # fmt: skip
+    hook = "/hooks/{hook}"
     return [
         Route(
             method="POST",
-            path="/hooks/{name}",
+            path=hook,
             handler=faces.post,
             summary="Take a webhook in. Its signature, made as the hook says, stands in for a key.",
             scope=None,
@@ -212,22 +273,22 @@ def routes(faces: Faces) -> list[Route]:
         ),
         Route(
             method="GET",
-            path="/hooks/{name}",
+            path=hook,
             handler=faces.get,
-            summary="Whether a hook can be used; if not, which file, line and spot to mend.",
+            summary="Whether a hook can be used. To a key of the scope `admin` also: what to mend, what is kept.",
             scope=None,
             answers={200: Answer("It can be used.", {"application/json": HookState})},
-            refusals=["not-found", "hook-unusable"],
+            refusals=["not-found", "hook-unusable", "unauthorized", "unavailable"],
         ),
         Route(
             method="GET",
-            path="/hooks/{name}/kept",
+            path=f"{hook}/kept",
             handler=faces.list_kept,
             summary="What is kept of a hook, and why, without the bodies.",
             scope="admin",
             parameters=KeptParameters,
             answers={200: Answer("In the order in which it came.", {"application/json": KeptPage})},
-            refusals=["unavailable"],
+            refusals=["forbidden", "unavailable"],
         ),
     ]
 
@@ -280,6 +341,16 @@ def _answered(hook: Hook, received: Received) -> web.Response:
         status=outcome.status,
         content_type="application/problem+json",
         headers={"Cache-Control": "no-store"},
+    )
+
+
+def _may_see(principal: Principal, hook: Hook | None) -> bool:
+    """Whether this key is for what is behind a hook: its file, and what is kept. One that is for certain ledgers needs
+    a hook that says which it is for."""
+    if not principal.may("admin"):
+        return False
+    return not principal.ledgers or (
+        hook is not None and hook.written is not None and principal.may_open(hook.written.ledger)
     )
 
 

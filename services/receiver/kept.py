@@ -36,7 +36,11 @@ APPLICATION_ID = 0x1ED6E8  # Any constant of our own: it tells our files from th
 VERSION = 1
 BUSY_SECONDS_MAX = 10
 DELIVERED_DAYS_KEPT = 30
-OVERHEAD_BYTES = 512  # Of a row, beside the body and the headers.
+OVERHEAD_BYTES = 512  # Of a row, beside the body, the headers and the reason.
+HOOK_PERCENT_MAX = (
+    25  # Of the room that all hooks share: one that is wrong, or that anybody may post to, leaves the rest.
+)
+REASON_CHARS_MAX = 2_000
 
 State = Literal["waiting", "refused"]
 
@@ -50,6 +54,10 @@ class KeptUnusable(Exception):
 
 class KeptFull(Exception):
     """There is no room for another body."""
+
+
+class AnotherBody(Exception):
+    """The id of the delivery came before with another body."""
 
 
 class Came(Struct, frozen=True):
@@ -68,7 +76,7 @@ class Delivery(Struct, frozen=True):
 
 
 class Item(Struct, frozen=True, kw_only=True):
-    """One that is kept. `waiting`: for the ledger only; it goes on by itself. Times are in UTC."""
+    """One that is kept, without what came. `waiting`: for the ledger only; it goes on by itself. Times are in UTC."""
 
     id: int
     delivery: Delivery
@@ -79,7 +87,6 @@ class Item(Struct, frozen=True, kw_only=True):
     received_at: str
     tried_at: str
     tries: int
-    came: Came
 
 
 class Count(Struct, frozen=True):
@@ -111,32 +118,33 @@ class Kept:
         digest = hmac.digest(self._digests, hook.encode() + b"\0" + body, "sha256")
         return Delivery(hook, f"id:{id}" if id else f"body:{digest.hex()}", digest)
 
-    def is_another(self, delivery: Delivery) -> bool:
-        """Whether the id of this delivery came before with another body."""
-        with self._transaction() as connection:
-            row = connection.execute(_statements["digest_of"], _named(delivery)).fetchone()
-        return row is not None and row[0] != delivery.digest
+    def check(self, delivery: Delivery) -> None:
+        """Raises AnotherBody if the id of this delivery came before with another body."""
+        with self._reading() as connection:
+            _refuse_another(connection, delivery)
 
     def keep(self, delivery: Delivery, came: Came, state: State, *, problem: str, reason: str, now: datetime) -> int:
-        """Keep a request, and return the id under which it is kept. It is on disk then. Raises KeptFull."""
-        plain = msgspec.msgpack.encode(came)
-        size = len(plain) + OVERHEAD_BYTES
+        """Keep a request, and return the id under which it is kept. It is on disk then.
+
+        Raises KeptFull, and AnotherBody: of several that come at once under one id, the first is kept.
+        """
+        request = self._seal(msgspec.msgpack.encode(came), delivery, b"request")
+        sealed = self._seal_reason(reason, delivery)
+        size = len(request) + len(sealed) + OVERHEAD_BYTES
+        values = {
+            **_named(delivery),
+            "state": state,
+            "problem": problem,
+            "reason": sealed,
+            "request": request,
+            "size": size,
+            "now": format_time(now),
+        }
         with self._transaction() as connection:
-            [held] = connection.execute(_statements["held_bytes"]).fetchone()
-            [own] = connection.execute(_statements["held_of"], _named(delivery)).fetchone()
-            if not own and held + size > self._bytes_max:
-                raise KeptFull(
-                    f"{held} bytes of bodies are kept, and with this one it would be more than {self._bytes_max}"
-                )
-            values = {
-                **_named(delivery),
-                "state": state,
-                "problem": problem,
-                "reason": self._seal(reason.encode(), delivery, b"reason"),
-                "request": self._seal(plain, delivery, b"request"),
-                "size": size,
-                "now": format_time(now),
-            }
+            _refuse_another(connection, delivery)
+            held, of_hook, is_kept = connection.execute(_statements["held"], _named(delivery)).fetchone()
+            if not is_kept:
+                self._refuse_beyond(held, of_hook, size, delivery.hook)
             [id] = connection.execute(_statements["keep"], values).fetchone()
         return int(id)
 
@@ -146,15 +154,19 @@ class Kept:
             "id": item.id,
             "state": state,
             "problem": problem,
-            "reason": self._seal(reason.encode(), item.delivery, b"reason"),
+            "reason": self._seal_reason(reason, item.delivery),
             "now": format_time(now),
         }
         with self._transaction() as connection:
             connection.execute(_statements["keep_on"], values)
 
     def settle(self, delivery: Delivery, *, now: datetime) -> None:
-        """The delivery has become events: it is remembered as such, and no longer kept."""
+        """The delivery has become events: it is remembered as such, and no longer kept.
+
+        Raises AnotherBody if another body has come in under its id meanwhile; that one stays.
+        """
         with self._transaction() as connection:
+            _refuse_another(connection, delivery)
             connection.execute(_statements["deliver"], {**_named(delivery), "now": format_time(now)})
             connection.execute(_statements["settle"], _named(delivery))
 
@@ -170,27 +182,36 @@ class Kept:
 
     def is_waiting(self, hook: str) -> bool:
         """Whether anything of this hook waits for the ledger."""
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return bool(connection.execute(_statements["is_waiting"], {"hook": hook}).fetchone()[0])
 
     def waiting_hooks(self) -> list[str]:
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return [row[0] for row in connection.execute(_statements["waiting_hooks"])]
 
     def page(self, *, hook: str | None = None, state: State | None = None, after: int = 0, limit: int) -> list[Item]:
         """What is kept, in the order in which it came, beyond the id `after`."""
         values = {"hook": hook, "state": state, "after": after, "limit": limit}
-        with self._transaction() as connection:
+        with self._reading() as connection:
             rows = connection.execute(_statements["page"], values).fetchall()
         return [self._item(row) for row in rows]
 
     def find(self, id: int) -> Item | None:
-        with self._transaction() as connection:
+        with self._reading() as connection:
             row = connection.execute(_statements["find"], {"id": id}).fetchone()
         return None if row is None else self._item(row)
 
+    def came(self, item: Item) -> Came | None:
+        """The request of one that is kept; None if it is kept no longer."""
+        with self._reading() as connection:
+            row = connection.execute(_statements["request"], {"id": item.id}).fetchone()
+        if row is None:
+            return None
+        return msgspec.msgpack.decode(self._open(row[0], item.delivery, b"request"), type=Came)
+
     def counts(self) -> list[Count]:
-        with self._transaction() as connection:
+        """Of each hook and state."""
+        with self._reading() as connection:
             return [Count(*row) for row in connection.execute(_statements["counts"])]
 
     def expire(self, *, now: datetime, days_max: int) -> int:
@@ -200,6 +221,12 @@ class Kept:
             connection.execute(_statements["expire_delivered"], delivered)
             refused = {"before": format_time(now - timedelta(days=days_max))}
             return connection.execute(_statements["expire_refused"], refused).rowcount
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """For one statement that only reads: it waits for no other process."""
+        with self._lock, explained(self.path):
+            yield self._connection
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -212,8 +239,20 @@ class Kept:
                 raise
             self._connection.commit()
 
+    def _refuse_beyond(self, held: int, of_hook: int, size: int, hook: str) -> None:
+        if held + size > self._bytes_max:
+            raise KeptFull(
+                f"{held} bytes of bodies are kept, and with this one it would be more than {self._bytes_max}"
+            )
+        share = self._bytes_max * HOOK_PERCENT_MAX // 100
+        if of_hook + size > share:
+            raise KeptFull(
+                f"{of_hook} bytes of bodies are kept for the hook {hook!r}, and with this one it would be more than "
+                f"{share}, its share of the room"
+            )
+
     def _item(self, row: tuple[object, ...]) -> Item:
-        id, hook, name, digest, state, problem, reason, request, size, received_at, tried_at, tries = row
+        id, hook, name, digest, state, problem, reason, size, received_at, tried_at, tries = row
         delivery = msgspec.convert({"hook": hook, "id": name, "digest": digest}, Delivery)
         plain = {
             "id": id,
@@ -225,9 +264,12 @@ class Kept:
             "received_at": received_at,
             "tried_at": tried_at,
             "tries": tries,
-            "came": msgspec.msgpack.decode(self._open(request, delivery, b"request"), type=Came),
         }
         return msgspec.convert(plain, Item)
+
+    def _seal_reason(self, reason: str, delivery: Delivery) -> bytes:
+        cut = reason if len(reason) <= REASON_CHARS_MAX else reason[: REASON_CHARS_MAX - 1] + "…"
+        return self._seal(cut.encode(), delivery, b"reason")
 
     def _seal(self, plain: bytes, delivery: Delivery, what: bytes) -> bytes:
         nonce = os.urandom(NONCE_BYTES)
@@ -285,7 +327,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("BEGIN IMMEDIATE")
         if connection.execute("PRAGMA user_version").fetchone() == (0,):
-            for name in ("make_kept", "make_delivered", "make_delivered_at"):
+            for name in ("make_kept", "make_kept_by_hook", "make_delivered", "make_delivered_at"):
                 connection.execute(_statements[name])
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -336,6 +378,12 @@ def _keys(path: Path, *, fresh: bool) -> tuple[AESGCM, bytes]:
     if len(secret) != KEY_BYTES:
         raise KeptUnusable(f"{path} does not hold a key: {KEY_BYTES} bytes in base64")
     return AESGCM(secret), sha256(b"digests of the receiver\n" + secret).digest()
+
+
+def _refuse_another(connection: sqlite3.Connection, delivery: Delivery) -> None:
+    row = connection.execute(_statements["digest_of"], _named(delivery)).fetchone()
+    if row is not None and row[0] != delivery.digest:
+        raise AnotherBody(f"the delivery {delivery.id.removeprefix('id:')} came before with another body")
 
 
 def _bound(delivery: Delivery, what: bytes) -> bytes:

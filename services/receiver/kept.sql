@@ -8,13 +8,17 @@ CREATE TABLE IF NOT EXISTS kept (
     state       TEXT NOT NULL CHECK (state IN ('waiting', 'refused')),
     problem     TEXT NOT NULL,
     reason      BLOB NOT NULL,
-    request     BLOB NOT NULL,
     size        INTEGER NOT NULL,
     received_at TEXT NOT NULL,
     tried_at    TEXT NOT NULL,
     tries       INTEGER NOT NULL,
+    request     BLOB NOT NULL, -- The last: who reads the others passes over none of its pages.
     UNIQUE (hook, delivery)
 ) STRICT
+
+-- make_kept_by_hook --
+-- What counts and sums read, and no row with its body.
+CREATE INDEX IF NOT EXISTS kept_by_hook ON kept (hook, state, size, received_at)
 
 -- make_delivered --
 -- Which deliveries have become events, so that another body under the same id is noticed.
@@ -49,19 +53,19 @@ RETURNING id
 -- Why one is still kept. Who was dropped or settled meanwhile does not come back.
 UPDATE kept SET state = :state, problem = :problem, reason = :reason, tried_at = :now, tries = tries + 1 WHERE id = :id
 
--- held_bytes --
-SELECT coalesce(sum(size), 0) FROM kept
-
--- held_of --
--- The bytes of one delivery that is kept already.
-SELECT coalesce(sum(size), 0) FROM kept WHERE hook = :hook AND delivery = :delivery
+-- held --
+-- The bytes of all that is kept, those of one hook, and whether one of its deliveries is kept already.
+SELECT coalesce(sum(size), 0), coalesce(sum(size) FILTER (WHERE hook = :hook), 0),
+       EXISTS (SELECT 1 FROM kept WHERE hook = :hook AND delivery = :delivery)
+  FROM kept
 
 -- deliver --
 INSERT INTO delivered (hook, delivery, digest, at) VALUES (:hook, :delivery, :digest, :now)
 ON CONFLICT (hook, delivery) DO NOTHING
 
 -- settle --
-DELETE FROM kept WHERE hook = :hook AND delivery = :delivery
+-- This body only: another one under the same id may have come in meanwhile.
+DELETE FROM kept WHERE hook = :hook AND delivery = :delivery AND digest = :digest
 
 -- drop --
 DELETE FROM kept WHERE id = :id
@@ -73,16 +77,20 @@ SELECT DISTINCT hook FROM kept WHERE state = 'waiting' ORDER BY hook
 SELECT EXISTS (SELECT 1 FROM kept WHERE hook = :hook AND state = 'waiting')
 
 -- page --
--- What is kept, in the order in which it came.
-SELECT id, hook, delivery, digest, state, problem, reason, request, size, received_at, tried_at, tries
+-- What is kept, in the order in which it came, without the bodies.
+SELECT id, hook, delivery, digest, state, problem, reason, size, received_at, tried_at, tries
   FROM kept
  WHERE id > :after AND (:hook IS NULL OR hook = :hook) AND (:state IS NULL OR state = :state)
  ORDER BY id
  LIMIT :limit
 
 -- find --
-SELECT id, hook, delivery, digest, state, problem, reason, request, size, received_at, tried_at, tries
+SELECT id, hook, delivery, digest, state, problem, reason, size, received_at, tried_at, tries
   FROM kept WHERE id = :id
+
+-- request --
+-- The request itself.
+SELECT request FROM kept WHERE id = :id
 
 -- counts --
 SELECT hook, state, count(*), sum(size), min(received_at) FROM kept GROUP BY hook, state ORDER BY hook, state

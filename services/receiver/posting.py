@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ledger_client.errors import Conflict, Forbidden, LedgerError, Refused
+from ledger_client.errors import Conflict, Forbidden, LedgerError, NoSuchLedger, Refused, Unauthorized
 from ledger_client.ledger import Ledger, Recorded
 from ledger_client.retries import Retries
 from services.receiver.bodies import Objection
@@ -14,7 +14,17 @@ PATIENCE_SECONDS = 4.0  # A sender waits meanwhile, and most of them for ten sec
 
 
 class Away(Exception):
-    """The ledger cannot be reached, or takes nothing from this key now. The events may or may not be recorded."""
+    """The ledger cannot be reached. The events may or may not be recorded. `problem`: the kind that comes nearest."""
+
+    problem = "unavailable"
+
+
+class Barred(Away):
+    """The ledger takes nothing from this key, until somebody mends the key or the hook. Nothing was recorded."""
+
+    def __init__(self, problem: str, reason: str) -> None:
+        super().__init__(reason)
+        self.problem = problem
 
 
 class NotRecorded(Exception):
@@ -44,7 +54,7 @@ class Ledgers:
         await self._stack.aclose()
 
     async def record(self, ledger: str, key_file: Path, events: list[dict[str, Any]]) -> list[Recorded]:
-        """Record events as one unit. Raises Away and NotRecorded."""
+        """Record events as one unit. Raises Away, Barred among them, and NotRecorded."""
         if (ledger, key_file) not in self._open:
             self._open[ledger, key_file] = await self._stack.enter_async_context(
                 Ledger(self._url, key_file, ledger=ledger, retries=self._retries)
@@ -58,7 +68,11 @@ class Ledgers:
             status = 409 if isinstance(error, Conflict) else 422
             raise NotRecorded(status, objections or [Objection(str(error))]) from error
         except Forbidden as error:
-            raise Away(f"the key {key_file.name} may not: {error}") from error
+            raise Barred("forbidden", f"the key {key_file.name} may not: {error}") from error
+        except Unauthorized as error:
+            raise Barred("unauthorized", f"the key {key_file.name} is not valid: {error}") from error
+        except NoSuchLedger as error:
+            raise Barred("no-such-ledger", str(error)) from error
         except LedgerError as error:
             raise Away(str(error)) from error
 

@@ -20,10 +20,10 @@ from schemas.codec import MalformedJson, parse
 from services.receiver.bodies import Misfit, Objection, make_events
 from services.receiver.hooks import Hook, HookMissing, Hooks, HookUnusable
 from services.receiver.kept import Came, Delivery, Item, Kept, KeptUnusable, State
-from services.receiver.posting import Away, Ledgers, NotRecorded
+from services.receiver.posting import Away, Barred, Ledgers, NotRecorded
 from services.receiver.signatures import Request, Unsigned, verify
 
-PAGE_ITEMS = 20  # Kept bodies that are held in memory at once.
+PAGE_ITEMS = 100
 PAUSE_SECONDS = (1.0, 2.0, 5.0, 10.0)  # Between two attempts to go on; the last one repeats.
 LOOK_SECONDS = 30.0
 EXPIRE_SECONDS = 3600.0
@@ -31,10 +31,6 @@ EXPIRE_SECONDS = 3600.0
 NOT_KEPT = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 _log = structlog.get_logger()
-
-
-class AnotherBody(Exception):
-    """The id of the delivery came before with another body."""
 
 
 class Done(Struct, frozen=True):
@@ -90,12 +86,13 @@ class Reception:
         """Take in a request.
 
         Raises SignatureInvalid, SignatureStale, AnotherBody, KeptFull and KeptUnusable; then nothing of it is kept.
+        Of several that come at once under one delivery id, each may make its events; those that are not the first are
+        told AnotherBody even so.
         """
         now = self._now()
         id = verify(hook.signature, hook.secrets, request, now)
         delivery = self._kept.delivery(hook.name, id, request.body)
-        if await asyncio.to_thread(self._kept.is_another, delivery):
-            raise AnotherBody(f"the delivery {id} came before, with another body")
+        await asyncio.to_thread(self._kept.check, delivery)
         came = Came(
             {name: value for name, value in joined(request.headers).items() if name not in NOT_KEPT}, request.body
         )
@@ -117,7 +114,9 @@ class Reception:
         try:
             recorded = await self._ledgers.record(written.ledger, hook.key_file or self._key_file, events)
         except Away as error:
-            return Stopped(state="waiting", status=202, problem="unavailable", reason=str(error))
+            if isinstance(error, Barred):
+                _log.error("hook_barred", hook=hook.name, problem=error.problem, reason=str(error))
+            return Stopped(state="waiting", status=202, problem=error.problem, reason=str(error))
         except NotRecorded as error:
             return Stopped(
                 state="refused",
@@ -128,8 +127,14 @@ class Reception:
             )
         return Done(events, recorded)
 
-    async def attempt_again(self, item: Item) -> Done | Stopped:
-        """What becomes of one that is kept, by the hook as it stands now; the file knows it afterwards."""
+    async def attempt_again(self, item: Item) -> Done | Stopped | None:
+        """What becomes of one that is kept, by the hook as it stands now; the file knows it afterwards.
+
+        None if it is kept no longer: its sender has sent it again meanwhile, or somebody has dropped it.
+        """
+        came = await asyncio.to_thread(self._kept.came, item)
+        if came is None:
+            return None
         try:
             hook = self._hooks.get(item.delivery.hook)
         except HookMissing:
@@ -137,7 +142,7 @@ class Reception:
         except HookUnusable as error:
             outcome = _misfit(str(error))
         else:
-            outcome = await self.attempt(hook, item.came)
+            outcome = await self.attempt(hook, came)
         if isinstance(outcome, Stopped):
             why: dict[str, Any] = {"problem": outcome.problem, "reason": outcome.reason, "now": self._now()}
             await asyncio.to_thread(self._kept.keep_on, item, outcome.state, **why)
@@ -181,6 +186,8 @@ class Reception:
             while items := await asyncio.to_thread(self._page_waiting, hook):
                 for item in items:
                     outcome = await self.attempt_again(item)
+                    if outcome is None:
+                        continue
                     _log.info("kept_tried", hook=hook, kept=item.id, outcome=_word(outcome))
                     if isinstance(outcome, Stopped) and outcome.state == "waiting":
                         break
@@ -220,7 +227,7 @@ class Reception:
 
     async def _settled(self, hook: Hook, delivery: Delivery, came: Came, outcome: Done | Stopped) -> Received:
         if isinstance(outcome, Stopped) and outcome.state == "refused" and isinstance(hook.signature, Unsigned):
-            # Whoever knows the address may post, and could fill the file for everybody.
+            # Whoever knows the address may post. What only waits for the ledger is kept, within the hook's share.
             return Received(outcome)
         if isinstance(outcome, Done):
             await asyncio.to_thread(self._settle, delivery, outcome)

@@ -165,20 +165,21 @@ def show(id: int) -> None:
     """
     with _kept() as file:
         item = None if file is None else file.find(id)
-    if item is None:
+        came = None if file is None or item is None else file.came(item)
+    if item is None or came is None:
         _give_up(f"nothing is kept under {id}; `ledger hook kept` lists what is")
     click.echo(f"hook      {item.delivery.hook}")
     click.echo(f"state     {item.state} ({item.problem})")
     click.echo(f"reason    {item.reason}")
     click.echo(f"received  {item.received_at}")
     click.echo(f"tried     {item.tried_at} ({item.tries} times)\n")
-    for header, value in item.came.headers.items():
+    for header, value in came.headers.items():
         click.echo(f"{header}: {value}")
     click.echo()
     try:
-        click.echo(msgspec.json.format(item.came.body, indent=2).decode())
+        click.echo(msgspec.json.format(came.body, indent=2).decode())
     except (msgspec.DecodeError, UnicodeDecodeError):
-        click.echo(item.came.body)
+        click.echo(came.body)
 
 
 @hook_commands.command()
@@ -238,9 +239,10 @@ async def _replay(file: Kept, chosen: list[int]) -> int:
             for id in chosen:
                 item = file.find(id)
                 advance()
-                if item is None:
+                outcome = None if item is None else await reception.attempt_again(item)
+                if item is None or outcome is None:
                     continue  # Its sender has sent it again meanwhile, or somebody has dropped it.
-                match await reception.attempt_again(item):
+                match outcome:
                     case Done() as done:
                         recorded += 1
                         events += len(done.events)

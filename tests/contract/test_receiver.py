@@ -1,10 +1,14 @@
 """The receiver over HTTP: what it takes, what it refuses, and what it says then. Nothing authentic is lost."""
 
 import asyncio
+import contextlib
 import json
 import os
+import re
 import sqlite3
 import stat
+import tracemalloc
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +16,9 @@ import pytest
 import structlog
 from msgspec.structs import replace
 
+from services import problem_pages
 from services.receiver.http import BODIES_MAX, BODY_BYTES_MAX
-from services.receiver.kept import FILE, KEY_FILE, KeptUnusable
+from services.receiver.kept import FILE, KEY_FILE, AnotherBody, Came, KeptUnusable
 from services.settings import Settings
 from tests.conftest import Database, free_ports
 from tests.ledger_service import LedgerService, holds, serving
@@ -29,6 +34,7 @@ events:
     id: reworded-{id}
     data: {requirement: "{key}", title: "{title}", reason: "{why}", by: {role: product manager, team: product}}
 """
+UNSIGNED = ("scheme: github, secret_file: desk.secret", "scheme: none, anybody_may_post: true")
 WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 
 
@@ -124,12 +130,17 @@ async def test_without_a_signature_only_where_the_hook_says_so(
     receiver.hook("desk", mended("scheme: github, secret_file: desk.secret", "scheme: none"))
     reply = await receiver.post("desk", b"{}")
     assert (reply.status, reply.problem) == (503, "hook-unusable")
+    reply = await receiver.get("/hooks/desk", ledger.admin)
     assert "desk.yaml:1: signature: without a signature" in reply.json["detail"]
-    receiver.hook("desk", mended("scheme: github, secret_file: desk.secret", "scheme: none, anybody_may_post: true"))
+    receiver.hook("desk", mended(*UNSIGNED))
     assert (await receiver.send("desk", ticket())).status == 200
     # Anybody could fill the file; so what does not fit is refused, and not kept.
     reply = await receiver.send("desk", {"ticket": 1})
     assert (reply.status, "kept" in reply.json) == (422, False)
+    # Nor while the mapping has a mistake, of which the sender learns nothing.
+    receiver.hook("desk", mended("events:", "evnets:", mended(*UNSIGNED)))
+    reply = await receiver.send("desk", ticket())
+    assert (reply.status, reply.problem, "evnets" in reply.json["detail"]) == (503, "hook-unusable", False)
     assert receiver.kept() == []
 
 
@@ -164,14 +175,19 @@ async def test_without_a_signature_only_where_the_hook_says_so(
         (mended("time: {from", "time: {form"), "desk.yaml:6: events[0].time"),
     ],
 )
-async def test_a_mistake_in_a_hook_is_told_with_file_line_and_spot(
-    receiver: ReceiverService, text: str, message: str
+async def test_a_mistake_in_a_hook_is_told_to_administrators_with_file_line_and_spot(
+    ledger: LedgerService, receiver: ReceiverService, text: str, message: str
 ) -> None:
     receiver.hook("desk", text)
-    reply = await receiver.get("/hooks/desk")
+    reply = await receiver.get("/hooks/desk", ledger.admin)
     assert (reply.status, reply.problem) == (503, "hook-unusable")
     assert message in reply.json["detail"]
     assert str(receiver.directory) not in reply.json["detail"]
+    # Others learn that it cannot be used.
+    for key in (None, await ledger.key("observe")):
+        reply = await receiver.get("/hooks/desk", key)
+        assert (reply.status, reply.problem, reply.headers["Retry-After"]) == (503, "hook-unusable", "60")
+        assert reply.json["detail"] == problem_pages.PAGES["hook-unusable"].detail
     # The others go on.
     receiver.hook("other")
     assert (await receiver.send("other", ticket())).status == 200
@@ -185,7 +201,8 @@ async def test_what_comes_while_a_mapping_is_broken_is_kept(ledger: LedgerServic
     assert (reply.status, reply.problem) == (422, "mapping-misfit")
     assert "desk.yaml:9: events[0].data.txet" in reply.json["detail"]
     [item] = receiver.kept()
-    assert (item.id, item.came.body) == (reply.json["kept"], body)
+    assert item.id == reply.json["kept"]
+    assert [came.body for came in receiver.requests()] == [body]
     # Who has no secret learns nothing of that, and nothing of his is kept.
     assert (await receiver.post("desk", b"{}")).problem == "signature-invalid"
     assert len(receiver.kept()) == 1
@@ -203,15 +220,21 @@ async def test_what_comes_while_a_mapping_is_broken_is_kept(ledger: LedgerServic
     ],
     ids=["missing", "empty", "short", "open", "not a text", "large"],
 )
-async def test_a_secret_that_cannot_be_used(receiver: ReceiverService, change: Any, message: str) -> None:
+async def test_a_secret_that_cannot_be_used(
+    ledger: LedgerService, receiver: ReceiverService, change: Any, message: str
+) -> None:
     receiver.hook("desk")
     body = json.dumps(ticket()).encode()
     headers = receiver.signed("desk", body)
     assert (await receiver.get("/hooks/desk")).json == {"hook": "desk", "usable": True}
     change(receiver.directory / "desk.secret")
-    for reply in (await receiver.get("/hooks/desk"), await receiver.post("desk", body, headers)):
-        assert (reply.status, reply.problem) == (503, "hook-unusable")
-        assert message in reply.json["detail"]
+    with structlog.testing.capture_logs() as said:
+        told = await receiver.get("/hooks/desk", ledger.admin)
+        assert (told.problem, message in told.json["detail"]) == ("hook-unusable", True)
+        for reply in (await receiver.get("/hooks/desk"), await receiver.post("desk", body, headers)):
+            assert (reply.status, reply.problem) == (503, "hook-unusable")
+            assert message not in reply.json["detail"]
+    assert [line["reason"] for line in said if line["event"] == "hook_unusable"] == [told.json["detail"]]
     assert receiver.kept() == []
     receiver.hook("desk")
     assert (await receiver.post("desk", body, headers)).status == 200
@@ -254,7 +277,8 @@ async def test_a_body_that_does_not_fit_is_kept_and_told_why(
     assert (reply.status, reply.problem) == (400 if problem == "malformed-json" else 422, problem)
     assert message in reply.json["detail"]
     [item] = receiver.kept()
-    assert (item.id, item.state, item.came.body) == (reply.json["kept"], "refused", body)
+    assert (item.id, item.state) == (reply.json["kept"], "refused")
+    assert [came.body for came in receiver.requests()] == [body]
     assert await ledger.head() == 0
     # The sender tries again: it is the same one, and kept once.
     assert (await receiver.send("desk", body)).json["kept"] == item.id
@@ -317,7 +341,7 @@ async def test_headers_are_read_by_their_names_and_those_that_are_there_twice_ar
     assert [error["pointer"] for error in reply.json["errors"]] == ["/data/account"]
     reply = await receiver.send("desk", ticket(2), {"X-Kustomer": "acme", "Authorization": "Bearer x"}, delivery="d-3")
     assert "the body has no 'header.x-customer'; did you mean 'header.x-kustomer'?" in reply.json["detail"]
-    assert all("authorization" not in item.came.headers for item in receiver.kept())
+    assert all("authorization" not in came.headers for came in receiver.requests())
 
 
 async def test_too_many_bodies_at_once_are_asked_to_come_back(receiver: ReceiverService) -> None:
@@ -372,11 +396,19 @@ async def test_a_key_that_is_not_granted_what_a_hook_needs_makes_it_wait(
     key = receiver.directory / "own.key"
     key.write_text(await ledger.key("observe", sources=["/elsewhere"]))
     receiver.hook("desk", mended("source:", "key_file: own.key\nsource:"))
-    reply = await receiver.send("desk", ticket())
+    with structlog.testing.capture_logs() as said:
+        reply = await receiver.send("desk", ticket())
     assert reply.status == 202
     [item] = receiver.kept()
-    assert (item.id, item.state) == (reply.json["kept"], "waiting")
+    assert (item.id, item.state, item.problem) == (reply.json["kept"], "waiting", "forbidden")
     assert "the key own.key may not" in item.reason
+    # It is loud about it, and says why where one looks.
+    [line] = [line for line in said if line["event"] == "hook_barred"][:1]
+    assert (line["log_level"], line["hook"], line["reason"]) == ("error", "desk", item.reason)
+    state = (await receiver.get("/hooks/desk", ledger.admin)).json
+    assert [(each["state"], each["count"]) for each in state["kept"]] == [("waiting", 1)]
+    assert (state["waiting_for"]["problem"], state["waiting_for"]["reason"]) == ("forbidden", item.reason)
+    assert (await receiver.get("/hooks/desk")).json == {"hook": "desk", "usable": True}
     key.write_text(await ledger.key("observe", sources=["/hooks/desk"]))
 
     async def went_on() -> bool:
@@ -446,8 +478,131 @@ async def test_what_is_kept_is_listed_for_administrators_only(ledger: LedgerServ
     assert rest["kept"][0].keys() == {"id", "state", "problem", "reason", "bytes", "received", "tried", "tries"}
 
 
+async def test_an_administrator_of_another_ledger_sees_nothing_of_a_hook(
+    ledger: LedgerService, receiver: ReceiverService
+) -> None:
+    receiver.hook("desk")
+    await receiver.send("desk", {"ticket": 1})
+    own, others = await ledger.key("admin", ledgers=["main"]), await ledger.key("admin", ledgers=["other"])
+    assert len((await receiver.get("/hooks/desk/kept", own)).json["kept"]) == 1
+    assert (await receiver.get("/hooks/desk/kept", others)).problem == "forbidden"
+    assert "kept" in (await receiver.get("/hooks/desk", own)).json
+    assert "kept" not in (await receiver.get("/hooks/desk", others)).json
+
+
+async def test_a_key_that_has_ended_is_told_since_when(ledger: LedgerService, receiver: ReceiverService) -> None:
+    receiver.hook("desk")
+    key = await ledger.key("admin")
+    assert (await ledger.ask("DELETE", f"/v1/keys/{key.split('_')[1]}")).status == 204
+    wanted = (await ledger.get("/v1/keys", key=key)).json
+    for path in ("/hooks/desk", "/hooks/desk/kept"):
+        reply = await receiver.get(path, key)
+        assert (reply.status, reply.problem) == (401, "unauthorized")
+        assert (reply.json["detail"], reply.json["revoked"]) == (wanted["detail"], wanted["revoked"])
+
+
+def test_a_list_of_what_is_kept_holds_no_body(tmp_path: Path) -> None:
+    """Of a hundred bodies of 100 KB, less than one is in memory."""
+    with opened(Settings(home=tmp_path)) as kept:
+        body = b"x" * 100_000
+        for number in range(100):
+            delivery = kept.delivery("desk", f"d-{number}", body)
+            kept.keep(
+                delivery, Came({}, body), "refused", problem="mapping-misfit", reason="why", now=datetime.now(UTC)
+            )
+        tracemalloc.start()
+        try:
+            assert len(kept.page(hook="desk", limit=101)) == 100
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert most < len(body) * 2
+
+
+@pytest.mark.parametrize("away", [True, False], ids=["the ledger away", "the ledger there"])
+async def test_of_two_bodies_at_once_under_one_id_one_is_refused(database: Database, away: bool) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        if not away:
+            await stack.enter_async_context(serving(database.settings))
+        receiver = await stack.enter_async_context(receiving(database.settings))
+        receiver.hook("desk", STANDARD, secret=WHSEC)
+        replies = await asyncio.gather(*(receiver.send("desk", ticket(id), delivery="msg_1") for id in range(8)))
+        assert sorted(reply.status for reply in replies) == [202 if away else 200] + [409] * 7
+        assert {reply.problem for reply in replies if reply.status == 409} == {"delivery-conflict"}
+
+
+def test_who_comes_second_under_an_id_takes_nothing_from_the_first(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    with opened(Settings(home=tmp_path)) as kept:
+        first, second = (kept.delivery("desk", "d-1", body) for body in (b"1", b"2"))
+        why: Any = {"problem": "unavailable", "reason": "why", "now": now}
+        kept.keep(first, Came({}, b"1"), "waiting", **why)
+        kept.release(second)
+        for late in (
+            lambda: kept.check(second),
+            lambda: kept.keep(second, Came({}, b"2"), "waiting", **why),
+            lambda: kept.settle(second, now=now),
+        ):
+            with pytest.raises(AnotherBody, match="the delivery d-1 came before with another body"):
+                late()
+        [item] = kept.page(limit=10)
+        assert kept.came(item) == Came({}, b"1")
+
+
+async def test_a_hook_takes_its_share_of_the_room_and_leaves_the_rest(database: Database) -> None:
+    """While the ledger is away, anybody may fill what is for an unsigned hook, and no more."""
+    async with receiving(replace(database.settings, receiver_kept_bytes_max=65_536)) as receiver:
+        receiver.hook("open", mended(*UNSIGNED))
+        receiver.hook("desk")
+        statuses = [(await receiver.send("open", ticket(n, "x" * 5_000))).status for n in range(4)]
+        assert statuses == [202, 202, 503, 503]
+        reply = await receiver.send("open", ticket(9, "x" * 5_000))
+        assert (reply.problem, "its share of the room" in reply.json["detail"]) == ("kept-full", True)
+        assert (await receiver.send("desk", ticket(1, "x" * 5_000))).status == 202
+
+
+async def test_measurements_wait_for_nobody_who_writes_the_file(receiver: ReceiverService) -> None:
+    receiver.hook("desk")
+    await receiver.send("desk", {"ticket": 1})
+
+    async def counted() -> bool:
+        return 'receiver_kept{hook="desk",state="refused"} 1.0' in (await receiver.get("/metrics")).body.decode()
+
+    await holds(counted)
+    writer = sqlite3.connect(receiver.settings.home / FILE, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    try:
+        sending = asyncio.create_task(receiver.send("desk", {"ticket": 2}, delivery="d-2"))
+        assert await counted()
+        assert (await receiver.get("/livez")).status == 200
+        assert not sending.done()  # It waits for the file, and nobody waits for it.
+    finally:
+        writer.close()
+    assert (await sending).status == 422
+
+
+async def test_the_examples_of_problems_are_what_is_said(ledger: LedgerService, receiver: ReceiverService) -> None:
+    receiver.hook("desk", STANDARD, secret=WHSEC)
+    body = json.dumps(ticket()).encode()
+    replies = {
+        "signature-stale": await receiver.send("desk", body, minutes=-10),
+        "signature-invalid": await receiver.post("desk", b"{}", receiver.signed("desk", body)),
+        "mapping-misfit": await receiver.send("desk", {"ticket": {"subject": ""}}, delivery="misfit"),
+    }
+    await receiver.send("desk", ticket(1), delivery="5f3c")
+    replies["delivery-conflict"] = await receiver.send("desk", ticket(2), delivery="5f3c")
+    replies["not-recorded"] = await receiver.send("desk", ticket(1, "other"), delivery="other")
+    receiver.hook("desk", mended("scheme: github", "scheme: gitub"))
+    replies["hook-unusable"] = await receiver.get("/hooks/desk")
+    for name, reply in replies.items():
+        assert reply.problem == name
+        example = problem_pages.document(name)["example"]
+        assert re.sub(r"\d+", "0", reply.json["detail"]) == re.sub(r"\d+", "0", example["detail"])
+        assert ("kept" in reply.json) == ("kept" in example), name
+
+
 async def test_no_room_to_keep_more(ledger: LedgerService) -> None:
-    async with receiving(replace(ledger.settings, receiver_kept_bytes_max=65_536)) as receiver:
+    async with receiving(replace(ledger.settings, receiver_kept_bytes_max=200_000)) as receiver:
         receiver.hook("desk")
         large = {"ticket": "x" * 40_000}
         assert (await receiver.send("desk", large, delivery="d-1")).status == 422
@@ -484,10 +639,9 @@ async def test_probes_and_measurements(ledger: LedgerService, receiver: Receiver
     await receiver.send("desk", {"ticket": 1})
     assert (await receiver.get("/readyz")).status == 200
     text = (await receiver.get("/metrics")).body.decode()
-    assert 'receiver_kept{hook="desk",state="refused"} 1.0' in text
     assert 'receiver_webhooks_total{hook="desk",status="422"}' in text
     document = (await receiver.get("/openapi.json")).json
-    assert set(document["paths"]) >= {"/hooks/{name}", "/hooks/{name}/kept"}
+    assert set(document["paths"]) >= {"/hooks/{hook}", "/hooks/{hook}/kept"}
     assert (await receiver.get("/problems/signature-stale")).status == 200
 
 

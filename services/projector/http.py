@@ -1,7 +1,6 @@
 """The requests that the projector answers."""
 
 import asyncio
-import contextlib
 import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -65,6 +64,13 @@ JSON = "application/json"
 
 ClassAsked = Annotated[Class, Meta(description="of this class, as of now")]
 WordsAsked = Annotated[str, Meta(max_length=200, description="words in the id or in what it is called")]
+LimitWithSuggestions = Annotated[
+    paging.Limit,
+    Meta(
+        description=f"rows of a page at most; with the scope personal, where rows come with suggestions,"
+        f" {feedback.SUGGESTED_ROWS_MAX} are the most"
+    ),
+]
 SimilarTo = Annotated[
     str, Meta(max_length=SIMILAR_TO_CHARACTERS_MAX, description="a text; those without a word are like nothing")
 ]
@@ -103,8 +109,9 @@ class RequirementsAsked(Lists, frozen=True, kw_only=True, rename={"class_": "cla
 
 class FeedbackAsked(Lists, frozen=True, kw_only=True, rename={"class_": "class"}):
     """`account`: of the account that this name stands for, whatever the feedback calls it. `channel`: exactly this one,
-    upper or lower case. `class`: of accounts of this class, as of now."""
+    upper or lower case. `class`: of accounts of this class, as of now. With the scope personal, pages are shorter."""
 
+    limit: LimitWithSuggestions = paging.PAGE_ROWS
     account: Annotated[Id, Meta(description="of the account that this name stands for")] | UnsetType = UNSET
     channel: Annotated[str, Meta(max_length=200, description="by this channel")] | UnsetType = UNSET
     class_: ClassAsked | UnsetType = UNSET
@@ -242,9 +249,12 @@ class _Answers:
             if name in page.filters:
                 raise Problem("bad-parameter", f"`similar_to` has an order of its own: no `{name}`", parameter=name)
         wanted = _filter(asked, lambda each: _is_asked_for(each, asked))
-        async with self._snapshot(call, requirements.READS, page.wanted) as snapshot:
+        opener = self._opener(call)
+        # What is opened is taken apart into words.
+        reading = self._snapshot if opener is None else self._in_turn
+        async with reading(call, requirements.READS, page.wanted) as snapshot:
             as_of = snapshot.as_of
-            compared = await similarity.read_similar(snapshot, str(asked.similar_to), self._opener(call))
+            compared = await similarity.read_similar(snapshot, str(asked.similar_to), opener)
             likely = compared.alike if wanted else compared.alike[: asked.limit]
             evidence = await requirements.read_requirements_of(snapshot, [each.requirement for each in likely])
             similarities = await similarity.read_similarities(snapshot, compared, likely)
@@ -339,9 +349,16 @@ class _Answers:
     async def feedback(self, call: Call) -> web.StreamResponse:
         page, asked = self._page(call)
         as_csv = _wants_csv(call.request.headers.get("Accept", ""))
-        wanted, of_class = page.wanted, None
+        opener = self._opener(call)
+        if opener is not None:
+            page = page.of_at_most(feedback.SUGGESTED_ROWS_MAX)
+        settled, taken_up = await self._whole(
+            call, ("feedback", "taken up"), feedback.READS, page.wanted, feedback.read_taken_up, _Whole
+        )
+        wanted = Wanted(as_of=settled.as_of.position)
+        of_class = None
         if asked.class_ is not UNSET:
-            settled, named = await self._whole(
+            _, named = await self._whole(
                 call,
                 ("feedback", "accounts"),
                 feedback.READS,
@@ -350,14 +367,17 @@ class _Answers:
                 lambda evidence: _Whole(feedback.names_by_class(evidence)),
             )
             of_class = {name for name, class_ in named.rows if class_ == asked.class_}
-            wanted = Wanted(as_of=settled.as_of.position)
-        async with self._snapshot(call, feedback.READS, wanted) as snapshot:
+        # What is opened is compared with all titles.
+        reading = self._snapshot if opener is None else self._in_turn
+        async with reading(call, feedback.READS, wanted) as snapshot:
             names = None if asked.account is UNSET else await feedback.read_names_of(snapshot, asked.account)
             if of_class is not None:
                 names = sorted(of_class if names is None else of_class.intersection(names))
-            filters = feedback.Filters(accounts=names, channel=None if asked.channel is UNSET else asked.channel)
+            filters = feedback.Filters(
+                taken_up=taken_up.rows, accounts=names, channel=None if asked.channel is UNSET else asked.channel
+            )
             inbox = await feedback.read_inbox(
-                snapshot, filters, after=page.after, limit=asked.limit, opener=self._opener(call)
+                snapshot, filters, after=page.after, limit=page.parameters.limit, opener=opener
             )
             currencies = await feedback.read_currencies(snapshot) if as_csv else []
 
@@ -435,8 +455,8 @@ class _Answers:
             until=_instant(asked.to, "to"),
         )
         # To find those that agree, the events of all have to be counted.
-        turn = contextlib.nullcontext() if wanted.agrees is None else self._turns
-        async with turn, self._snapshot(call, reconciliation.READS, page.wanted) as snapshot:
+        reading = self._snapshot if wanted.agrees is None else self._in_turn
+        async with reading(call, reconciliation.READS, page.wanted) as snapshot:
             as_of = snapshot.as_of
             total, rows = await reconciliation.read_reconciliation(
                 snapshot, wanted, after=page.after, limit=asked.limit
@@ -468,8 +488,7 @@ class _Answers:
         The position is settled first. Whoever waits for a list that somebody else makes, or for a turn, holds no
         transaction meanwhile, and nothing is judged in one.
         """
-        async with self._snapshot(call, reads, wanted) as snapshot:
-            settled = _Settled((snapshot.ledger, snapshot.versions, snapshot.position), snapshot.as_of)
+        settled = await self._settle(call, reads, wanted)
 
         async def make() -> _Whole:
             async with self._turns:
@@ -478,6 +497,18 @@ class _Answers:
                 return await asyncio.to_thread(judge, evidence)
 
         return settled, await self._remembered.whole((settled.key, *name), make)
+
+    async def _settle(self, call: Call, reads: Sequence[str], wanted: Wanted) -> "_Settled":
+        async with self._snapshot(call, reads, wanted) as snapshot:
+            return _Settled((snapshot.ledger, snapshot.versions, snapshot.position), snapshot.as_of)
+
+    @asynccontextmanager
+    async def _in_turn(self, call: Call, reads: Sequence[str], wanted: Wanted) -> AsyncIterator[Snapshot]:
+        """A snapshot for what costs much. Who waits for a position holds no turn, and who waits for a turn holds no
+        transaction."""
+        settled = await self._settle(call, reads, wanted)
+        async with self._turns, self._snapshot(call, reads, Wanted(as_of=settled.as_of.position)) as snapshot:
+            yield snapshot
 
     @asynccontextmanager
     async def _snapshot(self, call: Call, reads: Sequence[str], wanted: Wanted) -> AsyncIterator[Snapshot]:

@@ -69,6 +69,11 @@ class Page(Struct, frozen=True, kw_only=True):
     wanted: Wanted
     filters: dict[str, str]
 
+    def of_at_most(self, rows: int) -> "Page":
+        """The same with so many rows at most. Those behind them are the next page's."""
+        parameters = msgspec.structs.replace(self.parameters, limit=min(self.parameters.limit, rows))
+        return msgspec.structs.replace(self, parameters=parameters)
+
 
 class _Cursor(Struct, frozen=True, forbid_unknown_fields=True):
     path: str = msgspec.field(name="l")

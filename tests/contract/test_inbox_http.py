@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from services.postgres import connect
+from services.projector.answers.feedback import SUGGESTED_WORDS_MAX
 from tests.asking import Asking, Reply, asking
 from tests.conftest import Database
 from tests.log import event
@@ -241,6 +242,43 @@ async def test_suggestions_have_the_status_of_the_requirement(database: Database
         await client.record(*(feedback(f"G-{number}", f"sign-on number{number} audits") for number in range(9)))
         again = (await client.answer("feedback", key="personal"))["feedback"][-1]
         assert (again["feedback"], again["suggested"]) == ("F-1", row["suggested"])
+
+
+async def test_suggestions_come_from_the_first_words(database: Database) -> None:
+    async with asking(database) as client:
+        filler = " ".join(f"word{number}a" for number in range(SUGGESTED_WORDS_MAX - 1))
+        await client.record(
+            raised("R-1", "Colours"),
+            *(raised(f"S-{number}", f"word{number}a") for number in range(SUGGESTED_WORDS_MAX)),
+            feedback("F-1", f"colours {filler}"),
+            feedback("F-2", f"{filler} lights colours"),
+            feedback("F-3", "lights colours"),
+        )
+        rows = (await client.answer("feedback", key="personal"))["feedback"]
+        from_text = {row["feedback"]: {each["requirement"] for each in row["suggested"]} for row in rows}
+        assert "R-1" in from_text["F-3"]
+        assert "R-1" not in from_text["F-2"]
+
+
+async def test_pages_with_suggestions_are_short(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(*(feedback(f"F-{number:03d}") for number in range(120)))
+        assert len((await client.answer("feedback", limit=200))["feedback"]) == 120
+        reply = await client.get("feedback", key="personal", limit=200)
+        lengths, names = [], []
+        while True:
+            rows = reply.json["feedback"]
+            lengths.append(len(rows))
+            names += [row["feedback"] for row in rows]
+            assert reply.json["total"] == 120
+            if "Link" not in reply.headers:
+                break
+            reply = await client.get(link(reply), key="personal")
+        assert lengths == [50, 50, 20]
+        assert names == [f"F-{number:03d}" for number in reversed(range(120))]
+        reply = await client.get("feedback", key="personal", limit=200, headers={"Accept": "text/csv"})
+        assert len(reply.body.splitlines()) == 51
+        assert "Link" in reply.headers
 
 
 async def test_pages_are_of_one_position(database: Database) -> None:

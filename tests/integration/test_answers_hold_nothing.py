@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from services.postgres import connect
+from services.projector.http import LISTS_AT_ONCE_MAX
 from tests.asking import asking
 from tests.conftest import Database
 from tests.log import event
@@ -89,3 +90,38 @@ async def test_a_list_that_is_remembered_is_chosen_from_and_shown_beside_the_loo
         finally:
             executor.free()
         assert (await answer).status == 200
+
+
+@pytest.mark.parametrize("asked", [("feedback", {}), ("requirements", {"similar_to": "sign on"})])
+async def test_what_is_opened_and_compared_leaves_room_for_others(
+    database: Database, asked: tuple[str, dict[str, Any]]
+) -> None:
+    path, parameters = asked
+    async with asking(database) as client:
+        await client.record(
+            event("requirement.raised", requirement="R-1", title="Single sign-on", problem="many passwords"),
+            event("feedback.received", feedback="F-1", text="sign on once"),
+        )
+        before = await client.answer(path, key="personal", **parameters)
+        holder, superuser = await connect(database.superuser), await connect(database.superuser)
+        async with holder.transaction():
+            await holder.execute("LOCK TABLE ledger_main.sealing_keys")
+            opening = [asyncio.create_task(client.get(path, key="personal", **parameters)) for _ in range(12)]
+
+            async def held_up() -> int:
+                count: int = await superuser.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                )
+                return count
+
+            async with asyncio.timeout(SECONDS_MAX):
+                while await held_up() < LISTS_AT_ONCE_MAX:
+                    await asyncio.sleep(0.01)
+            for other in ("projections", "requirements/R-1"):
+                assert (await client.get(other)).status == 200
+            assert await held_up() == LISTS_AT_ONCE_MAX
+        await holder.close()
+        await superuser.close()
+        replies = await asyncio.gather(*opening)
+        assert [(reply.status, reply.json) for reply in replies] == [(200, before)] * 12

@@ -93,6 +93,7 @@ SELECT position, valid_from, requirement, ask, moved_to
 -- live_asks --
 -- Every ask that stands, in its latest state, with its first recording. What its names stand for is given: of asks
 -- that moved ($2 requirement, $3 ask, $4 where it counts), of merged requirements ($5, $6), of accounts ($7, $8).
+-- $9: only of ids under which feedback was ever referred to.
 WITH said AS (
     SELECT coalesce(moved.root, merged.root, asks.requirement) AS requirement, asks.ask,
            coalesce(named.root, asks.account) AS account,
@@ -103,6 +104,7 @@ WITH said AS (
       LEFT JOIN unnest($5::text[], $6::text[]) AS merged (requirement, root) ON merged.requirement = asks.requirement
       LEFT JOIN unnest($7::text[], $8::text[]) AS named (account, root) ON named.account = asks.account
      WHERE asks.position <= $1
+       AND (NOT $9 OR asks.ask IN (SELECT ask FROM {schema}.asks WHERE feedback IS NOT NULL AND position <= $1))
 ), recorded AS (
     SELECT DISTINCT ON (requirement, ask, account) requirement, ask, account, importance, valid_from, position,
            first_value(valid_from) OVER recordings AS first_valid_from,

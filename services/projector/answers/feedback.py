@@ -17,6 +17,7 @@ from services.projector.answers.evidence import (
     read_accounts_lineage,
     read_knowledge,
     read_lineage,
+    read_live_asks,
     read_names,
     read_revenue,
     revenue_by_account,
@@ -35,6 +36,11 @@ READS = ("feedback", "accounts", "opportunities", "requirements", "agreements", 
 SUGGESTED_MAX = 3
 SUGGESTED_SCORE_MIN = 0.25  # Below it, texts of ten words have one in common by chance.
 SUGGESTED_COMPARED_MAX = 30
+SUGGESTED_WORDS_MAX = 25
+"""Different words of a text that suggestions come from: the first. A title has fewer."""
+
+SUGGESTED_ROWS_MAX = 50
+"""Rows of a page with suggestions: each is compared with the titles of all requirements."""
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
@@ -106,8 +112,10 @@ class FeedbackLine(Struct, frozen=True, kw_only=True, rename={"class_": "class"}
 
 
 class Filters(Struct, frozen=True, kw_only=True):
-    """What is wanted of the inbox. `accounts`: those of these names, whichever of them an event has."""
+    """What is wanted of the inbox, which is without what asks have `taken_up`. `accounts`: those of these names,
+    whichever of them an event has."""
 
+    taken_up: Sequence[str]
     accounts: Sequence[str] | None = None
     channel: str | None = None
 
@@ -133,6 +141,13 @@ class Named(Struct, frozen=True, kw_only=True):
     now: datetime | None
     names: list[str]
     knowledge: KnowledgeRead
+
+
+async def read_taken_up(snapshot: Snapshot) -> list[str]:
+    """The ids of the feedback that asks which stand refer to."""
+    live = await read_live_asks(snapshot, await read_lineage(snapshot), about_feedback=True)
+    rows = await snapshot.fetch(_statements, "taken_up", [row["position"] for row in live])
+    return [row["feedback"] for row in rows]
 
 
 async def read_named(snapshot: Snapshot) -> Named:
@@ -258,29 +273,22 @@ async def _read_page(snapshot: Snapshot, filters: Filters, after: int, limit: in
     if filters.channel is not None:
         every = (row["channel"] for row in await snapshot.fetch(_statements, "channels", position))
         channels = [each for each in every if folded(each) == folded(filters.channel)]
-    lineage = await read_lineage(snapshot)
-    moved = [(name, ask, lineage.requirement(name, ask, position)) for name, ask in lineage.places(position)]
-    merged, named = lineage.requirements.roots(position), lineage.accounts.roots(position)
     rows = await snapshot.fetch(
         _statements,
         "inbox",
         position,
         None if filters.accounts is None else [*filters.accounts],
         channels,
+        [*filters.taken_up],
         after,
         limit,
-        *([each[column] for each in moved] for column in range(3)),
-        [*merged],
-        [*merged.values()],
-        [*named],
-        [*named.values()],
     )
     return rows[0]["total"], [row for row in rows if row["position"] is not None]
 
 
 async def _suggest(snapshot: Snapshot, texts: Sequence[str]) -> list[list[Suggested]]:
     """Of each text the requirements that it may be about, the likeliest first."""
-    compared = await read_alike(snapshot, texts, SUGGESTED_COMPARED_MAX)
+    compared = await read_alike(snapshot, texts, SUGGESTED_COMPARED_MAX, words_max=SUGGESTED_WORDS_MAX)
     likely = ([alike for alike in each.alike if alike.score >= SUGGESTED_SCORE_MIN] for each in compared)
     best = [(each.weights, alikes[:SUGGESTED_MAX]) for each, alikes in zip(compared, likely, strict=True)]
     similarities = await read_words_shared(snapshot, best)

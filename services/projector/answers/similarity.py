@@ -68,9 +68,11 @@ class Compared(Struct, frozen=True, kw_only=True):
     alike: Sequence[Alike]
 
 
-async def read_alike(snapshot: Snapshot, texts: Sequence[str], results_max: int) -> list[Compared]:
+async def read_alike(
+    snapshot: Snapshot, texts: Sequence[str], results_max: int, *, words_max: int = WORDS_MAX
+) -> list[Compared]:
     """The requirements whose titles are like each of these texts. A text without a word is like none."""
-    rows = await snapshot.fetch(_statements, "words", snapshot.position, [*texts], WORDS_MAX, TITLES_COUNTED_MAX)
+    rows = await snapshot.fetch(_statements, "words", snapshot.position, [*texts], words_max, TITLES_COUNTED_MAX)
     words: list[list[Word]] = [[] for _ in texts]
     for row in rows:
         for text in row["texts"] if counts(row["lexeme"]) else ():

@@ -18,7 +18,8 @@ from msgspec import Struct
 
 from schemas.times import format_time
 from schemas.values import same_team
-from services.postgres import Pool, Statements, Unavailable, unavailable
+from services.postgres import Pool, Unavailable, unavailable
+from services.statements import Statements
 
 Scope = Literal["observe", "act", "query", "personal", "audit", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

@@ -17,10 +17,11 @@ import asyncpg
 import structlog
 
 from services import keys
-from services.postgres import Pool, Statements, connect, fill, ledger_schema, quote, rebuild_schema, unavailable
+from services.postgres import Pool, connect, ledger_schema, rebuild_schema, unavailable
 from services.sealing import MasterKey, MasterKeyError
 from services.secret_files import read_or_make
 from services.settings import Settings
+from services.statements import Statements, fill, quote
 
 TEAMS = ("sales", "marketing", "engineering", "product", "support", "executive")
 

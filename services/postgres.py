@@ -1,9 +1,7 @@
-"""PostgreSQL as all rooms use it: named statements from `.sql` files, pools, and what an error means."""
+"""PostgreSQL as all rooms use it: pools, schemas, and what an error means."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,46 +47,6 @@ def unavailable() -> Iterator[None]:
         yield
     except UNAVAILABLE as error:
         raise Unavailable(f"the database is not available ({type(error).__name__})") from error
-
-
-class Statements(Mapping[str, str]):
-    """The named statements of one `.sql` file.
-
-    A statement begins with a line `-- its_name --` and a comment that says what it is for. `{placeholders}`
-    stand for identifiers, quoted by `bind`; values are always parameters.
-    """
-
-    def __init__(self, texts: Mapping[str, str]) -> None:
-        self._texts = dict(texts)
-
-    @classmethod
-    def load(cls, path: Path) -> "Statements":
-        parts = re.split(r"^-- (\w+) --\n", path.read_text(), flags=re.MULTILINE)
-        return cls(dict(zip(parts[1::2], (text.strip() for text in parts[2::2]), strict=True)))
-
-    def bind(self, **identifiers: str) -> "Statements":
-        """The same statements with their `{placeholders}` replaced by these identifiers, quoted."""
-        return Statements({name: fill(text, **identifiers) for name, text in self._texts.items()})
-
-    def __getitem__(self, name: str) -> str:
-        return self._texts[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._texts)
-
-    def __len__(self) -> int:
-        return len(self._texts)
-
-
-def fill(sql: str, **identifiers: str) -> str:
-    """`sql` with each `{name}` replaced by the quoted identifier of that name."""
-    for name, identifier in identifiers.items():
-        sql = sql.replace(f"{{{name}}}", quote(identifier))
-    return sql
-
-
-def quote(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
 
 
 def ledger_schema(ledger: str) -> str:

@@ -13,8 +13,9 @@ from msgspec import Meta, Struct
 from services.keys import Principal
 from services.ledger.ledgers import Ledgers
 from services.ledger.refusals import DAYS_KEPT, oldest
-from services.postgres import Pool, Statements, ledger_schema, unavailable
+from services.postgres import Pool, ledger_schema, unavailable
 from services.problems import Problem
+from services.statements import Statements
 from services.web import Answer, Call, Route
 
 JSON = "application/json"

@@ -18,8 +18,9 @@ from msgspec import Struct
 from schemas.codec import decode_recorded
 from schemas.envelope import Recorded, stream_uuid
 from services.ledger.sequence import Entry, Known
-from services.postgres import UNAVAILABLE, Pool, Statements, Unavailable, ledger_schema, unavailable
+from services.postgres import UNAVAILABLE, Pool, Unavailable, ledger_schema, unavailable
 from services.sealing import MasterKey, SealingKey
+from services.statements import Statements
 
 PAGE_EVENTS_MAX = 1_000
 PAGE_BYTES_MAX = 4 * 1024 * 1024

@@ -22,8 +22,9 @@ import structlog
 from msgspec import Struct
 
 from schemas.events import SEALED_FIELDS
-from services.postgres import Pool, Statements, Unavailable, ledger_schema, unavailable
+from services.postgres import Pool, Unavailable, ledger_schema, unavailable
 from services.problems import KINDS
+from services.statements import Statements
 
 DAYS_KEPT = 14
 SPOTS_MAX = 100  # Of a source, a day and a ledger; the rest is counted at `…`.

@@ -9,8 +9,8 @@ import asyncpg
 
 from schemas.codec import canonical
 from schemas.times import format_time
-from services.postgres import fill, quote
 from services.projector.projections import Projection
+from services.statements import fill, quote
 
 PREFETCH_ROWS = 1_000
 

@@ -15,8 +15,9 @@ from schemas.codec import Undecodable, decode_recorded
 from schemas.envelope import Recorded
 from schemas.events import EVENT_TYPES
 from schemas.upcasts import UPCASTS
-from services.postgres import Statements, connect
+from services.postgres import connect
 from services.projector.outage import AWAY, Outage
+from services.statements import Statements
 
 PAGE_EVENTS_MAX = 500
 PAGE_BYTES_MAX = 4 * 1024**2  # Of stored events; the last one may go beyond.

@@ -18,22 +18,14 @@ from msgspec import Struct
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.migrate import database_user
-from services.postgres import (
-    ACQUIRE_SECONDS_MAX,
-    Statements,
-    Unavailable,
-    connect,
-    fill,
-    ledger_schema,
-    open_pool,
-    unavailable,
-)
+from services.postgres import ACQUIRE_SECONDS_MAX, Unavailable, connect, ledger_schema, open_pool, unavailable
 from services.projector.apply import Refused, Trouble, apply, fold_page, topics_of, write
 from services.projector.feed import Page, listen, read_page
 from services.projector.outage import AWAY, Outage
 from services.projector.projections import ALL, Projection, Row
 from services.projector.rebuild import RebuildBehind, RebuildError, RebuildInProgress, rebuild
 from services.settings import Settings, SettingsError
+from services.statements import Statements, fill
 
 POLL_SECONDS = 2.0  # Between two looks at a ledger that nobody announced anything for.
 POLL_LEDGERS_SECONDS = 5.0

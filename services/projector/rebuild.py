@@ -11,10 +11,11 @@ import asyncpg
 import structlog
 from msgspec import Struct
 
-from services.postgres import Statements, fill, ledger_schema, quote, rebuild_schema
+from services.postgres import ledger_schema, rebuild_schema
 from services.projector.apply import Trouble, apply, fold_page, topics_of, write
 from services.projector.feed import read_page
 from services.projector.projections import Projection, Row
+from services.statements import Statements, fill, quote
 
 SWAP_LOCK_SECONDS_MAX = 3  # Whoever asks meanwhile waits behind us, so we do not wait for long.
 SWAP_ATTEMPTS_MAX = 20

@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec import Struct
 
 from schemas.times import format_time
-from services.postgres import Statements
 from services.secret_files import read_or_make
+from services.statements import Statements
 
 FILE = "receiver.sqlite3"
 KEY_FILE = "receiver-kept.key"

@@ -9,10 +9,11 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from services.statements import fill
 
 from schemas.codec import close_record, open_record, read_event
 from schemas.envelope import Sent
-from services.postgres import connect, fill
+from services.postgres import connect
 from services.projector.apply import fold_page, write
 from services.projector.digest import digest
 from services.projector.feed import Page, Stored

@@ -12,7 +12,6 @@ from msgspec import UNSET, Struct
 
 from schemas.times import format_time
 from schemas.values import By
-from services.postgres import Statements
 from services.problems import Problem
 from services.projector import lenses, revenue
 from services.projector.answers.evidence import (
@@ -36,6 +35,7 @@ from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import CLASSES, Class, shown
 from services.projector.lenses import Judgement, count_by_class
 from services.projector.revenue import Money, Revenue
+from services.statements import Statements
 
 READS = ("accounts", "feedback", "opportunities", "requirements", "agreements")
 

@@ -12,10 +12,10 @@ from msgspec import Struct
 from schemas.events import Bullet
 from schemas.times import format_time
 from schemas.values import By, same_team
-from services.postgres import Statements
 from services.problems import Problem
 from services.projector.answers.shown import BulletShown, show_bullet, show_by
 from services.projector.answers.snapshot import AsOf, Snapshot
+from services.statements import Statements
 
 READS = ("agreements",)
 

@@ -13,10 +13,10 @@ from msgspec import Struct
 
 from schemas.criteria import attributes
 from schemas.events import Bullet
-from services.postgres import Statements
 from services.projector.answers.evidence import KnowledgeRead, read_knowledge, read_lineage, read_mentioned
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import shown
+from services.statements import Statements
 
 READS = ("accounts", "feedback", "opportunities", "requirements", "agreements")
 

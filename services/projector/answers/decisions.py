@@ -12,7 +12,6 @@ from msgspec import Struct
 from schemas.events import Available, Dissent, Option
 from schemas.times import format_time
 from schemas.values import By
-from services.postgres import Statements
 from services.problems import Problem
 from services.projector import lenses
 from services.projector.answers.evidence import (
@@ -41,6 +40,7 @@ from services.projector.fit import Class
 from services.projector.lenses import Ask, Asker, Decision, Departs, Knowledge, count_by_class
 from services.projector.resolution import Lineage
 from services.projector.review import Mark, marks
+from services.statements import Statements
 
 READS = ("accounts", "requirements", "agreements", "decisions")
 

@@ -16,12 +16,12 @@ from msgspec import Struct
 
 from schemas.criteria import attributes
 from schemas.events import Bullet
-from services.postgres import Statements
 from services.projector.answers.snapshot import Snapshot
 from services.projector.fit import Revision
 from services.projector.lenses import Adoption, Ask, Fact, Knowledge
 from services.projector.resolution import Claim, Lineage, Merge, Move, Resolution
 from services.projector.revenue import Amounts, Revenue, millionths, total
+from services.statements import Statements
 
 TARGET_MARKET = "target-market"
 """The agreement that asks are judged by."""

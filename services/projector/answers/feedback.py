@@ -9,7 +9,6 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from schemas.times import format_time
-from services.postgres import Statements
 from services.projector import lenses, revenue
 from services.projector.answers.evidence import (
     KnowledgeRead,
@@ -30,6 +29,7 @@ from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import Class, folded
 from services.projector.resolution import Lineage
 from services.projector.revenue import Money
+from services.statements import Statements
 
 READS = ("feedback", "accounts", "opportunities", "requirements", "agreements", "decisions")
 

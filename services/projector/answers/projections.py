@@ -6,9 +6,10 @@ import asyncpg
 from msgspec import Struct
 
 from schemas.times import format_time
-from services.postgres import ACQUIRE_SECONDS_MAX, Statements, unavailable
+from services.postgres import ACQUIRE_SECONDS_MAX, unavailable
 from services.projector.answers.snapshot import AsOf, bound, read_cursors, read_head
 from services.projector.projector import Runner
+from services.statements import Statements
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 

@@ -14,7 +14,6 @@ from schemas.envelope import stream_uuid
 from schemas.events import Link
 from schemas.times import format_time
 from schemas.values import By
-from services.postgres import Statements
 from services.problems import Problem
 from services.projector import lenses, revenue
 from services.projector.answers.decisions import (
@@ -50,6 +49,7 @@ from services.projector.fit import Class, shown
 from services.projector.lenses import Ask, Asker, Decision, Departs, Judgement, Knowledge, count_by_class, voice
 from services.projector.revenue import Money, Revenue
 from services.projector.review import Mark
+from services.statements import Statements
 
 WHO_ASKED_MAX = 200
 """Accounts that one answer shows; the rest is on its next pages."""

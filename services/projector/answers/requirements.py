@@ -11,7 +11,6 @@ import msgspec
 from msgspec import Struct
 
 from schemas.times import format_time
-from services.postgres import Statements
 from services.projector import lenses, revenue
 from services.projector.answers.decisions import (
     Grounds,
@@ -39,6 +38,7 @@ from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import Class, shown
 from services.projector.lenses import Ask, Asker, Departs, Knowledge, count_by_class, voice
 from services.projector.revenue import Money, Revenue
+from services.statements import Statements
 
 READS = ("accounts", "opportunities", "requirements", "agreements", "decisions")
 

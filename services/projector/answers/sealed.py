@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from services.postgres import Statements
 from services.projector.answers.snapshot import Snapshot
 from services.sealing import MasterKey, SealingKey, open_text
+from services.statements import Statements
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 

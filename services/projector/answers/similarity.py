@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from services.postgres import Statements
 from services.projector.answers.requirements import (
     Listed,
     RequirementList,
@@ -21,6 +20,7 @@ from services.projector.answers.requirements import (
 from services.projector.answers.sealed import Opener, read_sealed
 from services.projector.answers.snapshot import Snapshot
 from services.projector.similarity import TITLES_COUNTED_MAX, Word, counts, looks, score, shared_words, words_in
+from services.statements import Statements
 
 RESULTS_MAX = 100
 """Requirements that an answer has; what is less like the text than these is no likely duplicate."""

@@ -17,10 +17,11 @@ import msgspec
 from msgspec import Struct
 
 from schemas.times import format_time
-from services.postgres import ACQUIRE_SECONDS_MAX, Statements, Unavailable, fill, ledger_schema, quote, unavailable
+from services.postgres import ACQUIRE_SECONDS_MAX, Unavailable, ledger_schema, unavailable
 from services.problems import Problem
 from services.projector.projections import ALL
 from services.projector.projector import Cursor, Runner, Stopped
+from services.statements import Statements, fill, quote
 
 BOUND_STATEMENTS_MAX = 20_000
 POLL_SECONDS = 0.02

@@ -12,7 +12,7 @@ from msgspec import Struct
 from schemas.envelope import Recorded
 from schemas.events import Event, type_of
 from schemas.values import By
-from services.postgres import Statements
+from services.statements import Statements
 
 _encoder = msgspec.json.Encoder(order="sorted")
 

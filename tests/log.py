@@ -8,12 +8,12 @@ from hashlib import sha256
 from typing import Any
 
 import asyncpg
-from services.statements import quote
 
 from schemas.codec import close_record, open_record, read_event
 from schemas.envelope import Sent, stream_uuid
 from services.postgres import connect, ledger_schema
 from services.sealing import MasterKey, seal
+from services.statements import quote
 from tests.conftest import Database
 
 _COLUMNS = [

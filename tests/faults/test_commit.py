@@ -14,12 +14,12 @@ import asyncpg
 import msgspec
 import pytest
 from msgspec.structs import replace
-from services.statements import Statements
 
 from services import postgres
 from services.ledger import log as event_log
 from services.ledger.log import EventLog
 from services.postgres import Unavailable, connect, ledger_schema, open_pool
+from services.statements import Statements
 from tests.conftest import Database
 from tests.faults.postgres_proxy import Fault, Moment, PostgresProxy
 from tests.ledger_service import LedgerService, Reply, holds, serving

@@ -9,7 +9,6 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from services.statements import fill
 
 from schemas.codec import close_record, open_record, read_event
 from schemas.envelope import Sent
@@ -18,6 +17,7 @@ from services.projector.apply import fold_page, write
 from services.projector.digest import digest
 from services.projector.feed import Page, Stored
 from services.projector.projections import ALL, Row
+from services.statements import fill
 from tests.conftest import Database
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """An emitter as a process: it puts numbered events into an outbox, and notes each number once `put` has returned.
 
 `python -m tests.emitter OUTBOX URL KEY_FILE NAME NOTES`. Killed and started again, it goes on after the last number
-that it noted. SIGTERM ends it once everything is sent.
+that it noted. SIGTERM ends it once everything is sent; a line says from when on.
 """
 
 import asyncio
@@ -11,8 +11,11 @@ import signal
 import sys
 from pathlib import Path
 
+import click
+
 from ledger_client import AskRecorded, Draft, Ledger, Outbox, Retries
 
+READY = "ready for SIGTERM"
 PUT_AT_ONCE_MAX = 8
 PAUSE_SECONDS_MAX = 0.05
 FLUSH_SECONDS_MAX = 170
@@ -30,6 +33,7 @@ def id_of(name: str, number: int) -> str:
 async def main(outbox_path: str, url: str, key_file: str, name: str, notes: Path) -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    click.echo(READY)
     number = noted(notes)
     descriptor = os.open(notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     async with (

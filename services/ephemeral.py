@@ -5,16 +5,20 @@ every start begins with, an empty database that has been migrated, is made once 
 
     SCRATCH/ledger-dev-…/lock    held while it runs: a directory whose lock is free was left behind, and is removed
     SCRATCH/ledger-dev-…/home/   its LEDGER_HOME
-    CACHE/ephemeral-…/           the LEDGER_HOME that is copied
+    CACHE/ephemeral-…/           the LEDGER_HOME that is copied, without its keys: each start makes its own
+
+Others may write where SCRATCH is, and HOME may be another's: what is not ours alone is passed over.
 """
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import shutil
 import socket
+import stat
 import sys
 import tempfile
 import threading
@@ -36,6 +40,7 @@ from services.identity import is_another_user
 from services.migrate import MigrationError, migrate
 from services.postgres import Unavailable
 from services.process import configure_logs
+from services.sealing import MasterKey, MasterKeyError
 from services.settings import Settings, SettingsError
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -52,9 +57,13 @@ _HOST = "127.0.0.1"
 _PREFIX = "ledger-dev-"
 _SERVICES = Path(__file__).parent
 # What decides how an empty, migrated home looks.
-_MAKERS = ("embedded.py", "migrate.py", "keys.py", "keys.sql", "sealing.py", "secret_files.py", "migrations/**/*.sql")
+_MAKERS = (
+    "ephemeral.py", "embedded.py", "migrate.py", "keys.py", "keys.sql", "sealing.py", "secret_files.py",
+    "migrations/**/*.sql",
+)  # fmt: skip
+_KEYS = "*.key"
 
-EXPLAINED = (SettingsError, EmbeddedError, MigrationError, Unavailable, supervisor.SupervisorError)
+EXPLAINED = (SettingsError, EmbeddedError, MasterKeyError, MigrationError, Unavailable, supervisor.SupervisorError)
 """What keeps it from starting; the text says what to do."""
 
 _log = structlog.get_logger()
@@ -256,40 +265,57 @@ def _let_through(directory: Path, settings: Settings) -> None:
 
 
 async def _fill(home: Path, settings: Settings) -> None:
-    """Copy the template; if there is none yet, make what it holds, and keep that as the template."""
-    template = _cache() / f"ephemeral-{_version()}"
+    """Copy the template, or make what it holds and keep that as the template; with keys of its own.
+
+    The passwords of the database are those of the template: they open a socket that only its owner reaches, and others
+    would cost a start of the server.
+    """
+    settings = msgspec.structs.replace(settings, home=home)
+    if not _copied(home):
+        database = EmbeddedPostgres(home, os_user=settings.database_os_user, durable=False)
+        await database.start()
+        try:
+            await migrate(settings, know_keys=False)
+        finally:
+            await database.stop()
+        try:
+            _keep(home)
+        except OSError as error:
+            # Without a template each start takes a second longer.
+            _log.warning("template_not_kept", path=str(_template()), reason=error.strerror or str(error))
+    # The supervisor's migrate makes the others; this one is wanted before.
+    MasterKey.load_or_make(settings.master_key)
+
+
+def _copied(home: Path) -> bool:
+    """Whether there is a template, which the home is a copy of then."""
+    template = _template()
     try:
-        shutil.copytree(template, home)
+        _check_ours_alone(template.parent)
+        shutil.copytree(template, home, symlinks=True)
         os.utime(template)
-        return
     except OSError:  # It is not there, or cannot be copied.
         shutil.rmtree(home, ignore_errors=True)
-    database = EmbeddedPostgres(home, os_user=settings.database_os_user, durable=False)
-    await database.start()
-    try:
-        await migrate(msgspec.structs.replace(settings, home=home))
-    finally:
-        await database.stop()
-    try:
-        _keep(home, template)
-    except OSError as error:
-        # Without a template each start takes a second longer.
-        _log.warning("template_not_kept", path=str(template), reason=error.strerror)
+        return False
+    return True
 
 
-def _keep(home: Path, template: Path) -> None:
-    """Keep a copy of a home whose database has been stopped. It holds secrets of empty ledgers, and is ours alone."""
+def _keep(home: Path) -> None:
+    """Keep a copy of a home whose database has been stopped. Raises OSError."""
+    template = _template()
     template.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_ours_alone(template.parent)
     making = Path(tempfile.mkdtemp(prefix="making-", dir=template.parent))
     try:
-        shutil.copytree(home, making / "home", ignore=shutil.ignore_patterns("lock", "database.log*"))
+        shutil.copytree(home, making / "home", ignore=shutil.ignore_patterns("lock", "database.log*", _KEYS))
         if not template.exists():  # Another may have been faster.
             (making / "home").rename(template)
     finally:
         shutil.rmtree(making, ignore_errors=True)
-    for other in template.parent.glob("*"):
-        if other.stat().st_mtime < time.time() - TEMPLATE_DAYS_MAX * 86_400:
-            shutil.rmtree(other, ignore_errors=True)
+    for other in template.parent.iterdir():
+        with contextlib.suppress(OSError):
+            if other.lstat().st_mtime < time.time() - TEMPLATE_DAYS_MAX * 86_400:
+                shutil.rmtree(other)
 
 
 def _version() -> str:
@@ -303,8 +329,8 @@ def _version() -> str:
     return hashed.hexdigest()[:16]
 
 
-def _cache() -> Path:
-    return Path.home() / ".cache" / "requirements-ledger"
+def _template() -> Path:
+    return Path.home() / ".cache" / "requirements-ledger" / f"ephemeral-{_version()}"
 
 
 def _scratch() -> Path:
@@ -320,17 +346,29 @@ def _remove_abandoned(scratch: Path) -> None:
     """Remove what was left by those that were killed."""
     for left in scratch.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
-            if left.stat().st_mtime < time.time() - ABANDONED_SECONDS:
+            if left.lstat().st_mtime < time.time() - ABANDONED_SECONDS:
+                _check_ours_alone(left)
                 with _locked(left):
                     shutil.rmtree(left)
+
+
+def _check_ours_alone(directory: Path) -> None:
+    """Raises PermissionError for what is no directory of ours, or one that others may write into: whatever lies there
+    may have been laid there for us, a link to a file of ours as well."""
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise PermissionError(errno.EPERM, "it is not a directory of ours alone", str(directory))
 
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """Hold the lock of a directory, until the end or until this process is gone. Raises OSError if another has it."""
-    with (directory / "lock").open("w") as lock:
+    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
+    finally:
+        os.close(lock)
 
 
 if __name__ == "__main__":

@@ -41,10 +41,13 @@ class MigrationError(Exception):
     """The database is not in a state that this version can bring up to date; the text says why."""
 
 
-async def migrate(settings: Settings, *, ledgers: Sequence[str] = ("main",), new_master_key: bool = False) -> None:
+async def migrate(
+    settings: Settings, *, ledgers: Sequence[str] = ("main",), new_master_key: bool = False, know_keys: bool = True
+) -> None:
     """Bring the database up to date, make these ledgers if they are missing, and the keys in LEDGER_HOME.
 
     `new_master_key`: the one that was in use is lost, go on with another. What was sealed under it stays sealed.
+    `know_keys=False`: without API keys, which a later run makes; for a database that is to be copied.
     Raises MigrationError and Unavailable.
     """
     connection = await connect(settings.url("owner"))
@@ -58,8 +61,9 @@ async def migrate(settings: Settings, *, ledgers: Sequence[str] = ("main",), new
             for name in ledgers:
                 if name not in names:
                     await make_ledger(connection, settings, name)
-            await _know_key(connection, settings.home / "admin.key", "admin", "admin")
-            await _know_key(connection, settings.receiver_key, "receiver", "observe")
+            if know_keys:
+                await _know_key(connection, settings.home / "admin.key", "admin", "admin")
+                await _know_key(connection, settings.receiver_key, "receiver", "observe")
     finally:
         await connection.close()
 

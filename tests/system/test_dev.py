@@ -69,6 +69,9 @@ class Dev:
     def answer(self, path: str) -> Any:
         return self._ask(urllib.request.Request(f"{self.address['projector']}/v1/ledgers/main/{path}"))
 
+    def known_keys(self) -> Any:
+        return self._ask(urllib.request.Request(f"{self.address['ledger']}/v1/keys"))["keys"]
+
     def _ask(self, request: urllib.request.Request) -> Any:
         request.add_header("Authorization", f"Bearer {self.address['key']}")
         request.add_header("Content-Type", "application/cloudevents+json")
@@ -163,6 +166,46 @@ def test_one_that_runs_is_not_taken_for_abandoned(monkeypatch: pytest.MonkeyPatc
         assert run.record(ASK)["position"] == 1
 
 
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A file of ours that somebody would like to see emptied."""
+    file = tmp_path / "victim"
+    file.write_text("ours")
+    return file
+
+
+def laid(scratch: Path, victim: Path, mode: int = 0o700) -> Path:
+    """What looks like one of ours that was left behind, and whose lock is a link to that file."""
+    scratch.mkdir()
+    directory = scratch / "ledger-dev-laid"
+    directory.mkdir()
+    directory.chmod(mode)
+    (directory / "lock").symlink_to(victim)
+    return directory
+
+
+@pytest.mark.parametrize("whose", ["ours", "open to all", "another's", "a link"])
+def test_what_others_have_laid_is_neither_followed_nor_removed(
+    tmp_path: Path, victim: Path, whose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ephemeral, "ABANDONED_SECONDS", -SECONDS_MAX)
+    scratch = tmp_path / "scratch"
+    directory = laid(scratch, victim, 0o777 if whose == "open to all" else 0o700)
+    if whose != "ours":
+        (directory / "lock").unlink()
+        (directory / "lock").write_text("theirs")
+    if whose == "another's":
+        if os.geteuid() != 0:
+            pytest.skip("only root can give a directory away")
+        os.chown(directory, 65_534, 65_534)
+    if whose == "a link":
+        (scratch / "ledger-dev-link").symlink_to(directory.rename(tmp_path / "elsewhere"))
+        directory = tmp_path / "elsewhere"
+    ephemeral._remove_abandoned(scratch)
+    assert victim.read_text() == "ours"
+    assert (directory / "lock").read_text() == ("ours" if whose == "ours" else "theirs")
+
+
 def test_it_ends_with_its_stdin_where_that_is_asked_for() -> None:
     with dev(*ANY_PORTS, "--while-stdin") as run:
         run.ready()
@@ -207,6 +250,29 @@ def test_a_first_start_keeps_what_the_next_one_copies(tmp_path: Path) -> None:
         assert template.name.startswith("ephemeral-")
         assert template.parent.stat().st_mode & 0o777 == 0o700
         assert not {"lock", "database.log"} & {path.name for path in template.iterdir()}
+
+
+def test_the_key_of_one_opens_no_other(tmp_path: Path) -> None:
+    secrets = []
+    for _ in ("made", "copied"):
+        with dev(*ANY_PORTS, HOME=str(tmp_path)) as run:
+            run.ready()
+            [template] = (tmp_path / ".cache" / "requirements-ledger").iterdir()
+            assert [*template.glob("*.key")] == []
+            secrets.append({run.address["key"], (run.home / "master.key").read_text()})
+            assert [key["name"] for key in run.known_keys()] == ["receiver", "admin"]
+    made, copied = secrets
+    assert not made & copied
+
+
+def test_a_place_for_the_template_that_others_may_write_into_is_not_used(tmp_path: Path) -> None:
+    cache = tmp_path / ".cache" / "requirements-ledger"
+    cache.mkdir(parents=True)
+    cache.chmod(0o777)
+    with dev(*ANY_PORTS, HOME=str(tmp_path)) as run:
+        assert run.ready().record(ASK)["position"] == 1
+        assert "not a directory of ours alone" in run.said()
+    assert [*cache.iterdir()] == []
 
 
 def test_without_a_place_for_the_template_it_starts_all_the_same(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ RECORDED = START + timedelta(days=300)
 BY = {"role": "head of product", "team": "product"}
 NAMES = ["acme", "bank", "cedar", "zen:1", "zen:2", "crm:9"]
 REQUIREMENTS = ["R-1", "R-2", "R-3"]
-OBSERVATIONS = 60
+FEEDBACK = ["F-1", "F-2", "F-3", "F-4", "F-5", "F-6"]
+OBSERVATIONS = 80
 
 # What tells where and in what order something was recorded, and what refers to that.
 _OF_THE_ORDER = {
@@ -33,6 +34,9 @@ _OF_THE_ORDER = {
     "as_decided",
     "needs_review",
 }
+
+# Lists whose order does not depend on positions, and what names a row of theirs.
+_ORDERED = {"requirements": "requirement", "accounts": "account", "attributes": "attribute", "feedback": "feedback"}
 
 
 def history(chance: random.Random) -> tuple[list[Any], list[Any]]:
@@ -59,18 +63,25 @@ def history(chance: random.Random) -> tuple[list[Any], list[Any]]:
 
 def observed(chance: random.Random, time: str) -> Any:
     account, requirement = chance.choice(NAMES), chance.choice(REQUIREMENTS)
-    match chance.choice(["ask", "ask", "ask", "profile", "identify", "withdraw", "sell", "raise"]):
+    match chance.choice(["ask", "ask", "ask", "profile", "identify", "withdraw", "sell", "raise", "say"]):
         case "ask":
             ask = f"k-{chance.randrange(4)}"
             importance = chance.randrange(4)
+            about = {"feedback": chance.choice(FEEDBACK)} if chance.random() < 0.6 else {}
             return event(
-                "ask.recorded", requirement=requirement, account=account, ask=ask, importance=importance, time=time
-            )
+                "ask.recorded", requirement=requirement, account=account, ask=ask, importance=importance, time=time,
+                **about,
+            )  # fmt: skip
+        case "say":
+            said = {"account": account} if chance.random() < 0.8 else {}
+            return event(
+                "feedback.received", feedback=chance.choice(FEEDBACK), text=f"we said as of {time}",
+                channel=chance.choice(["call", "mail"]), time=time, **said,
+            )  # fmt: skip
         case "profile":
             name = {"name": f"{account} {time}"} if chance.random() < 0.5 else {}
-            return event(
-                "account.profiled", account=account, attributes={"a": chance.choice([1, 2])}, time=time, **name
-            )
+            attributes = {chance.choice("abc"): chance.choice([1, 2, None]), "a": chance.choice([1, 2])}
+            return event("account.profiled", account=account, attributes=attributes, time=time, **name)
         case "identify":
             alias = chance.choice(
                 [{"system": "zen", "id": "1"}, {"system": "zen", "id": "2"}, {"system": "crm", "id": "9"}]
@@ -112,10 +123,14 @@ async def answers(client: Asking, ledger: str) -> dict[str, Any]:
     for path in (
         "requirements", "requirements?lens=asked", "accounts", *(f"requirements/{name}" for name in REQUIREMENTS),
         *(f"accounts/{name}" for name in NAMES), *(f"accounts?alias={name}" for name in NAMES),
+        "attributes", "attributes?used=true", "feedback", "feedback?channel=call", "feedback?class=on_target",
+        *(f"feedback?account={name}" for name in NAMES),
     ):  # fmt: skip
         mark = "&" if "?" in path else "?"
         reply = await client.get(f"/v1/ledgers/{ledger}/{path}{mark}at_least={client.head}&timeout=30", key="personal")
-        found[path] = (reply.status, without_order(reply.json))
+        name = path.partition("?")[0]
+        order = [row[_ORDERED[name]] for row in reply.json.get(name, ())] if name in _ORDERED else None
+        found[path] = (reply.status, order, without_order(reply.json))
     return found
 
 

@@ -40,7 +40,7 @@ $(STAMP): $(LOCKS) pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-run: setup ## Start PostgreSQL and both services (LEDGER_HOME, by default .ledger, keeps the data)
+run: setup ## Start PostgreSQL and the three services (LEDGER_HOME, by default .ledger, keeps the data)
 	@exec $(VENV)/bin/ledger run
 
 dev: setup ## Start an ephemeral ledger for local work, empty again on exit (DEV="--demo" loads the sample)

@@ -175,6 +175,9 @@ def application(
     async def docs(request: web.Request) -> web.Response:
         return web.Response(text=description.page, content_type="text/html")
 
+    async def to_docs(request: web.Request) -> web.Response:
+        raise web.HTTPSeeOther("/docs")
+
     async def every_problem(request: web.Request) -> web.Response:
         if _wants_html(request):
             return _shown(problem_pages.overview_html())
@@ -186,6 +189,7 @@ def application(
             return _shown(problem_pages.html(name))
         return web.json_response(problem_pages.document(name), headers=_BY_ACCEPT)
 
+    app.router.add_get("/", to_docs)
     app.router.add_get("/livez", livez)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)

@@ -170,7 +170,13 @@ def test_every_route_of_the_service_is_described():
         if route.method != "HEAD"
     }
     document = msgspec.json.decode(description.document)
-    assert {(path, method) for path, method, _ in operations(document)} == served
+    assert {(path, method) for path, method, _ in operations(document)} == served - {("/", "get")}
+
+
+async def test_who_opens_the_service_itself_is_led_to_its_documentation(ledger: LedgerService):
+    reply = await ledger.get("/", key=None)
+    assert reply.status == 200
+    assert reply.body == (await ledger.get("/docs", key=None)).body
 
 
 async def test_the_documentation_is_one_page_that_fetches_nothing(ledger: LedgerService):

@@ -19,7 +19,7 @@ RECORDED = START + timedelta(days=300)
 BY = {"role": "head of product", "team": "product"}
 NAMES = ["acme", "bank", "cedar", "zen:1", "zen:2", "crm:9"]
 REQUIREMENTS = ["R-1", "R-2", "R-3"]
-FEEDBACK = ["F-1", "F-2", "F-3", "F-4", "F-5", "F-6"]
+FEEDBACK = [f"F-{number}" for number in range(12)]
 OBSERVATIONS = 80
 
 # What tells where and in what order something was recorded, and what refers to that.
@@ -63,7 +63,7 @@ def history(chance: random.Random) -> tuple[list[Any], list[Any]]:
 
 def observed(chance: random.Random, time: str) -> Any:
     account, requirement = chance.choice(NAMES), chance.choice(REQUIREMENTS)
-    match chance.choice(["ask", "ask", "ask", "profile", "identify", "withdraw", "sell", "raise", "say"]):
+    match chance.choice(["ask", "ask", "ask", "profile", "identify", "withdraw", "sell", "raise", "say", "say"]):
         case "ask":
             ask = f"k-{chance.randrange(4)}"
             importance = chance.randrange(4)

@@ -88,7 +88,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """File of the API key that the receiver posts with. Unset: receiver.key in LEDGER_HOME, which may only observe."""
 
     receiver_kept_bytes_max: Annotated[int, Meta(ge=65_536)] = 256 * 1024 * 1024
-    """Bytes of bodies that the receiver keeps, in bytes. Beyond it, what would have to be kept is answered 503."""
+    """Bytes of bodies that the receiver keeps, in bytes; a quarter of them at most for one hook. Beyond it, what would
+    have to be kept is answered 503."""
 
     receiver_kept_days_max: Annotated[int, Meta(ge=1)] = 30
     """How long the receiver keeps a body that was refused, in days."""
@@ -97,7 +98,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Directory of the receiver's hooks. Unset: hooks in LEDGER_HOME."""
 
     cors_origins: str | None = None
-    """Origins whose pages may read the services' answers in a browser, separated by commas. Unset: none."""
+    """Origins whose pages may read answers of the ledger and the projector in a browser, separated by commas.
+    Unset: none. The receiver is for senders, not for pages: it names no origin."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log line that is written."""

@@ -27,6 +27,7 @@ async def run(settings: Settings) -> None:
     url = settings.ledger_of_receiver
     faces = Faces(Hooks(settings.hooks_directory))
     declared = routes(faces)
+    # No origins: senders call it, and no page in a browser.
     app = application(
         "receiver", declared, AskedKeys(url), faces.ready, describe("The receiver of webhooks", SUMMARY, declared)
     )

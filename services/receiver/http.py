@@ -95,8 +95,15 @@ class KeptPage(Struct, frozen=True):
 
 
 class KeptParameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    after: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
-    limit: Annotated[int, Meta(ge=1, le=KEPT_LIMIT_MAX)] = 50
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1, description="The id after which to go on.")] = 0
+    limit: Annotated[int, Meta(ge=1, le=KEPT_LIMIT_MAX, description="How many bodies a page has at most.")] = 50
+
+
+# What a body looks like is the sender's affair; the hook's mapping reads it.
+_BODY = Annotated[
+    Any,
+    Meta(description="the body as its sender makes it", examples=[{"ticket": {"id": 7, "text": "An export, please."}}]),
+]
 
 
 class _Granted(Struct, frozen=True):
@@ -264,7 +271,7 @@ def routes(faces: Faces) -> list[Route]:
             handler=faces.post,
             summary="Take a webhook in. Its signature, made as the hook says, stands in for a key.",
             scope=None,
-            takes={"application/json": None},
+            takes={"application/json": _BODY},
             answers={
                 200: Answer("Its events are in the ledger.", {"application/json": Taken}),
                 202: Answer("It is kept until the ledger takes it.", {"application/json": Waiting}),

@@ -1,5 +1,6 @@
-"""The OpenAPI documents of both services: valid, and complete enough that a client can be made from them."""
+"""The OpenAPI documents of the three services: valid, and complete enough that a client can be made from them."""
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -17,16 +18,20 @@ from services.projector.http import routes as projector_routes
 from tests.asking import asking
 from tests.conftest import Database
 from tests.ledger_service import LedgerService, serving
+from tests.receiver_service import receiving
 
 COMPONENT = "#/components/schemas/"
 
 
-@pytest.fixture(params=["ledger", "projector"])
+@pytest.fixture(params=["ledger", "projector", "receiver"])
 async def document(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[Any]:
     """What a service answers at /openapi.json."""
     if request.param == "ledger":
         async with serving(database.settings) as ledger:
             yield (await ledger.get("/openapi.json", key=None)).json
+    elif request.param == "receiver":
+        async with receiving(database.settings) as receiver:
+            yield (await receiver.get("/openapi.json")).json
     else:
         async with asking(database) as projector:
             yield msgspec.json.decode((await projector.get("/v1/../openapi.json")).body)
@@ -47,6 +52,19 @@ async def test_the_document_is_openapi_and_a_client_can_be_made_of_it(document: 
             assert parameter["in"] != "path" or "example" in parameter, f"{where}: {parameter['name']}"
         for media, schema in bodies(operation.get("requestBody", {})):
             assert has_example(document, schema), f"{where} takes {media}, and shows no example"
+
+
+async def test_a_part_of_a_path_is_described_by_what_it_is(document: Any):
+    for path, method, operation in operations(document):
+        segments = path.split("/")
+        for parameter in (each for each in operation["parameters"] if each["in"] == "path"):
+            where = f"{method.upper()} {path}: {parameter['name']}"
+            before = segments[segments.index(f"{{{parameter['name']}}}") - 1]
+            # What stands before it in the path says what it is of; of a stream, and of a schema, in other words.
+            about = {"streams": "subject", "{kind}": "subject", "schemas": "type"}
+            singular = about.get(before) or re.sub(r"ies$", "y", before).removesuffix("s")
+            assert re.search(rf"\b{singular}\b", parameter["description"]), where
+            assert Draft202012Validator(parameter["schema"]).is_valid(parameter["example"]), where
 
 
 async def test_each_operation_says_what_every_request_can_meet(document: Any):

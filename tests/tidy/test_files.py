@@ -170,3 +170,10 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module.split(".")[0])
     return found
+
+
+def test_every_module_that_the_services_share_is_held_by_the_import_rules() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [contract] = [each for each in contracts if each["name"].startswith("What the services share")]
+    shared = {f"services.{path.stem}" for path in (ROOT / "services").glob("*.py")} - {"services.__init__"}
+    assert set(contract["source_modules"]) == shared - {"services.command"}  # The command line joins all.

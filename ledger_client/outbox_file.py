@@ -439,7 +439,10 @@ def _told(path: Path) -> Iterator[None]:
             case sqlite3.SQLITE_FULL:
                 reason = "there is no room on the disk. Make room; nothing of this call was kept"
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-                reason = f"another process has been writing for {BUSY_SECONDS_MAX:.0f} s"
+                reason = (
+                    f"another process has been writing for {BUSY_SECONDS_MAX:.0f} s; nothing of this call was kept. Do "
+                    "it again, and if it stays so, look which process holds the file"
+                )
             case sqlite3.SQLITE_CORRUPT:
                 raise OutboxDamaged(f"{path} is damaged ({error}). {_SALVAGE}.") from error
             case sqlite3.SQLITE_NOTADB:

@@ -37,6 +37,7 @@ from ledger_client import (
     Retries,
 )
 from ledger_client import outbox as outbox_module
+from ledger_client import outbox_file as outbox_file_module
 from ledger_client.command import main as command
 from ledger_client.outbox_file import VERSION, OutboxFile
 from ledger_client.salvage import salvage
@@ -514,6 +515,19 @@ asyncio.run(main())
     assert "nothing of this call was kept" in told
     assert [row["id"] for row in rows_of(path)] == ids(range(int(put)))
     assert int(put) > 3
+
+
+async def test_a_file_that_another_process_holds_is_told_and_can_be_used_afterwards(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_file_module, "BUSY_SECONDS_MAX", 0.1)
+    async with nowhere(path) as outbox:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(OutboxUnwritable, match="nothing of this call was kept"):
+                await outbox.put_all([ask(0)])
+        await outbox.put_all([ask(0)])
+        assert (await outbox.status()).counts.waiting == 1
 
 
 @pytest.fixture

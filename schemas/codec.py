@@ -102,17 +102,15 @@ def read_event(
     """The event that a decoded CloudEvent (JSON format) is, or what speaks against it: everything, up to
     `spots_max`. An older version of a type is judged by that version, and understood as the newest."""
     if not isinstance(value, dict):
-        return [Refusal(problem="not-a-cloudevent", message="a CloudEvent is a JSON object", index=index)]
+        message = "a CloudEvent is a JSON object"
+        return [Refusal(problem="not-a-cloudevent", message=message, plain=message, index=index)]
 
-    found = [*islice(objections(value, now), spots_max)]
+    found = [*islice(objections(value, now, index), spots_max)]
     if found and not deeper_than(EVENT_LEVELS_MAX, value) and (exact := _exact_numbers(value)) is not value:
         # To JSON 3.0 is the number 3, and some emitters write every number with a fraction.
-        value, found = exact, [*islice(objections(exact, now), spots_max)]
+        value, found = exact, [*islice(objections(exact, now, index), spots_max)]
     if found:
-        return [
-            Refusal(problem=problem, pointer=pointer, message=message, index=index)
-            for problem, pointer, message in found
-        ]
+        return found
 
     name, data = upcast(value["type"], value["data"], upcasts)
     event = _with_ask(msgspec.convert(data, EVENT_TYPES[name]), value["source"], value["id"])

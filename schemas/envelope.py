@@ -30,10 +30,14 @@ class Refusal(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `index` is its place in the request, `pointer` an RFC 6901 pointer into the event. `retryable`: a later event
     can make it acceptable as it is. The rest is what a program can act on.
+
+    `message` is for who sent the event, and may quote it. `plain` is the same without a word of what was sent, so that
+    it may be kept; empty: what kind of problem it is says it all.
     """
 
     problem: Problem
     message: str
+    plain: str = ""
     index: int = 0
     pointer: str = ""
     retryable: bool = False

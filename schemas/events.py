@@ -15,6 +15,8 @@ from msgspec import Meta, Struct
 from schemas.criteria import TEST_LEVELS_MAX, Test, levels
 from schemas.values import (
     ID_CHARS_MAX,
+    YEAR_MAX,
+    YEAR_MIN,
     Amount,
     AttributeName,
     AttributeValue,
@@ -465,10 +467,12 @@ EVENT_TYPES: dict[str, type[Event]] = {cls.__struct_config__.tag: cls for cls in
 
 
 def _instant(name: str, value: str) -> None:
+    # What a type says of its members quotes none of them: it is kept of a refused event (see schemas/objections.py).
     try:
         moment(value)
-    except ValueError as error:
-        raise ValueError(f"`{name}`: {error}") from None
+    except ValueError:
+        years = f"between the years {YEAR_MIN} and {YEAR_MAX}"
+        raise ValueError(f"`{name}` must be a date or a time that there is, {years}") from None
 
 
 def type_of(event: Event | type[Event]) -> str:

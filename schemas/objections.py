@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Struct
 
-from schemas.envelope import Problem
+from schemas.envelope import Refusal
 from schemas.events import EVENT_TYPES, SEALED_FIELDS, Event
 from schemas.times import format_time, usable_time
 from schemas.values import ID_PATTERN, SOURCE_PATTERN, YEAR_MAX, YEAR_MIN, Sealed, in_range
@@ -32,53 +32,63 @@ _AT = re.compile(r"^(?P<message>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 _NAMED = re.compile(r"`(\w+)`")
 _REGEX = re.compile(r"Expected `str` matching regex '(.*)'", re.DOTALL)
 
+_NO_ID = "an id is 1 to 100 of A-Z a-z 0-9 . _ ~ : @ -, first a letter or digit"
 _SEALED_HERE = "is sealed by the ledger; send the text"
 _NO_TIME = (
     f"must be an RFC 3339 time with its zone, as 2026-11-21T10:00:00Z, between the years {YEAR_MIN} and {YEAR_MAX}"
 )
 
 
-def objections(value: dict[str, Any], now: datetime) -> Iterator[tuple[Problem, str, str]]:
-    """Problem, JSON pointer and message of each spot of a decoded CloudEvent that cannot be recorded."""
-    yield from (("not-a-cloudevent", pointer, message) for pointer, message in _envelope(value))
+class _Spot(Struct, frozen=True):
+    """A spot of the data that its type refuses. `quotes`: whether the message may hold what was sent."""
+
+    pointer: str
+    message: str
+    quotes: bool = False
+
+
+def objections(value: dict[str, Any], now: datetime, index: int = 0) -> Iterator[Refusal]:
+    """Each spot of a decoded CloudEvent that cannot be recorded. `index`: the place of the event in its request."""
+    for pointer, message in _envelope(value):
+        yield Refusal(problem="not-a-cloudevent", pointer=pointer, message=message, plain=message, index=index)
 
     name = value.get("type")
     cls = EVENT_TYPES.get(name) if isinstance(name, str) else None
     if isinstance(name, str) and name and cls is None:
-        yield "unknown-type", "/type", f"no such event type: {name[:200]!r}; GET /v1/schemas lists them"
+        message = f"no such event type: {name[:200]!r}; GET /v1/schemas lists them"
+        yield Refusal(problem="unknown-type", pointer="/type", message=message, index=index)
 
     given_id = value.get("id")
     if isinstance(given_id, str) and given_id and not _CONTROL.search(given_id) and not _ID.search(given_id):
-        yield "invalid-event", "/id", "an id is 1 to 100 of A-Z a-z 0-9 . _ ~ : @ -, first a letter or digit"
+        yield Refusal(problem="invalid-event", pointer="/id", message=_NO_ID, plain=_NO_ID, index=index)
 
     time = usable_time(value.get("time"))
     if time is not None and time > now + TIME_AHEAD_MAX:
-        yield (
-            "time-in-future",
-            "/time",
-            f"{value['time']} is more than five minutes ahead of {format_time(now)}",
-        )
+        message = f"{value['time']} is more than five minutes ahead of {format_time(now)}"
+        yield Refusal(problem="time-in-future", pointer="/time", message=message, index=index)
 
     if "data" not in value:
-        yield "not-a-cloudevent", "/data", "`data` is required"
+        message = "`data` is required"
+        yield Refusal(problem="not-a-cloudevent", pointer="/data", message=message, plain=message, index=index)
     elif cls is not None:
         try:
             found = [*islice(_data(value["data"], cls), SPOTS_TOLD_MAX)]
         except RecursionError:
-            found = [("/data", "is nested too deeply")]
-        yield from (("invalid-event", pointer, message) for pointer, message in found)
+            found = [_Spot("/data", "is nested too deeply")]
+        for spot in found:
+            plain = "" if spot.quotes else spot.message
+            yield Refusal(problem="invalid-event", pointer=spot.pointer, message=spot.message, plain=plain, index=index)
         subject = value.get("subject")
         if not found and isinstance(subject, str):
             event = msgspec.convert(value["data"], cls)
             if subject != event.subject:
-                yield (
-                    "invalid-event",
-                    "/subject",
-                    f"{subject[:200]!r} is not the subject of the data, which is {event.subject!r}",
-                )
+                message = f"{subject[:200]!r} is not the subject of the data, which is {event.subject!r}"
+                plain = "it is not the subject of the data"
+                yield Refusal(problem="invalid-event", pointer="/subject", message=message, plain=plain, index=index)
 
 
 def _envelope(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each spot beside the data: JSON pointer and message. No message quotes what was sent."""
     for name in ("specversion", "id", "source", "type"):
         if value.get(name) is None:
             yield f"/{name}", f"`{name}` is required"
@@ -127,12 +137,12 @@ def _envelope(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield pointer, "an extension attribute is a string, a boolean or a 32-bit integer"
 
 
-def _data(data: Any, cls: type[Event]) -> Iterator[tuple[str, str]]:
-    """Each spot of the data that its type refuses: JSON pointer and message."""
+def _data(data: Any, cls: type[Event]) -> Iterator[_Spot]:
+    """Each spot of the data that its type refuses."""
     sealed = SEALED_FIELDS[str(cls.__struct_config__.tag)]
     spotless = False
     if isinstance(data, dict) and "@type" in data:
-        yield "/data/@type", "unknown field"
+        yield _Spot("/data/@type", "unknown field")
         data = {name: item for name, item in data.items() if name != "@type"}
     try:
         event = msgspec.convert(data, cls)
@@ -140,22 +150,22 @@ def _data(data: Any, cls: type[Event]) -> Iterator[tuple[str, str]]:
         yield from _days(event)
     except msgspec.ValidationError:
         if deeper_than(DATA_LEVELS_MAX, data):
-            yield "/data", f"nests more than {DATA_LEVELS_MAX} levels"
+            yield _Spot("/data", f"nests more than {DATA_LEVELS_MAX} levels")
             return
         yield from _violations(data, cls, "/data")
     if isinstance(data, dict):
         for name in sealed:
             if spotless and isinstance(data.get(name), dict):
-                yield f"/data/{name}", _SEALED_HERE
+                yield _Spot(f"/data/{name}", _SEALED_HERE)
         if b"\\u0000" in msgspec.json.encode(data):
-            yield from nuls(data, "/data")
+            yield from (_Spot(pointer, message) for pointer, message in nuls(data, "/data"))
 
 
-def _days(event: Event) -> Iterator[tuple[str, str]]:
+def _days(event: Event) -> Iterator[_Spot]:
     for field in msgspec.structs.fields(event):
         day = getattr(event, field.name)
         if isinstance(day, date) and not in_range(day):
-            yield f"/data/{field.encode_name}", f"must lie between the years {YEAR_MIN} and {YEAR_MAX}"
+            yield _Spot(f"/data/{field.encode_name}", f"must lie between the years {YEAR_MIN} and {YEAR_MAX}")
 
 
 def deeper_than(levels: int, value: Any) -> bool:
@@ -164,7 +174,7 @@ def deeper_than(levels: int, value: Any) -> bool:
     return levels == 0 or any(deeper_than(levels - 1, part) for part in parts)
 
 
-def _violations(value: Any, hint: Any, pointer: str) -> Iterator[tuple[str, str]]:
+def _violations(value: Any, hint: Any, pointer: str) -> Iterator[_Spot]:
     try:
         msgspec.convert(value, hint)
         return
@@ -174,7 +184,7 @@ def _violations(value: Any, hint: Any, pointer: str) -> Iterator[tuple[str, str]
     inner = meant(hint, value)
     found = False
     if inner is Sealed:
-        yield pointer, _SEALED_HERE  # Not what is inside: its names could be the text.
+        yield _Spot(pointer, _SEALED_HERE)  # Not what is inside: its names could be the text.
         return
     if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, Struct):
         hints = get_type_hints(inner, include_extras=True)
@@ -183,12 +193,12 @@ def _violations(value: Any, hint: Any, pointer: str) -> Iterator[tuple[str, str]
         for name in value:
             if name not in fields and name != tag_field:
                 found = True
-                yield f"{pointer}/{_escape(name)}", "unknown field"
+                yield _Spot(f"{pointer}/{_escape(name)}", "unknown field")
         for name, field in fields.items():
             if name not in value:
                 if field.required:
                     found = True
-                    yield f"{pointer}/{_escape(name)}", "is required"
+                    yield _Spot(f"{pointer}/{_escape(name)}", "is required")
                 continue
             for violation in _violations(value[name], hints[field.name], f"{pointer}/{_escape(name)}"):
                 found = True
@@ -209,25 +219,26 @@ def _violations(value: Any, hint: Any, pointer: str) -> Iterator[tuple[str, str]
         yield _spot(whole, pointer, inner)
 
 
-def _spot(error: msgspec.ValidationError, pointer: str, hint: Any) -> tuple[str, str]:
+def _spot(error: msgspec.ValidationError, pointer: str, hint: Any) -> _Spot:
     match = _AT.match(str(error))
     assert match is not None  # The pattern matches every text.
     message, path = match["message"], match["path"] or "$"
+    # Our types quote nothing, and msgspec names what it expected; in other words it quotes what it got.
+    quotes = error.__cause__ is None and not message.startswith("Expected `")
     named = _NAMED.search(message)
     if path == "$" and named and isinstance(hint, type) and issubclass(hint, Struct):
         # What a struct says of several members is told at the first that it names.
-        return f"{pointer}/{named[1]}" if named[1] in _member_names(hint) else pointer, message
+        return _Spot(f"{pointer}/{named[1]}" if named[1] in _member_names(hint) else pointer, message, quotes)
     regex = _REGEX.fullmatch(message)
     if regex:
         pattern = regex[1].replace("\\\\", "\\")
         message = {
-            ID_PATTERN: "an id is 1 to 100 of A-Z a-z 0-9 . _ ~ : @ -, first a letter or digit",
+            ID_PATTERN: _NO_ID,
             r"\S": "must not be blank",
         }.get(pattern, f"must match {pattern}")
     steps = re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", path.removeprefix("key in ").removeprefix("$"))
-    return pointer + "".join(
-        f"/{_escape(name)}" if name else f"/{number}" for name, number in steps if number != "..."
-    ), (message)
+    below = "".join(f"/{_escape(name)}" if name else f"/{number}" for name, number in steps if number != "...")
+    return _Spot(pointer + below, message, quotes)
 
 
 def _member_names(struct: type[Struct]) -> set[str]:

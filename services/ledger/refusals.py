@@ -5,7 +5,8 @@ killed loses the counts of that second, and nothing else. A count is no promise:
 connection broke may be written again.
 
 Nothing of what was sent is kept. A pointer has `*` in place of a place in a list and of a name that the emitter made
-up, and so what is refused for the same reason adds up. A message that could quote a value is replaced.
+up, and so what is refused for the same reason adds up. A message is kept in its plain form: whoever refuses says
+what that is, and where there is none the title of the problem stands for it.
 """
 
 import asyncio
@@ -43,22 +44,6 @@ MADE_UP = {"attributes", "labels", *(name for names in SEALED_FIELDS.values() fo
 _log = structlog.get_logger()
 _statements = Statements.load(Path(__file__).with_name("refusals.sql"))
 _NAME = re.compile(r"[A-Za-z@][A-Za-z0-9_]{0,39}")
-
-# The messages that hold nothing of what was sent. All others may quote it.
-_TELLS_NO_VALUE = re.compile(
-    r"is required|unknown field|`\w+` is required|must not be blank|must be a string|is nested too deeply"
-    r"|nests more than \d+ levels|is sealed by the ledger; send the text|a CloudEvent is a JSON object"
-    r"|must not (?:contain|have) [^\"'`]*|must not be empty or have [^\"'`]*|`\w+` is given by the ledger"
-    r"|Expected `[a-z| ]+`(?:, got `[a-z]+`)?|Expected `[a-z]+` (?:of length )?[<>]=? -?[0-9.]+"
-    r"|an id is [^\"']*|must be an RFC 3339 time with its zone[^\"']*|must lie between the years \d+ and \d+"
-    r"|a source is a URI reference of at most \d+ printable ASCII characters|this ledger speaks CloudEvents \"1.0\""
-    r"|each of the `\w+` [a-z `]+|an? `\w+` needs (?:its|an?) `\w+`(?: or an? `\w+`)?|`\w+` must be later than `\w+`"
-    r"|\w+(?:\.\w+)* needs the scope `\w+`|an extension attribute [^\"'`]*|an expected version is [^\"'`]*"
-    r"|a batch is a JSON array of 1 to 1,000 CloudEvents|a batch has at most \d+ events, and this has \d+"
-    r"|an event has at most \d+ bytes; this (?:one|request) has \d+|a request has at most \d+ bytes"
-    r"|JSON is malformed: [a-zA-Z0-9 ,()]*|not UTF-8 at byte \d+|half of a surrogate pair at byte \d+"
-    r"|nested too deeply"
-)
 
 
 class Spot(Struct, frozen=True):
@@ -113,11 +98,11 @@ class Refusals:
             await asyncio.wait_for(self._write_all(), LAST_WRITE_SECONDS_MAX)
 
     def count(self, ledger: str, source: str, type: str, refusals: Iterable[tuple[str, str, str]]) -> None:
-        """Count an event that was refused: problem, pointer and message of each of its spots. Each counts once."""
+        """Count an event that was refused: problem, pointer and plain message of each of its spots, each once."""
         now = self._clock()
         waiting = self._waiting.setdefault(ledger, {})
         counted: set[Spot] = set()
-        for problem, pointer, message in refusals:
+        for problem, pointer, plain in refusals:
             spot = Spot(source, type, problem, _general(pointer[: 2 * POINTER_CHARS_MAX]))
             if spot in counted:
                 continue
@@ -125,7 +110,7 @@ class Refusals:
             key = (now.date(), spot)
             if key not in waiting and len(waiting) >= WAITING_SPOTS_MAX:
                 key = (now.date(), Spot("", "", problem, ELSEWHERE))
-            count = Count(1, now, _said(problem, message[:500]))
+            count = Count(1, now, plain or KINDS[problem].title)
             waiting[key] = waiting[key].plus(count) if key in waiting else count
 
     def keep(self, ledger: str) -> None:
@@ -133,14 +118,18 @@ class Refusals:
         self._kept_from.setdefault(ledger, None)
 
     async def write(self, ledger: str) -> None:
-        """Write what was counted so far in this ledger. Raises Unavailable, and then it waits on."""
+        """Write what was counted so far in this ledger.
+
+        Raises Unavailable and PostgresError, and then it waits on. With any other error, a mistake of ours, it is lost:
+        what cannot be written now cannot be later, and would hold up what comes next.
+        """
         async with self._writing:
             counts = self._waiting.pop(ledger, {})
             try:
                 if counts:
                     await self._add(ledger, counts)
                 await self._forget(ledger)
-            except BaseException:
+            except (Unavailable, asyncpg.PostgresError, asyncio.CancelledError):
                 later = self._waiting.setdefault(ledger, {})
                 for key, count in counts.items():
                     later[key] = count.plus(later[key]) if key in later else count
@@ -158,9 +147,7 @@ class Refusals:
             except (Unavailable, asyncpg.PostgresError) as error:
                 _log.warning("refusals_not_written", ledger=ledger, reason=type(error).__name__)
             except Exception:
-                # A mistake of ours. What cannot be written now cannot be later, and would hold up what comes next.
-                lost = self._waiting.pop(ledger, {})
-                _log.exception("refusals_lost", ledger=ledger, spots=len(lost))
+                _log.exception("refusals_lost", ledger=ledger)
 
     async def _add(self, ledger: str, counts: Counts) -> None:
         sql = _statements.bind(schema=ledger_schema(ledger))
@@ -250,9 +237,3 @@ def _general(pointer: str) -> str:
     made_up = next((place for place, step in enumerate(steps) if step in MADE_UP), len(steps))
     told = [step if place <= made_up and _NAME.fullmatch(step) else "*" for place, step in enumerate(steps)]
     return "/".join(["", *told[1:]])[:POINTER_CHARS_MAX] if steps[0] == "" else ELSEWHERE
-
-
-@lru_cache(maxsize=4_096)
-def _said(problem: str, message: str) -> str:
-    """What was said of a refusal, without a word of what was sent."""
-    return message if _TELLS_NO_VALUE.fullmatch(message) else KINDS[problem].title

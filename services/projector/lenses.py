@@ -230,30 +230,68 @@ def live_asks(
 ) -> list[Ask]:
     """The asks for these requirements, or for any, that stood at t, as known at p, each in its latest state.
 
-    An ask is the one of its id, for its requirement, by its account. A withdrawal ends every account's ask of that
-    id, also one that the ledger came to know of later, as long as that is about an earlier time.
+    An ask is the one of its id, where it was recorded or moved to, by its account: a merge of requirements adds up, and
+    makes no two asks one. A withdrawal ends every account's ask of that id on the requirement that it names; if none
+    was recorded there, those that were moved there; if there are none either, those of what was merged with it. It
+    ends also those that the ledger came to know of later, as long as they are about an earlier time.
     """
     wanted = None if requirements is None else {lineage.requirements.root(name, p) for name in requirements}
-    first: dict[tuple[str, str, str | None], Ask] = {}
-    recorded: dict[tuple[str, str, str | None], Ask] = {}
-    withdrawn: dict[tuple[str, str], Ask] = {}
-    for said in sorted(rows, key=_order):
-        if said.valid_from > t or said.position > p:
-            continue
-        row = resolved(said, lineage, p)
-        if wanted is not None and row.requirement not in wanted:
-            continue
-        if row.withdrawn:
-            withdrawn[row.requirement, row.ask] = row
-        else:
-            key = (row.requirement, row.ask, row.account)
-            recorded[key] = row
-            first.setdefault(key, row)
+    standing = _standing(rows, t, p, lineage)
     return [
-        ask._replace(first_valid_from=first[key].valid_from, first_position=first[key].position)
-        for key, ask in recorded.items()
-        if (end := withdrawn.get((ask.requirement, ask.ask))) is None or _order(end) < _order(ask)
+        ask
+        for key, ask in standing.recorded.items()
+        if (end := standing.ends.get(key)) is None or _order(end) < _order(ask)
+        if wanted is None or ask.requirement in wanted
     ]
+
+
+def withdrawal(rows: Iterable[Ask], ask: Ask, t: datetime, p: int, lineage: Lineage) -> Ask | None:
+    """What withdrew an ask since it was recorded so, as known at p."""
+    assert ask.account is not None and ask.recorded_on is not None
+    place = lineage.place(ask.recorded_on, ask.ask, p)
+    end = _standing(rows, t, p, lineage).ends.get((place, ask.ask, lineage.accounts.root(ask.account, p)))
+    return None if end is None or _order(end) < _order(ask) else end
+
+
+class _Standing(NamedTuple):
+    """Asks by their places, ids and accounts: the last recording of each, and its last withdrawal."""
+
+    recorded: Mapping[tuple[str, str, str], Ask]
+    ends: Mapping[tuple[str, str, str], Ask]
+
+
+def _standing(rows: Iterable[Ask], t: datetime, p: int, lineage: Lineage) -> _Standing:
+    recorded: dict[tuple[str, str, str], Ask] = {}
+    recorded_on: dict[str, dict[tuple[str, str, str], set[str]]] = {}
+    withdrawn: list[Ask] = []
+    for row in sorted(rows, key=_order):
+        if row.valid_from > t or row.position > p:
+            continue
+        if row.account is None:
+            withdrawn.append(row)
+            continue
+        ask = resolved(row, lineage, p)
+        key = (lineage.place(row.requirement, row.ask, p), row.ask, lineage.accounts.root(row.account, p))
+        first = recorded.get(key)
+        recorded[key] = ask if first is None else _revised(first, ask)
+        recorded_on.setdefault(row.ask, {}).setdefault(key, set()).add(row.requirement)
+
+    ends: dict[tuple[str, str, str], Ask] = {}
+    for end in withdrawn:
+        known = recorded_on.get(end.ask, {})
+        root = lineage.requirements.root(end.requirement, p)
+        ended = (
+            [key for key, names in known.items() if end.requirement in names]
+            or [key for key in known if key[0] == end.requirement]
+            or [key for key in known if recorded[key].requirement == root]
+        )
+        ends.update(dict.fromkeys(ended, end))
+    return _Standing(recorded, ends)
+
+
+def _revised(before: Ask, ask: Ask) -> Ask:
+    valid_from, position = before.asked
+    return ask._replace(first_valid_from=valid_from, first_position=position)
 
 
 def resolved(row: Ask, lineage: Lineage, p: int) -> Ask:

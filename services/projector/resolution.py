@@ -8,6 +8,7 @@ Claims are observations and come in any order, so nothing depends on theirs:
 
 - An alias that several accounts claim is contested, and belongs to none of them, unless they are one by other ways.
   So an alias never joins two accounts by itself; merging either them or the alias is an act.
+- A name that an act has told apart stands by itself, whoever claims it.
 - Where claims make a circle, the first name in the order of text is the root.
 
 What was known only later does not count: names are resolved by position, whatever time an answer is about. That two
@@ -81,7 +82,7 @@ class Resolution:
         self._components = _components(said)
         self._said: dict[int, list[Merge | Claim]] = {}
         for each in said:
-            self._said.setdefault(self._components[_ends(each)[0]], []).append(each)
+            self._said.setdefault(self._components[_names_in(each)[0]], []).append(each)
         self._positions = {component: [each.position for each in edges] for component, edges in self._said.items()}
         self._states: dict[tuple[int, int], _State] = {}
 
@@ -111,7 +112,7 @@ class Resolution:
         components = {self._components[name] for name in found if name in self._components}
         for component in components:
             for each in self._said[component]:
-                found.update(_ends(each))
+                found.update(_names_in(each))
         return found
 
     def roots(self, p: int) -> dict[str, str]:
@@ -141,7 +142,7 @@ class Resolution:
     def _state_of(self, component: int, edges: Sequence[Merge | Claim], p: int) -> _State:
         known = bisect_right(self._positions[component], p)
         if (component, known) not in self._states:
-            names = {name for each in edges for name in _ends(each)}
+            names = {name for each in edges for name in _names_in(each)}
             self._states[component, known] = _settle(names, edges[:known])
         return self._states[component, known]
 
@@ -155,12 +156,12 @@ class Lineage(Struct, frozen=True):
 
     def requirement(self, recorded_on: str, ask: str, p: int) -> str:
         """The requirement that an ask is for: where it was moved to, or what that was merged into."""
-        return self.requirements.root(self._place(recorded_on, ask, p), p)
+        return self.requirements.root(self.place(recorded_on, ask, p), p)
 
     def places(self, p: int) -> dict[tuple[str, str], str]:
         """Each ask that is not where it was recorded, by that requirement and its id, and where it is."""
         recorded = {(move.requirement, ask) for ask, moves in self.moves.items() for move in moves}
-        return {each: place for each in recorded if (place := self._place(*each, p)) != each[0]}
+        return {each: place for each in recorded if (place := self.place(*each, p)) != each[0]}
 
     def related(self, requirements: Iterable[str]) -> set[str]:
         """The requirements on which something may have been said about asks that are for one of these, or were."""
@@ -176,17 +177,18 @@ class Lineage(Struct, frozen=True):
             Change(move.position, move.valid_from)
             for move in self.moves.get(ask, ())
             if after < move.position <= upto
-            and self._place(recorded_on, ask, move.position - 1) != self._place(recorded_on, ask, move.position)
+            and self.place(recorded_on, ask, move.position - 1) != self.place(recorded_on, ask, move.position)
         ]
-        merged = self.requirements.changed(self._place(recorded_on, ask, upto), after, upto)
+        merged = self.requirements.changed(self.place(recorded_on, ask, upto), after, upto)
         return max(changes if merged is None else [*changes, merged], default=None)
 
-    def _place(self, recorded_on: str, ask: str, p: int) -> str:
+    def place(self, recorded_on: str, ask: str, p: int) -> str:
+        """Where an ask is, before merges."""
         moves = (move for move in reversed(self.moves.get(ask, ())) if move.requirement == recorded_on)
         return next((move.to for move in moves if move.position <= p), recorded_on)
 
 
-def _ends(said: Merge | Claim) -> tuple[str, ...]:
+def _names_in(said: Merge | Claim) -> tuple[str, ...]:
     """The names that are connected by what was said."""
     match said:
         case Claim():
@@ -206,7 +208,7 @@ def _components(said: Iterable[Merge | Claim]) -> dict[str, int]:
         return name
 
     for each in said:
-        first, *others = _ends(each)
+        first, *others = _names_in(each)
         for other in others:
             leaders[leader(other)] = leader(first)
         leader(first)
@@ -215,65 +217,80 @@ def _components(said: Iterable[Merge | Claim]) -> dict[str, int]:
 
 
 def _settle(names: Iterable[str], said: Iterable[Merge | Claim]) -> _State:
-    into: dict[str, str] = {}
+    into: dict[str, str | None] = {}
     claimed: dict[str, set[str]] = {}
     for each in said:
         match each:
             case Claim():
                 claimed.setdefault(each.alias, set()).add(each.account)
-            case Merge(into=None):
-                into.pop(each.name, None)
             case Merge():
-                into[each.name] = str(each.into)
+                into[each.name] = each.into
 
-    # What an act has settled, no claim unsettles.
-    parents = dict(into)
-    wanted = {alias: {_end(into, account) for account in by} - {alias} for alias, by in claimed.items()}
-    open_ = {alias: targets for alias, targets in wanted.items() if alias not in into and targets}
-    while settled := _agreed(parents, open_):
+    # What an act has settled, no claim unsettles: neither what was merged, nor what was told apart.
+    every = {*names}
+    parents = {name: other for name, other in into.items() if other is not None}
+    merged = _ends(parents, every)
+    open_ = {
+        alias: targets
+        for alias, by in claimed.items()
+        if alias not in into and (targets := {merged[account] for account in by} - {alias})
+    }
+    ends = merged
+    while settled := _agreed(ends, open_):
         parents.update(settled)
         _cut_circles(parents, settled)
         open_ = {alias: targets for alias, targets in open_.items() if alias not in settled}
+        ends = _ends(parents, every)
 
-    roots = {name: _end(parents, name) for name in names}
     members: dict[str, list[str]] = {}
-    for name in sorted(roots):
-        members.setdefault(roots[name], []).append(name)
+    for name in sorted(every):
+        members.setdefault(ends[name], []).append(name)
+    contested = {alias for alias, targets in open_.items() if len({ends[target] for target in targets}) > 1}
+    contested |= {name for name, other in into.items() if other is None and claimed.get(name, set()) - {name}}
     return _State(
         parents=parents,
-        roots=roots,
+        roots=ends,
         members={root: tuple(found) for root, found in members.items()},
-        contested={
-            alias: tuple(sorted(claimed[alias]))
-            for alias, targets in open_.items()
-            if len({_end(parents, target) for target in targets}) > 1
-        },
+        contested={alias: tuple(sorted(claimed[alias])) for alias in contested},
     )
 
 
-def _agreed(parents: Mapping[str, str], open_: Mapping[str, set[str]]) -> dict[str, str]:
+def _agreed(ends: Mapping[str, str], open_: Mapping[str, set[str]]) -> dict[str, str]:
     """The aliases whose claims all lead to one account, other than the alias itself."""
     settled = {}
     for alias, targets in open_.items():
-        ends = {_end(parents, target) for target in targets}
-        if len(ends) == 1 and alias not in ends:
-            settled[alias] = ends.pop()
+        found = {ends[target] for target in targets}
+        if len(found) == 1 and alias not in found:
+            settled[alias] = found.pop()
     return settled
 
 
 def _cut_circles(parents: dict[str, str], settled: Iterable[str]) -> None:
     """Take the first name of each circle out of it. Only what was settled just now can have closed one."""
-    for name in sorted(settled):
-        circle = [name]
-        while (following := parents.get(circle[-1])) is not None and following not in circle:
-            circle.append(following)
-        if following == name:
-            del parents[min(circle)]
+    done: set[str] = set()
+    for name in settled:
+        path: dict[str, None] = {}
+        while name in parents and name not in done and name not in path:
+            path[name] = None
+            name = parents[name]
+        if name in path:
+            way = [*path]
+            del parents[min(way[way.index(name) :])]
+        done.update(path)
 
 
-def _end(parents: Mapping[str, str], name: str) -> str:
-    seen = {name}
-    while (following := parents.get(name)) is not None and following not in seen:
-        seen.add(following)
-        name = following
-    return name
+def _ends(parents: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Where the way from each name ends. A circle, which no rule lets through, ends at its first name."""
+    ends: dict[str, str] = {}
+    for name in names:
+        path: dict[str, None] = {}
+        while name in parents and name not in ends and name not in path:
+            path[name] = None
+            name = parents[name]
+        end = ends.get(name, name)
+        if name in path:
+            way = [*path]
+            end = min(way[way.index(name) :])
+        ends[name] = end
+        ends.update(dict.fromkeys(path, end))
+    return ends

@@ -15,7 +15,17 @@ from msgspec import Struct
 
 from schemas.times import format_time
 from services.projector.fit import Class
-from services.projector.lenses import Adoption, Ask, Asker, Decision, Knowledge, as_decided, as_now, live_asks, resolved
+from services.projector.lenses import (
+    Adoption,
+    Ask,
+    Asker,
+    Decision,
+    Knowledge,
+    as_decided,
+    as_now,
+    live_asks,
+    withdrawal,
+)
 
 Kind = Literal["learned_since", "changed_since", "withdrawn"]
 
@@ -80,7 +90,7 @@ def _marks_of(
     today: Asker | None,
 ) -> list[Mark]:
     if today is None:
-        at = _end_of(knowledge, rows, decision, position, then)
+        at = _end_of(knowledge, rows, decision, now, position, then)
         gone = [Reclassified(account=then.account, as_decided=then.class_, as_now=None)]
         input = f"{then.account}: ask {then.ask.ask}"
         return [Mark(position=at, kind="withdrawn", input=input, from_=then.ask.ask, to=None, classes=gone)]
@@ -104,21 +114,15 @@ def _marks_of(
     ]
 
 
-def _end_of(knowledge: Knowledge, rows: Iterable[Ask], decision: Decision, position: int, then: Asker) -> int:
+def _end_of(
+    knowledge: Knowledge, rows: Iterable[Ask], decision: Decision, now: datetime, position: int, then: Asker
+) -> int:
     """Where the log says that an account does not ask any more: its ask was withdrawn, moved, or merged away."""
     lineage, ask, cut = knowledge.lineage, then.ask, decision.cut
     recorded_on = ask.recorded_on or ask.requirement
-    place = lineage.requirement(recorded_on, ask.ask, position)
-    if place in {lineage.requirements.root(name, position) for name in decision.requirements}:
-        said = (resolved(row, lineage, position) for row in rows if row.withdrawn and row.position <= position)
-        live = (ask.valid_from, ask.position)
-        ends = [
-            row
-            for row in said
-            if (row.requirement, row.ask) == (place, ask.ask) and (row.valid_from, row.position) > live
-        ]
-        if ends:
-            return max(ends, key=lambda row: (row.valid_from, row.position)).position
+    end = withdrawal(rows, ask, now, position, lineage)
+    if end is not None:
+        return end.position
     changes = [
         lineage.moved(recorded_on, ask.ask, cut, position),
         lineage.accounts.changed(then.account, cut, position),

@@ -154,7 +154,14 @@ class Recomputed:
         into = self.into("account", p)
         while name in into:
             name = into[name]
-        if not name.startswith("z:"):
+        acts = [
+            each
+            for each in self.log
+            if each.type in ("account.merged", "account.unmerged")
+            and each.position <= p
+            and each.data["account"] == name
+        ]
+        if acts or not name.startswith("z:"):
             return name
         claimed = {
             self.account(each.data["account"], p)
@@ -165,8 +172,8 @@ class Recomputed:
         }
         return claimed.pop() if len(claimed) == 1 else name
 
-    def place(self, requirement: str, ask: str | None, p: int) -> str:
-        """What an ask is for that was recorded there."""
+    def moved(self, requirement: str, ask: str | None, p: int) -> str:
+        """Where an ask is that was recorded there, before merges."""
         moved = [
             each.data["to"]
             for each in self.log
@@ -174,7 +181,11 @@ class Recomputed:
             and each.position <= p
             and (each.data["requirement"], each.data["ask"]) == (requirement, ask)
         ]
-        requirement = moved[-1] if moved else requirement
+        return moved[-1] if moved else requirement
+
+    def place(self, requirement: str, ask: str | None, p: int) -> str:
+        """What an ask is for that was recorded there."""
+        requirement = self.moved(requirement, ask, p)
         into = self.into("requirement", p)
         while requirement in into:
             requirement = into[requirement]
@@ -213,19 +224,30 @@ class Recomputed:
         return fit(found[0], profile)
 
     def asks(self, requirement: str, t: datetime, p: int) -> list[Asked]:
-        states: dict[tuple[str, str], Asked] = {}
-        first: dict[tuple[str, str], Happening] = {}
-        for each in sorted([*self.of("ask.recorded", t, p), *self.of("ask.withdrawn", t, p)]):
-            if self.place(each.data["requirement"], each.data.get("ask"), p) != requirement:
-                continue
-            if each.type == "ask.recorded":
-                account = self.account(each.data["account"], p)
-                key = (each.data.get("ask", f"#{each.position}"), account)
-                begun = first.setdefault(key, each)
-                states[key] = Asked(begun.valid, begun.position, each.data, account)
-            else:
-                states = {key: state for key, state in states.items() if key[0] != each.data["ask"]}
-        return [*states.values()]
+        """The asks that stand and count for a requirement, of which it may be only a part."""
+        said = sorted(self.of("ask.recorded", t, p))
+        states: dict[tuple[str, str, str], Asked] = {}
+        last: dict[tuple[str, str, str], Happening] = {}
+        names: dict[tuple[str, str, str], set[str]] = {}
+        for each in said:
+            ask, account = each.data.get("ask", f"#{each.position}"), self.account(each.data["account"], p)
+            key = (self.moved(each.data["requirement"], each.data.get("ask"), p), ask, account)
+            begun = states.get(key)
+            first = (each.valid, each.position) if begun is None else (begun.valid, begun.position)
+            states[key], last[key] = Asked(*first, each.data, account), each
+            names.setdefault(key, set()).add(each.data["requirement"])
+        for end in self.of("ask.withdrawn", t, p):
+            name, root = end.data["requirement"], self.place(end.data["requirement"], None, p)
+            known = [key for key in last if key[1] == end.data["ask"]]
+            meant = (
+                [key for key in known if name in names[key]]
+                or [key for key in known if key[0] == name]
+                or [key for key in known if self.place(key[0], None, p) == root]
+            )
+            for key in meant:
+                if (end.valid, end.position) > (last[key].valid, last[key].position):
+                    states.pop(key, None)
+        return [state for key, state in states.items() if self.place(key[0], None, p) == requirement]
 
     def class_(self, ask: Asked, t: datetime, p: int) -> str:
         found = self.fit(ask.account, t, p)

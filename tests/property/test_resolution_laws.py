@@ -26,13 +26,32 @@ def resolution(said: Sequence[Said]) -> Resolution:
         match each:
             case (str(account), str(alias)):
                 known.append(Claim(position, day(0), account, alias))
-            case (str(name), None, _) if name in into:
-                del into[name]
+            case (str(name), None, _) if name in into or ":" in name:
+                into.pop(name, None)
                 merges.append(Merge(position, day(0), name, None))
             case (str(name), str(target), _) if name != target and name not in into and target not in into:
                 into[name] = target
                 merges.append(Merge(position, day(0), name, target))
     return Resolution(merges, known)
+
+
+def told_apart(said: Sequence[Said]) -> set[str]:
+    """The names whose last act, of those that their rule allows, told them apart."""
+    into: dict[str, str | None] = {}
+    for each in said:
+        match each:
+            case (str(name), None, _) if into.get(name) is not None or ":" in name:
+                into[name] = None
+            case (str(name), str(target), _) if name != target and not into.get(name) and not into.get(target):
+                into[name] = target
+    return {name for name, target in into.items() if target is None}
+
+
+@given(said)
+def test_what_an_act_has_told_apart_no_claim_joins(told: list[Said]) -> None:
+    known, end = resolution(told), len(told)
+    for name in told_apart(told):
+        assert known.into(name, end) is None and known.root(name, end) == name
 
 
 def roots(known: Resolution, p: int) -> dict[str, str]:
@@ -82,7 +101,8 @@ def test_a_contested_alias_joins_nobody(told: list[Said]) -> None:
     assert roots(known, end) == roots(without, end)
     for alias in contested:
         assert known.root(alias, end) == alias
-        assert len({known.root(account, end) for account in known.contested(alias, end)}) > 1
+        claimed_by = {known.root(account, end) for account in known.contested(alias, end)}
+        assert len(claimed_by) > 1 or alias in told_apart(told)
 
 
 @given(said)

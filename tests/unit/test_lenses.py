@@ -260,10 +260,28 @@ def test_asks_of_a_merged_requirement_count_at_the_root_and_go_back() -> None:
     assert counts[8] == {"R": 1, "S": 1, "T": 0}
 
 
-def test_an_ask_is_withdrawn_under_any_name_of_its_requirement() -> None:
-    lineage = Lineage(requirements=Resolution([Merge(3, day(0), "S", "R")]))
-    end = ask(4, 4, None)
-    assert standing([ask(1, 1)._replace(requirement="S"), end], day(9), 9, lineage) == []
+def test_a_merge_makes_no_two_asks_one() -> None:
+    lineage = Lineage(requirements=Resolution([Merge(9, day(0), "S", "R")]))
+    rows = [ask(1, 1, importance=3), ask(2, 2, importance=0)._replace(requirement="S"), ask(3, 3, "bank")]
+    found = standing(rows, day(9), 9, lineage)
+    assert [(each.recorded_on, each.account, each.importance) for each in found] == [
+        ("R", "acme", 3), ("S", "acme", 0), ("R", "bank", 1),
+    ]  # fmt: skip
+    # A withdrawal on one of them is none of the other.
+    end = ask(4, 4, None)._replace(requirement="S")
+    assert [each.recorded_on for each in standing([*rows, end], day(9), 9, lineage)] == ["R", "R"]
+
+
+def test_a_withdrawal_ends_what_it_names_and_else_what_counts_there() -> None:
+    merged = Lineage(requirements=Resolution([Merge(3, day(0), "S", "R")]))
+    there, end = ask(1, 1)._replace(requirement="S"), ask(4, 4, None)
+    assert standing([there, end], day(9), 9, merged) == []
+    moved = Lineage(moves={"A": [Move(3, day(0), "S", "A", "R")]})
+    assert standing([there, end], day(9), 9, moved) == []
+    # Another account's ask of that id was recorded there itself, and so that is meant.
+    both = [there, ask(2, 2, "bank"), end]
+    assert [each.account for each in standing(both, day(9), 9, merged)] == ["acme"]
+    assert [each.account for each in standing(both, day(9), 9, moved)] == ["acme"]
 
 
 def test_a_moved_ask_is_for_the_other_requirement() -> None:

@@ -367,6 +367,15 @@ def test_an_account_is_not_merged_into_its_own_alias():
     Given(said("account.identified")).when(merged("account", "zendesk:4711", "acme")).then_passes()
 
 
+def test_an_alias_that_is_claimed_can_be_told_apart():
+    Given().when(unmerged("account", "zendesk:4711")).then_passes()
+    Given(unmerged("account", "zendesk:4711")).when(unmerged("account", "zendesk:4711")).then_refused(
+        "/data/account", "not merged into another", retryable=True
+    )
+    again = merged("account", "zendesk:4711", "acme")
+    Given(unmerged("account", "zendesk:4711"), again).when(unmerged("account", "zendesk:4711")).then_passes()
+
+
 def test_requirements_are_merged_once_somebody_has_named_them():
     act = merged("requirement", "a", "b")
     assert [each.pointer for each in Given().when(act).against] == ["/data/requirement", "/data/into"]

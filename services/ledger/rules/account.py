@@ -11,9 +11,11 @@ from services.ledger.rules.objection import Objection
 
 
 class Account(Struct, frozen=True):
-    """`into`: what it was merged into. `aliases`: what it is called elsewhere, by its own account."""
+    """`into`: what it was merged into. `apart`: it was told apart, and not merged since. `aliases`: what it is called
+    elsewhere, by its own account."""
 
     into: str | None = None
+    apart: bool = False
     aliases: frozenset[str] = frozenset()
 
     def evolve(self, event: Event) -> "Account":
@@ -21,9 +23,9 @@ class Account(Struct, frozen=True):
             case AccountIdentified():
                 return replace(self, aliases=self.aliases | {each.alias for each in event.same_as})
             case AccountMerged():
-                return replace(self, into=event.into)
+                return replace(self, into=event.into, apart=False)
             case AccountUnmerged():
-                return replace(self, into=None)
+                return replace(self, into=None, apart=True)
             case _:
                 return self
 
@@ -33,4 +35,6 @@ class Account(Struct, frozen=True):
             yield Objection("/data/into", f"{act.into} is an id of {act.account} elsewhere, and counts for it already")
 
     def against_unmerging(self, act: AccountUnmerged) -> Iterator[Objection]:
-        yield from against_unmerging("account", act.account, self.into)
+        # An alias may be one with an account because that says so; whose it is not, only an act can say.
+        if ":" not in act.account or self.apart:
+            yield from against_unmerging("account", act.account, self.into)

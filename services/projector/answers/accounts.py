@@ -269,8 +269,8 @@ async def read_account(snapshot: Snapshot, name: str, *, opener: Opener | None =
     lineage = await read_requirements_lineage(snapshot, asked)
     lineage = msgspec.structs.replace(lineage, accounts=known_as)
     ask_rows = await read_ask_rows(snapshot, lineage.related(asked))
-    rows = (lenses.Ask(*row) for row in ask_rows if row["account"] is None or row["account"] in members)
-    asks = sorted(lenses.live_asks(rows, now, position, lineage), key=lambda ask: ask.asked[1])
+    live = lenses.live_asks((lenses.Ask(*row) for row in ask_rows), now, position, lineage)
+    asks = sorted((ask for ask in live if ask.account == account), key=lambda ask: ask.asked[1])
     shown_asks = {row["position"]: row for row in await read_shown_asks(snapshot, asks)}
     wanted = sorted({ask.requirement for ask in asks})
     titles = {row["requirement"]: row["title"] for row in await snapshot.fetch(_statements, "titles", position, wanted)}

@@ -5,6 +5,7 @@ Reading and judging are apart. Rows are read while the snapshot is open, and not
 closed: the database ends a session that leaves a transaction idle, and what takes long would be cut off each time.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -119,10 +120,11 @@ async def read_live_asks(snapshot: Snapshot, lineage: Lineage, *, about_feedback
     `about_feedback`: only those of ids under which feedback was ever referred to.
     """
     position = snapshot.position
-    places = lineage.places(position)
-    moved = [(requirement, ask, lineage.requirement(requirement, ask, position)) for requirement, ask in places]
-    merged = lineage.requirements.roots(position)
-    named = lineage.accounts.roots(position)
+    moved = [(*recorded, place) for recorded, place in lineage.places(position).items()]
+    # Every name there is, all at once: in a thread it does not hold up other answers.
+    merged, named = await asyncio.to_thread(
+        lambda: (lineage.requirements.roots(position), lineage.accounts.roots(position))
+    )
     return await snapshot.fetch(
         _statements,
         "live_asks",

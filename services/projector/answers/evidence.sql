@@ -91,40 +91,56 @@ SELECT position, valid_from, requirement, ask, moved_to
  ORDER BY position;
 
 -- live_asks --
--- Every ask that stands, in its latest state, with its first recording. What its names stand for is given: of asks
--- that moved ($2 requirement, $3 ask, $4 where it counts), of merged requirements ($5, $6), of accounts ($7, $8).
--- $9: only of ids under which feedback was ever referred to.
+-- Every ask that stands, in its latest state, with its first recording; which those are is said at lenses.live_asks.
+-- What names stand for is given: of asks that moved ($2 requirement, $3 ask, $4 where they are), of merged requirements
+-- ($5, $6), of accounts ($7, $8). $9: only of ids under which feedback was ever referred to.
 WITH said AS (
-    SELECT coalesce(moved.root, merged.root, asks.requirement) AS requirement, asks.ask,
+    SELECT coalesce(merged.root, moved.place, asks.requirement) AS requirement,
+           coalesce(moved.place, asks.requirement) AS place, asks.ask,
            coalesce(named.root, asks.account) AS account,
            asks.importance, asks.valid_from, asks.position, asks.withdrawn, asks.requirement AS recorded_on
       FROM {schema}.asks AS asks
-      LEFT JOIN unnest($2::text[], $3::text[], $4::text[]) AS moved (requirement, ask, root)
+      LEFT JOIN unnest($2::text[], $3::text[], $4::text[]) AS moved (requirement, ask, place)
         ON moved.requirement = asks.requirement AND moved.ask = asks.ask
-      LEFT JOIN unnest($5::text[], $6::text[]) AS merged (requirement, root) ON merged.requirement = asks.requirement
+      LEFT JOIN unnest($5::text[], $6::text[]) AS merged (requirement, root)
+        ON merged.requirement = coalesce(moved.place, asks.requirement)
       LEFT JOIN unnest($7::text[], $8::text[]) AS named (account, root) ON named.account = asks.account
      WHERE asks.position <= $1
        AND (NOT $9 OR asks.ask IN (SELECT ask FROM {schema}.asks WHERE feedback IS NOT NULL AND position <= $1))
 ), recorded AS (
-    SELECT DISTINCT ON (requirement, ask, account) requirement, ask, account, importance, valid_from, position,
+    SELECT DISTINCT ON (place, ask, account) requirement, ask, account, importance, valid_from, position,
            first_value(valid_from) OVER recordings AS first_valid_from,
            first_value(position) OVER recordings AS first_position,
-           recorded_on
+           recorded_on, place
       FROM said
      WHERE NOT withdrawn
-    WINDOW recordings AS (PARTITION BY requirement, ask, account ORDER BY valid_from, position)
-     ORDER BY requirement, ask, account, valid_from DESC, position DESC
-), withdrawn AS (
-    SELECT DISTINCT ON (requirement, ask) requirement, ask, valid_from, position
+    WINDOW recordings AS (PARTITION BY place, ask, account ORDER BY valid_from, position)
+     ORDER BY place, ask, account, valid_from DESC, position DESC
+), named_so AS ( -- Of ids that were ever withdrawn: each ask, and each requirement on which it was recorded.
+    SELECT DISTINCT requirement, place, ask, account, recorded_on
       FROM said
-     WHERE withdrawn
-     ORDER BY requirement, ask, valid_from DESC, position DESC
+     WHERE NOT withdrawn AND ask IN (SELECT ask FROM {schema}.asks WHERE withdrawn AND position <= $1)
+), meant AS ( -- Of each withdrawal the asks that it means, by how nearly its name is theirs.
+    SELECT said.valid_from, said.position AS withdrawn_at, named_so.place, named_so.ask, named_so.account,
+           CASE WHEN bool_or(named_so.recorded_on = said.recorded_on) THEN 1
+                WHEN named_so.place = said.recorded_on THEN 2
+                ELSE 3 END AS nearness
+      FROM said
+      JOIN named_so ON named_so.ask = said.ask
+                   AND (named_so.recorded_on = said.recorded_on OR named_so.place = said.recorded_on
+                        OR named_so.requirement = said.requirement)
+     WHERE said.withdrawn
+     GROUP BY said.valid_from, said.position, said.recorded_on, named_so.place, named_so.ask, named_so.account
+), ended AS (
+    SELECT recorded.position
+      FROM (SELECT meant.*, min(nearness) OVER (PARTITION BY withdrawn_at) AS nearest FROM meant) AS meant
+      JOIN recorded USING (place, ask, account)
+     WHERE meant.nearness = meant.nearest
+       AND (meant.valid_from, meant.withdrawn_at) > (recorded.valid_from, recorded.position)
 )
-SELECT recorded.*
+SELECT requirement, ask, account, importance, valid_from, position, first_valid_from, first_position, recorded_on
   FROM recorded
-  LEFT JOIN withdrawn USING (requirement, ask)
- WHERE withdrawn.position IS NULL
-    OR (withdrawn.valid_from, withdrawn.position) < (recorded.valid_from, recorded.position);
+ WHERE position NOT IN (SELECT position FROM ended);
 
 -- ask_rows --
 -- All that was said about asks of these requirements, withdrawals too.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.postgres import connect
-from services.projector.http import LISTS_AT_ONCE_MAX
+from services.projector.readings import LISTS_AT_ONCE_MAX
 from tests.asking import asking
 from tests.conftest import Database
 from tests.log import event

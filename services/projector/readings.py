@@ -1,0 +1,139 @@
+"""Where answers are read from: snapshots, whole lists that are remembered, and turns for what costs much."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from services.problems import Problem
+from services.projector.answers.sealed import Opener
+from services.projector.answers.snapshot import AsOf, Snapshot, Wanted, open_snapshot
+from services.projector.projector import NoSuchLedger, Projector, Runner
+from services.sealing import MasterKey, MasterKeyError
+from services.web import Call
+
+REMEMBERED_LISTS_MAX = 32
+REMEMBERED_ROWS_MAX = 50_000
+LISTS_AT_ONCE_MAX = 3  # The heaviest answers leave connections, time and memory to the others.
+
+_Evidence = TypeVar("_Evidence")
+
+
+class Settled(NamedTuple):
+    """Where a list is answered. `key`: the ledger, the versions of what is read, and the position."""
+
+    key: tuple[Any, ...]
+    as_of: AsOf
+
+
+class Whole(NamedTuple):
+    """All rows of a list in their order, and the currencies that occur in them, for the columns of CSV; `counted`: of
+    how many others the rows are about."""
+
+    rows: Sequence[Any]
+    currencies: Sequence[str] = ()
+    counted: int = 0
+
+
+class Readings:
+    """What the requests of one process read. `master_key`: the file of the key that opens sealed texts."""
+
+    def __init__(self, projector: Projector, master_key: Path | None) -> None:
+        self.remembered = Remembered()
+        self.projector = projector
+        self._master_key = master_key
+        self._loaded: MasterKey | None = None
+        self._turns = asyncio.Semaphore(LISTS_AT_ONCE_MAX)
+
+    @asynccontextmanager
+    async def snapshot(self, call: Call, reads: Sequence[str], wanted: Wanted) -> AsyncIterator[Snapshot]:
+        """A snapshot of the ledger that is asked. Raises Problem and Unavailable."""
+        runner = await self.runner(call)
+        async with open_snapshot(self.projector.pool, runner, reads, wanted) as snapshot:
+            yield snapshot
+
+    @asynccontextmanager
+    async def in_turn(self, call: Call, reads: Sequence[str], wanted: Wanted) -> AsyncIterator[Snapshot]:
+        """A snapshot for what costs much. Who waits for a position holds no turn, and who waits for a turn holds no
+        transaction."""
+        settled = await self._settle(call, reads, wanted)
+        async with self._turns, self.snapshot(call, reads, Wanted(as_of=settled.as_of.position)) as snapshot:
+            yield snapshot
+
+    async def whole(
+        self,
+        call: Call,
+        name: tuple[str, ...],
+        reads: Sequence[str],
+        wanted: Wanted,
+        read: Callable[[Snapshot], Awaitable[_Evidence]],
+        judge: Callable[[_Evidence], Whole],
+    ) -> tuple[Settled, Whole]:
+        """A whole list at the position that is wanted, remembered or made now.
+
+        The position is settled first. Whoever waits for a list that somebody else makes, or for a turn, holds no
+        transaction meanwhile, and nothing is judged in one.
+        """
+        settled = await self._settle(call, reads, wanted)
+
+        async def make() -> Whole:
+            async with self._turns:
+                async with self.snapshot(call, reads, Wanted(as_of=settled.as_of.position)) as snapshot:
+                    evidence = await read(snapshot)
+                return await asyncio.to_thread(judge, evidence)
+
+        return settled, await self.remembered.whole((settled.key, *name), make)
+
+    async def runner(self, call: Call) -> Runner:
+        """What keeps the read models of the ledger that is asked. Raises Problem."""
+        try:
+            return await self.projector.ledger(call.ledger)
+        except NoSuchLedger:
+            raise Problem("no-such-ledger", f"there is no ledger {call.ledger!r}") from None
+
+    def opener(self, call: Call) -> Opener | None:
+        """What opens sealed texts, for somebody who may see them."""
+        return self._master if call.principal.may("personal") else None
+
+    async def _settle(self, call: Call, reads: Sequence[str], wanted: Wanted) -> Settled:
+        async with self.snapshot(call, reads, wanted) as snapshot:
+            return Settled((snapshot.ledger, snapshot.versions, snapshot.position), snapshot.as_of)
+
+    def _master(self) -> MasterKey:
+        if self._loaded is None:
+            if self._master_key is None:
+                raise MasterKeyError("this service was given no master key")
+            self._loaded = MasterKey.load(self._master_key)
+        return self._loaded
+
+
+class Remembered:
+    """Whole lists, by ledger and position: what is the same for each page and each filter."""
+
+    def __init__(self) -> None:
+        self._lists: OrderedDict[tuple[Any, ...], Whole] = OrderedDict()
+        self._making: dict[tuple[Any, ...], asyncio.Lock] = {}
+
+    async def whole(self, key: tuple[Any, ...], make: Callable[[], Awaitable[Whole]]) -> Whole:
+        """A list, made once however many ask for it at the same time."""
+        lock = self._making.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:
+                if key not in self._lists:
+                    self._lists[key] = await make()
+                    self._forget()
+                self._lists.move_to_end(key)
+                return self._lists[key]
+        finally:
+            if not lock.locked():
+                self._making.pop(key, None)
+
+    def _forget(self) -> None:
+        """Drop the lists that were asked for longest ago; the newest stays."""
+        while len(self._lists) > 1 and (
+            len(self._lists) > REMEMBERED_LISTS_MAX
+            or sum(len(each.rows) for each in self._lists.values()) > REMEMBERED_ROWS_MAX
+        ):
+            self._lists.popitem(last=False)

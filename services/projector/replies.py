@@ -1,0 +1,93 @@
+"""Answers as HTTP: an answer, or a page of a list as JSON or CSV, with what caches need to know."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from services.projector import paging, sheets
+from services.projector.answers.snapshot import AsOf
+from services.projector.paging import Page
+from services.projector.readings import Whole
+from services.web import Call, has_already
+
+CSV = "text/csv"
+JSON = "application/json"
+
+
+async def send_list(
+    call: Call,
+    page: Page,
+    as_of: AsOf,
+    whole: Whole,
+    wanted: Callable[[Any], bool] | None,
+    show: Callable[[Any], Struct],
+    row_type: type[Struct],
+    body: Callable[[Sequence[Any], list[Any]], Struct],
+) -> web.Response:
+    """One page of the rows that are wanted, as JSON or CSV. `body` gets all rows that were found, and the page's."""
+    after = page.after + page.parameters.limit
+    as_csv = wants_csv(call.request.headers.get("Accept", ""))
+
+    def encoded() -> tuple[int, bytes]:
+        found = whole.rows if wanted is None else [each for each in whole.rows if wanted(each)]
+        rows = [show(each) for each in found[page.after : after]]
+        if as_csv:
+            return len(found), sheets.sheet(rows, whole.currencies, row_type)
+        return len(found), msgspec.json.encode(body(found, rows))
+
+    # The list may be long; in a thread it does not hold up other answers.
+    total, content = await asyncio.to_thread(encoded)
+    return send_page(call, page, as_of, total, CSV if as_csv else JSON, content)
+
+
+def send_page(call: Call, page: Page, as_of: AsOf, total: int, content_type: str, content: bytes) -> web.Response:
+    """One page of a list that has `total` rows."""
+    after = page.after + page.parameters.limit
+    headers = {"Vary": "Authorization, Accept"}
+    if after < total:
+        headers["Link"] = paging.next_link(page, position=as_of.position, after=after, limit=page.parameters.limit)
+    if content_type == JSON:
+        return _send(call, content, JSON, headers)
+    name = f"{call.ledger}-{call.request.path.rpartition('/')[2]}-{as_of.position}.csv"
+    headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return _send(call, content, f"{CSV}; charset=utf-8; header=present", headers)
+
+
+def as_it_is(row: Struct) -> Struct:
+    return row
+
+
+def respond(call: Call, body: Struct, headers: dict[str, str] | None = None) -> web.Response:
+    return _send(call, msgspec.json.encode(body), JSON, headers or {})
+
+
+def _send(call: Call, body: bytes, content_type: str, headers: dict[str, str]) -> web.Response:
+    etag = f'"{sha256(body).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Vary": "Authorization", "Cache-Control": "private", **headers}
+    if has_already(call.request, etag):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=body, headers={**headers, "Content-Type": content_type})
+
+
+def wants_csv(accept: str) -> bool:
+    """Whether the client would rather have CSV than JSON."""
+    weights = {CSV: 0.0, JSON: 0.0}
+    for part in accept.split(","):
+        media, *parameters = (each.strip().lower() for each in part.split(";"))
+        weight = 1.0
+        for parameter in parameters:
+            if parameter.startswith("q="):
+                try:
+                    weight = float(parameter.removeprefix("q="))
+                except ValueError:
+                    weight = 0.0
+        if media in weights:
+            weights[media] = weight
+        elif media in ("*/*", "application/*"):
+            weights[JSON] = max(weights[JSON], weight)
+    return weights[CSV] > weights[JSON]

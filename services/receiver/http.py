@@ -12,7 +12,7 @@ from prometheus_client import Counter
 
 from services.keys import Principal, Unauthorized
 from services.problems import Problem
-from services.receiver.hooks import Hook, HookMissing, Hooks, HookUnusable
+from services.receiver.hooks import NAME, Hook, HookMissing, Hooks, HookUnusable
 from services.receiver.kept import AnotherBody, Item, Kept, KeptFull, KeptUnusable
 from services.receiver.reception import Done, Received, Reception
 from services.receiver.signatures import Request, SignatureInvalid, SignatureStale, Unsigned
@@ -24,6 +24,7 @@ BODY_SECONDS_MAX = 30  # For a body to arrive.
 ASK_SECONDS_MAX = 10
 KEPT_LIMIT_MAX = 100
 RETRY_UNUSABLE_SECONDS = 60
+CHALLENGE = {"WWW-Authenticate": 'Signature realm="webhooks"'}  # Which one, the hook says, and its sender knows.
 
 _log = structlog.get_logger()
 UNUSABLE = "the hook {name!r} cannot be used; `ledger hook check` says why, and so does the log of the receiver"
@@ -196,6 +197,9 @@ class Faces:
     async def list_kept(self, call: Call) -> web.Response:
         name = call.request.match_info["hook"]
         asked: KeptParameters = call.parameters
+        if not NAME.fullmatch(name):
+            raise Problem("not-found", f"there is no hook {name[:80]!r}")
+        # One that was taken away may have left bodies.
         if not _may_see(call.principal, self._checkable(name)):
             raise Problem("forbidden", "this key is for certain ledgers, and not for the one of this hook")
         if self.kept is None:
@@ -243,9 +247,9 @@ class Faces:
             came = Request(request.method, headers, await _body(request))
             received = await self.reception.receive(hook, came)
         except SignatureInvalid as error:
-            raise Problem("signature-invalid", str(error)) from error
+            raise Problem("signature-invalid", str(error), headers=CHALLENGE) from error
         except SignatureStale as error:
-            raise Problem("signature-stale", str(error)) from error
+            raise Problem("signature-stale", str(error), headers=CHALLENGE) from error
         except AnotherBody as error:
             raise Problem("delivery-conflict", str(error)) from error
         except KeptFull as error:

@@ -71,6 +71,7 @@ async def test_a_wrong_signature_is_401_and_nothing_is_kept(
     }[wrong]
     reply = await receiver.post("desk", body, headers)
     assert (reply.status, reply.problem) == (401, "signature-invalid")
+    assert reply.headers["WWW-Authenticate"].startswith("Signature ")
     assert right not in reply.body.decode()
     assert receiver.kept() == []
     assert await ledger.head() == 0
@@ -241,10 +242,12 @@ async def test_a_secret_that_cannot_be_used(
 
 
 @pytest.mark.parametrize("name", ["nobody", "..%2fadmin", "%00", "A", "desk.yaml", "x" * 100])
-async def test_a_hook_that_is_not_there(receiver: ReceiverService, name: str) -> None:
+async def test_a_hook_that_is_not_there(ledger: LedgerService, receiver: ReceiverService, name: str) -> None:
     receiver.hook("desk")
     assert (await receiver.post(name, b"{}")).problem == "not-found"
     assert (await receiver.get(f"/hooks/{name}")).problem == "not-found"
+    listed = await receiver.get(f"/hooks/{name}/kept", ledger.admin)
+    assert listed.json["kept"] == [] if name == "nobody" else listed.problem == "not-found"
 
 
 # Bodies

@@ -1,4 +1,4 @@
-"""Both services against their own descriptions: schemathesis asks whatever /openapi.json allows, and what it does not.
+"""The three services against their own descriptions: schemathesis asks what /openapi.json allows, and what it does not.
 
 `LEDGER_TEST_API_CASES` requests in all, or a few more (`make fuzz` makes 50,000); `LEDGER_TEST_API_SEED` repeats a
 run. What fails is printed with the request as a curl command.
@@ -33,7 +33,12 @@ CASES_OF_LONG_RUN_MIN = 20_000
 CASES_BESIDE_FUZZING = 1_400
 """What the boundaries of each parameter, the examples and the links of the descriptions take in any case."""
 
-SERVICES = ("ledger", "projector")
+SERVICES = ("ledger", "projector", "receiver")
+HOOKS = {
+    "signed": "{scheme: github, secret_file: signed.secret}",
+    "open": "{scheme: none, anybody_may_post: true}",
+}
+"""Hooks that the receiver finds, by their signatures. What is posted to them is made up, and fits no mapping."""
 
 # What a valid request may be answered besides: a rule, a version or a grant refuses it, or it has to wait.
 TAKEN = ["2xx", "3xx", "401", "403", "404", "409", "412", "422", "503", "504"]
@@ -57,13 +62,15 @@ async def test_each_answer_is_one_that_the_description_has(database: Database, t
 
 @asynccontextmanager
 async def _services(database: Database, folder: Path) -> AsyncIterator[tuple[dict[str, str], str]]:
-    """Both services as processes, on a ledger that holds an example of each event: their URLs, and the admin key."""
+    """The services as processes, on a ledger that holds an example of each event: their URLs, and the admin key."""
     settings = database.settings
     key = (settings.home / "admin.key").read_text().strip()
     urls = {
         "ledger": f"http://{settings.bind}:{settings.ledger_port}",
         "projector": f"http://{settings.bind}:{settings.projector_port}",
+        "receiver": f"http://{settings.bind}:{settings.receiver_port}",
     }
+    _write_hooks(settings.hooks_directory)
     running = []
     for name in SERVICES:
         with (folder / f"{name}.log").open("wb") as log:
@@ -85,6 +92,20 @@ async def _services(database: Database, folder: Path) -> AsyncIterator[tuple[dic
                 process.terminate()
         for process in running:
             await process.wait()
+
+
+def _write_hooks(directory: Path) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    secret = directory / "signed.secret"
+    secret.write_text("a-secret-of-twenty-four-bytes\n")
+    secret.chmod(0o600)
+    for name, signature in HOOKS.items():
+        (directory / f"{name}.yaml").write_text(
+            f"signature: {signature}\nsource: /hooks/{name}\nevents:\n"
+            "  - type: ledger.feedback.received.v1\n"
+            '    id: "{id}"\n'
+            '    data: {feedback: "{id}", text: {from: text}}\n'
+        )
 
 
 async def _answers(session: aiohttp.ClientSession, url: str) -> None:
@@ -172,6 +193,7 @@ def _configuration() -> str:
             if isinstance(value, str) and re.match(ID_PATTERN, value):
                 known.setdefault(name, []).append(value)
     known["name"] = sorted(KINDS)
+    known["hook"] = [*HOOKS]
     known["id"] = [EXAMPLES[name][cls.KIND] for name, cls in EVENT_TYPES.items()]
     lines = [f"hooks = {json.dumps(str(Path(__file__).with_name('fuzzing.py')))}", "[generation]", "allow-x00 = false"]
     for name, values in known.items():

@@ -41,7 +41,11 @@ async def held() -> Held:
 
 
 @pytest.mark.parametrize(
-    "path", ["requirements", "accounts", "decisions", "requirements/R-1", "decisions/D-1", "accounts/acme"]
+    "path",
+    [
+        *("requirements", "accounts", "attributes", "feedback", "decisions"),
+        *("requirements/R-1", "decisions/D-1", "accounts/acme"),
+    ],
 )
 async def test_no_transaction_is_open_while_rows_are_judged(database: Database, path: str) -> None:
     async with asking(database) as client:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from schemas.criteria import attributes
 from schemas.events import Bullet
-from services.projector.answers.evidence import KnowledgeRead, read_knowledge, read_lineage, read_mentioned
+from services.projector.answers.evidence import KnowledgeRead, read_knowledge, read_lineage, read_mentioned, settle
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import shown
 from services.statements import Statements
@@ -122,7 +122,7 @@ class Attributes(Struct, frozen=True, kw_only=True):
 async def read_attributes(snapshot: Snapshot) -> Evidence:
     position = snapshot.position
     lineage = await read_lineage(snapshot)
-    roots = lineage.accounts.roots(position)
+    roots = await settle(lineage.accounts, position)
     named = [[*roots], [*roots.values()]]
     return Evidence(
         position=position,

@@ -6,7 +6,8 @@ closed: the database ends a session that leaves a transaction idle, and what tak
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from services.statements import Statements
 TARGET_MARKET = "target-market"
 """The agreement that asks are judged by."""
 
+SETTLING_THREADS_MAX = 3
+
+_settling = ThreadPoolExecutor(SETTLING_THREADS_MAX, thread_name_prefix="settling")
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 _bullets = msgspec.json.Decoder(list[Bullet])
 
@@ -121,10 +125,7 @@ async def read_live_asks(snapshot: Snapshot, lineage: Lineage, *, about_feedback
     """
     position = snapshot.position
     moved = [(*recorded, place) for recorded, place in lineage.places(position).items()]
-    # Every name there is, all at once: in a thread it does not hold up other answers.
-    merged, named = await asyncio.to_thread(
-        lambda: (lineage.requirements.roots(position), lineage.accounts.roots(position))
-    )
+    merged, named = await settle(lineage.requirements, position), await settle(lineage.accounts, position)
     return await snapshot.fetch(
         _statements,
         "live_asks",
@@ -136,6 +137,14 @@ async def read_live_asks(snapshot: Snapshot, lineage: Lineage, *, about_feedback
         [*named.values()],
         about_feedback,
     )
+
+
+async def settle(resolution: Resolution, position: int) -> Mapping[str, str]:
+    """What every name stands for that stands for another, without holding up other answers.
+
+    The transaction is open meanwhile, and the threads that judge may be busy for longer than one may be idle.
+    """
+    return await asyncio.get_running_loop().run_in_executor(_settling, resolution.roots, position)
 
 
 async def read_ask_rows(snapshot: Snapshot, requirements: Iterable[str]) -> list[asyncpg.Record]:

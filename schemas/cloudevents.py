@@ -106,7 +106,7 @@ _EXTENSION = {
 # What only the ledger may say, and the form of data that it does not take.
 _NOT_SENT = [*LEDGER_ATTRIBUTES, "data_base64"]
 _REQUIRED = ["specversion", "id", "source", "type", "data"]
-_VERSION = {"const": "1.0", "type": "string"}
+_VERSION = {"const": "1.0", "type": "string", "description": "the version of CloudEvents"}
 
 
 def components() -> dict[str, Any]:
@@ -160,7 +160,7 @@ def _sent(cls: type[Event]) -> dict[str, Any]:
             "specversion": _VERSION,
             "id": _reference("EventId"),
             "source": _reference("EventSource"),
-            "type": {"const": name, "type": "string"},
+            "type": {"const": name, "type": "string", "description": "the event type"},
             "data": _reference(cls.__name__),
             **{each: _reference(_ATTRIBUTES[each][0]) for each in _ATTRIBUTES if each not in _REQUIRED},
         },
@@ -176,7 +176,7 @@ def _recorded() -> dict[str, Any]:
         "specversion": _VERSION,
         "id": _reference("EventId"),
         "source": _reference("EventSource"),
-        "type": {"type": "string"},
+        "type": {"type": "string", "description": "the event type"},
         "subject": {"type": "string", "description": "the kind and the id of what it is about: `requirement/SSO-42`"},
         "time": time | {"description": "when it happened"},
         "data": {
@@ -187,7 +187,7 @@ def _recorded() -> dict[str, Any]:
         "sequence": {"type": "string", "pattern": "^[0-9]{20}$", "description": "its position in the log"},
         "streamversion": {"type": "integer", "minimum": 1, "description": "its place among those of its subject"},
         "authid": {"type": "string", "description": "the id of the key that sent it"},
-        "authtype": {"type": "string"},
+        "authtype": {"type": "string", "description": "how its sender was known: by an API key"},
     }
     return {
         "type": "object",

@@ -5,35 +5,40 @@ and the headers that go with a status.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, get_type_hints
 
-import jinja2
 import msgspec
 from msgspec import NODEFAULT, UNSET, Struct
 
 from schemas.events import EVENT_TYPES
 from schemas.examples import EXAMPLES
 from schemas.export import published
+from schemas.meanings import CLASSES
+from schemas.meanings import meaning as meaning_in_events
 from schemas.values import ID_PATTERN, LEDGER_PATTERN, SOURCE_PATTERN
 from services import problems
+from services.openapi_page import page
 from services.web import Answer, Description, Route, Shape, scopes_text
 
-_page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-    Path(__file__).with_name("openapi.html").read_text()
-)
+Meaning = Callable[[str, str | None], str | None]
+"""What a field of a class means, or of no field what the class is for; None: that is not said."""
 
 
-def describe(title: str, summary: str, routes: Sequence[Route]) -> Description:
+def of_events(cls: str, field: str | None) -> str | None:
+    """What the fields of events mean, and no others."""
+    return CLASSES.get(cls) if field is None else meaning_in_events(cls, field)
+
+
+def describe(title: str, summary: str, routes: Sequence[Route], meaning: Meaning = of_events) -> Description:
     """The OpenAPI document of these routes and the page of documentation made of it."""
-    document = openapi(title, summary, routes)
-    return Description(msgspec.json.encode(document), _page.render(document=document))
+    document = openapi(title, summary, routes, meaning)
+    return Description(msgspec.json.encode(document), page(document))
 
 
-def openapi(title: str, summary: str, routes: Sequence[Route]) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of these routes, made from their types."""
-    bodies = _Bodies(routes)
+def openapi(title: str, summary: str, routes: Sequence[Route], meaning: Meaning = of_events) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of these routes, made from their types. `meaning` says what their fields mean."""
+    bodies = _Bodies(routes, meaning)
     paths: dict[str, Any] = {}
     for route in routes:
         path = re.sub(r"\{(\w+):[^}]*\}", r"{\1}", route.path)  # What a part matches is for the router only.
@@ -66,11 +71,23 @@ _TEXT = {"type": "string"}
 _COMMON = {
     "/livez": _Common(
         "Whether the process runs.",
-        {"application/json": {"type": "object", "required": ["alive"], "properties": {"alive": {"const": True}}}},
+        {
+            "application/json": {
+                "type": "object",
+                "required": ["alive"],
+                "properties": {"alive": {"const": True, "description": "always"}},
+            }
+        },
     ),
     "/readyz": _Common(
         "Whether it can do its work; 503 while it cannot.",
-        {"application/json": {"type": "object", "required": ["ready"], "properties": {"ready": {"const": True}}}},
+        {
+            "application/json": {
+                "type": "object",
+                "required": ["ready"],
+                "properties": {"ready": {"const": True, "description": "always; otherwise the answer is a problem"}},
+            }
+        },
         ("unavailable",),
     ),
     "/metrics": _Common("Measurements, in the format of Prometheus.", {"text/plain": _TEXT}),
@@ -85,6 +102,7 @@ _COMMON = {
                 "properties": {
                     "problems": {
                         "type": "array",
+                        "description": "All of them, by status and name.",
                         "items": {
                             "type": "object",
                             "required": ["type", "title", "status"],
@@ -103,12 +121,12 @@ _COMMON = {
                 "type": "object",
                 "required": ["type", "title", "status", "means", "when", "next", "example"],
                 "properties": {
-                    "type": _TEXT,
-                    "title": _TEXT,
-                    "status": {"type": "integer"},
-                    "means": _TEXT,
+                    "type": {"type": "string", "description": "its name, as a path"},
+                    "title": {"type": "string", "description": "the same in words"},
+                    "status": {"type": "integer", "description": "the status of an answer that has it"},
+                    "means": {"type": "string", "description": "what it means"},
                     "when": {"type": "string", "description": "when it comes"},
-                    "example": {"$ref": "#/components/schemas/Problem"},
+                    "example": {"$ref": "#/components/schemas/Problem", "description": "an answer that has it"},
                     "next": {"type": "string", "description": "what to do about it"},
                 },
             },
@@ -148,7 +166,7 @@ _PROBLEM = {
             "description": "the kind; also the path of a page that says what to do next",
         },
         "title": {"type": "string", "description": "the kind in words"},
-        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599, "description": "the status of the answer"},
         "detail": {"type": "string", "description": "what was found here, and what is wrong with it"},
         "instance": {"type": "string", "description": "by which the service's log can be asked"},
         "errors": {
@@ -280,7 +298,7 @@ _EXAMPLE_IDS = {
 class _Bodies:
     """The schemas of all bodies: those of types are made by msgspec, the others come with their Shape."""
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[Route], meaning: Meaning) -> None:
         shapes = {each.name: each for each in _declared(routes) if isinstance(each, Shape)}
         types = [each for each in _declared(routes) if not isinstance(each, Shape)]
         brought = [each for shape in shapes.values() for each in shape.types]
@@ -293,7 +311,9 @@ class _Bodies:
             for each in _declared(routes)
             if isinstance(each, Shape)
         }
-        self.components: dict[str, Any] = published(components)
+        self.components: dict[str, Any] = {
+            name: _explained(name, schema, meaning) for name, schema in published(components).items()
+        }
         for shape in shapes.values():
             self.components |= shape.schemas
 
@@ -307,6 +327,18 @@ class _Bodies:
                 for media, body in bodies.items()
             }
         }
+
+
+def _explained(name: str, schema: dict[str, Any], meaning: Meaning) -> dict[str, Any]:
+    """The schema of a class that says what the class and each of its fields mean."""
+    text = meaning(name, None) if "description" not in schema else schema["description"]
+    explained = {**schema} | ({"description": " ".join(text.split())} if text else {})
+    if "properties" in schema:
+        explained["properties"] = {
+            field: inner | ({"description": text} if (text := meaning(name, field)) else {})
+            for field, inner in schema["properties"].items()
+        }
+    return explained
 
 
 def _declared(routes: Sequence[Route]) -> Iterator[Any]:
@@ -391,6 +423,7 @@ def _refused(names: Sequence[str]) -> dict[str, Any]:
     return {
         str(status): {
             "description": "; ".join(f"{name}: {problems.KINDS[name].title}" for name in kinds),
+            "x-problems": {name: problems.KINDS[name].title for name in kinds},
             **_headers_of(_HEADERS_OF_STATUS.get(status, ())),
             "content": {problems.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }

@@ -13,6 +13,7 @@ from services.keys import Keys, Scope
 from services.openapi import describe
 from services.postgres import open_pool
 from services.projector.http import routes
+from services.projector.meanings import meaning
 from services.projector.projector import Projector
 from services.web import REQUEST_LINE_BYTES_MAX, application
 from tests.conftest import Database
@@ -73,7 +74,7 @@ async def asking(database: Database) -> AsyncIterator[Asking]:
     await owner.close()
     async with Log.open(database) as log, Projector(database.settings) as projector:
         declared = routes(projector, database.settings.master_key)
-        description = describe("The projector", "Answers", declared)
+        description = describe("The projector", "Answers", declared, meaning)
         app = application("projector", declared, Keys(projector.pool), projector.ready, description)
         server = TestServer(app)
         await server.start_server(max_line_size=REQUEST_LINE_BYTES_MAX)

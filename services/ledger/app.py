@@ -5,6 +5,7 @@ import asyncpg
 from services.keys import Keys
 from services.ledger import administration, emitters, ingest, reading
 from services.ledger.ledgers import Ledgers
+from services.ledger.meanings import meaning
 from services.migrate import differences
 from services.openapi import describe
 from services.postgres import Unavailable, open_pool, unavailable
@@ -46,6 +47,6 @@ async def run(settings: Settings) -> None:
                 raise Unavailable(f"the database is not migrated to this version: {', and '.join(amiss)}")
             up_to_date = True  # Not asked again: a newer version may migrate before this one is stopped.
 
-        description = describe("The requirements ledger", SUMMARY, routes)
+        description = describe("The requirements ledger", SUMMARY, routes, meaning)
         app = application("ledger", routes, keys, ready, description, settings.origins)
         await serve(app, host=settings.bind, port=settings.ledger_port, service="ledger")

@@ -9,9 +9,7 @@ from schemas.cloudevents import components
 from schemas.events import EVENT_TYPES
 from services.web import Shape
 
-RecordedEvents = Annotated[
-    list[dict[str, Any]], Meta(extra_json_schema={"items": {"$ref": "#/components/schemas/RecordedEvent"}})
-]
+RecordedEvents = list[Annotated[dict[str, Any], Meta(extra_json_schema={"$ref": "#/components/schemas/RecordedEvent"})]]
 
 
 @cache

@@ -5,6 +5,7 @@ import asyncio
 from services.keys import Keys
 from services.openapi import describe
 from services.projector.http import routes
+from services.projector.meanings import meaning
 from services.projector.projector import Projector
 from services.settings import Settings
 from services.web import application, serve
@@ -21,7 +22,7 @@ async def run(settings: Settings) -> None:
             declared,
             Keys(projector.pool),
             projector.ready,
-            describe("The projector of the requirements ledger", SUMMARY, declared),
+            describe("The projector of the requirements ledger", SUMMARY, declared, meaning),
             settings.origins,
         )
         serving = asyncio.create_task(serve(app, host=settings.bind, port=settings.projector_port, service="projector"))

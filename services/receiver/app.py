@@ -11,6 +11,7 @@ from services.openapi import describe
 from services.receiver.hooks import Hooks
 from services.receiver.http import AskedKeys, Faces, routes
 from services.receiver.kept import Count, Kept, KeptUnusable
+from services.receiver.meanings import meaning
 from services.receiver.posting import Ledgers
 from services.receiver.reception import Reception
 from services.settings import Settings
@@ -29,7 +30,11 @@ async def run(settings: Settings) -> None:
     declared = routes(faces)
     # No origins: senders call it, and no page in a browser.
     app = application(
-        "receiver", declared, AskedKeys(url), faces.ready, describe("The receiver of webhooks", SUMMARY, declared)
+        "receiver",
+        declared,
+        AskedKeys(url),
+        faces.ready,
+        describe("The receiver of webhooks", SUMMARY, declared, meaning),
     )
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.hooks_directory.mkdir(mode=0o700, parents=True, exist_ok=True)

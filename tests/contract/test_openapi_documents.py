@@ -99,6 +99,19 @@ async def test_what_has_a_name_is_not_written_out_again(document: Any):
     assert named - used == set()
 
 
+async def test_every_field_says_what_it_means(document: Any):
+    schemas = document["components"]["schemas"]
+    silent = [
+        f"{name}.{field}"
+        for name, schema in schemas.items()
+        for field, inner in schema.get("properties", {}).items()
+        if not says_what_it_means(inner, schemas)
+    ]
+    assert silent == []
+    # An event says by its title which type it is; the type has a schema of its own.
+    assert [name for name, schema in schemas.items() if not {"description", "title"} & schema.keys()] == []
+
+
 async def test_problems_are_as_the_document_says(document: Any):
     validator = Draft202012Validator(document["components"]["schemas"]["Problem"] | {"components": {"schemas": {}}})
     for name in problems.KINDS:
@@ -127,6 +140,11 @@ def test_a_parameter_says_its_range_and_its_default():
     listed = document["paths"]["/v1/ledgers/{ledger}/requirements"]["get"]["parameters"]
     limit = next(parameter for parameter in listed if parameter["name"] == "limit")
     assert limit["schema"] == {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
+
+
+def says_what_it_means(schema: Any, schemas: Any) -> bool:
+    named = schemas.get(schema.get("$ref", "").removeprefix(COMPONENT), {})
+    return bool(schema.get("description") or named.get("description"))
 
 
 def operations(document: Any) -> Iterator[tuple[str, str, Any]]:

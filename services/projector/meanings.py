@@ -1,0 +1,410 @@
+"""What each field of the projector's answers means, in a sentence or two: the descriptions in /openapi.json and /docs.
+
+By the name of a class, or for a name wherever nothing else is said. What answers repeat from events, as the test of a
+bullet, is said in schemas/meanings.py.
+"""
+
+from collections.abc import Mapping
+
+from schemas import meanings
+
+_AS_NOW = "how on-target the account is now: by the agreement in force, and by what is known of it"
+_AS_DECIDED = (
+    "How on-target the account was for the deciders: judged at the decision's time, by what was known at its `cut`."
+)
+
+# What a field of this name means wherever nothing else is said below.
+_EVERYWHERE: Mapping[str, str] = {
+    "accounts": "How many accounts ask, by class. Each is counted once.",
+    "aliases": "The other names that count for the account: ids in other systems, and accounts merged into it.",
+    "as_asked": "How on-target the account was at the time of its ask, by the agreement in force then. Null: none was.",
+    "as_decided": f"{_AS_DECIDED} Null: no agreement was in force, or nothing was decided.",
+    "as_now": "How on-target the account is now, by the agreement in force. Null: none is.",
+    "as_of": "The position of the log that the answer reflects. Ask with it as `as_of`, and the answer stays the same.",
+    "available": "From when customers can have it, and how sure that is.",
+    "bullet": "The id of the bullet, unique in its revision.",
+    "bullets": "The lines by which accounts are judged.",
+    "class": "`on_target`, `off_target`, `undetermined` while too little is known, or `exploratory` while the company"
+    " is still learning whom the product is for.",
+    "consulted": "Who was heard before the decision, by role and team.",
+    "cut": "The knowledge cut: the last position of the log that the deciders can have known. It is `seen` if they"
+    " stated it, otherwise the position just before the decision.",
+    "decide_by": "The day by which the decision is needed.",
+    "deciders": "Who decided, by role and team.",
+    "delivery": "How far the work on it is. Null: nothing was said.",
+    "departs": "Whether a decision to commit departs from the agreement: `no` if some asker was on target as decided,"
+    " `undetermined` if none was but some might be, `yes` if all were off target. Null: nobody asked, or it commits to"
+    " nothing.",
+    "dissent": "Which teams were against it, each with its own statement.",
+    "feedback": "The id of the feedback that it was read from.",
+    "fit": "The share of the bullets' weights that the account meets for certain, from 0 to 1; 0 if it misses a"
+    " required bullet. Null: there is nothing to judge it by.",
+    "fit_if_known": "The highest fit that the account can have once everything is known: unknown bullets are taken as"
+    " met.",
+    "grounds": "Why that was right: `target` (the target market), `exception` (from it), `obligation` or `technical`.",
+    "importance": "From 0 to 3, the highest of the account's asks that stand; 3: a deal or a renewal depends on it.",
+    "informed": "The teams to be told.",
+    "instruction": "What everyone does now, in one sentence.",
+    "links": "Where it is kept in other systems.",
+    "name": "What the account is called. Null: nobody has said.",
+    "named": "The account as the event names it; it may be an alias.",
+    "needs_review": "Which inputs of the decision have changed since, by enough to change the class of an account that"
+    " asked. Empty: it rests on what it rested on then.",
+    "option": "The option that was chosen, of those last proposed.",
+    "outcome": "Do it (`commit`), refuse it (`decline`), put it off (`defer`) or find out more (`explore`).",
+    "position": "The place of its event in the log.",
+    "question": "What is to be decided.",
+    "rationale": "Why, in the deciders' own words.",
+    "recordedtime": "When the ledger recorded it, as RFC 3339.",
+    "requirements": "The requirements that it is about.",
+    "revenue": "What the account is worth, by currency.",
+    "revisions": "The revisions that the fits here name, by name: enough to recompute every fit.",
+    "revisit": "The day on which to look at the decision again.",
+    "score": "How alike they are, from 0 to 1; 1 is the same words.",
+    "seen": "The position of the log that the deciders stated they had before them. Null: they stated none.",
+    "stage": "`exploratory`: still learning whom the product is for. `focused`: agreed.",
+    "status": "What was decided last: `committed`, `declined`, `deferred` or `exploring`; `open` before that, `merged`"
+    " where it counts as another.",
+    "tell_customer": "What customers may be told, in these words.",
+    "text": "The line, in a few words.",
+    "threshold": "The share of the weights, in percent, from which an account is on target.",
+    "time": "When it happened, as RFC 3339. Nothing counts from later than it was recorded.",
+    "title": "The requirement in a few words. Null: it was asked for and never raised.",
+    "total": "How many rows there are on all pages, with the filters applied.",
+    "type": "The event type.",
+    "voice": "What the askers add up to: fit × importance, each account once. Null: no agreement was ever in force.",
+    "voice_if_known": "The same with `fit_if_known`: what the voice can grow to once more is known.",
+    "words": "The words that both have.",
+    "would_settle": "The attributes that would settle it: what to ask or find out about the account. Empty unless it is"
+    " undetermined.",
+}
+
+_FIELDS: Mapping[str, Mapping[str, str]] = {
+    "AsOf": {
+        "position": "The last position of the log that the answer reflects.",
+        "recordedtime": "When that position was recorded, as RFC 3339. Null at position 0.",
+    },
+    "Money": {
+        "currency": "The currency, ISO 4217.",
+        "contracted": "Won opportunities whose contract has not ended, as a decimal text.",
+        "pipeline": "Open opportunities, as a decimal text.",
+    },
+    "RequirementsFound": {
+        "lens": "By what accounts are judged: `now`, or as each was when it `asked`.",
+        "requirements": "The requirements of this page.",
+    },
+    "SimilarRow": {
+        "area": "The part of the product.",
+        "into": "The requirement that it counts as, if it was merged. Otherwise null.",
+        "revenue": "What the asking accounts are worth: `strategic` is from on-target accounts, `opportunistic` from"
+        " off-target ones.",
+        "decision": "The last decision about it. Null: nothing was decided.",
+        "similarity": "How like the text of `similar_to` it is; only there with that parameter.",
+    },
+    "Similarity": {
+        "words": "The words that its title shares with the text; with the scope `personal`, then those of its problem."
+    },
+    "Delivery": {
+        "state": "How far the work is.",
+        "target": "The day for which it is planned.",
+        "url": "Where the work is followed.",
+    },
+    "OneRequirement": {
+        "area": "The part of the product.",
+        "into": "The requirement that it counts as, if it was merged. Otherwise null.",
+        "merged": "The requirements that were merged into it; their asks and decisions count here.",
+        "who_asked_total": "How many accounts ask for it; `who_asked` is a page of them.",
+        "who_asked": "Who asked for it: the accounts of this page, the loudest voice first.",
+        "how_on_target": "How on-target they were: what the asks add up to, and each account judged bullet by bullet.",
+        "who_decided": "Who decided, and on what knowledge: every decision about it.",
+        "history": "The events about it, in the order of the log.",
+        "problem": "The customer's problem, in the customer's words; only with the scope `personal`. Null: none was"
+        " given, or it was erased.",
+    },
+    "Merged": {
+        "requirement": "The requirement that was merged.",
+        "into": "The one that it was merged into.",
+    },
+    "WhoAsked": {"asks": "Its asks that stand."},
+    "AskShown": {
+        "recorded_on": "The requirement that the ask names. It is another one if the ask was moved, or that requirement"
+        " merged.",
+        "position": "The place in the log of its first recording.",
+        "time": "When the account first asked, as RFC 3339.",
+        "recordedtime": "When the first recording of it was made, as RFC 3339.",
+        "revised": "Its last recording, if there was more than one; what is shown is what that said.",
+        "importance": "From 0 to 3; 3: a deal or a renewal depends on it.",
+        "opportunity": "The opportunity that depends on it.",
+        "needed_by": "The day by which the account needs it.",
+        "quote": "What the customer said, word for word; only with the scope `personal`. Null: it was erased.",
+    },
+    "Revised": {
+        "position": "The place in the log of the last recording.",
+        "time": "When the account asked so, as RFC 3339.",
+    },
+    "HowOnTarget": {
+        "revenue": "What the asking accounts are worth: `strategic` is from on-target accounts, `opportunistic` from"
+        " off-target ones.",
+        "at_stake": "What is at stake: the opportunities that name this requirement, or that an ask for it names.",
+        "fits": "Each account of this page under the three lenses: as asked, as decided, as now.",
+    },
+    "FitShown": {
+        "revision": "The revision that the account was judged by, as agreement@revision; `revisions` has its bullets.",
+        "met": "The weights of the bullets that the account meets.",
+        "unknown": "The weights of the bullets that nobody knows about yet.",
+        "total": "The weights of all bullets that have a test.",
+        "bullets": "The verdict on each bullet.",
+        "backdated": "Whether that revision was adopted only after the ask was recorded, to be in force from an earlier"
+        " time.",
+    },
+    "BulletFit": {
+        "verdict": "`met`, `missed`, `unknown` while the attribute is, or `prose` for a bullet without a test.",
+        "found": "The value of the attribute that its test looks at, or an object if it looks at several.",
+    },
+    "BulletShown": {
+        "weight": "How much it counts, from 1 on.",
+        "required": "Whether an account that misses it is off target, whatever else it meets.",
+        "test": "What makes an account meet it. Null: it is prose, shown and never counted.",
+    },
+    "RevisionShown": {"title": "The revision in a few words."},
+    "Made": {
+        "agreement": "The agreement that was in force for the deciders. Null: none was.",
+        "revision": "Its revision that was in force for the deciders. Null: none was.",
+    },
+    "Mark": {
+        "position": "The place in the log of the event that says so.",
+        "kind": "`learned_since`: recorded after the cut, about the time before the decision. `changed_since`: about"
+        " the time after it. `withdrawn`: what the decision rested on is gone.",
+        "input": "What has changed: an attribute of an account, an ask, or the agreement.",
+        "from": "What the deciders had.",
+        "to": "What it is now. Null: it is gone, or unknown.",
+        "classes": "The accounts whose class has changed with it.",
+    },
+    "Reclassified": {
+        "as_decided": "The class of the account as decided.",
+        "as_now": "Its class now. Null: it does not ask any more.",
+    },
+    "Happened": {
+        "subject": "What the event is about, as requirement/SSO-42.",
+        "summary": "What happened, in a sentence.",
+    },
+    "AccountList": {
+        "totals": "Sums over all rows, with the filters applied, on all pages.",
+        "accounts": "The accounts of this page.",
+    },
+    "Totals": {
+        "accounts": "How many accounts, by class.",
+        "revenue": "What they are worth: `strategic` is from on-target accounts, `opportunistic` from off-target ones.",
+        "overall": "What all of them are worth, by currency.",
+    },
+    "AccountRow": {
+        "revision": "The revision that the account is judged by, as agreement@revision. Null: none is in force.",
+        "asks": "How many of its asks stand.",
+    },
+    "OneAccount": {
+        "aliases": "Its ids in other systems, and who said so.",
+        "merged": "The accounts that were merged into it.",
+        "claimed_by": "Where the name asked for is a contested alias: the accounts that claim it. Otherwise empty.",
+        "profile": "What is known of it now: a value by attribute.",
+        "facts": "Everything that was ever said of its attributes, each with when it was said. Nothing is overwritten.",
+        "fit": f"Bullet by bullet, {_AS_NOW}. Null: no agreement is in force.",
+        "asks": "Its asks that stand, with how on-target it was at the time of each.",
+    },
+    "AliasShown": {
+        "alias": "The id elsewhere, as system:id.",
+        "account": "The account that it was said to be an id of.",
+        "contested": "Whether several accounts claim it. It then belongs to none of them.",
+        "claimed_by": "All accounts that claim it.",
+    },
+    "MergedAccount": {
+        "account": "The account that was merged.",
+        "into": "The one that it was merged into.",
+    },
+    "FactShown": {
+        "attribute": "The attribute.",
+        "value": "Its value. Null: it is unknown again.",
+        "time": "The time that it is about, as RFC 3339.",
+        "valid_from": "From when on it counts: `time`, or `recordedtime` if that is earlier.",
+    },
+    "AskOfAccount": {
+        "requirement": "The requirement that it is for.",
+    },
+    "AttributeList": {
+        "accounts": "How many accounts are known.",
+        "attributes": "The attributes of this page; those that most undetermined accounts wait for come first.",
+    },
+    "AttributeRow": {
+        "attribute": "The name of the attribute.",
+        "accounts": "How many accounts have it.",
+        "share": "Of all known accounts, the share that has it, from 0 to 1.",
+        "undetermined": "How many undetermined accounts wait for it: by the target market in force, knowing it would"
+        " settle them.",
+        "types": "As what the accounts have it. More than one kind usually means that sources disagree on its form.",
+        "sources": "Whose values count now.",
+        "top": "The most frequent values.",
+        "bullets": "The bullets whose tests look at it.",
+    },
+    "Types": {
+        "string": "How many accounts have a text.",
+        "number": "How many accounts have a number.",
+        "boolean": "How many accounts have true or false.",
+        "list": "How many accounts have a list of texts.",
+    },
+    "SourceShown": {
+        "source": "The source that emitted the values.",
+        "accounts": "For how many accounts its value is the one that counts.",
+    },
+    "TopValue": {"value": "The value.", "accounts": "How many accounts have it."},
+    "BulletUsing": {"in_force": "Whether its revision is in force; otherwise it is the one proposed last."},
+    "AgreementList": {"agreements": "The agreements of this page."},
+    "AgreementRow": {
+        "title": "The last revision in a few words.",
+        "in_force": "The revision in force. Null: none is.",
+        "last_revision": "The name of the revision that was written last.",
+        "revisions": "How many revisions it has.",
+    },
+    "InForce": {
+        "title": "The revision in a few words.",
+        "from": "Since when it is in force, as RFC 3339: its effective time, or its adoption if that was later.",
+        "position": "The place of its adoption in the log.",
+    },
+    "OneAgreement": {
+        "in_force": "The revision in force. Null: none is.",
+        "revisions": "All revisions, with who signed them and what each changed.",
+    },
+    **{
+        cls: {
+            "title": "The revision in a few words.",
+            "statement": "The same in a paragraph.",
+            "signatories": "The teams that have to endorse it before it can be adopted.",
+            "review_by": "The day by which to look at it again.",
+            "reason": "Why it was written.",
+            "in_force": "Whether it is in force.",
+            "endorsements": "What the teams have said of it.",
+            "adoptions": "When it was adopted, and for how long it was in force.",
+            "difference": "What it changed of the revision before it. Null: it is the first.",
+        }
+        for cls in ("RevisionOfAgreement", "OneRevision")
+    },
+    "Endorsement": {
+        "meaning": "What the team says of the revision. Its last word counts.",
+        "note": "Its reservations.",
+        "recorded_by": "The public id of the API key that recorded it.",
+        "recorded_on_behalf_of": "Whether that key has recorded endorsements of several teams, and so stands for none"
+        " of them alone.",
+    },
+    "AdoptionShown": {
+        "effective": "From when on it was to be in force, as RFC 3339.",
+        "in_force_from": "From when on it is in force, as RFC 3339: `effective`, or the adoption if that was later.",
+        "until": "Until when it was in force, as RFC 3339. Null: until further notice.",
+    },
+    "Difference": {
+        "since": "The name of the revision that it is compared with.",
+        "added": "The bullets that are new.",
+        "removed": "The bullets that are gone.",
+        "altered": "The bullets that read, weigh or test otherwise.",
+        "changed": "What else is different, by field: `title`, `stage`, `statement`, `threshold`, `signatories`.",
+    },
+    "ChangedBullet": {"from": "The bullet before.", "to": "The bullet now."},
+    "Change": {"from": "What stood there before.", "to": "What stands there now."},
+    "DecisionList": {"decisions": "The decisions of this page, the last one first."},
+    "DecisionRow": {
+        "state": "`proposed` while it is open, then `made`.",
+        "needs_review": "Whether an input of it has changed since, by enough to change the class of an account that"
+        " asked.",
+        "agreement": "The agreement that was in force for the deciders. Null: none was.",
+        "revision": "Its revision that was in force for the deciders. Null: none was.",
+    },
+    "OneDecision": {
+        "state": "`proposed` while it is open, then `made`.",
+        "proposed": "The question with its options, as last proposed. Null: it was made without a proposal.",
+        "agreement": "The agreement that was in force for the deciders. Null: none was.",
+        "revision": "Its revision that was in force for the deciders. Null: none was.",
+        "accounts": "How many accounts asked, by their class as decided. Each is counted once.",
+        "fits": "The accounts that asked, as the deciders knew them.",
+    },
+    "Proposed": {
+        "drivers": "What presses for a decision.",
+        "options": "What can be decided.",
+    },
+    "DecidedFit": {
+        "requirement": "The requirement that it asked for.",
+        "as_decided": f"{_AS_DECIDED} Null: no agreement was in force.",
+    },
+    "FeedbackList": {"feedback": "The feedback of this page: what no ask refers to yet, the newest first."},
+    "FeedbackRow": {
+        "feedback": "The id of the feedback.",
+        "account": "The account that `named` stands for. Null: the event names none.",
+        "named": "The account as the event names it; it may be an alias. Null: it names none.",
+        "text": "What the customer said, word for word; only with the scope `personal`. Null: it was erased.",
+        "class": "The class of the account now. Null: the event names no account.",
+        "fit": f"Bullet by bullet, {_AS_NOW}. Null: there is no account, or no agreement.",
+        "suggested": "The requirements that it may be about, the likeliest first; only with the scope `personal`.",
+    },
+    "Suggested": {"title": "The requirement in a few words.", "words": "The words of its title that the text has."},
+    "Reconciliation": {"reconciliations": "The counts of this page, each against what is here."},
+    "Reconciled": {
+        "source": "The source whose events are counted.",
+        "type": "The event type that is counted.",
+        "from": "The beginning of the period, itself part of it, as RFC 3339.",
+        "to": "The end of the period, itself no part of it, as RFC 3339.",
+        "count": "How many events the emitter has counted.",
+        "sum": "What their amounts add up to for the emitter, as a decimal text. Null: it stated none.",
+        "here": "The same, of the events that are in the ledger.",
+        "difference": "What is here less what was stated. Below zero: events are missing here.",
+        "agrees": "Whether the counts agree, and the sums where one was stated.",
+        "stated_by": "The source of the count itself, which may be another than `source`.",
+    },
+    "Counted": {"count": "How many events.", "sum": "What their amounts add up to, as a decimal text."},
+    "ProjectionList": {"projections": "The read models, by name."},
+    "ProjectionShown": {
+        "projection": "The name of the read model.",
+        "position": "The position up to which it has got.",
+        "head": "The last position of the log.",
+        "lag": "How far behind the head it is.",
+        "state": "`live`, or `stopped` at an event that it cannot apply. The others go on.",
+        "reason": "Why it has stopped. Null while it is live.",
+        "stopped_at": "The position of the event that it cannot apply. Null while it is live.",
+        "version": "Changes when the read model is defined anew, and so has to be rebuilt.",
+    },
+    "Lag": {
+        "events": "How many events it has yet to apply.",
+        "seconds": "The time between the recording of what it applied last and of the head, in seconds.",
+    },
+    "Role": {"role": "What the person does there.", "team": "The team."},
+}
+
+# What has the fields of another class, and more.
+_SAME = {"AskOfAccount": "AskShown", "OneDecision": "Made", "RequirementRow": "SimilarRow"}
+
+# What a class is for, where its own docstring does not say.
+_CLASSES: Mapping[str, str] = {
+    "RequirementsFound": "Requirements, in the order asked for.",
+    "Delivery": "How far the work on a requirement is, as last said.",
+    "LastDecision": "The last decision about a requirement, in short.",
+    "WhoAsked": "An account that asks, and its asks.",
+    "HowOnTarget": "How on-target those who ask are: together, and one by one.",
+    "BulletShown": "One terse line of an agreement.",
+    "AccountList": "A page of accounts, with totals.",
+    "TopValue": "A frequent value of an attribute.",
+    "AgreementList": "A page of agreements.",
+    "AgreementRow": "An agreement in a list.",
+    "OneAgreement": "An agreement with its revisions.",
+    "RevisionOfAgreement": "A revision of an agreement, with who signed it.",
+    "OneRevision": "A revision of an agreement, with who signed it.",
+    "ChangedBullet": "A bullet that two revisions have in different forms.",
+    "Change": "What a field was, and what it is.",
+    "DecisionList": "A page of decisions.",
+    "Proposed": "A decision as it was proposed.",
+    "Reconciliation": "A page of counts.",
+    "ProjectionList": "The read models, and how far they have got.",
+    "ProjectionShown": "A read model: a table that a projection derives from the log, and could derive again.",
+}
+
+
+def meaning(cls: str, field: str | None) -> str | None:
+    """What a field of this class means; of none, what the class is for."""
+    if field is None:
+        return _CLASSES.get(cls) or meanings.CLASSES.get(cls)
+    of_class = _FIELDS.get(cls, {}).get(field) or _FIELDS.get(_SAME.get(cls, ""), {}).get(field)
+    return of_class or meanings.meaning(cls, field) or _EVERYWHERE.get(field)

@@ -58,6 +58,13 @@ class ReceiverService:
         self._secret(name if "desk.secret" not in text else "desk", secret)
         (self.directory / f"{name}.yaml").write_text(text)
 
+    def key(self, name: str, text: str) -> Path:
+        """Write an API key into the file that a hook names."""
+        path = self.directory / name
+        path.touch(mode=0o600)
+        path.write_text(text)
+        return path
+
     def sample(self, name: str, *, secret: str = SECRET) -> None:
         """Set up one of the sample hooks."""
         self._secret(name, secret)

@@ -120,6 +120,11 @@ def paths(recipes: Recipes) -> Iterator[str]:
         yield from (path for path in paths_of(node) if not _is_named(path, named))
 
 
+def headers_read(recipes: Recipes) -> frozenset[str]:
+    """The names of the headers that the recipes read."""
+    return frozenset(path.removeprefix(f"{HEADER}.") for path in paths(recipes) if path.startswith(f"{HEADER}."))
+
+
 # Rows
 
 

@@ -13,7 +13,6 @@ and spot, and holds up no other.
 
 import difflib
 import re
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -36,11 +35,11 @@ from services.importer.mapping import (
     let_objections,
 )
 from services.receiver.bodies import HEADER, ITEM, ITSELF, WHOLE, Recipes, paths
+from services.receiver.private_files import PrivateFileUnusable, lines_of
 from services.receiver.signatures import Secretive, SecretUnusable, Signature, secret_of
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 SECRETS_MAX = 10
-SECRET_FILE_BYTES_MAX = 16 * 1024
 
 Schemes = {"standard-webhooks", "github", "hmac", "none"}
 
@@ -148,7 +147,7 @@ def _state(path: Path, hook: Hook) -> object:
         watched.append(path.parent / hook.signature.secret_file)
     try:
         return [(each.st_mtime_ns, each.st_ctime_ns, each.st_size, each.st_ino) for each in map(Path.stat, watched)]
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 
@@ -183,29 +182,12 @@ def _secrets(found: Document, path: Path, signature: Signature) -> list[bytes]:
     if not isinstance(signature, Secretive):
         return []
     where = f"{found.path}:{found.line(('signature', 'secret_file'))}: signature.secret_file: {signature.secret_file}"
-    file = path.parent / signature.secret_file
     try:
-        about = file.stat()
-        if not stat.S_ISREG(about.st_mode):
-            raise HookUnusable(f"{where} is not a file")
-        if about.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise HookUnusable(
-                f"{where} is open to others than its owner (mode {stat.S_IMODE(about.st_mode):04o}); "
-                "run `chmod 600` on it"
-            )
-        if about.st_size > SECRET_FILE_BYTES_MAX:
-            raise HookUnusable(f"{where} has more than {SECRET_FILE_BYTES_MAX} bytes; it holds a secret a line")
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    except OSError as error:
+        texts = lines_of(path.parent / signature.secret_file)
+    except PrivateFileUnusable as error:
         raise HookUnusable(
-            f"{where} cannot be read ({error.strerror}); write the secret there that the sender signs with, "
-            "for its owner only (chmod 600)"
+            f"{where} {error}. The secret that the sender signs with stands there, for its owner only (chmod 600)"
         ) from error
-    except UnicodeDecodeError as error:
-        raise HookUnusable(f"{where} is not a text") from error
-    texts = [line for line in lines if line]
-    if not texts:
-        raise HookUnusable(f"{where} is empty; write the secret there that the sender signs with, a line each")
     if len(texts) > SECRETS_MAX:
         raise HookUnusable(f"{where} has {len(texts)} secrets, and at most {SECRETS_MAX} may be live")
     secrets = []

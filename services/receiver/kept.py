@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -113,10 +113,14 @@ class Kept:
         with self._lock:
             self._connection.close()
 
-    def delivery(self, hook: str, id: str | None, body: bytes) -> Delivery:
-        """The delivery that a body is. Without an id, the same body is the same delivery."""
-        digest = hmac.digest(self._digests, hook.encode() + b"\0" + body, "sha256")
-        return Delivery(hook, f"id:{id}" if id else f"body:{digest.hex()}", digest)
+    def delivery(self, hook: str, id: str | None, body: bytes, headers: Mapping[str, str] | None = None) -> Delivery:
+        """The delivery that a request is. Without an id, the same body with the same `headers`, which are those that
+        its events are made of, is the same delivery."""
+        digest = self._digest(hook, body)
+        if id:
+            return Delivery(hook, f"id:{id}", digest)
+        told = msgspec.json.encode(sorted((headers or {}).items()))
+        return Delivery(hook, f"body:{(self._digest(hook, body, told) if headers else digest).hex()}", digest)
 
     def check(self, delivery: Delivery) -> None:
         """Raises AnotherBody if the id of this delivery came before with another body."""
@@ -160,20 +164,21 @@ class Kept:
         with self._transaction() as connection:
             connection.execute(_statements["keep_on"], values)
 
-    def settle(self, delivery: Delivery, *, now: datetime) -> None:
-        """The delivery has become events: it is remembered as such, and no longer kept.
+    def settle(self, delivery: Delivery, *, now: datetime, tries: int | None = None) -> None:
+        """The delivery has become events: it is remembered as such, and no longer kept. `tries`: those of the one that
+        was kept and has become events; what was sent again meanwhile, with other headers, stays.
 
         Raises AnotherBody if another body has come in under its id meanwhile; that one stays.
         """
         with self._transaction() as connection:
             _refuse_another(connection, delivery)
             connection.execute(_statements["deliver"], {**_named(delivery), "now": format_time(now)})
-            connection.execute(_statements["settle"], _named(delivery))
+            connection.execute(_statements["settle"], _named(delivery) | {"tries": tries})
 
-    def release(self, delivery: Delivery) -> None:
+    def release(self, delivery: Delivery, *, tries: int | None = None) -> None:
         """The delivery makes no event, and need not be kept. It may make some by another mapping."""
         with self._transaction() as connection:
-            connection.execute(_statements["settle"], _named(delivery))
+            connection.execute(_statements["settle"], _named(delivery) | {"tries": tries})
 
     def drop(self, id: int) -> bool:
         """Forget one. False if there is none."""
@@ -221,6 +226,9 @@ class Kept:
             connection.execute(_statements["expire_delivered"], delivered)
             refused = {"before": format_time(now - timedelta(days=days_max))}
             return connection.execute(_statements["expire_refused"], refused).rowcount
+
+    def _digest(self, hook: str, *parts: bytes) -> bytes:
+        return hmac.digest(self._digests, b"\0".join((hook.encode(), *parts)), "sha256")
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

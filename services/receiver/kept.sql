@@ -41,12 +41,13 @@ SELECT digest FROM kept WHERE hook = :hook AND delivery = :delivery
 LIMIT 1
 
 -- keep --
--- Keep a body, or say anew why it is kept: the first place in the order stays its own.
+-- Keep a request, or say anew why it is kept: the first place in the order stays its own. What its sender sends again
+-- may have the headers that it lacked.
 INSERT INTO kept (hook, delivery, digest, state, problem, reason, request, size, received_at, tried_at, tries)
 VALUES (:hook, :delivery, :digest, :state, :problem, :reason, :request, :size, :now, :now, 1)
 ON CONFLICT (hook, delivery) DO UPDATE
 SET state = excluded.state, problem = excluded.problem, reason = excluded.reason, tried_at = excluded.tried_at,
-    tries = tries + 1
+    tries = tries + 1, request = excluded.request, size = excluded.size
 RETURNING id
 
 -- keep_on --
@@ -64,8 +65,9 @@ INSERT INTO delivered (hook, delivery, digest, at) VALUES (:hook, :delivery, :di
 ON CONFLICT (hook, delivery) DO NOTHING
 
 -- settle --
--- This body only: another one under the same id may have come in meanwhile.
-DELETE FROM kept WHERE hook = :hook AND delivery = :delivery AND digest = :digest
+-- This one only: another body under the same id, or the same with other headers, may have come in meanwhile.
+DELETE FROM kept
+ WHERE hook = :hook AND delivery = :delivery AND digest = :digest AND (:tries IS NULL OR tries = :tries)
 
 -- drop --
 DELETE FROM kept WHERE id = :id

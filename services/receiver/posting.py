@@ -1,5 +1,6 @@
 """Events go to the ledger over HTTP, by the client that every emitter may use."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -9,6 +10,7 @@ from ledger_client.errors import Conflict, Forbidden, LedgerError, NoSuchLedger,
 from ledger_client.ledger import Ledger, Recorded
 from ledger_client.retries import Retries
 from services.receiver.bodies import Objection
+from services.receiver.private_files import PrivateFileUnusable, key_of
 
 PATIENCE_SECONDS = 4.0  # A sender waits meanwhile, and most of them for ten seconds at most.
 
@@ -55,26 +57,34 @@ class Ledgers:
 
     async def record(self, ledger: str, key_file: Path, events: list[dict[str, Any]]) -> list[Recorded]:
         """Record events as one unit. Raises Away, Barred among them, and NotRecorded."""
+        try:
+            await asyncio.to_thread(key_of, key_file)
+        except PrivateFileUnusable as error:
+            raise Barred("unauthorized", f"the file of the key {key_file.name} {error}") from error
         if (ledger, key_file) not in self._open:
             self._open[ledger, key_file] = await self._stack.enter_async_context(
                 Ledger(self._url, key_file, ledger=ledger, retries=self._retries)
             )
         try:
             return await self._open[ledger, key_file].post(events)
-        except (Refused, Conflict) as error:
+        except (Refused, Conflict, Forbidden) as error:
             objections = [
                 Objection(spot.message, event=_id(events, spot.index), pointer=spot.pointer) for spot in error.errors
             ]
+            if isinstance(error, Forbidden) and not objections:
+                raise Barred("forbidden", f"the key {key_file.name} may not: {error}") from error
+            # Another body may be about what the key is granted: this one holds up none of them.
             status = 409 if isinstance(error, Conflict) else 422
             raise NotRecorded(status, objections or [Objection(str(error))]) from error
-        except Forbidden as error:
-            raise Barred("forbidden", f"the key {key_file.name} may not: {error}") from error
         except Unauthorized as error:
             raise Barred("unauthorized", f"the key {key_file.name} is not valid: {error}") from error
         except NoSuchLedger as error:
             raise Barred("no-such-ledger", str(error)) from error
         except LedgerError as error:
             raise Away(str(error)) from error
+        except ValueError as error:
+            # More than one request may hold.
+            raise NotRecorded(422, [Objection(str(error))]) from error
 
 
 def _id(events: list[dict[str, Any]], index: int) -> str | None:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from ledger_client.ledger import Recorded
 from schemas.codec import MalformedJson, parse
-from services.receiver.bodies import Misfit, Objection, make_events
+from services.receiver.bodies import Misfit, Objection, headers_read, make_events
 from services.receiver.hooks import Hook, HookMissing, Hooks, HookUnusable
 from services.receiver.kept import Came, Delivery, Item, Kept, KeptUnusable, State
 from services.receiver.posting import Away, Barred, Ledgers, NotRecorded
@@ -91,11 +91,11 @@ class Reception:
         """
         now = self._now()
         id = verify(hook.signature, hook.secrets, request, now)
-        delivery = self._kept.delivery(hook.name, id, request.body)
-        await asyncio.to_thread(self._kept.check, delivery)
         came = Came(
             {name: value for name, value in joined(request.headers).items() if name not in NOT_KEPT}, request.body
         )
+        delivery = self._kept.delivery(hook.name, id, came.body, _read_of(hook, came.headers))
+        await asyncio.to_thread(self._kept.check, delivery)
         if await asyncio.to_thread(self._kept.is_waiting, hook.name):
             # It has its place behind those that came before.
             outcome = self._queued(hook, came, now)
@@ -147,7 +147,7 @@ class Reception:
             why: dict[str, Any] = {"problem": outcome.problem, "reason": outcome.reason, "now": self._now()}
             await asyncio.to_thread(self._kept.keep_on, item, outcome.state, **why)
         else:
-            await asyncio.to_thread(self._settle, item.delivery, outcome)
+            await asyncio.to_thread(self._settle, item.delivery, outcome, item.tries)
         return outcome
 
     async def go_on(self) -> None:
@@ -183,19 +183,26 @@ class Reception:
         """One round. Whether something still waits."""
         left = False
         for hook in await asyncio.to_thread(self._kept.waiting_hooks):
-            while items := await asyncio.to_thread(self._page_waiting, hook):
-                for item in items:
-                    outcome = await self.attempt_again(item)
-                    if outcome is None:
-                        continue
-                    _log.info("kept_tried", hook=hook, kept=item.id, outcome=_word(outcome))
-                    if isinstance(outcome, Stopped) and outcome.state == "waiting":
-                        break
-                else:
-                    continue
+            try:
+                left |= await self._deliver_waiting_of(hook)
+            except KeptUnusable:
+                raise
+            except Exception as error:
+                # Ours to mend, and told with where it is; the other hooks go on, and this one is tried again.
+                _log.error("hook_failed", hook=hook, exc_info=error)
                 left = True
-                break
         return left
+
+    async def _deliver_waiting_of(self, hook: str) -> bool:
+        while items := await asyncio.to_thread(self._page_waiting, hook):
+            for item in items:
+                outcome = await self.attempt_again(item)
+                if outcome is None:
+                    continue
+                _log.info("kept_tried", hook=hook, kept=item.id, outcome=_word(outcome))
+                if isinstance(outcome, Stopped) and outcome.state == "waiting":
+                    return True
+        return False
 
     def _page_waiting(self, hook: str) -> list[Item]:
         return self._kept.page(hook=hook, state="waiting", limit=PAGE_ITEMS)
@@ -239,12 +246,12 @@ class Reception:
             self._work.set()
         return Received(outcome, kept)
 
-    def _settle(self, delivery: Delivery, outcome: Done) -> None:
+    def _settle(self, delivery: Delivery, outcome: Done, tries: int | None = None) -> None:
         """It is kept no longer. A body that makes no event may make some by another mapping, and is not remembered."""
         if outcome.events:
-            self._kept.settle(delivery, now=self._now())
+            self._kept.settle(delivery, now=self._now(), tries=tries)
         else:
-            self._kept.release(delivery)
+            self._kept.release(delivery, tries=tries)
 
 
 def joined(headers: list[tuple[str, str]]) -> dict[str, str]:
@@ -255,6 +262,14 @@ def joined(headers: list[tuple[str, str]]) -> dict[str, str]:
         text = value.encode("utf-8", "replace").decode()
         found[name] = f"{found[name]}, {text}" if name in found else text
     return found
+
+
+def _read_of(hook: Hook, headers: dict[str, str]) -> dict[str, str]:
+    """The headers that events of this hook are made of; all, while its mapping cannot say which."""
+    if hook.written is None:
+        return headers
+    names = headers_read(hook.written.recipes)
+    return {name: value for name, value in headers.items() if name in names}
 
 
 def _misfit(reason: str, objections: list[Objection] | None = None) -> Stopped:

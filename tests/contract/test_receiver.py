@@ -393,11 +393,8 @@ async def test_what_the_ledger_refuses_is_kept_with_its_reason(
     assert await ledger.head() == 1
 
 
-async def test_a_key_that_is_not_granted_what_a_hook_needs_makes_it_wait(
-    ledger: LedgerService, receiver: ReceiverService
-) -> None:
-    key = receiver.directory / "own.key"
-    key.write_text(await ledger.key("observe", sources=["/elsewhere"]))
+async def test_a_key_that_may_do_nothing_there_makes_it_wait(ledger: LedgerService, receiver: ReceiverService) -> None:
+    key = receiver.key("own.key", await ledger.key("observe", ledgers=["elsewhere"]))
     receiver.hook("desk", mended("source:", "key_file: own.key\nsource:"))
     with structlog.testing.capture_logs() as said:
         reply = await receiver.send("desk", ticket())
@@ -421,9 +418,55 @@ async def test_a_key_that_is_not_granted_what_a_hook_needs_makes_it_wait(
     await holds(lambda: asyncio.to_thread(lambda: receiver.kept() == []))
 
 
+@pytest.mark.parametrize(
+    ("text", "mode", "message"),
+    [
+        ("lk_a\nlk_b", 0o600, "own.key has 2 lines; it holds one API key"),
+        ("lk_ä", 0o600, "own.key does not hold an API key"),
+        ("", 0o600, "own.key is empty"),
+        ("lk_a", 0o644, "own.key is open to others than its owner (mode 0644); run `chmod 600` on it"),
+        ("lk_a", 0o600, "the key own.key is not valid"),
+    ],
+)
+async def test_a_file_of_a_key_that_cannot_be_used_holds_up_its_own_hook_only(
+    ledger: LedgerService, receiver: ReceiverService, text: str, mode: int, message: str
+) -> None:
+    receiver.key("own.key", text).chmod(mode)
+    receiver.hook("desk", mended("source:", "key_file: own.key\nsource:"))
+    receiver.hook("other")
+    assert (await receiver.send("desk", ticket())).status == 202
+
+    async def tried_again() -> bool:
+        return receiver.kept()[0].tries > 1
+
+    await holds(tried_again)
+    [item] = receiver.kept()
+    assert (item.state, item.problem, message in item.reason) == ("waiting", "unauthorized", True)
+    assert (await receiver.send("other", ticket(2), delivery="d-2")).status == 200
+
+
+async def test_a_body_about_what_the_key_is_not_granted_holds_up_no_other(
+    ledger: LedgerService, receiver: ReceiverService
+) -> None:
+    receiver.hook("desk", mended("team: product", 'team: "{team}"', ACT))
+    receiver.key("acts.key", await ledger.key("act", teams=["sales"]))
+    body = {"key": "R-1", "title": "A title", "why": "It is clearer."}
+    reply = await receiver.send("desk", {**body, "id": 1, "team": "marketing"}, delivery="d-1")
+    assert (reply.status, reply.problem) == (422, "not-recorded")
+    assert "marketing" in reply.json["detail"]
+    # The next one is judged at once: there is no such requirement yet.
+    reply = await receiver.send("desk", {**body, "id": 2, "team": "sales"}, delivery="d-2")
+    assert (reply.status, reply.problem) == (422, "not-recorded")
+    assert [item.state for item in receiver.kept()] == ["refused", "refused"]
+    # Nor one from a source that the key is not granted.
+    receiver.hook("elsewhere", mended("source:", "key_file: own.key\nsource:"))
+    receiver.key("own.key", await ledger.key("observe", sources=["/elsewhere"]))
+    assert (await receiver.send("elsewhere", ticket(), delivery="d-3")).problem == "not-recorded"
+
+
 async def test_an_act_needs_a_key_of_its_own(ledger: LedgerService, receiver: ReceiverService) -> None:
     receiver.hook("desk", ACT)
-    (receiver.directory / "acts.key").write_text(await ledger.key("act"))
+    receiver.key("acts.key", await ledger.key("act"))
     body = {"id": 1, "key": "R-1", "title": "A title", "why": "It is clearer."}
     reply = await receiver.send("desk", body)
     assert (reply.status, reply.problem) == (422, "not-recorded")  # There is no such requirement yet.
@@ -450,6 +493,56 @@ async def test_what_waits_for_the_ledger_goes_on_in_its_order(database: Database
             await holds(lambda: asyncio.to_thread(lambda: [item.state for item in receiver.kept()] == ["refused"]))
             # The retry of a sender that was told 202.
             assert (await receiver.send("desk", ticket(3), delivery="d-3")).json["events"][0]["position"] == 3
+
+
+SEQUENCED = mended("ticket-{ticket.id}", "ticket-{header.x-seq}", mended('"desk-{ticket.id}"', '"desk-{header.x-seq}"'))
+
+
+async def test_bodies_that_differ_in_a_header_that_is_read_are_several(database: Database) -> None:
+    async with receiving(database.settings) as receiver:
+        receiver.hook("desk", SEQUENCED)
+        body = json.dumps(ticket()).encode()
+        signature = {"X-Hub-Signature-256": receiver.signed("desk", body)["X-Hub-Signature-256"]}
+        sent = [{"X-Seq": "1"}, {"X-Seq": "2"}, {"X-Seq": "2", "X-Other": "that nothing reads"}]
+        replies = [await receiver.post("desk", body, signature | each) for each in sent]
+        assert [(reply.status, reply.json["kept"]) for reply in replies] == [(202, 1), (202, 2), (202, 2)]
+        async with serving(database.settings) as ledger:
+
+            async def went_on() -> bool:
+                return await ledger.head() == 2 and await asyncio.to_thread(lambda: receiver.kept() == [])
+
+            await holds(went_on)
+            assert [(await ledger.get(f"/v1/ledgers/main/events/{n}")).json["id"] for n in (1, 2)] == [
+                "ticket-1",
+                "ticket-2",
+            ]
+
+
+async def test_what_is_sent_again_with_the_header_that_it_lacked_takes_the_place_of_what_is_kept(
+    database: Database,
+) -> None:
+    async with receiving(database.settings) as receiver:
+        receiver.hook("desk", SEQUENCED)
+        assert (await receiver.send("desk", ticket())).status == 422
+        reply = await receiver.send("desk", ticket(), {"X-Seq": "7"})
+        assert (reply.status, reply.json["kept"]) == (202, 1)
+        [came] = receiver.requests()
+        assert came.headers["x-seq"] == "7"
+
+
+def test_what_was_sent_again_meanwhile_is_not_settled_with_the_earlier(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    why: Any = {"problem": "unavailable", "reason": "why", "now": now}
+    with opened(Settings(home=tmp_path)) as kept:
+        delivery = kept.delivery("desk", "d-1", b"1")
+        kept.keep(delivery, Came({"x": "1"}, b"1"), "waiting", **why)
+        [tried] = kept.page(limit=10)
+        kept.keep(delivery, Came({"x": "2"}, b"1"), "waiting", **why)
+        kept.settle(delivery, now=now, tries=tried.tries)
+        [item] = kept.page(limit=10)
+        assert kept.came(item) == Came({"x": "2"}, b"1")
+        kept.settle(delivery, now=now, tries=item.tries)
+        assert kept.page(limit=10) == []
 
 
 # What is kept

@@ -112,6 +112,7 @@ async def test_a_replay_without_a_ledger_changes_nothing(tmp_path: Path) -> None
     """What was refused then waits for the ledger, as if it had just come."""
     ports = free_ports(2)
     settings = Settings(home=tmp_path, ledger_port=ports[0], receiver_port=ports[1])
+    (tmp_path / "receiver.key").touch(mode=0o600)
     (tmp_path / "receiver.key").write_text("lk_a")
     async with receiving(settings) as receiver:
         receiver.hook("desk", GITHUB.replace("ticket.text", "ticket.words"))

@@ -95,14 +95,15 @@ async def _post_events(ledgers: Ledgers, call: Call) -> web.Response:
         size = modes.body_bytes(call.request)
     try:
         # Before the body is read: what is turned away under load must cost next to nothing.
-        with ledgers.queue.holding_bytes(size):
-            return await _record(ledgers, ledger, call)
+        with ledgers.queue.holding_bytes(size) as hold:
+            with _counted_whole(ledgers.refusals, call):
+                body = await modes.read_body(call.request, hold)
+            return await _record(ledgers, ledger, call, body)
     except Overloaded as error:
         raise _overloaded(error) from None
 
 
-async def _record(ledgers: Ledgers, ledger: Ledger, call: Call) -> web.Response:
-    body = await call.request.read()
+async def _record(ledgers: Ledgers, ledger: Ledger, call: Call, body: bytes) -> web.Response:
     dry_run: bool = call.parameters.dry_run
 
     def judge() -> tuple[int | None, _Judged]:
@@ -111,8 +112,6 @@ async def _record(ledgers: Ledgers, ledger: Ledger, call: Call) -> web.Response:
         return if_match, _judge(values, call.principal, ledgers.master, datetime.now(UTC))
 
     with _counted_whole(ledgers.refusals, call):
-        if call.request.content_type != BATCH and len(body) > EVENT_BYTES_MAX:
-            raise modes.too_large(call.request.content_type, len(body))
         # A large batch takes a while to judge, and others are answered meanwhile.
         if_match, judged = await asyncio.to_thread(judge) if len(body) > JUDGED_AT_ONCE_BYTES_MAX else judge()
 

@@ -3,8 +3,9 @@
 Structured: one event is the body. Batch: a list of them is. Binary: the body is the data, and headers are the rest.
 """
 
+import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -18,6 +19,8 @@ from services.web import REQUEST_BYTES_MAX
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 BINARY = "application/json"
+
+BODY_SECONDS_MAX = 60  # For a body to arrive.
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ESCAPED = re.compile(r"\\(.)")
@@ -36,6 +39,25 @@ def body_bytes(request: web.Request) -> int:
     if size > most:
         raise too_large(media, size)
     return size
+
+
+async def read_body(request: web.Request, hold: Callable[[int], None]) -> bytes:
+    """The body, each part of which is told to `hold` as it arrives. Raises Problem if it takes too long or is too
+    large, and whatever `hold` raises."""
+    most = REQUEST_BYTES_MAX if request.content_type == BATCH else EVENT_BYTES_MAX
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            async for part in request.content.iter_any():
+                size += len(part)
+                if size > most:
+                    raise too_large(request.content_type, size)
+                hold(len(part))
+                parts.append(part)
+    except TimeoutError:
+        detail = f"the body was not there after {BODY_SECONDS_MAX} seconds"
+        raise Problem("bad-request", detail, headers={"Connection": "close"}) from None
+    return b"".join(parts)
 
 
 def too_large(media: str, size: int) -> Problem:

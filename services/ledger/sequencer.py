@@ -6,7 +6,7 @@ ledger: the head row of the log orders them.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from uuid import UUID
@@ -50,19 +50,31 @@ class Queue:
         self.bytes = 0
 
     @contextmanager
-    def holding_bytes(self, bytes: int) -> Iterator[None]:
-        """Room for a request's body, from before it is read until it is answered. Raises Overloaded.
+    def holding_bytes(self, expected: int) -> Iterator[Callable[[int], None]]:
+        """Room for a request's body until it is answered, as the body arrives: gives what is told how many bytes came.
 
-        A request that finds the queue empty is taken whatever its size.
+        Raises Overloaded if what is expected finds no room, and so does what it gives. Room that is only announced is
+        kept from nobody. A request that has the queue to itself is taken whatever its size.
         """
-        if self.bytes and self.bytes + bytes > self._bytes_max:
-            raise Overloaded(f"{self.bytes} bytes of events wait to be recorded")
-        self.bytes += bytes
-        _waiting_bytes.set(self.bytes)
+        held = 0
+
+        def room_for(more: int) -> None:
+            others = self.bytes - held
+            if others and self.bytes + more > self._bytes_max:
+                raise Overloaded(f"{others} bytes of events wait to be recorded")
+
+        def hold(more: int) -> None:
+            nonlocal held
+            room_for(more)
+            held += more
+            self.bytes += more
+            _waiting_bytes.set(self.bytes)
+
+        room_for(expected)
         try:
-            yield
+            yield hold
         finally:
-            self.bytes -= bytes
+            self.bytes -= held
             _waiting_bytes.set(self.bytes)
 
     @contextmanager

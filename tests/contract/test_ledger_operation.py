@@ -12,9 +12,11 @@ from typing import Any
 import aiohttp
 import asyncpg
 import msgspec
+import pytest
 from msgspec.structs import replace
 
 from schemas.examples import EXAMPLES
+from services.ledger import modes
 from tests.conftest import Database, free_ports
 from tests.ledger_service import EVENTS, SECONDS_MAX, LedgerService, example, holds, profile, serving
 from tests.log import Log, event
@@ -266,8 +268,8 @@ async def test_a_request_is_turned_away_before_its_body_is_read(database: Databa
             "POST /v1/ledgers/main/events HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n"
             f"Content-Type: application/cloudevents+json\r\nAuthorization: Bearer {ledger.admin}\r\n\r\n"
         ).encode()
-        writer.write(request)  # And its body does not come.
-        await holds(lambda: holding(ledger, 60_000))
+        writer.write(request + b" " * 40_000)  # And the rest of its body does not come.
+        await holds(lambda: holding(ledger, 40_000))
         other.write(request)
         assert b" 503 " in await later.readline()
         writer.close()
@@ -285,3 +287,31 @@ async def test_a_service_without_the_owners_url_makes_no_ledgers_and_says_who_do
         assert (reply.status, reply.problem) == (403, "forbidden")
         assert "ledger migrate --ledger other" in reply.json["detail"]
         assert (await ledger.post(profile())).status == 201
+
+
+async def idle(ledger: LedgerService, *headers: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection that announces a batch and sends nothing of it."""
+    reader, writer = await asyncio.open_connection(ledger.host, ledger.port)
+    head = [
+        "POST /v1/ledgers/main/events HTTP/1.1", f"Host: {ledger.host}", f"Authorization: Bearer {ledger.admin}",
+        "Content-Type: application/cloudevents-batch+json", *headers,
+    ]  # fmt: skip
+    writer.write("\r\n".join([*head, "", ""]).encode())
+    await writer.drain()
+    return reader, writer
+
+
+async def test_bodies_that_are_only_announced_keep_nobody_out(ledger: LedgerService):
+    held = [await idle(ledger, "Content-Length: 16777216") for _ in range(5)]
+    held += [await idle(ledger, "Transfer-Encoding: chunked") for _ in range(5)]
+    assert (await ledger.post(profile())).status == 201
+    for _, writer in held:
+        writer.close()
+
+
+async def test_a_body_has_a_while_to_arrive(ledger: LedgerService, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(modes, "BODY_SECONDS_MAX", 0.05)
+    reader, writer = await idle(ledger, "Content-Length: 100")
+    async with asyncio.timeout(SECONDS_MAX):
+        assert b" 400 " in await reader.readline()
+    writer.close()

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
@@ -40,16 +41,34 @@ def main() -> None:
         sys.exit(os.EX_CONFIG)
 
 
-@click.group()
+def _version() -> str:
+    try:
+        return version("requirements-ledger")
+    except PackageNotFoundError:
+        return "(run from its sources, which are not installed as a package)"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(_version(), prog_name="ledger", message="%(prog)s %(version)s")
 def commands() -> None:
-    """Who asked for this, how on-target were they, who decided: the requirements ledger."""
+    """Who asked for this, how on-target were they, who decided: the requirements ledger.
+
+    \b
+    Examples:
+      ledger run                        start everything, and keep it running
+      ledger demo                       load a made-up company into it
+      ledger dev --demo                 the same, and nothing is left on exit
+      ledger import crm.yaml --dry-run  see what an import would record
+      ledger hook check desk.yaml       see whether a webhook can be taken in
+      ledger COMMAND --help             options and examples of a command
+    """
 
 
 commands.add_command(dev)
 commands.add_command(hook_commands)
 
 
-@commands.command()
+@commands.command(short_help="Start PostgreSQL and the services; watch over them.")
 def run() -> None:
     """Start PostgreSQL (if none is set) and the services, and watch over them.
 
@@ -68,7 +87,7 @@ def run() -> None:
         return
 
 
-@commands.command()
+@commands.command(short_help="Bring the database up to date; make ledgers.")
 @click.option(
     "--new-master-key", is_flag=True, help="The master key is lost: go on with another. What it sealed stays sealed."
 )
@@ -105,7 +124,7 @@ async def _migrate(settings: Settings, migrate_it: Callable[[Settings], Awaitabl
         await database.stop()
 
 
-@commands.command()
+@commands.command(short_help="Build a read model anew from the log.")
 @click.argument("projection", type=click.Choice(PROJECTIONS))
 @click.option("--ledger", "name", default="main", show_default=True, help="Name of the ledger.")
 def rebuild(projection: str, name: str) -> None:
@@ -138,7 +157,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@commands.command("import")
+@commands.command("import", short_help="Import CSV and NDJSON files by a mapping.")
 @click.argument("mapping", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("files", nargs=-1, type=_file)
 @_options
@@ -181,10 +200,19 @@ def import_(
     )
 
 
-@commands.command()
+@commands.command(short_help="Load a made-up company into a ledger that runs.")
 @_options
 def demo(url: str | None, name: str, key_file: Path | None, key: str | None) -> None:
-    """Load a made-up company into a ledger that runs, and show what to ask it."""
+    """Load a made-up company into a ledger that runs, and show what to ask it.
+
+    Repeating it records nothing twice.
+
+    \b
+    Examples:
+      ledger demo
+      ledger demo --ledger payments
+      ledger demo --url http://127.0.0.1:9080 --key-file admin.key
+    """
     settings = Settings.load()
     if not _EXAMPLES.is_dir():
         click.echo(f"{_EXAMPLES} is missing: the sample comes with the repository, not with the package", err=True)

@@ -32,12 +32,19 @@ _body = click.Path(exists=True, dir_okay=False, path_type=Path)
 _header = click.option("--header", "headers", multiple=True, help="A header, as 'X-GitHub-Event: issues'.")
 
 
-@click.group("hook")
+@click.group("hook", short_help="Webhooks: try them out, see to what is kept.")
 def hook_commands() -> None:
-    """Webhooks: try a hook out, send to it, and see to the bodies that are kept."""
+    """Webhooks: try a hook out, send to it, and see to the bodies that are kept.
+
+    \b
+    Examples:
+      ledger hook check examples/hooks/zendesk-ticket.yaml
+      ledger hook kept
+      ledger hook replay
+    """
 
 
-@hook_commands.command()
+@hook_commands.command(short_help="Say whether a hook can be used.")
 @click.argument("file", type=_body)
 @click.argument("body", type=_body, required=False)
 @_header
@@ -84,7 +91,7 @@ def check(file: Path, body: Path | None, headers: tuple[str, ...]) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(made), indent=2).decode())
 
 
-@hook_commands.command()
+@hook_commands.command(short_help="Send a body to a hook, signed.")
 @click.argument("name")
 @click.argument("body", type=_body)
 @_header
@@ -131,7 +138,7 @@ async def _send(hook: Hook, body: bytes, headers: dict[str, str], url: str, deli
     return WELL if status in (200, 202) else SOME_LEFT
 
 
-@hook_commands.command()
+@hook_commands.command(short_help="List what is kept, and why.")
 @click.argument("name", required=False)
 def kept(name: str | None) -> None:
     """List what is kept, the first that came first: why, and since when.
@@ -154,7 +161,7 @@ def kept(name: str | None) -> None:
         click.echo(f"{count} kept", err=True)
 
 
-@hook_commands.command()
+@hook_commands.command(short_help="Show one that is kept.")
 @click.argument("id", type=int)
 def show(id: int) -> None:
     """Show one that is kept: the reason, the headers and the body.
@@ -182,7 +189,7 @@ def show(id: int) -> None:
         click.echo(came.body)
 
 
-@hook_commands.command()
+@hook_commands.command(short_help="Forget bodies that are kept, for good.")
 @click.argument("ids", type=int, nargs=-1, required=True)
 def drop(ids: tuple[int, ...]) -> None:
     """Forget bodies that are kept, for good. Ends with 1 if there was none under one of the ids.
@@ -200,7 +207,7 @@ def drop(ids: tuple[int, ...]) -> None:
     sys.exit(SOME_LEFT if missing else WELL)
 
 
-@hook_commands.command()
+@hook_commands.command(short_help="Try what was refused again.")
 @click.argument("name", required=False)
 @click.option("--id", "id", type=int, help="This one only.")
 def replay(name: str | None, id: int | None) -> None:

@@ -12,7 +12,7 @@ from schemas.codec import MalformedJson, parse
 from schemas.events import EVENT_TYPES
 from schemas.export import event_schema
 from schemas.objections import nuls
-from schemas.values import Id, LedgerName, Name, Source, Team, same_team
+from schemas.values import YEAR_MAX, YEAR_MIN, Id, LedgerName, Name, Source, Team, in_range, same_team
 from services.keys import SCOPES, Keys, Principal, Scope, key_id
 from services.ledger.ledgers import Ledgers, Registered
 from services.problems import Problem
@@ -172,6 +172,8 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
 
     async def make_key(call: Call) -> web.Response:
         wanted = await _body(call.request, NewKey)
+        if wanted.expires is not None and not in_range(wanted.expires):
+            raise Problem("bad-request", f"`expires` is not between the years {YEAR_MIN} and {YEAR_MAX}")
         if wanted.expires is not None and wanted.expires <= datetime.now(UTC):
             raise Problem("bad-request", f"`expires` has passed: {wanted.expires.isoformat()}")
         if beyond := [*_beyond(wanted, call.principal)]:

@@ -427,6 +427,7 @@ async def test_a_key_ends_when_it_expires(ledger: LedgerService):
         {"name": "a", "scopes": ["root"]},
         {"name": "a", "scopes": ["query"], "ledgers": ["Main\n"]},
         {"name": "a", "scopes": ["query"], "expires": "2020-01-01T00:00:00Z"},
+        {"name": "a", "scopes": ["query"], "expires": "9999-12-31T23:59:59-14:00"},
         {"name": "a", "scopes": ["query"], "expires": "2030-01-01T00:00:00"},
         {"name": "a", "scopes": ["query"], "colour": "red"},
         {"name": "a\0", "scopes": ["query"]},

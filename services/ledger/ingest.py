@@ -243,7 +243,7 @@ def _counted_whole(counts: Refusals, call: Call) -> Iterator[None]:
     except Problem as problem:
         binary = _readable({"source": call.request.headers.get("ce-source")}) or ""
         if not call.parameters.dry_run and (source := _countable(call.principal, binary)) is not None:
-            counts.count(call.ledger, source, "", [(problem.name, "", problem.detail)])
+            counts.count(call.ledger, source, "", [(problem.name, "", problem.plain)])
         raise
 
 
@@ -253,7 +253,7 @@ def _count(counts: Refusals, call: Call, values: Sequence[Any], refusals: Sequen
         return
     by_place: dict[int, list[tuple[str, str, str]]] = {}
     for each in refusals:
-        by_place.setdefault(each.index, []).append((each.problem, each.pointer, each.message))
+        by_place.setdefault(each.index, []).append((each.problem, each.pointer, each.plain))
     for place, spots in by_place.items():
         value = values[place]
         source = _countable(call.principal, _readable(value) or "")

@@ -141,6 +141,23 @@ async def test_a_key_writes_into_the_pages_of_its_own_sources_only(ledger: Ledge
     assert (await emitter(ledger, "/crm")).json["refusals"] == reply.json["refusals"]
 
 
+async def test_of_what_is_said_nothing_that_was_sent_is_kept(ledger: LedgerService):
+    crm = await ledger.key("observe", sources=["/crm"])
+    await ledger.send(b'{"zugzwang', key=crm)
+    await ledger.send(b"{}", BATCH, key=crm)
+    await ledger.send(b"{}", "application/zugzwang", key=crm)
+    await ledger.post(profile(source="/crm", type="zugzwang"), key=crm)
+    await ledger.post(profile(source="/crm", expectedversion=4711), key=crm)
+    kept = {each["problem"]: each["message"] for each in (await emitter(ledger, "/crm")).json["refusals"]}
+    assert kept == {
+        "malformed-json": "Input data was truncated",
+        "not-a-cloudevent": "a batch is a JSON array of 1 to 1,000 CloudEvents",
+        "unsupported-media-type": "This media type is not taken here",
+        "unknown-type": "No such event type",
+        "version-conflict": "The stream has another version than expected",
+    }
+
+
 async def test_every_way_of_being_refused_is_counted_and_a_dry_run_is_not(ledger: LedgerService):
     sent = profile("a", source="/crm", id="e-1")
     await ledger.post(sent)

@@ -95,8 +95,6 @@ def send(
         opened.close()
     try:
         status = asyncio.run(_send(file, url, key_file, name, strict_order, seconds))
-    except TimeoutError:
-        _end(f"{file}: not everything was sent in {seconds:g} s. What is left stays in the file; run this again.")
     except (OutboxError, LedgerError, ValueError) as error:
         _end(str(error))
     except KeyboardInterrupt:

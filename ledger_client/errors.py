@@ -129,5 +129,10 @@ class OutboxDamaged(OutboxError):
     """The file is not what an outbox leaves behind. It has not been touched."""
 
 
+class OutboxNotSent(OutboxError, TimeoutError):
+    """Not everything was sent in the time that `flush` was given; the text says how much waits, and why. It stays in
+    the outbox."""
+
+
 class OutboxConflict(OutboxError):
     """The id is in the outbox already, with other content."""

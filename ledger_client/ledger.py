@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -69,6 +69,9 @@ class Recorded(Struct, frozen=True, kw_only=True):
 
 Outcome = Recorded | Judged
 """What became of one event: recorded, or the reason why not."""
+
+Pause = Callable[[float, str], Awaitable[None]]
+"""Waits so many seconds before the next attempt, for that reason; or raises, where there is to be none."""
 
 
 class _Answer(Struct, frozen=True):
@@ -178,18 +181,24 @@ class Ledger:
         return await self._unit(bodies, dry_run=dry_run) if bodies else []
 
     async def settle(
-        self, bodies: Sequence[bytes], *, strict_order: bool = False, dry_run: bool = False
+        self,
+        bodies: Sequence[bytes],
+        *,
+        strict_order: bool = False,
+        dry_run: bool = False,
+        pause: Pause | None = None,
     ) -> list[Outcome]:
         """What becomes of each of these CloudEvents (JSON), each by itself: the refused ones are taken out, and the
         rest is sent again in its order. `strict_order`: nothing after the first refused one is sent, and the result
         ends with it. Raises Unauthorized, NoSuchLedger, Unavailable, and Forbidden if it is about the key and not about
-        an event; then any of them may or may not be recorded."""
+        an event; then any of them may or may not be recorded. `pause`: what to do between attempts, if not only wait.
+        """
         outcomes: dict[int, Outcome] = {}
         waiting = parts(bodies)[::-1]
         while waiting:
             part = waiting.pop()
             try:
-                recorded = await self._unit([bodies[place] for place in part], dry_run=dry_run)
+                recorded = await self._unit([bodies[place] for place in part], dry_run=dry_run, pause=pause)
                 outcomes.update(zip(part, recorded, strict=True))
                 continue
             except Judged as error:
@@ -207,14 +216,15 @@ class Ledger:
                 waiting.append(rest)
         return _until_refused(bodies, outcomes) if strict_order else [outcomes[place] for place in range(len(bodies))]
 
-    def write(self, draft: Draft, index: int = 0) -> CloudEvent:
-        """The CloudEvent that a draft is, from this source. Raises Refused with all that speaks against it."""
+    def write(self, draft: Draft, index: int = 0, *, now: datetime | None = None) -> CloudEvent:
+        """The CloudEvent that a draft is, from this source. Raises Refused with all that speaks against it. `now`: what
+        a time is ahead of; by default the clock's."""
         if self.source is None:
             raise ValueError('a typed event needs a source: Ledger(url, key, source="/crm")')
-        return write(draft, self.source, now=self._now(), index=index)
+        return write(draft, self.source, now=now or self._now(), index=index)
 
-    async def _unit(self, bodies: Sequence[bytes], *, dry_run: bool) -> list[Recorded]:
-        answer = await self._answer(b"[" + b",".join(bodies) + b"]", dry_run=dry_run)
+    async def _unit(self, bodies: Sequence[bytes], *, dry_run: bool, pause: Pause | None = None) -> list[Recorded]:
+        answer = await self._answer(b"[" + b",".join(bodies) + b"]", dry_run=dry_run, pause=pause or _sleep)
         if answer.status not in (200, 201):
             raise self._error(answer)
         try:
@@ -228,7 +238,7 @@ class Ledger:
             status=answer.status,
         )
 
-    async def _answer(self, body: bytes, *, dry_run: bool) -> _Answer:
+    async def _answer(self, body: bytes, *, dry_run: bool, pause: Pause) -> _Answer:
         """The first answer that is not `later`. Raises Unavailable at the deadline, Unauthorized without a key."""
         deadline = self._clock() + self._retries.deadline_seconds
         attempt = 0
@@ -244,14 +254,14 @@ class Ledger:
                 reason = _detail(answer)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 reason = f"no answer ({str(error) or type(error).__name__})"
-            pause = pause_seconds(self._retries, attempt, asked, self._random)
+            seconds = pause_seconds(self._retries, attempt, asked, self._random)
             attempt += 1
-            if self._clock() + pause > deadline:
+            if self._clock() + seconds > deadline:
                 raise Unavailable(
                     f"{self._url}: {reason}, after {attempt} attempts. Sending the same again is safe.", status=status
                 )
-            _log.info("waiting %.1f s for the ledger, attempt %d: %s", pause, attempt, reason)
-            await asyncio.sleep(pause)
+            _log.info("waiting %.1f s for the ledger, attempt %d: %s", seconds, attempt, reason)
+            await pause(seconds, f"{self._url}: {reason}")
             self.retried += 1
 
     async def _ask(self, body: bytes, dry_run: bool, seconds: float) -> _Answer:
@@ -269,11 +279,17 @@ class Ledger:
 
     async def _secret(self) -> str:
         if isinstance(self._key, str):
-            return self._key.strip()
-        try:
-            return (await asyncio.to_thread(self._key.read_text)).strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise Unauthorized(f"the file of the key cannot be read: {error}") from error
+            key, where = self._key.strip(), "the key that was given"
+        else:
+            try:
+                key = (await asyncio.to_thread(self._key.read_text)).strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise Unauthorized(f"the file of the key, {self._key}, cannot be read: {error}") from error
+            where = f"the file {self._key}"
+        # A header takes one line; while keys are rotated, somebody may have written the old and the new one.
+        if not key or not key.isprintable():
+            raise Unauthorized(f"{where} does not hold one key in one line. Put the one that is valid there, alone")
+        return key
 
     def _error(self, answer: _Answer) -> Judged | NoSuchLedger | Unauthorized:
         """The error that an answer is which takes nothing."""
@@ -380,8 +396,12 @@ def _spots(problem: Mapping[str, Any]) -> list[Spot]:
 def _decoded(text: bytes) -> Any:
     try:
         return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+async def _sleep(seconds: float, reason: str) -> None:
+    await asyncio.sleep(seconds)
 
 
 def _detail(answer: _Answer) -> str:

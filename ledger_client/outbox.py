@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from ledger_client.draft import CloudEvent, Draft
-from ledger_client.errors import Forbidden, Judged, LedgerError, OutboxError
+from ledger_client.errors import Forbidden, Judged, LedgerError, OutboxError, OutboxNotSent, Unavailable
 from ledger_client.ids import Key
 from ledger_client.ledger import Ledger, Recorded
 from ledger_client.outbox_file import Aside, Counts, OutboxFile, Waiting
@@ -138,8 +138,9 @@ class Outbox:
         """Keep one event, and send it when its turn comes. Returns its id once it is on disk.
 
         The same event put again, while it waits or after it was sent, is one event. Say `time`: after a day without the
-        ledger, what has none is about the moment of its recording. Raises Refused before anything is kept; OutboxFull,
-        OutboxConflict, OutboxUnwritable. If the call is cancelled, the event may or may not be kept: put it again.
+        ledger, what has none is about the moment of its recording. Whether it lies ahead, the ledger judges, by its own
+        clock. Raises Refused before anything is kept; OutboxFull, OutboxConflict, OutboxUnwritable. If the call is
+        cancelled, the event may or may not be kept: put it again.
         """
         draft = Draft(event, key, id, time, expected_version, attributes or {})
         return (await self.put_all([draft]))[0]
@@ -147,7 +148,7 @@ class Outbox:
     async def put_all(self, drafts: Sequence[Event | Draft]) -> list[str]:
         """Keep several events, one after the other: all of them or none. Returns their ids."""
         written = [
-            self._ledger.write(each if isinstance(each, Draft) else Draft(each), index)
+            self._ledger.write(each if isinstance(each, Draft) else Draft(each), index, now=_NOTHING_IS_AHEAD)
             for index, each in enumerate(drafts)
         ]
         await self.put_raw(written)
@@ -186,7 +187,8 @@ class Outbox:
         OutboxError, also for one that is sent again by itself and on its way: its answer may make this needless."""
         if key is None and id is None:
             id = await self._do(lambda: self._file.id_aside(place))
-        value = self._ledger.write(Draft(event, key, id, time, expected_version, attributes or {}))
+        draft = Draft(event, key, id, time, expected_version, attributes or {})
+        value = self._ledger.write(draft, now=_NOTHING_IS_AHEAD)
         body = canonical(value)
         await self._do(lambda: self._file.mend(place, str(value["source"]), str(value["id"]), body))
         self._news.set()
@@ -208,17 +210,28 @@ class Outbox:
 
     async def flush(self, seconds: float | None = None) -> Status:
         """Wait until nothing waits to be sent, here or by another process, or until nothing can be: where order is
-        strict, after a refusal. Raises TimeoutError after so many seconds."""
-        async with asyncio.timeout(seconds):
-            while True:
-                self._moved.clear()
-                self._look_at_the_task()
-                status = await self.status()
-                held = self._strict_order and status.counts.refused + status.counts.deferred
-                if not status.counts.waiting or held:
-                    return status
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._moved.wait(), LOOK_SECONDS)
+        strict, after a refusal. Raises OutboxNotSent, a TimeoutError, after so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._until_nothing_waits()
+        except TimeoutError:
+            status = await self.status()
+            raise OutboxNotSent(
+                f"{self.path}: not everything was sent in {seconds:g} s: {status.counts.waiting} wait"
+                + (f", because of this: {status.trouble.rstrip('.')}" if status.trouble else "")
+                + ". They stay in the file for the next attempt."
+            ) from None
+
+    async def _until_nothing_waits(self) -> Status:
+        while True:
+            self._moved.clear()
+            self._look_at_the_task()
+            status = await self.status()
+            held = self._strict_order and status.counts.refused + status.counts.deferred
+            if not status.counts.waiting or held:
+                return status
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._moved.wait(), LOOK_SECONDS)
 
     async def _send_for_ever(self) -> None:
         failed = 0
@@ -227,14 +240,31 @@ class Outbox:
             try:
                 if not await self._send_next() and not await self._pause(LOOK_SECONDS):
                     await self._tidy()
-                failed, self._trouble = 0, None
             except (LedgerError, OutboxError) as error:
-                if str(error) != self._trouble:
-                    _log.warning("the outbox %s waits: %s", self.path, error)
-                self._trouble = str(error)
-                self._moved.set()
-                await self._pause(pause_seconds(AWAY, failed, None, self._random), wake=False)
-                failed += 1
+                self._tell(str(error))
+            except Exception as error:
+                # Nobody foresaw it. Events go on being put, so it is told, and sending is tried again all the same.
+                if self._tell(f"an error that was not foreseen: {error!r}"):
+                    _log.exception("the outbox %s could not send", self.path)
+            else:
+                failed, self._trouble = 0, None
+                continue
+            await self._pause(pause_seconds(AWAY, failed, None, self._random), wake=False)
+            failed += 1
+
+    def _tell(self, trouble: str) -> bool:
+        """Say why nothing is sent. Whether that is news."""
+        news = not (self._trouble or "").startswith(trouble)
+        if news:
+            _log.warning("the outbox %s waits: %s", self.path, trouble)
+            self._trouble = trouble
+            self._moved.set()
+        return news
+
+    async def _pause_between_attempts(self, seconds: float, reason: str) -> None:
+        self._tell(reason)
+        if await self._pause(seconds, wake=False):
+            raise Unavailable(reason)
 
     async def _send_next(self) -> bool:
         """Send a batch, and remove what is acknowledged. False if there is nothing to do for this one."""
@@ -248,7 +278,9 @@ class Outbox:
         )
         if not batch:
             return False
-        outcomes = await self._ledger.settle([each.body for each in batch], strict_order=self._strict_order)
+        outcomes = await self._ledger.settle(
+            [each.body for each in batch], strict_order=self._strict_order, pause=self._pause_between_attempts
+        )
         sent = [each.place for each, outcome in zip(batch, outcomes, strict=False) if isinstance(outcome, Recorded)]
         aside = [
             self._aside(each, outcome)
@@ -260,6 +292,7 @@ class Outbox:
         self._sent += len(sent)
         self._duplicates += sum(isinstance(outcome, Recorded) and outcome.duplicate for outcome in outcomes)
         self._untidy = True
+        self._trouble = None
         self._moved.set()
         return True
 
@@ -308,6 +341,8 @@ class Outbox:
 
 
 _TOO_EARLY = "/problems/time-in-future"
+_NOTHING_IS_AHEAD = datetime(9999, 1, 1, tzinfo=UTC)
+"""The clock by which an outbox judges times: one that is behind must not lose what has just happened."""
 
 
 def _named(places: Sequence[int]) -> Sequence[int]:

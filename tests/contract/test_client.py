@@ -208,6 +208,27 @@ async def test_a_key_in_a_file_can_be_rotated(ledger: LedgerService, tmp_path: P
         assert (await client.record(ASK)).position == 1
 
 
+@pytest.mark.parametrize("text", ["the old one\nthe new one\n", "\n", "one\x00two"])
+async def test_a_key_that_is_not_one_line_is_told_with_its_file(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "crm.key"
+    file.write_text(text)
+    async with Ledger("http://127.0.0.1:1", file, source="/crm", retries=AT_ONCE) as client:
+        with pytest.raises(Unauthorized, match=r"crm\.key does not hold one key in one line"):
+            await client.record(ASK)
+    async with Ledger("http://127.0.0.1:1", text, source="/crm", retries=AT_ONCE) as client:
+        with pytest.raises(Unauthorized, match="the key that was given"):
+            await client.record(ASK)
+
+
+async def test_an_answer_that_nobody_can_read_is_none() -> None:
+    async with (
+        answering(lambda: web.Response(status=503, text="[" * 100_000)) as url,
+        Ledger(url, "key", source="/crm", retries=AT_ONCE) as client,
+    ):
+        with pytest.raises(Unavailable):
+            await client.record(ASK)
+
+
 async def test_what_is_no_ledger_is_told_apart(ledger: LedgerService) -> None:
     async with Ledger(ledger.url, ledger.admin, source="/crm", ledger="none") as client:
         with pytest.raises(NoSuchLedger, match="`none`"):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from ledger_client import (
     OutboxDamaged,
     OutboxError,
     OutboxFull,
+    OutboxNotSent,
     OutboxUnwritable,
     Refused,
     Retries,
@@ -326,6 +328,78 @@ async def test_without_a_valid_key_everything_waits(ledger: LedgerService, path:
         assert await outbox.refused() == []
         file.write_text(ledger.admin)
         assert (await outbox.flush(SECONDS_MAX)).sent == 1
+
+
+async def test_an_error_that_nobody_foresaw_is_told_and_sending_goes_on(ledger: LedgerService, path: Path) -> None:
+    broken = True
+
+    def chance() -> float:
+        if broken:
+            raise ValueError("nobody foresaw this")
+        return 0.5
+
+    moment: list[Moment] = ["unsent"]
+    async with (
+        CuttingProxy.before(ledger.url, lambda: moment[0]) as proxy,
+        reached(proxy.url, ledger.admin, random=chance) as client,
+        Outbox(path, client) as outbox,
+    ):
+        await outbox.put_all([ask(0)])
+
+        async def told() -> bool:
+            return "nobody foresaw this" in ((await outbox.status()).trouble or "")
+
+        await holds(told)
+        await outbox.put_all([ask(1)])
+        broken, moment[0] = False, "through"
+        status = await outbox.flush(SECONDS_MAX)
+    assert (status.sent, status.trouble) == (2, None)
+
+
+async def test_a_key_of_two_lines_is_told_and_waited_for(ledger: LedgerService, path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "crm.key"
+    file.write_text(f"an old one\n{ledger.admin}\n")
+    async with reached(ledger.url, file) as client, Outbox(path, client) as outbox:
+        await outbox.put_all([ask(0)])
+
+        async def told() -> bool:
+            return "one key in one line" in ((await outbox.status()).trouble or "")
+
+        await holds(told)
+        file.write_text(ledger.admin)
+        assert (await outbox.flush(SECONDS_MAX)).sent == 1
+
+
+async def test_trouble_is_told_at_once_and_nobody_waits_for_a_pause(path: Path) -> None:
+    patient = Retries(deadline_seconds=3_600.0, first_seconds=1_800.0, pause_seconds_max=1_800.0)
+    async with Ledger(f"http://127.0.0.1:{free_ports(1)[0]}", "key", source="/crm", retries=patient) as client:
+        outbox = await Outbox(path, client).__aenter__()
+        await outbox.put_all([ask(0)])
+
+        async def told() -> bool:
+            return "no answer" in ((await outbox.status()).trouble or "")
+
+        await holds(told)
+        with pytest.raises(OutboxNotSent, match=r"1 wait, because of this: .*no answer"):
+            await outbox.flush(0.1)
+        sending = outbox._task
+        assert sending is not None
+        await outbox.__aexit__(None, None, None)
+        # It ended by itself, and had not to be stopped at the end of the time that is kept for an answer.
+        assert not sending.cancelled()
+
+
+async def test_a_clock_that_is_behind_keeps_what_has_just_happened(ledger: LedgerService, path: Path) -> None:
+    now = datetime.now(UTC)
+    async with (
+        reached(ledger.url, ledger.admin, now=lambda: now - timedelta(minutes=10)) as client,
+        Outbox(path, client) as outbox,
+    ):
+        await outbox.put(AskRecorded(requirement="R-1", account="a"), id="now", time=now)
+        await outbox.put(AskRecorded(requirement="R-1", account="a"), id="ahead", time=now + timedelta(hours=1))
+        await outbox.flush(SECONDS_MAX)
+        assert [(each.id, each.state) for each in await outbox.refused()] == [("ahead", "deferred")]
+    assert await log(ledger) == ["now"]
 
 
 async def test_what_is_wrong_is_refused_before_it_is_kept(path: Path) -> None:

@@ -62,7 +62,9 @@ def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
     answers = _Answers(Readings(projector, master_key))
     ledger = "/v1/ledgers/{ledger}"
 
-    def route(path: str, handler: Any, summary: str, parameters: type[Struct] | None, body: type[Struct]) -> Route:
+    def route(
+        path: str, handler: Any, summary: str, parameters: type[Struct] | None, body: type[Struct], *refusals: str
+    ) -> Route:
         paged = parameters is not None and issubclass(parameters, Lists)
         return Route(
             method="GET",
@@ -75,7 +77,10 @@ def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
                 200: Answer(summary, {JSON: body, CSV: None} if paged else {JSON: body}),
                 304: Answer("The answer still has the ETag that If-None-Match names."),
             },
-            refusals=("no-such-ledger", "not-found", "beyond-the-head", "projection-stopped", "not-there-yet"),
+            refusals=(
+                *("no-such-ledger", "not-found", "beyond-the-head", "projection-stopped", "not-there-yet"),
+                *refusals,
+            ),
         )
 
     return [
@@ -87,8 +92,17 @@ def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
             Pages,
             OneRequirement,
         ),
-        route("/accounts", answers.accounts, "Accounts by class, with totals", AccountsAsked, AccountList),
-        route("/accounts/{account}", answers.account, "What is known of an account", Moment, OneAccount),
+        route(
+            "/accounts",
+            answers.accounts,
+            "Accounts by class, with totals",
+            AccountsAsked,
+            AccountList,
+            "alias-contested",
+        ),
+        route(
+            "/accounts/{account}", answers.account, "What is known of an account", Moment, OneAccount, "alias-contested"
+        ),
         route("/attributes", answers.attributes, "Attributes of accounts", AttributesAsked, AttributeList),
         route("/agreements", answers.agreements, "Agreements, and what is in force", Lists, AgreementList),
         route("/agreements/{agreement}", answers.agreement, "An agreement with its revisions", Moment, OneAgreement),

@@ -492,5 +492,5 @@ def _unfolded(schema: dict[str, Any]) -> dict[str, Any]:
     """A parameter that may be left out is not null when it is given."""
     options = [option for option in schema.get("anyOf", []) if option != {"type": "null"}]
     if len(options) == 1:
-        return {**{key: value for key, value in schema.items() if key not in ("anyOf", "default")}, **options[0]}
+        return {**options[0], **{key: value for key, value in schema.items() if key not in ("anyOf", "default")}}
     return {key: value for key, value in schema.items() if key != "default"}

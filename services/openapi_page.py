@@ -93,7 +93,7 @@ def sentence(text: str) -> Markup:
     if not text:
         return Markup()
     first = text.split(maxsplit=1)[0]
-    if first.strip(":,.").isalpha() and first.islower():
+    if first.strip(":,.;").isalpha() and first.islower():
         text = text[0].upper() + text[1:]
     if text[-1] not in ".:!?":
         text += "."
@@ -167,7 +167,7 @@ class _Shapes:
         )
 
     def type(self, schema: Mapping[str, Any]) -> Markup:
-        """A schema in words: `id`, `text, at most 200 characters`, `list of Bullet`."""
+        """A schema in words: `id`, `text (at most 200 characters)`, `list of Bullet`."""
         if reference := schema.get("$ref"):
             name = reference.removeprefix(_REFERENCE)
             return self.type(self._schemas[name]) if self._is_plain(name) else _link(name)
@@ -176,7 +176,8 @@ class _Shapes:
         if "const" in schema:
             return _code(schema["const"])
         if "enum" in schema:
-            return Markup("one of ") + Markup(", ").join(_code(each) for each in schema["enum"])
+            words = [_code(each) for each in schema["enum"]]
+            return words[0] if len(words) == 1 else Markup("one of ") + Markup(", ").join(words)
         match schema.get("type"):
             case list() as types:
                 return _either([self.type({**schema, "type": each}) for each in types])
@@ -187,7 +188,8 @@ class _Shapes:
             case "boolean":
                 return Markup("true or false")
             case "array":
-                return Markup("list of ") + self.type(schema.get("items", {})) + _at_most(schema.get("maxItems"))
+                most = schema.get("maxItems")
+                return Markup("list of ") + (f"at most {most:,}: " if most else "") + self.type(schema.get("items", {}))
             case "object" if (
                 isinstance(values := schema.get("additionalProperties"), dict) and "properties" not in schema
             ):
@@ -314,7 +316,7 @@ def _text(schema: Mapping[str, Any]) -> Markup:
     if (known := _FORMATS.get(schema.get("format", "")) or _PATTERNS.get(schema.get("pattern", ""))) is not None:
         return escape(known)
     most = schema.get("maxLength")
-    return escape("text") + (f", at most {most:,} characters" if most else "")
+    return escape(f"text (at most {most:,} characters)" if most else "text")
 
 
 def _number(kind: str, schema: Mapping[str, Any]) -> Markup:
@@ -322,14 +324,10 @@ def _number(kind: str, schema: Mapping[str, Any]) -> Markup:
     if high is not None and high >= 2**31 - 1:
         high = None
     if low is not None and high is not None:
-        return escape(f"{kind}, {low:,} to {high:,}")
+        return escape(f"{kind} ({low:,} to {high:,})")
     if low is not None:
-        return escape(f"{kind}, {low:,} or more" if low > -(2**31) else kind)
-    return escape(kind if high is None else f"{kind}, {high:,} or less")
-
-
-def _at_most(most: int | None) -> str:
-    return "" if most is None else f", at most {most:,}"
+        return escape(f"{kind} ({low:,} or more)" if low > -(2**31) else kind)
+    return escape(kind if high is None else f"{kind} ({high:,} or less)")
 
 
 def _either(types: Sequence[Markup]) -> Markup:

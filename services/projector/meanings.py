@@ -329,6 +329,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     },
     "DecidedFit": {
         "requirement": "The requirement that it asked for.",
+        "importance": "Of that ask, from 0 to 3; 3: a deal or a renewal depends on it.",
         "as_decided": f"{_AS_DECIDED} Null: no agreement was in force.",
     },
     "FeedbackList": {"feedback": "The feedback of this page: what no ask refers to yet, the newest first."},

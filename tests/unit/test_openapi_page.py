@@ -74,6 +74,12 @@ def test_types_are_told_in_words(page: str):
     assert "&#34;type&#34;:" not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.DOTALL)
 
 
+def test_a_type_says_its_limits_and_a_parameter_what_is_said_of_it_rather_than_of_its_type():
+    page = ledger_page()
+    assert "<td>list of at most 200: text (at most 60 characters)</td>" in request_section(page, "post_v1_keys")
+    assert "Keys that are listed below this one, by its id" in request_section(page, "get_v1_keys")
+
+
 def test_all_that_is_said_are_sentences(page: str):
     body = re.sub(r"<pre>.*?</pre>", "", page[page.index("<body>") :], flags=re.DOTALL)
     assert "`" not in body
@@ -97,6 +103,7 @@ def test_it_can_be_read_on_a_phone(page: str):
         ("`null` if <none>", "<code>null</code> if &lt;none&gt;."),
         ("What is this?", "What is this?"),
         ("an odd ` one", "An odd ` one."),
+        ("always; unless", "Always; unless."),
         ("iX.y stays", "iX.y stays."),
         ("", ""),
     ],

@@ -84,8 +84,10 @@ def send(
       ledger-outbox send crm.outbox --url http://127.0.0.1:8080 --key-file crm.key --refused
     """
     opened = _opened(file)
-    name = ledger or opened.ledger() or "main"
+    name = ledger or opened.ledger()
     try:
+        if name is None:
+            _end(f"{file} does not say which ledger its events are for. Name it: --ledger NAME")
         # Before anything is sent: what is on its way already could not be sent again.
         if refused and (aside := opened.aside()):
             opened.resend([each.place for each in aside])
@@ -123,7 +125,7 @@ def salvage(file: Path, new: Path) -> None:
         _end(f"{new} is there already. Name a new file.")
     try:
         found = salvaged_from(file)
-        opened = OutboxFile.open(new, None, max_events=EVENTS_MAX, max_bytes=BYTES_MAX)
+        opened = OutboxFile.open(new, found.ledger, max_events=EVENTS_MAX, max_bytes=BYTES_MAX)
         try:
             starts = range(0, len(found.rows), SALVAGED_AT_ONCE)
             with click.progressbar(starts, label="Salvaging", file=sys.stderr) as shown:
@@ -136,6 +138,8 @@ def salvage(file: Path, new: Path) -> None:
     except OutboxError as error:
         _end(str(error))
     click.echo(f"salvaged: {len(found.rows)} events, into {new}; found but not usable: {found.unusable}")
+    if found.ledger is None:
+        click.echo("Which ledger they are for cannot be read: `ledger-outbox send` needs --ledger.")
     sys.exit(EMPTY if found.rows or not found.unusable else NOT_EMPTY)
 
 

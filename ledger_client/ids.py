@@ -54,4 +54,6 @@ def _part(part: str | int) -> str:
     # True is a number for Python and for nobody else.
     if isinstance(part, bool) or not isinstance(part, str | int):
         raise TypeError(f"a part of a key is a text or a whole number, not {part!r}")
-    return "".join(chr(byte) if byte in _PLAIN else f"~{byte:02X}" for byte in str(part).encode())
+    # What an enumeration prints is the name of its member, not what the member is.
+    text = str.__str__(part) if isinstance(part, str) else str(int(part))
+    return "".join(chr(byte) if byte in _PLAIN else f"~{byte:02X}" for byte in text.encode())

@@ -26,7 +26,7 @@ from ledger_client.draft import CloudEvent, Draft
 from ledger_client.errors import Forbidden, Judged, LedgerError, OutboxError, OutboxNotSent, Unavailable
 from ledger_client.ids import Key
 from ledger_client.ledger import Ledger, Recorded
-from ledger_client.outbox_file import Aside, Counts, OutboxFile, Waiting
+from ledger_client.outbox_file import DEFERRED_SECONDS_MAX, Aside, Counts, OutboxFile, Waiting
 from ledger_client.retries import Retries, pause_seconds
 from schemas.codec import BATCH_EVENTS_MAX, canonical
 from schemas.events import Event
@@ -38,7 +38,7 @@ LOOK_SECONDS = 1.0  # What another process has put, and whether it has stopped s
 CLOSE_SECONDS_MAX = 5.0  # For the answer that is under way.
 AWAY = Retries(first_seconds=0.5, pause_seconds_max=30.0)
 """The pauses between attempts while the ledger cannot be reached or takes nothing."""
-DEFERRED = Retries(first_seconds=30.0, pause_seconds_max=3_600.0)
+DEFERRED = Retries(first_seconds=30.0, pause_seconds_max=DEFERRED_SECONDS_MAX)
 """The pauses before an event is sent again that later events, or a grant, can make acceptable."""
 
 _Found = TypeVar("_Found")

@@ -8,6 +8,7 @@ import os
 import re
 import sqlite3
 import struct
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -20,10 +21,17 @@ from msgspec import Struct
 
 from ledger_client.errors import OutboxConflict, OutboxDamaged, OutboxError, OutboxFull, OutboxUnwritable
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 APPLICATION_ID = 0x4C4F5842  # "LOXB": says in the file's header whose it is.
 VERSION = 1
 BUSY_SECONDS_MAX = 30.0
 WAL_HEADER_BYTES = 32
+WAL_FRAME_HEADER_BYTES = 24
+DEFERRED_SECONDS_MAX = 3_600.0  # Whoever is to wait for longer was deferred by a clock that was ahead.
 PLACE_MAX = 2**62
 
 _SALVAGE = "`ledger-outbox salvage FILE NEW` reads what can be read into a new file; then use that one"
@@ -84,7 +92,8 @@ class OutboxFile:
         self._db = connection
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._lock: sqlite3.Connection | None = None
+        self._lock: int | None = None
+        self._identity = _identity(path)
 
     @classmethod
     def open(
@@ -105,6 +114,8 @@ class OutboxFile:
                 # What is acknowledged is on disk; what is removed is overwritten.
                 for pragma in ("synchronous=FULL", "fullfsync=ON", "secure_delete=ON", "journal_size_limit=0"):
                     connection.execute(f"PRAGMA {pragma}").fetchall()
+                # The first look makes the write-ahead log, so that there is one to know again.
+                connection.execute(_QUERIES["room"]).fetchall()
                 opened = cls(path, connection, max_events=max_events, max_bytes=max_bytes)
                 opened._belongs_to(ledger)
             except BaseException:
@@ -114,8 +125,7 @@ class OutboxFile:
 
     def close(self) -> None:
         """Close the file. The last one who does moves all that was written into it."""
-        if self._lock is not None:
-            self._lock.close()
+        self._let_go()
         self._db.close()
 
     # Putting
@@ -135,23 +145,34 @@ class OutboxFile:
                 # Within one call the same event may come twice.
                 if not self._is_here(source, id, body):
                     self._run("put", source, id, now, sha256(body).digest(), body)
+            self._is_the_one_of_that_name()
 
     # Sending
 
     def lead(self) -> bool:
-        """Whether this is the one that sends: a lock, which the system takes back when the process ends."""
-        if self._lock is None:
-            with _told(self.path):
-                self._lock = _lock(self.path)
+        """Whether this is the one that sends: a lock, which the system takes back when the process ends. Raises
+        OutboxUnwritable."""
+        beside = Path(f"{self.path}.sending")
+        try:
+            if self._lock is not None and not _is_same(self._lock, beside):
+                self._let_go()
+            if self._lock is None:
+                self._lock = _lock(beside)
+        except OSError as error:
+            raise OutboxUnwritable(
+                f"{beside}, the lock of whoever sends, cannot be used: {error.strerror}. The events are safe in "
+                f"{self.path}; look at who may write beside it."
+            ) from None
         return self._lock is not None
 
     def next(self, events_max: int, bytes_max: int, now: float, *, strict_order: bool) -> list[Waiting]:
         """The next events to send, in order; the first one whatever its size. Raises OutboxDamaged."""
         with self._transaction():
-            before = (self._row("first_standing", now)[0] if strict_order else None) or PLACE_MAX
+            latest = now + DEFERRED_SECONDS_MAX
+            before = (self._row("first_standing", now, latest)[0] if strict_order else None) or PLACE_MAX
             # What is on its way does not stand aside: nobody can mend, resend or drop it before its answer is here,
             # and the answer is about the very event that is at its place.
-            self._run("due", now, before, events_max)
+            self._run("due", now, latest, before, events_max)
             places: list[int] = []
             for place, size in self._run("waiting", before, events_max):
                 if places and bytes_max < size:
@@ -237,6 +258,7 @@ class OutboxFile:
             if other is not None and other[0] != place:
                 raise OutboxConflict(f"{self.path}: the id {id} of {source} is at place {other[0]} already")
             self._changed(self._run("mend", source, id, sha256(body).digest(), body, place), place)
+            self._is_the_one_of_that_name()
 
     def drop(self, places: Sequence[int]) -> None:
         """Give up events that stand aside. Raises OutboxError if one does not."""
@@ -254,6 +276,20 @@ class OutboxFile:
         """The name of the ledger that the events are for; None as long as nobody has said so."""
         row = self._run("ledger").fetchone()
         return None if row is None else str(row[0])
+
+    def _let_go(self) -> None:
+        """Let another one send."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _is_the_one_of_that_name(self) -> None:
+        """Raises OutboxUnwritable if the file was removed or replaced: what is written here, nobody would find."""
+        if _identity(self.path) != self._identity:
+            raise OutboxUnwritable(
+                f"{self.path} or its write-ahead log was removed, moved or replaced while it was open; nothing of this "
+                "call was kept. Put both back, or open the outbox again."
+            )
 
     def _belongs_to(self, ledger: str | None) -> None:
         if ledger is None:
@@ -343,16 +379,47 @@ def check(path: Path) -> None:
 
 
 def _check_wal(path: Path) -> None:
-    """The write-ahead log beside the file, if there is one, begins as one: SQLite passes over another in silence."""
-    try:
-        with Path(f"{path}-wal").open("rb") as file:
-            header = file.read(WAL_HEADER_BYTES)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise OutboxUnwritable(f"{path}-wal cannot be read: {error.strerror}") from None
-    if len(header) == WAL_HEADER_BYTES and any(header) and not is_wal_header(header):
-        raise OutboxDamaged(f"{path}-wal is damaged, and with it what was last put. {_SALVAGE}.")
+    """The write-ahead log beside the file, if there is one, is what puts have written: SQLite passes over what is
+    damaged, and over all that comes after it, in silence."""
+    before = b""
+    while True:
+        try:
+            wal = Path(f"{path}-wal").read_bytes()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise OutboxUnwritable(f"{path}-wal cannot be read: {error.strerror}") from None
+        if _is_whole(wal):
+            return
+        # Another process may have written while it was read: only what stays so is damage.
+        if wal == before:
+            raise OutboxDamaged(f"{path}-wal is damaged, and with it what was last put. {_SALVAGE}.")
+        before = wal
+
+
+def _is_whole(wal: bytes) -> bool:
+    """Whether a log can come of puts and of crashes. A crash spoils the last transaction at most, which nobody was told
+    is on disk: where two were committed from the first bad frame on, it was none."""
+    header = wal[:WAL_HEADER_BYTES]
+    if len(header) < WAL_HEADER_BYTES or not any(header):
+        return True
+    if not is_wal_header(header):
+        return False
+    size = int.from_bytes(header[8:12], "big")
+    sums = struct.unpack(">2I", header[24:32])
+    good, committed = True, 0
+    for start in range(WAL_HEADER_BYTES, len(wal) - WAL_FRAME_HEADER_BYTES - size + 1, WAL_FRAME_HEADER_BYTES + size):
+        head, page = wal[start : start + 24], wal[start + 24 : start + 24 + size]
+        ours = head[8:16] == header[16:24]
+        if good:
+            sums = _checksums(header, head[:8] + page, *sums)
+            good = ours and struct.unpack(">2I", head[16:24]) == sums
+        # The last frame of a transaction says how large the file is from then on.
+        if not good and ours and any(head[4:8]):
+            committed += 1
+            if committed == 2:
+                return False
+    return True
 
 
 def is_wal_header(header: bytes) -> bool:
@@ -360,12 +427,18 @@ def is_wal_header(header: bytes) -> bool:
     magic = int.from_bytes(header[:4], "big")
     if magic not in (0x377F0682, 0x377F0683):
         return False
-    first = second = 0
-    words = struct.unpack(("<" if magic == 0x377F0682 else ">") + "6I", header[:24])
+    return struct.unpack(">2I", header[24:32]) == _checksums(header, header[:24])
+
+
+def _checksums(header: bytes, content: bytes, first: int = 0, second: int = 0) -> tuple[int, int]:
+    """The two sums over some content, going on from those of what comes before it; the header says which end of a word
+    comes first."""
+    order = "<" if int.from_bytes(header[:4], "big") == 0x377F0682 else ">"
+    words = struct.unpack(f"{order}{len(content) // 4}I", content)
     for one, other in zip(words[::2], words[1::2], strict=True):
         first = (first + one + second) & 0xFFFFFFFF
         second = (second + other + first) & 0xFFFFFFFF
-    return struct.unpack(">2I", header[24:32]) == (first, second)
+    return first, second
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:
@@ -403,20 +476,46 @@ def _make(path: Path) -> None:
         fresh.unlink(missing_ok=True)
 
 
-def _lock(path: Path) -> sqlite3.Connection | None:
-    """The lock of whoever sends, held by an open transaction on a file beside the outbox; None if another holds it."""
-    beside = Path(f"{path}.sending")
-    with suppress(FileExistsError):
-        os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    connection = sqlite3.connect(beside, timeout=0, isolation_level=None)
+def _lock(beside: Path) -> int | None:
+    """The lock of whoever sends, held by an open file; None if another holds it. It writes nothing, so that an outbox
+    can be sent when the disk is full, and whatever somebody has put into that file is nobody's concern. Raises
+    OSError."""
+    held = os.open(beside, os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        connection.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        connection.close()
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
-            return None
+        if sys.platform == "win32":
+            msvcrt.locking(held, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        os.close(held)
+        return None
+    except BaseException:
+        os.close(held)
         raise
-    return connection
+    if _is_same(held, beside):
+        return held
+    os.close(held)  # It was removed meanwhile: a later one has another file.
+    return None
+
+
+def _is_same(held: int, path: Path) -> bool:
+    """Whether the open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(held), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _identity(path: Path) -> list[tuple[int, int] | None]:
+    """Which file has that name, and which one is the log beside it."""
+    found: list[tuple[int, int] | None] = []
+    for each in (path, Path(f"{path}-wal")):
+        try:
+            status = each.stat()
+            found.append((status.st_dev, status.st_ino))
+        except OSError:
+            found.append(None)
+    return found
 
 
 def _sync(path: Path) -> None:

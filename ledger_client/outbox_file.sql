@@ -66,14 +66,16 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 SELECT place, length(body) FROM outbox_events WHERE state = 'waiting' AND place < ? ORDER BY place LIMIT ?;
 
 -- due --
--- The events before a place whose next attempt is due stand aside no more.
+-- The events before a place whose next attempt is due stand aside no more; nor do those that are to wait for longer
+-- than anything waits.
 UPDATE outbox_events SET state = 'waiting'
  WHERE place IN (SELECT place FROM outbox_events
-                  WHERE state = 'deferred' AND due_at <= ? AND place < ? ORDER BY place LIMIT ?);
+                  WHERE state = 'deferred' AND (due_at <= ? OR due_at > ?) AND place < ? ORDER BY place LIMIT ?);
 
 -- first_standing --
 -- The first event that nothing may overtake where order is strict.
-SELECT min(place) FROM outbox_events WHERE state = 'refused' OR (state = 'deferred' AND due_at > ?);
+SELECT min(place) FROM outbox_events
+ WHERE state = 'refused' OR (state = 'deferred' AND due_at > ? AND due_at <= ?);
 
 -- bodies --
 -- Events by place.

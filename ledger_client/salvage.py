@@ -5,6 +5,7 @@ log, in its order. Each row that is found counts only if its body has the digest
 damage cannot make up an event. A row that had been sent already may be found, too: the ledger knows its id.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from hashlib import sha256
@@ -14,19 +15,21 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ledger_client.outbox_file import WAL_HEADER_BYTES, is_wal_header
+from ledger_client.outbox_file import WAL_FRAME_HEADER_BYTES, WAL_HEADER_BYTES, is_wal_header
+from schemas.values import LEDGER_PATTERN
 
-WAL_FRAME_HEADER_BYTES = 24
 COLUMNS = 11
 _LEAF_OF_TABLE = 0x0D
 _INTEGER_BYTES = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 8: 0, 9: 0}
 
 
 class Salvaged(Struct, frozen=True):
-    """Rows of `outbox_events`, by place, and how many more there were that cannot be trusted."""
+    """Rows of `outbox_events`, by place, and how many more there were that cannot be trusted. `ledger`: the one that
+    they are for; None if that cannot be read."""
 
     rows: list[tuple[Any, ...]]
     unusable: int
+    ledger: str | None
 
 
 class _Unreadable(ValueError):
@@ -43,17 +46,22 @@ def salvage(path: Path) -> Salvaged:
     pages |= dict(_logged(wal, size))
 
     found: dict[int, tuple[Any, ...]] = {}
+    ledgers: set[str] = set()
     unusable = 0
     for number in sorted(pages):
         for place, cell in _cells(pages, number, size):
             try:
-                row = _row(place, cell())
+                values = _values(cell())
+                if len(values) == COLUMNS:
+                    found[place] = _event(place, values)
             except _Unreadable:
                 unusable += 1
                 continue
-            if row is not None:
-                found[place] = row
-    return Salvaged([found[place] for place in sorted(found)], unusable)
+            # Of all tables, only the one that names the ledger has a single column.
+            if len(values) == 1 and isinstance(values[0], str) and re.match(LEDGER_PATTERN, values[0]):
+                ledgers.add(values[0])
+    ledger = ledgers.pop() if len(ledgers) == 1 else None
+    return Salvaged([found[place] for place in sorted(found)], unusable, ledger)
 
 
 def _page_bytes(file: bytes, wal: bytes) -> int:
@@ -116,19 +124,22 @@ def _record(pages: dict[int, bytes], page: bytes, at: int, length: int, size: in
     return b"".join(parts)
 
 
-def _row(place: int, record: bytes) -> tuple[Any, ...] | None:
-    """The row of an event; None if the record is one of another table. Raises _Unreadable."""
+def _values(record: bytes) -> list[Any]:
+    """The values of a record (2.1). Raises _Unreadable."""
     end, at = _varint(record, 0)
     kinds = []
     while at < end:
         kind, at = _varint(record, at)
         kinds.append(kind)
-    if len(kinds) != COLUMNS:
-        return None
     values = []
     for kind in kinds:
         value, at = _value(record, at, kind)
         values.append(value)
+    return values
+
+
+def _event(place: int, values: list[Any]) -> tuple[Any, ...]:
+    """The row of an event. Raises _Unreadable."""
     _, source, id, state, put_at, attempts, due_at, status, problem, digest, body = values
     if not isinstance(body, bytes) or sha256(body).digest() != digest:
         raise _Unreadable

@@ -254,6 +254,26 @@ async def test_what_a_later_event_makes_possible_is_sent_again_by_itself(ledger:
         await holds(sent)
 
 
+async def test_a_clock_that_was_years_ahead_holds_nothing_up(ledger: LedgerService, path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "crm.key"
+    file.write_text(await ledger.key("observe", sources=["/elsewhere"]))
+    clock = [2_000_000_000.0]
+    async with (
+        reached(ledger.url, file) as client,
+        Outbox(path, client, clock=lambda: clock[0]) as outbox,
+    ):
+        await outbox.put_all([ask(0)])
+        await outbox.flush(SECONDS_MAX)
+        assert [each.state for each in await outbox.refused()] == ["deferred"]
+        file.write_text(ledger.admin)
+        clock[0] = 1_000_000.0
+
+        async def sent() -> bool:
+            return await log(ledger) == ["n:0"]
+
+        await holds(sent)
+
+
 async def test_a_grant_that_is_missing_is_waited_for(ledger: LedgerService, path: Path, tmp_path: Path) -> None:
     file = tmp_path / "crm.key"
     file.write_text(await ledger.key("observe", sources=["/elsewhere"]))
@@ -697,6 +717,78 @@ async def test_a_log_that_begins_with_garbage_is_told(path: Path, tmp_path: Path
     assert not (folder / path.name).exists()
 
 
+async def test_a_bit_of_the_log_that_has_changed_is_told_and_what_can_be_read_is_salvaged(
+    path: Path, tmp_path: Path
+) -> None:
+    async with nowhere(path) as outbox:
+        for number in range(50):
+            await outbox.put_all([ask(number)])
+        copied = {each.name: each.read_bytes() for each in beside(path) if not each.name.endswith("-shm")}
+    wal = copied[f"{path.name}-wal"]
+    spoiled = tmp_path / "spoiled" / path.name
+    spoiled.parent.mkdir()
+    chance = random.Random(5)
+    for _ in range(20):
+        # The last two transactions are as a crash may leave them.
+        at = chance.randrange(outbox_file_module.WAL_HEADER_BYTES, len(wal) * 3 // 4)
+        flipped = wal[:at] + bytes([wal[at] ^ 1 << chance.randrange(8)]) + wal[at + 1 :]
+        spoiled.write_bytes(copied[path.name])
+        Path(f"{spoiled}-wal").write_bytes(flipped)
+        with pytest.raises(OutboxDamaged, match="-wal is damaged"):
+            OutboxFile.open(spoiled, "main", max_events=10, max_bytes=10)
+        assert Path(f"{spoiled}-wal").read_bytes() == flipped
+        found = salvage(spoiled)
+        assert len(found.rows) >= 45
+        assert found.ledger == "main"
+
+
+async def test_a_log_that_others_write_is_never_taken_for_damaged(path: Path) -> None:
+    async with nowhere(path) as outbox:
+        for number in range(60):
+            putting = asyncio.create_task(outbox.put_all([ask(number), ask(number + 1_000)]))
+            # Looked at at any moment of a put, and of the log's beginning anew.
+            await asyncio.to_thread(outbox_file_module.check, path)
+            await putting
+            if number % 10 == 0:
+                await outbox._do(outbox._file.tidy)
+        assert (await outbox.status()).counts.waiting == 120
+
+
+@pytest.mark.parametrize("gone", ["", "-wal"])
+async def test_what_nobody_would_find_is_not_promised(path: Path, gone: str) -> None:
+    async with nowhere(path) as outbox:
+        await outbox.put_all([ask(0)])
+        Path(f"{path}{gone}").rename(f"{path}-elsewhere")
+        with pytest.raises(OutboxUnwritable, match="removed, moved or replaced"):
+            await outbox.put_all([ask(1)])
+        Path(f"{path}-elsewhere").rename(f"{path}{gone}")
+        await outbox.put_all([ask(2)])
+    assert [row["id"] for row in rows_of(path)] == ids([0, 2])
+
+
+async def test_whatever_lies_in_the_file_of_the_lock_is_nobodys_concern(ledger: LedgerService, path: Path) -> None:
+    lock = Path(f"{path}.sending")
+    lock.write_bytes(b"garbage!" * 100)
+    async with reached(ledger.url, ledger.admin) as client, Outbox(path, client) as outbox:
+        await outbox.put_all([ask(0)])
+        assert (await outbox.flush(SECONDS_MAX)).sent == 1
+        lock.unlink()
+        await outbox.put_all([ask(1)])
+        assert (await outbox.flush(SECONDS_MAX)).sent == 2
+        async with Outbox(path, client) as second:
+            await outbox.put_all([ask(2)])
+            await second.flush(SECONDS_MAX)
+            assert not (await second.status()).sending
+    lock.unlink()
+    lock.mkdir()
+    async with nowhere(path, sending=True) as outbox:
+
+        async def told() -> bool:
+            return "crm.outbox.sending, the lock of whoever sends" in ((await outbox.status()).trouble or "")
+
+        await holds(told)
+
+
 def test_what_is_no_outbox_is_told_and_not_touched(path: Path, tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE customers (name TEXT)")
@@ -764,7 +856,18 @@ async def test_the_command_shows_and_sends(database: Database, path: Path) -> No
     assert (status, "not everything was sent" in told) == (2, True), told
 
 
+def test_the_command_sends_to_no_ledger_that_nobody_has_named(path: Path, tmp_path: Path) -> None:
+    OutboxFile.open(path, None, max_events=10, max_bytes=1_000).close()
+    (tmp_path / "key").write_text("key")
+    status, told = run("send", path, "--url", "http://127.0.0.1:1", "--key-file", tmp_path / "key")
+    assert (status, "Name it: --ledger NAME" in told) == (2, True), told
+
+
 def test_the_command_salvages(path: Path, whole: bytes, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(path)) as outbox:
+        outbox.execute("UPDATE outbox_of SET ledger = 'payments'")
+        outbox.commit()
+    whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 3 // 4])
     status, told = run("inspect", path)
     assert (status, "ledger-outbox salvage" in told) == (2, True)
@@ -773,6 +876,8 @@ def test_the_command_salvages(path: Path, whole: bytes, tmp_path: Path) -> None:
     found = rows_of(tmp_path / "mended.outbox")
     assert f"salvaged: {len(found)} events" in told
     assert len(found) > EVENTS_CUT // 4
+    status, told = run("inspect", tmp_path / "mended.outbox")
+    assert (status, "for the ledger `payments`" in told) == (0, True), told
     status, told = run("salvage", path, tmp_path / "mended.outbox")
     assert (status, "is there already" in told) == (2, True)
     status, told = run("inspect", tmp_path / "none")

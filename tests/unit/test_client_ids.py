@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from enum import Enum
 from itertools import combinations
 from pathlib import Path
 
@@ -40,6 +41,18 @@ def test_the_known_answers_of_the_documents_are_true(text):
     vectors = [(eval(key), id) for key, id in told]
     assert len(vectors) >= 3
     assert [id_of_key(key) for key, _ in vectors] == [id for _, id in vectors]
+
+
+class Colour(str, Enum):  # noqa: UP042  A StrEnum prints what it is; this one does not.
+    RED = "red"
+
+
+class Size(int, Enum):
+    LARGE = 3
+
+
+def test_a_member_of_an_enumeration_is_what_it_is_and_not_its_name():
+    assert id_of_key((Colour.RED, Size.LARGE)) == "red:3"
 
 
 @given(keys)

@@ -43,7 +43,10 @@ HEADER = "header"
 WHOLE = "body"
 ITEM = "item"
 ITSELF = "."  # As `each`: the body itself is the list.
+ITEMS_MAX = 1_000  # Of `each`, in one body.
 NAMES_TOLD_MAX = 12
+NAMES_COMPARED_MAX = 1_000
+OBJECTIONS_MAX = 20  # The first of them; what is wrong with thousands of items is most often one thing.
 
 
 class Recipes(Struct, frozen=True, kw_only=True):
@@ -90,6 +93,8 @@ def make_events(recipes: Recipes, body: Any, headers: Mapping[str, str], now: da
     made: list[dict[str, Any]] = []
     objections: list[Objection] = []
     for index, row in enumerate(_rows(recipes, body, headers)):
+        if len(objections) >= OBJECTIONS_MAX or len(made) > BATCH_EVENTS_MAX:
+            break
         item = None if recipes.each is None else index
         try:
             events = _made(recipes, row)
@@ -103,9 +108,11 @@ def make_events(recipes: Recipes, body: Any, headers: Mapping[str, str], now: da
             ]
         made += events
     if len(made) > BATCH_EVENTS_MAX:
-        objections.append(Objection(f"it makes {len(made)} events, and at most {BATCH_EVENTS_MAX} go into one request"))
+        objections.insert(
+            0, Objection(f"it makes more than {BATCH_EVENTS_MAX} events, and no more go into one request")
+        )
     if objections:
-        raise Misfit(objections)
+        raise Misfit(objections[:OBJECTIONS_MAX])
     return made
 
 
@@ -142,6 +149,9 @@ def _rows(recipes: Recipes, body: Any, headers: Mapping[str, str]) -> list[Row]:
         found = look_up(body, recipes.each)
     # Some systems send one without a list around it.
     items = found if isinstance(found, list) else [] if found is None else [found]
+    if len(items) > ITEMS_MAX:
+        where = "the body" if recipes.each == ITSELF else f"`{recipes.each}`"
+        raise Misfit([Objection(f"{where} has {len(items)} items, and at most {ITEMS_MAX} are taken from one body")])
     return [{**(item if isinstance(item, dict) else {}), HEADER: headers, WHOLE: body, ITEM: item} for item in items]
 
 
@@ -276,8 +286,8 @@ def _absent(row: Row, path: str) -> str | None:
                     return _nothing_at(path, before, step, rest, value)
                 value = value[step]
             case list() if step == "*":
-                found = [item for item in value if not (rest and isinstance(item, dict) and _absent(item, rest))]
-                return None if found or not value else f"no item of `{before}` has {rest!r}"
+                some = any(not (rest and isinstance(item, dict) and _absent(item, rest)) for item in value)
+                return None if some or not value else f"no item of `{before}` has {rest!r}"
             case list() if step.isdecimal():
                 if int(step) >= len(value):
                     return None  # A list has as many items as it has.
@@ -293,7 +303,7 @@ def _absent(row: Row, path: str) -> str | None:
 
 def _nothing_at(path: str, before: str, step: str, rest: str, there: Mapping[str, Any]) -> str:
     names = [name for name in there if before or name not in (HEADER, WHOLE, ITEM)]
-    near = difflib.get_close_matches(step, names, n=3)
+    near = difflib.get_close_matches(step, names[:NAMES_COMPARED_MAX], n=3)
     where = f"`{before}`" if before else "it"
     if near:
         meant = [".".join(filter(None, (before, name, rest))) for name in near]

@@ -39,6 +39,7 @@ from services.receiver.private_files import PrivateFileUnusable, lines_of
 from services.receiver.signatures import Secretive, SecretUnusable, Signature, secret_of
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+HOOK_BYTES_MAX = 256 * 1024
 SECRETS_MAX = 10
 
 Schemes = {"standard-webhooks", "github", "hmac", "none"}
@@ -97,7 +98,7 @@ class Hook(Struct, frozen=True, kw_only=True):
 
 
 class Hooks:
-    """The hooks of a directory."""
+    """The hooks of a directory. Threads may share it."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -109,8 +110,9 @@ class Hooks:
         if not NAME.fullmatch(name) or not path.is_file():
             self._read.pop(name, None)
             raise HookMissing(name)
-        if name in self._read and self._read[name][0] == _state(path, self._read[name][1]):
-            return self._read[name][1]
+        # Several threads may ask at once: what one has forgotten, another has in hand.
+        if (known := self._read.get(name)) is not None and known[0] == _state(path, known[1]):
+            return known[1]
         self._read.pop(name, None)
         state = _state(path, load(path, shown=Path(f"{name}.yaml")))
         # Read after its state was: what changes in between is seen the next time.
@@ -125,7 +127,7 @@ class Hooks:
 def load(path: Path, *, shown: Path | None = None, needs_secret: bool = True) -> Hook:
     """Read a hook. `shown`: what messages call its file. Raises HookUnusable, where its signature cannot be checked."""
     try:
-        found = document.read(path)
+        found = document.read(path, bytes_max=HOOK_BYTES_MAX)
     except document.DocumentError as error:
         raise HookUnusable(str(error).replace(str(path), str(shown or path))) from error
     found = Document(path=shown or path, value=found.value, lines=found.lines)

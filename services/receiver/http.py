@@ -1,6 +1,9 @@
 """The receiver over HTTP: a path a hook, and what is kept."""
 
 import asyncio
+from collections import Counter as Counts
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 import aiohttp
@@ -20,6 +23,8 @@ from services.web import Answer, Call, Route, unavailable
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
 BODIES_MAX = 64  # At once. Each is held in memory, and its signature is not checked before it is whole.
+BODIES_OF_A_PEER_MAX = 16  # That are still on their way, from one address.
+FIRST_SECONDS_MAX = 5  # For the first bytes of a body.
 BODY_SECONDS_MAX = 30  # For a body to arrive.
 ASK_SECONDS_MAX = 10
 KEPT_LIMIT_MAX = 100
@@ -157,7 +162,7 @@ class Faces:
         self.kept: Kept | None = None
         self.reception: Reception | None = None
         self.amiss = "the receiver is starting"
-        self._bodies = 0
+        self._room = _Room()
         self._said: dict[str, str] = {}
 
     async def ready(self) -> None:
@@ -166,7 +171,7 @@ class Faces:
             raise unavailable(self.amiss)
 
     async def post(self, call: Call) -> web.Response:
-        hook = self._hook(call.request)
+        hook = await self._hook(call.request)
         if hook.written is None and isinstance(hook.signature, Unsigned):
             # Nothing that anybody may post is kept for a hook that has a mistake.
             raise self._unusable(hook.name, hook.amiss)
@@ -181,7 +186,7 @@ class Faces:
     async def get(self, call: Call) -> web.Response:
         # Anybody may ask whether it can be used. What is wrong, and what is kept, is for administrators.
         principal = await call.check_again() if hdrs.AUTHORIZATION in call.request.headers else call.principal
-        hook = self._hook(call.request, principal)
+        hook = await self._hook(call.request, principal)
         if hook.written is None:
             raise self._unusable(hook.name, hook.amiss, principal)
         if self.kept is None or not _may_see(principal, hook):
@@ -200,7 +205,7 @@ class Faces:
         if not NAME.fullmatch(name):
             raise Problem("not-found", f"there is no hook {name[:80]!r}")
         # One that was taken away may have left bodies.
-        if not _may_see(call.principal, self._checkable(name)):
+        if not _may_see(call.principal, await self._checkable(name)):
             raise Problem("forbidden", "this key is for certain ledgers, and not for the one of this hook")
         if self.kept is None:
             raise unavailable(self.amiss)
@@ -210,20 +215,20 @@ class Faces:
             raise unavailable(str(error)) from error
         return _json(200, KeptPage([_told(item) for item in items[: asked.limit]], len(items) > asked.limit))
 
-    def _hook(self, request: web.Request, principal: Principal | None = None) -> Hook:
+    async def _hook(self, request: web.Request, principal: Principal | None = None) -> Hook:
         """The hook that a request names. Raises Problem; its detail depends on who asks."""
         name = request.match_info["hook"]
         try:
-            return self.hooks.get(name)
+            return await asyncio.to_thread(self.hooks.get, name)
         except HookMissing:
             raise Problem("not-found", f"there is no hook {name[:80]!r}") from None
         except HookUnusable as error:
             raise self._unusable(name, str(error), principal) from error
 
-    def _checkable(self, name: str) -> Hook | None:
+    async def _checkable(self, name: str) -> Hook | None:
         """The hook of this name, if there is one whose signature can be checked."""
         try:
-            return self.hooks.get(name)
+            return await asyncio.to_thread(self.hooks.get, name)
         except (HookMissing, HookUnusable):
             return None
 
@@ -239,13 +244,10 @@ class Faces:
     async def _answer(self, hook: Hook, request: web.Request) -> web.Response:
         if self.reception is None:
             raise unavailable(self.amiss)
-        if self._bodies >= BODIES_MAX:
-            raise Problem("overloaded", f"{BODIES_MAX} bodies are on their way in", headers={"Retry-After": "1"})
-        self._bodies += 1
         try:
             headers = [(name.lower(), value) for name, value in request.headers.items()]
-            came = Request(request.method, headers, await _body(request))
-            received = await self.reception.receive(hook, came)
+            async with self._room.body(request) as body:
+                received = await self.reception.receive(hook, Request(request.method, headers, body))
         except SignatureInvalid as error:
             raise Problem("signature-invalid", str(error), headers=CHALLENGE) from error
         except SignatureStale as error:
@@ -256,8 +258,6 @@ class Faces:
             raise Problem("kept-full", str(error), headers={"Retry-After": "60"}) from error
         except KeptUnusable as error:
             raise unavailable(str(error)) from error
-        finally:
-            self._bodies -= 1
         return _answered(hook, received)
 
 
@@ -304,26 +304,65 @@ def routes(faces: Faces) -> list[Route]:
     ]
 
 
-async def _body(request: web.Request) -> bytes:
-    """The body as it came. Raises Problem if it is too large or too slow."""
-    too_large = Problem(
-        "too-large", f"a webhook has at most {BODY_BYTES_MAX} bytes here", headers={"Connection": "close"}
-    )
-    if (request.content_length or 0) > BODY_BYTES_MAX:
-        raise too_large
-    parts, size = [], 0
+class _Room:
+    """The room for bodies. Who has sent nothing yet takes none of it, and who sends slowly only his share."""
+
+    def __init__(self) -> None:
+        self._bodies = 0
+        self._arriving: Counts[str | None] = Counts()
+
+    @asynccontextmanager
+    async def body(self, request: web.Request) -> AsyncIterator[bytes]:
+        """The body as it came, and room for it meanwhile. Raises Problem if it is too large or too slow, or if there is
+        no room."""
+        if (request.content_length or 0) > BODY_BYTES_MAX:
+            raise _too_large()
+        async with _in_time(FIRST_SECONDS_MAX):
+            first = await request.content.readany()
+        if self._bodies >= BODIES_MAX:
+            raise Problem("overloaded", f"{BODIES_MAX} bodies are being read", headers=_LATER)
+        self._bodies += 1
+        try:
+            yield await self._whole(request, first)
+        finally:
+            self._bodies -= 1
+
+    async def _whole(self, request: web.Request, first: bytes) -> bytes:
+        if self._arriving[request.remote] >= BODIES_OF_A_PEER_MAX:
+            raise Problem(
+                "overloaded", f"{BODIES_OF_A_PEER_MAX} bodies from this address are on their way in", headers=_LATER
+            )
+        self._arriving[request.remote] += 1
+        try:
+            parts, size = [first], len(first)
+            async with _in_time(BODY_SECONDS_MAX):
+                async for part in request.content.iter_any():
+                    size += len(part)
+                    if size > BODY_BYTES_MAX:
+                        raise _too_large()
+                    parts.append(part)
+            return b"".join(parts)
+        finally:
+            self._arriving[request.remote] -= 1
+            self._arriving += Counts()  # Without those that are none.
+
+
+_LATER = {"Retry-After": "1", "Connection": "close"}
+
+
+def _too_large() -> Problem:
+    return Problem("too-large", f"a webhook has at most {BODY_BYTES_MAX} bytes here", headers={"Connection": "close"})
+
+
+@asynccontextmanager
+async def _in_time(seconds: float) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(BODY_SECONDS_MAX):
-            async for part in request.content.iter_any():
-                size += len(part)
-                if size > BODY_BYTES_MAX:
-                    raise too_large
-                parts.append(part)
+        async with asyncio.timeout(seconds):
+            yield
     except TimeoutError:
         raise Problem(
-            "bad-request", f"the body was not there after {BODY_SECONDS_MAX} seconds", headers={"Connection": "close"}
+            "bad-request", f"the body was not there after {seconds} seconds", headers={"Connection": "close"}
         ) from None
-    return b"".join(parts)
 
 
 def _answered(hook: Hook, received: Received) -> web.Response:

@@ -98,14 +98,14 @@ class Reception:
         await asyncio.to_thread(self._kept.check, delivery)
         if await asyncio.to_thread(self._kept.is_waiting, hook.name):
             # It has its place behind those that came before.
-            outcome = self._queued(hook, came, now)
+            outcome = await asyncio.to_thread(self._queued, hook, came, now)
         else:
             outcome = await self.attempt(hook, came)
         return await self._settled(hook, delivery, came, outcome)
 
     async def attempt(self, hook: Hook, came: Came) -> Done | Stopped:
         """Make events of a request and have them recorded."""
-        events = self._events(hook, came, self._now())
+        events = await asyncio.to_thread(self._events, hook, came, self._now())
         if isinstance(events, Stopped):
             return events
         if not events:
@@ -136,7 +136,7 @@ class Reception:
         if came is None:
             return None
         try:
-            hook = self._hooks.get(item.delivery.hook)
+            hook = await asyncio.to_thread(self._hooks.get, item.delivery.hook)
         except HookMissing:
             outcome: Done | Stopped = _misfit(f"there is no hook {item.delivery.hook!r} any more")
         except HookUnusable as error:

@@ -17,7 +17,8 @@ import structlog
 from msgspec.structs import replace
 
 from services import problem_pages
-from services.receiver.http import BODIES_MAX, BODY_BYTES_MAX
+from services.receiver.bodies import OBJECTIONS_MAX
+from services.receiver.http import BODIES_MAX, BODIES_OF_A_PEER_MAX, BODY_BYTES_MAX, BODY_SECONDS_MAX
 from services.receiver.kept import FILE, KEY_FILE, AnotherBody, Came, KeptUnusable
 from services.settings import Settings
 from tests.conftest import Database, free_ports
@@ -35,6 +36,8 @@ events:
     data: {requirement: "{key}", title: "{title}", reason: "{why}", by: {role: product manager, team: product}}
 """
 UNSIGNED = ("scheme: github, secret_file: desk.secret", "scheme: none, anybody_may_post: true")
+BOMB = "let:\n  a0: &a0 [x]\n"
+BOMB += "".join(f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)) + "source:"
 WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 
 
@@ -168,6 +171,10 @@ async def test_without_a_signature_only_where_the_hook_says_so(
             "is an act, and the receiver's own key records observations only",
         ),
         ("signature: [\n", "desk.yaml:2: not YAML"),
+        (mended("source:", f"let: {{x: {'9' * 5_000}}}\nsource:"), "desk.yaml:2: a number of 5000 digits"),
+        (mended("desk.secret", '"desk.sec\\0ret"'), "is not the name of a file (embedded null byte)"),
+        (mended("source:", BOMB), "aliases repeat more than"),
+        (mended("source:", "#" * 300_000 + "\nsource:"), "has more than 262144 bytes"),
         ("", "a hook is an object"),
         (
             mended("scheme: github", "scheme: gitub"),
@@ -347,27 +354,63 @@ async def test_headers_are_read_by_their_names_and_those_that_are_there_twice_ar
     assert all("authorization" not in came.headers for came in receiver.requests())
 
 
-async def test_too_many_bodies_at_once_are_asked_to_come_back(receiver: ReceiverService) -> None:
+async def test_who_sends_slowly_shuts_nobody_out(ledger: LedgerService, receiver: ReceiverService) -> None:
     receiver.hook("desk")
     head = b"POST /hooks/desk HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
-    slow = [await asyncio.open_connection("127.0.0.1", receiver.settings.receiver_port) for _ in range(BODIES_MAX)]
-    try:
-        for _, writer in slow:
+    async with contextlib.AsyncExitStack() as stack:
+        slow = []
+        for _ in range(BODIES_MAX + 1):
+            reader, writer = await asyncio.open_connection("127.0.0.1", receiver.settings.receiver_port)
+            stack.callback(writer.close)
             writer.write(head)
+            slow.append((reader, writer))
+        assert (await receiver.send("desk", ticket())).status == 200
+        # Those that have begun take the share of their address, and no more.
+        for _, writer in slow:
+            writer.write(b"{")
 
         async def refused() -> bool:
             return (await receiver.send("desk", ticket())).status == 503
 
         await holds(refused)
-        assert (await receiver.send("desk", ticket())).problem == "overloaded"
-    finally:
-        for _, writer in slow:
-            writer.close()
+        reply = await receiver.send("desk", ticket())
+        assert (reply.problem, f"{BODIES_OF_A_PEER_MAX} bodies from this address" in reply.json["detail"]) == (
+            "overloaded",
+            True,
+        )
 
     async def taken() -> bool:
         return (await receiver.send("desk", ticket())).status == 200
 
     await holds(taken)
+
+
+async def test_a_body_of_which_nothing_comes_is_given_up_soon(receiver: ReceiverService) -> None:
+    receiver.hook("desk")
+    reader, writer = await asyncio.open_connection("127.0.0.1", receiver.settings.receiver_port)
+    writer.write(b"POST /hooks/desk HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+    try:
+        answer = await asyncio.wait_for(reader.read(), BODY_SECONDS_MAX - 1)
+    finally:
+        writer.close()
+    assert b"the body was not there after 5 seconds" in answer
+
+
+async def test_a_body_of_very_many_items_is_answered_shortly(ledger: LedgerService, receiver: ReceiverService) -> None:
+    receiver.hook("desk", mended("source:", "each: .\nsource:"))
+    for count, told in ((200_000, 1), (900, OBJECTIONS_MAX)):
+        reply = await receiver.send("desk", [{}] * count, delivery=f"d-{count}")
+        assert (reply.problem, len(reply.json["errors"])) == ("mapping-misfit", told)
+        assert len(reply.body) < 10_000
+
+
+def test_the_room_that_one_takes_holds_its_reason_too(tmp_path: Path) -> None:
+    with opened(Settings(home=tmp_path)) as kept:
+        delivery = kept.delivery("desk", "d-1", b"1")
+        why: Any = {"problem": "mapping-misfit", "reason": "ü" * 100_000, "now": datetime.now(UTC)}
+        kept.keep(delivery, Came({}, b"1"), "refused", **why)
+        [item] = kept.page(limit=1)
+    assert len(item.reason.encode()) < item.size < 10_000
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.receiver.bodies import Misfit, make_events
+from services.receiver.bodies import ITEMS_MAX, NAMES_COMPARED_MAX, Misfit, make_events
 from services.receiver.hooks import HookUnusable, load
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -112,8 +112,16 @@ def test_each_item_of_a_list_is_a_body_of_its_own(tmp_path: Path) -> None:
 
 
 def test_more_events_than_one_request_holds(tmp_path: Path) -> None:
-    with pytest.raises(Misfit, match="it makes 1001 events, and at most 1000 go into one request"):
-        made(tmp_path, [BODY | {"id": number} for number in range(1_001)], 'each: "."')
+    body = [BODY | {"id": number} for number in range(ITEMS_MAX)]
+    second = HOOK[HOOK.index("  - type") :].replace("id: ticket-", "id: again-")
+    two = HOOK.replace("OPTIONS", 'each: "."') + second
+    path = tmp_path / "desk.yaml"
+    path.write_text(two)
+    with pytest.raises(Misfit, match="it makes more than 1000 events, and no more go into one request"):
+        make_events(load(path, needs_secret=False).usable.recipes, body, {}, NOW)
+    assert len(made(tmp_path, body, 'each: "."')) == ITEMS_MAX
+    with pytest.raises(Misfit, match="the body has 1001 items, and at most 1000 are taken from one body"):
+        made(tmp_path, [*body, BODY], 'each: "."')
 
 
 @pytest.mark.parametrize(
@@ -131,3 +139,15 @@ def test_a_hook_that_says_what_cannot_be_meant(tmp_path: Path, old: str, new: st
     hook = load(path, needs_secret=False)
     with pytest.raises(HookUnusable, match=message):
         _ = hook.usable
+
+
+def test_few_of_very_many_names_are_compared(tmp_path: Path) -> None:
+    body = {f"subjekt{number}": number for number in range(NAMES_COMPARED_MAX)} | {"subjct": 1}
+    with pytest.raises(Misfit) as first:
+        made(tmp_path, without("subject") | body)
+    assert "did you mean 'subjekt" in str(first.value)
+    with pytest.raises(Misfit) as last:
+        made(
+            tmp_path, {f"{number}": number for number in range(NAMES_COMPARED_MAX)} | without("subject") | {"subjct": 1}
+        )
+    assert "did you mean" not in str(last.value)

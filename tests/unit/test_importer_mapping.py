@@ -156,3 +156,18 @@ def test_the_examples_are_mappings(path: Path):
     for number, event in enumerate(loaded.mapping.given):
         written = {"specversion": "1.0", "source": loaded.mapping.source, **event}
         assert isinstance(read_event(written, now=datetime(2026, 11, 21, tzinfo=UTC)), Sent), loaded.given_line(number)
+
+
+def test_aliases_repeat_so_much_and_no_more() -> None:
+    once = "a: &a [1, 2]\nb: *a\nc: *a\n"
+    assert parse(once, Path("m.yaml")).value == {"a": [1, 2], "b": [1, 2], "c": [1, 2]}
+    bomb = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
+    with pytest.raises(DocumentError, match=r"m.yaml:\d+: aliases repeat more than 10000 values"):
+        parse(bomb, Path("m.yaml"))
+
+
+@pytest.mark.parametrize("number", ["9" * 5_000, "1." + "0" * 5_000])
+def test_a_number_that_no_machine_holds_says_so(number: str) -> None:
+    with pytest.raises(DocumentError, match=r"m.yaml:1: a number of 500[02] digits"):
+        parse(f"a: {number}", Path("m.yaml"))
+    assert parse(f"a: '{number}'", Path("m.yaml")).value == {"a": number}

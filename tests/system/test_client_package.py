@@ -1,8 +1,10 @@
 """The client as a package of its own: what it carries is enough, and nothing of the server is in it."""
 
+import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -21,6 +23,23 @@ assert pathlib.Path(sys.modules["schemas"].__file__).is_relative_to(sys.argv[2])
 """
 
 pytestmark = pytest.mark.system
+
+
+def test_the_command_that_messages_name_comes_with_the_client_and_with_the_server() -> None:
+    for project in (ROOT / "ledger_client/pyproject.toml", ROOT / "pyproject.toml"):
+        assert tomllib.loads(project.read_text())["project"]["scripts"]["ledger-outbox"] == "ledger_client.command:main"
+
+
+def test_the_example_says_in_a_sentence_that_nothing_answers(tmp_path: Path) -> None:
+    (tmp_path / "admin.key").write_text("a key")
+    environ = os.environ | {"LEDGER_PORT": "1", "LEDGER_HOME": str(tmp_path)}
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "examples/emit.py")], env=environ, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert "http://127.0.0.1:1/" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_its_wheel_holds_all_that_it_needs(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ class Kept:
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
         self._cipher, self._digests = _keys(home / KEY_FILE, fresh=not self.path.exists())
-        self._connection = _opened(self.path)
+        self._open_file()
 
     def close(self) -> None:
         with self._lock:
@@ -180,6 +180,13 @@ class Kept:
         with self._transaction() as connection:
             connection.execute(_statements["settle"], _named(delivery) | {"tries": tries})
 
+    def give_back(self) -> None:
+        """Give the room on the disk back of what is kept no longer."""
+        with self._reading() as connection:
+            # `execute` would free one page and stop: there is a page a step, and no row.
+            connection.executescript(_statements["give_back"])
+            connection.execute(_statements["cut_log"]).fetchall()
+
     def drop(self, id: int) -> bool:
         """Forget one. False if there is none."""
         with self._transaction() as connection:
@@ -234,11 +241,13 @@ class Kept:
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """For one statement that only reads: it waits for no other process."""
         with self._lock, explained(self.path):
+            self._stay()
             yield self._connection
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock, explained(self.path):
+            self._stay()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -246,6 +255,18 @@ class Kept:
                 self._connection.rollback()
                 raise
             self._connection.commit()
+            if _inode(self.path) != self._inode:
+                raise KeptUnusable(f"{self.path} was taken away meanwhile; what was written into it may be lost")
+
+    def _stay(self) -> None:
+        """Open the file that is there, if the one that was opened has been taken away: nobody will read that again."""
+        if _inode(self.path) != self._inode:
+            self._connection.close()
+            self._open_file()
+
+    def _open_file(self) -> None:
+        self._connection = _opened(self.path)
+        self._inode = _inode(self.path)
 
     def _refuse_beyond(self, held: int, of_hook: int, size: int, hook: str) -> None:
         if held + size > self._bytes_max:
@@ -330,6 +351,8 @@ def _opened(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(
             path, timeout=BUSY_SECONDS_MAX, isolation_level=None, check_same_thread=False, cached_statements=64
         )
+        # Before there is a table, or else it says nothing.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")
@@ -343,6 +366,15 @@ def _opened(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _inode(path: Path) -> tuple[int, int] | None:
+    """Which file there is; None if there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
+
+
 def _first(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(100)
@@ -351,9 +383,7 @@ def _first(path: Path) -> bytes:
 def _check(path: Path) -> None:
     """Read the whole file, and write nothing. Raises KeptUnusable if it is not whole, or not ours."""
     with explained(path):
-        connection = sqlite3.connect(
-            f"file:{path.absolute().as_posix()}?mode=ro".replace("#", "%23"), uri=True, timeout=BUSY_SECONDS_MAX
-        )
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS_MAX)
         try:
             found = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
             [application] = connection.execute("PRAGMA application_id").fetchone()

@@ -72,6 +72,14 @@ DELETE FROM kept
 -- drop --
 DELETE FROM kept WHERE id = :id
 
+-- give_back --
+-- The free pages of the file, to the system.
+PRAGMA incremental_vacuum
+
+-- cut_log --
+-- The write-ahead log, to nothing, unless somebody reads in it now.
+PRAGMA wal_checkpoint(TRUNCATE)
+
 -- waiting_hooks --
 SELECT DISTINCT hook FROM kept WHERE state = 'waiting' ORDER BY hook
 

@@ -169,15 +169,17 @@ class Reception:
                     await asyncio.wait_for(self._work.wait(), LOOK_SECONDS)
 
     async def forget(self) -> None:
-        """Forget what was refused too long ago, for ever."""
+        """Forget what was refused too long ago, for ever. Not at once: a clock that is wrong when the machine starts is
+        set right soon after."""
         while True:
+            await asyncio.sleep(EXPIRE_SECONDS)
             try:
                 count = await asyncio.to_thread(self._kept.expire, now=self._now(), days_max=self._days_max)
                 if count:
                     _log.warning("kept_expired", bodies=count, days=self._days_max)
+                await asyncio.to_thread(self._kept.give_back)
             except KeptUnusable as error:
                 _log.error("kept_unusable", reason=str(error))
-            await asyncio.sleep(EXPIRE_SECONDS)
 
     async def _deliver_waiting(self) -> bool:
         """One round. Whether something still waits."""

@@ -8,7 +8,7 @@ import re
 import sqlite3
 import stat
 import tracemalloc
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,11 @@ from msgspec.structs import replace
 
 from services import problem_pages
 from services.receiver.bodies import OBJECTIONS_MAX
+from services.receiver.hooks import Hooks
 from services.receiver.http import BODIES_MAX, BODIES_OF_A_PEER_MAX, BODY_BYTES_MAX, BODY_SECONDS_MAX
 from services.receiver.kept import FILE, KEY_FILE, AnotherBody, Came, KeptUnusable
+from services.receiver.posting import Ledgers
+from services.receiver.reception import Reception
 from services.settings import Settings
 from tests.conftest import Database, free_ports
 from tests.ledger_service import LedgerService, holds, serving
@@ -686,6 +689,58 @@ def test_who_comes_second_under_an_id_takes_nothing_from_the_first(tmp_path: Pat
                 late()
         [item] = kept.page(limit=10)
         assert kept.came(item) == Came({}, b"1")
+
+
+def test_room_is_given_back(tmp_path: Path) -> None:
+    with opened(Settings(home=tmp_path)) as kept:
+        why: Any = {"problem": "unavailable", "reason": "why", "now": datetime.now(UTC)}
+        for number in range(20):
+            body = os.urandom(100_000)
+            kept.keep(kept.delivery("desk", f"d-{number}", body), Came({}, body), "waiting", **why)
+        kept.give_back()
+        assert (tmp_path / FILE).stat().st_size > 2_000_000
+        for item in kept.page(limit=100):
+            kept.settle(item.delivery, now=datetime.now(UTC))
+        kept.give_back()
+        assert sum(path.stat().st_size for path in tmp_path.glob(f"{FILE}*")) < 200_000
+
+
+async def test_a_file_that_is_taken_away_takes_no_promise_with_it(database: Database) -> None:
+    async with receiving(database.settings) as receiver:
+        receiver.hook("desk")
+        assert (await receiver.send("desk", ticket(1), delivery="d-1")).status == 202
+        (receiver.settings.home / FILE).unlink()
+        assert (await receiver.send("desk", ticket(2), delivery="d-2")).status == 202
+        assert [item.delivery.id for item in receiver.kept()] == ["id:d-2"]
+
+
+def test_a_home_whose_name_is_written_like_an_address(tmp_path: Path) -> None:
+    home = tmp_path / "a%41?#b"
+    home.mkdir()
+    for _ in range(2):  # The second one reads what is there.
+        with opened(Settings(home=home)) as kept:
+            kept.give_back()
+    assert FILE in [path.name for path in home.iterdir()]
+
+
+async def test_nothing_is_forgotten_when_it_starts_with_a_clock_ahead(
+    ledger: LedgerService, receiver: ReceiverService
+) -> None:
+    receiver.hook("desk")
+    await receiver.send("desk", {"ticket": 1})
+    with opened(receiver.settings) as kept:
+        later = Reception(
+            Hooks(receiver.directory),
+            kept,
+            Ledgers("http://127.0.0.1:9"),
+            receiver.settings.receiver_key,
+            days_max=30,
+            now=lambda: datetime.now(UTC) + timedelta(days=31),
+        )
+        task = asyncio.create_task(later.forget())
+        await asyncio.sleep(0.5)
+        task.cancel()
+    assert len(receiver.kept()) == 1
 
 
 async def test_a_hook_takes_its_share_of_the_room_and_leaves_the_rest(database: Database) -> None:

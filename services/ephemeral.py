@@ -29,6 +29,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, get_args
 
+import aiohttp
 import click
 import msgspec
 import structlog
@@ -49,6 +50,7 @@ LOG_LEVELS = get_args(LogLevel)
 LEDGER_PORT = 8080
 PROJECTOR_PORT = 8081
 PORTS_TRIED_MAX = 100
+ANSWER_SECONDS_MAX = 30
 SCRATCH_BYTES_MIN = 1024**3  # Of free memory, below which the disk is taken.
 ABANDONED_SECONDS = 60  # Younger directories may be about to be locked.
 TEMPLATE_DAYS_MAX = 30  # Without being used.
@@ -126,30 +128,33 @@ async def _run(
     settings: Settings, ports: tuple[int | None, int | None], *, demo: bool, print_json: bool, while_stdin: bool
 ) -> None:
     async with _home(settings) as home:
-        ledger, projector = _free_ports(*ports)
-        settings = msgspec.structs.replace(settings, home=home, ledger_port=ledger, projector_port=projector)
-        ready = asyncio.Event()
-        running = asyncio.create_task(
-            supervisor.run(
-                settings, lambda text: ready.set(), names=("ledger", "projector"), durable=False, prepared=True
-            )
-        )
-        try:
-            if while_stdin:
-                _when_stdin_closes(running.cancel)
-            waiting = asyncio.create_task(ready.wait())
-            await asyncio.wait((waiting, running), return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
-            if ready.is_set():
-                if demo:
-                    await _load_demo(settings)
-                address = _address(settings)
-                click.echo(msgspec.json.encode(address).decode() if print_json else _welcome(address))
+        with _free_ports(*ports) as (ledger, projector):
+            settings = msgspec.structs.replace(settings, home=home, ledger_port=ledger, projector_port=projector)
+            await _serve(settings, demo=demo, print_json=print_json, while_stdin=while_stdin)
+
+
+async def _serve(settings: Settings, *, demo: bool, print_json: bool, while_stdin: bool) -> None:
+    ready = asyncio.Event()
+    running = asyncio.create_task(
+        supervisor.run(settings, lambda text: ready.set(), names=("ledger", "projector"), durable=False, prepared=True)
+    )
+    try:
+        if while_stdin:
+            _when_stdin_closes(running.cancel)
+        waiting = asyncio.create_task(ready.wait())
+        await asyncio.wait((waiting, running), return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if ready.is_set():
+            address = _address(settings)
+            await _check_own(address)
+            if demo:
+                await _load_demo(settings)
+            click.echo(msgspec.json.encode(address).decode() if print_json else _welcome(address))
+        await running
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError, *EXPLAINED):
             await running
-        finally:
-            running.cancel()
-            with contextlib.suppress(asyncio.CancelledError, *EXPLAINED):
-                await running
 
 
 async def _load_demo(settings: Settings) -> None:
@@ -219,25 +224,65 @@ def _when_stdin_closes(act: Callable[[], object]) -> None:
 # Ports
 
 
-def _free_ports(ledger: int | None, projector: int | None) -> tuple[int, int]:
-    """The ports that are wanted. None: the usual one or the next that is free; 0: any. A given one is not looked at."""
+@contextlib.contextmanager
+def _free_ports(ledger: int | None, projector: int | None) -> Iterator[tuple[int, int]]:
+    """The ports that are wanted; until the end no other ephemeral ledger takes them. None: the usual one or the next
+    that is free; 0: any; for a given one, whether anything else has it is looked at when it is used."""
     given = {port for port in (ledger, projector) if port}
-    first = ledger or _free_port(0 if ledger == 0 else LEDGER_PORT, given)
-    second = projector or _free_port(0 if projector == 0 else PROJECTOR_PORT, given | {first})
-    return first, second
+    with contextlib.ExitStack() as claims:
+        for port in given:
+            if not _claimed(port, claims):
+                raise supervisor.SupervisorError(
+                    f"Port {port} belongs to another ephemeral ledger. Give another with --ledger-port and"
+                    " --projector-port; 0 takes any"
+                )
+        first = ledger or _free_port(0 if ledger == 0 else LEDGER_PORT, given, claims)
+        second = projector or _free_port(0 if projector == 0 else PROJECTOR_PORT, given | {first}, claims)
+        yield first, second
 
 
-def _free_port(wanted: int, taken: set[int]) -> int:
+def _free_port(wanted: int, taken: set[int], claims: contextlib.ExitStack) -> int:
     for port in range(wanted, wanted + PORTS_TRIED_MAX) if wanted else (0,) * PORTS_TRIED_MAX:
         if port not in taken:
             with contextlib.suppress(OSError), socket.create_server((_HOST, port)) as held:
                 found: int = held.getsockname()[1]
-                if found not in taken:
+                if found not in taken and _claimed(found, claims):
                     return found
     raise supervisor.SupervisorError(
         f"No port from {wanted} to {wanted + PORTS_TRIED_MAX - 1} is free. Give others with --ledger-port and"
         " --projector-port; 0 takes any"
     )
+
+
+def _claimed(port: int, claims: contextlib.ExitStack) -> bool:
+    """Take a port until the end, before a service listens there: several ephemeral ledgers that start together find the
+    same ones free. A name in the kernel, beside the ports themselves, that one process has and that goes with it."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0{_PREFIX}port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    claims.enter_context(claim)
+    return True
+
+
+async def _check_own(address: Address) -> None:
+    """Only our own services know the key: another program may have been faster at a port. Raises SupervisorError."""
+    headers = {"Authorization": f"Bearer {address.key}"}
+    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS_MAX)
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
+        for url in (f"{address.ledger}/v1/keys", f"{address.projector}/v1/ledgers/main/requirements"):
+            try:
+                async with session.get(url) as answer:
+                    told = f"answers {answer.status}" if answer.status != 200 else ""
+            except (aiohttp.ClientError, TimeoutError) as error:
+                told = f"does not answer ({error})"
+            if told:
+                raise supervisor.SupervisorError(
+                    f"{url} {told}: another program has taken that port meanwhile. Start again, or give other ports"
+                    " with --ledger-port and --projector-port"
+                )
 
 
 # The home

@@ -1,5 +1,6 @@
 """`ledger dev` is ready in a moment, empty, touches nobody's data, and leaves nothing behind, however it ends."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -18,6 +19,7 @@ import psutil
 import pytest
 
 from services import ephemeral
+from services.supervisor import SupervisorError
 from tests.system.test_supervisor import works
 
 pytestmark = pytest.mark.system
@@ -219,10 +221,41 @@ def test_it_ends_with_its_stdin_where_that_is_asked_for() -> None:
 def test_the_usual_ports_give_way_to_the_next_free_ones() -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
-        found = ephemeral._free_port(port, {port + 1})
-        assert port + 2 <= found < port + ephemeral.PORTS_TRIED_MAX
-        first, second = ephemeral._free_ports(0, 0)
-        assert first != second
+        with contextlib.ExitStack() as claims:
+            found = ephemeral._free_port(port, {port + 1}, claims)
+            assert port + 2 <= found < port + ephemeral.PORTS_TRIED_MAX
+        with ephemeral._free_ports(0, 0) as (first, second):
+            assert first != second
+
+
+def test_ports_that_one_has_chosen_are_chosen_by_no_other_before_anything_listens_there() -> None:
+    with ephemeral._free_ports(None, None) as one, ephemeral._free_ports(None, None) as other:
+        assert len({*one, *other}) == 4
+        with pytest.raises(SupervisorError, match="another ephemeral ledger"), ephemeral._free_ports(one[0], 0):
+            pass
+    with ephemeral._free_ports(one[0], one[1]) as again:
+        assert again == one
+
+
+async def test_what_answers_at_its_ports_and_does_not_know_its_key_is_told() -> None:
+    async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(other, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        address = ephemeral.Address(ledger=url, projector=url, key="ours", home="", pid=0)
+        with pytest.raises(SupervisorError, match="answers 401: another program"):
+            await ephemeral._check_own(address)
+
+
+def test_two_that_start_together_have_ports_of_their_own() -> None:
+    with dev() as one, dev() as other:
+        assert one.ready().record(ASK)["position"] == other.ready().record(ASK)["position"] == 1
+        named = {run.address[name] for run in (one, other) for name in ("ledger", "projector")}
+        assert len(named) == 4
 
 
 def test_a_port_that_was_given_and_is_busy_is_named() -> None:

@@ -256,13 +256,14 @@ def _free_port(wanted: int, taken: set[int], claims: contextlib.ExitStack) -> in
 
 def _claimed(port: int, claims: contextlib.ExitStack) -> bool:
     """Take a port until the end, before a service listens there: several ephemeral ledgers that start together find the
-    same ones free. A name in the kernel, beside the ports themselves, that one process has and that goes with it."""
+    same ones free. A name in the kernel, beside the ports themselves, that one process has and that goes with it; where
+    there are no such names (they are Linux's), `_check_own` tells."""
     claim = socket.socket(socket.AF_UNIX)
     try:
         claim.bind(f"\0{_PREFIX}port-{port}")
-    except OSError:
+    except OSError as error:
         claim.close()
-        return False
+        return error.errno != errno.EADDRINUSE
     claims.enter_context(claim)
     return True
 

@@ -97,7 +97,7 @@ def ledger_server(request: pytest.FixtureRequest) -> Iterator[Server]:
                 start_new_session=True,
             )
         except OSError as error:
-            pytest.fail(f"The ephemeral ledger cannot be started by {shlex.join(command)}: {error}", pytrace=False)
+            raise _failure(f"The ephemeral ledger cannot be started by {shlex.join(command)}: {error}") from None
         with process:
             try:
                 yield _address(process, errors)
@@ -122,12 +122,12 @@ def _command(given: str | None) -> list[str]:
     try:
         distribution("requirements-ledger")
     except PackageNotFoundError:
-        pytest.fail(
+        raise _failure(
             "The fixtures ledger_server and ephemeral_ledger start a real ledger, and the package requirements-ledger"
-            f" is not installed for {sys.executable}. Install it there, or say with --ledger-command what starts one,"
-            " as --ledger-command='/opt/ledger/bin/ledger dev'",
-            pytrace=False,
-        )
+            f" is not installed for {sys.executable}. Install it there (`pip install` a clone of the repository, in the"
+            " place of the client alone), or say with --ledger-command what starts one, as"
+            " --ledger-command='/opt/ledger/.venv/bin/ledger dev'"
+        ) from None
     # -P: a package `services` in the working directory is somebody else's.
     return [sys.executable, "-P", "-m", "services.ephemeral"]
 
@@ -140,13 +140,11 @@ def _address(process: subprocess.Popen[bytes], errors: IO[str]) -> Server:
     while not line.endswith(b"\n"):
         readable, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
         if not readable:
-            pytest.fail(
-                f"The ephemeral ledger was not ready after {START_SECONDS_MAX} s. {_said(errors)}", pytrace=False
-            )
+            raise _failure(f"The ephemeral ledger was not ready after {START_SECONDS_MAX} s. {_said(errors)}")
         part = process.stdout.read1()  # type: ignore[attr-defined]
         if not part:
             status = process.wait()
-            pytest.fail(f"The ephemeral ledger ended as it started (status {status}). {_said(errors)}", pytrace=False)
+            raise _failure(f"The ephemeral ledger ended as it started (status {status}). {_said(errors)}")
         line += part
     return msgspec.json.decode(line, type=Server)
 
@@ -158,6 +156,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait(STOP_SECONDS_MAX)
     except subprocess.TimeoutExpired:
         process.kill()
+
+
+def _failure(text: str) -> BaseException:
+    """What fails a test with this text alone, without the lines that led to it."""
+    return pytest.fail.Exception(text, pytrace=False)
 
 
 def _said(errors: IO[str]) -> str:
@@ -176,7 +179,7 @@ def _ask(server: Server, method: str, path: str, body: Any) -> Any:
             answer = connection.getresponse()
             said = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            pytest.fail(f"{where}: the ephemeral ledger does not answer ({error!r})", pytrace=False)
+            raise _failure(f"{where}: the ephemeral ledger does not answer ({error!r})") from None
     if answer.status not in (200, 201):
-        pytest.fail(f"{where}: {answer.status}: {said.decode(errors='replace')}", pytrace=False)
+        raise _failure(f"{where}: {answer.status}: {said.decode(errors='replace')}")
     return json.loads(said)

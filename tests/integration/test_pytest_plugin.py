@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -53,10 +54,12 @@ async def test_its_key_opens_no_other(ephemeral_ledger, ledger_server):
 """
 
 
-def run_pytest(directory: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_pytest(
+    directory: Path, text: str, *arguments: str, loop: Sequence[str] = LOOP
+) -> subprocess.CompletedProcess[str]:
     (directory / "test_mine.py").write_text(text)
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-s", *LOOP, *arguments],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-s", *loop, *arguments],
         cwd=directory,
         env=os.environ | {"LEDGER_HOME": str(directory / "untouched")},
         capture_output=True,
@@ -113,3 +116,13 @@ def test_a_server_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: py
     done = run_pytest(tmp_path, USES, "-k", "answers")
     assert done.returncode == 1
     assert "the package requirements-ledger is not installed" in re.sub(r"\s+", " ", done.stdout)
+    assert "During handling" not in done.stdout
+
+
+@pytest.mark.parametrize("example", [0, 1], ids=["with pytest-asyncio", "without"])
+def test_the_examples_of_the_readme_run(tmp_path: Path, example: int) -> None:
+    section = (ROOT / "ledger_client/README.md").read_text().split("## Tests with a real ledger", 1)[1]
+    text = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[example]
+    done = run_pytest(tmp_path, text, *(("-p", "no:asyncio") if example else ()), loop=() if example else LOOP)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout

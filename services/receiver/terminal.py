@@ -1,6 +1,7 @@
 """`ledger hook`: try hooks out, and see to what is kept. It works on the files themselves, as their owner."""
 
 import asyncio
+import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator
@@ -17,9 +18,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from schemas.codec import MalformedJson, parse
 from services.receiver.bodies import Misfit, make_events
-from services.receiver.hooks import Hook, HookMissing, Hooks, HookUnusable, load
+from services.receiver.hooks import Hook, HookMissing, Hooks, HookUnusable, Written, load
 from services.receiver.kept import FILE, Item, Kept, KeptUnusable
 from services.receiver.posting import Ledgers
+from services.receiver.private_files import PrivateFileUnusable, key_of
 from services.receiver.reception import PAGE_ITEMS, Done, Reception, Stopped
 from services.receiver.signatures import sign
 from services.settings import Settings
@@ -27,6 +29,8 @@ from services.settings import Settings
 WELL, SOME_LEFT, COULD_NOT_RUN = 0, 1, 2
 ANSWER_SECONDS_MAX = 60
 REASON_CHARS_MAX = 160
+# Control characters but for line ends and tabs, and those that turn the direction of what is written.
+_STEERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 _body = click.Path(exists=True, dir_okay=False, path_type=Path)
 _header = click.option("--header", "headers", multiple=True, help="A header, as 'X-GitHub-Event: issues'.")
@@ -51,7 +55,8 @@ def hook_commands() -> None:
 def check(file: Path, body: Path | None, headers: tuple[str, ...]) -> None:
     """Say whether a hook can be used, and which events a body would make. Nothing is posted.
 
-    Ends with 0, with 1 if the body does not fit, with 2 if the hook cannot be used.
+    Ends with 0, with 1 if the body does not fit, with 2 if the hook cannot be used: the events are shown even where
+    only its secret, or its key, is amiss.
 
     \b
     Examples:
@@ -64,31 +69,49 @@ def check(file: Path, body: Path | None, headers: tuple[str, ...]) -> None:
         written = hook.usable
     except HookUnusable as error:
         _give_up(str(error))
-    click.echo(f"{file}: it can be used; its events go to the ledger {written.ledger} from {written.source}")
+    amiss = _amiss(file, hook)
+    for reason in amiss:
+        _say(f"it cannot be used yet: {reason}")
+    usable = "" if amiss else "it can be used; "
+    _tell(f"{file}: {usable}its events go to the ledger {written.ledger} from {written.source}")
+    for index, event in enumerate(written.events):
+        if event.time is None:
+            _tell(f"events[{index}] has no `time`: a body that is kept for a while would be about the day it goes on")
+    status = WELL if body is None else _try_out(written, body, _headers(headers))
+    sys.exit(COULD_NOT_RUN if amiss else status)
+
+
+def _amiss(file: Path, hook: Hook) -> list[str]:
+    """What is wrong with the files that a hook names."""
+    found = []
     try:
         load(file)
     except HookUnusable as error:
-        click.echo(f"before it takes anything in: {error}")
-    for index, event in enumerate(written.events):
-        if event.time is None:
-            click.echo(
-                f"events[{index}] has no `time`: a body that is kept for a while would be about the day it goes on"
-            )
-    if body is None:
-        return
+        found.append(str(error))
+    if hook.key_file is not None:
+        try:
+            key_of(hook.key_file)
+        except PrivateFileUnusable as error:
+            found.append(f"{file}: key_file: {hook.key_file.name} {error}")
+    return found
+
+
+def _try_out(written: Written, body: Path, headers: dict[str, str]) -> int:
+    """Show the events that a body would make, or what speaks against it; the status to end with."""
     try:
-        events = make_events(written.recipes, parse(body.read_bytes()), _headers(headers), datetime.now(UTC))
+        events = make_events(written.recipes, parse(body.read_bytes()), headers, datetime.now(UTC))
     except MalformedJson as error:
         _say(f"{body} is not JSON: {error}")
-        sys.exit(SOME_LEFT)
+        return SOME_LEFT
     except Misfit as error:
         for objection in error.objections:
             where = " ".join(filter(None, (objection.event, objection.pointer)))
             _say(f"{body}: {f'{where}: ' if where else ''}{objection.message}")
-        sys.exit(SOME_LEFT)
-    click.echo(f"{body} makes {len(events)} events" + ("" if events else ", as the conditions of the hook say"))
+        return SOME_LEFT
+    _tell(f"{body} makes {len(events)} events" + ("" if events else ", as the conditions of the hook say"))
     for made in events:
-        click.echo(msgspec.json.format(msgspec.json.encode(made), indent=2).decode())
+        _tell(msgspec.json.format(msgspec.json.encode(made), indent=2).decode())
+    return WELL
 
 
 @hook_commands.command(short_help="Send a body to a hook, signed.")
@@ -134,7 +157,7 @@ async def _send(hook: Hook, body: bytes, headers: dict[str, str], url: str, deli
         shown = msgspec.json.format(text, indent=2).decode()
     except (msgspec.DecodeError, UnicodeDecodeError):
         shown = text.decode(errors="replace")
-    click.echo(f"{status}\n{shown}")
+    _tell(f"{status}\n{shown}")
     return WELL if status in (200, 202) else SOME_LEFT
 
 
@@ -154,11 +177,11 @@ def kept(name: str | None) -> None:
             count += 1
             reason = " ".join(item.reason.split())
             cut = reason if len(reason) <= REASON_CHARS_MAX else reason[: REASON_CHARS_MAX - 1] + "…"
-            click.echo(
+            _tell(
                 f"{item.id:>6}  {item.received_at[:19]}Z  {item.delivery.hook}  {item.state}  {item.size} bytes  "
                 f"tried {item.tries}  {item.problem}: {cut}"
             )
-        click.echo(f"{count} kept", err=True)
+        _tell(f"{count} kept", err=True)
 
 
 @hook_commands.command(short_help="Show one that is kept.")
@@ -175,18 +198,18 @@ def show(id: int) -> None:
         came = None if file is None or item is None else file.came(item)
     if item is None or came is None:
         _give_up(f"nothing is kept under {id}; `ledger hook kept` lists what is")
-    click.echo(f"hook      {item.delivery.hook}")
-    click.echo(f"state     {item.state} ({item.problem})")
-    click.echo(f"reason    {item.reason}")
-    click.echo(f"received  {item.received_at}")
-    click.echo(f"tried     {item.tried_at} ({item.tries} times)\n")
+    _tell(f"hook      {item.delivery.hook}")
+    _tell(f"state     {item.state} ({item.problem})")
+    _tell(f"reason    {item.reason}")
+    _tell(f"received  {item.received_at}")
+    _tell(f"tried     {item.tried_at} ({item.tries} times)\n")
     for header, value in came.headers.items():
-        click.echo(f"{header}: {value}")
-    click.echo()
+        _tell(f"{header}: {value}")
+    _tell()
     try:
-        click.echo(msgspec.json.format(came.body, indent=2).decode())
+        _tell(msgspec.json.format(came.body, indent=2).decode())
     except (msgspec.DecodeError, UnicodeDecodeError):
-        click.echo(came.body)
+        _tell(came.body.decode(errors="replace"))
 
 
 @hook_commands.command(short_help="Forget bodies that are kept, for good.")
@@ -203,7 +226,9 @@ def drop(ids: tuple[int, ...]) -> None:
         for id in ids:
             dropped = file is not None and file.drop(id)
             missing += not dropped
-            click.echo(f"{id} dropped" if dropped else f"{id} is not kept")
+            _tell(f"{id} dropped" if dropped else f"{id} is not kept")
+        if file is not None:
+            file.give_back()
     sys.exit(SOME_LEFT if missing else WELL)
 
 
@@ -224,7 +249,7 @@ def replay(name: str | None, id: int | None) -> None:
     """
     with _kept() as file:
         if file is None:
-            click.echo("nothing is kept")
+            _tell("nothing is kept")
             return
         if id is not None:
             found = file.find(id)
@@ -254,12 +279,12 @@ async def _replay(file: Kept, chosen: list[int]) -> int:
                         recorded += 1
                         events += len(done.events)
                     case Stopped(state="waiting") as stopped:
-                        click.echo(f"{recorded} of {len(chosen)} went on", err=True)
+                        _tell(f"{recorded} of {len(chosen)} went on", err=True)
                         _give_up(f"{id} waits for the ledger, and goes on by itself once it can: {stopped.reason}")
                     case Stopped() as stopped:
                         refused += 1
                         _say(f"{id} {item.delivery.hook}: {stopped.reason}")
-    click.echo(f"{recorded} went on and made {events} events; {refused} are still refused")
+    _tell(f"{recorded} went on and made {events} events; {refused} are still refused")
     return SOME_LEFT if refused else WELL
 
 
@@ -308,9 +333,14 @@ def _headers(given: tuple[str, ...]) -> dict[str, str]:
 
 
 def _say(message: str) -> None:
-    click.echo(message, err=True)
+    _tell(message, err=True)
+
+
+def _tell(text: str = "", *, err: bool = False) -> None:
+    """Write a text. It may come from a sender, and what would steer the terminal is written out."""
+    click.echo(_STEERS.sub(lambda found: f"\\u{ord(found[0]):04x}", text), err=err)
 
 
 def _give_up(message: str) -> NoReturn:
-    click.echo(message, err=True)
+    _tell(message, err=True)
     sys.exit(COULD_NOT_RUN)

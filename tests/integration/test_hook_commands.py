@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -37,20 +38,61 @@ async def hook(settings: Settings, *arguments: str | Path) -> Ended:
 
 
 async def test_check_shows_the_events_and_posts_nothing(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path)
+    home, hooks = tmp_path / "home", tmp_path / "hooks"
+    home.mkdir()
+    hooks.mkdir()
+    settings = Settings(home=home)
+    for name in ("zendesk-ticket", "github-issues"):
+        shutil.copy(EXAMPLES / f"{name}.yaml", hooks)
     body = BODIES / "zendesk-ticket.json"
-    ended = await hook(settings, "check", EXAMPLES / "zendesk-ticket.yaml", body)
-    assert ended.status == 0, ended
+    # There is no secret yet.
+    ended = await hook(settings, "check", hooks / "zendesk-ticket.yaml", body)
+    assert ended.status == 2, ended
     assert "makes 1 events" in ended.said
     assert '"zendesk:8447346622462"' in ended.said
-    assert "before it takes anything in: " in ended.said  # There is no secret yet.
-    assert [*tmp_path.iterdir()] == []
+    assert "it cannot be used yet: " in ended.errors
+    assert "zendesk-ticket.secret cannot be read" in ended.errors
+    assert "it can be used" not in ended.said
+    for name in ("zendesk-ticket", "github-issues"):
+        secret = hooks / f"{name}.secret"
+        secret.touch(mode=0o600)
+        secret.write_text("a-secret-of-twenty-four-bytes")
+    ended = await hook(settings, "check", hooks / "zendesk-ticket.yaml", body)
+    assert (ended.status, "it can be used; " in ended.said) == (0, True)
+    secret.chmod(0o644)
+    ended = await hook(settings, "check", hooks / "github-issues.yaml")
+    assert (ended.status, "run `chmod 600` on it" in ended.errors) == (2, True)
+    secret.chmod(0o600)
+    assert [*home.iterdir()] == []
 
-    ended = await hook(settings, "check", EXAMPLES / "github-issues.yaml", body)
+    ended = await hook(settings, "check", hooks / "github-issues.yaml", body)
     assert ended.status == 1
     assert "the body has no 'header.x-github-event'" in ended.errors
-    ended = await hook(settings, "check", EXAMPLES / "github-issues.yaml", body, "--header", "X-GitHub-Event: ping")
+    ended = await hook(settings, "check", hooks / "github-issues.yaml", body, "--header", "X-GitHub-Event: ping")
     assert (ended.status, "makes 0 events, as the conditions of the hook say" in ended.said) == (0, True)
+
+
+async def test_check_looks_at_the_file_of_the_key(tmp_path: Path) -> None:
+    file = tmp_path / "desk.yaml"
+    file.write_text(GITHUB.replace("source:", "key_file: own.key\nsource:"))
+    for name, text in (("desk.secret", "a-secret-of-twenty-four-bytes"), ("own.key", "lk_a\nlk_b")):
+        (tmp_path / name).touch(mode=0o600)
+        (tmp_path / name).write_text(text)
+    ended = await hook(Settings(home=tmp_path), "check", file)
+    assert (ended.status, "key_file: own.key has 2 lines" in ended.errors) == (2, True)
+
+
+async def test_what_steers_a_terminal_is_written_out(ledger: LedgerService, receiver: ReceiverService) -> None:
+    receiver.hook("desk")
+    body = receiver.directory / "body.json"
+    for number, sent in enumerate(('{"ticket": {"\\u001b[2Jidd": 1}}', "\x1b]0;title\x07 \u202e", '{"a": "\x7f"}'), 1):
+        body.write_text(sent)
+        assert (await receiver.send("desk", sent.encode(), delivery=f"d-{number}")).status in (400, 422)
+        for arguments in (("kept",), ("show", str(number)), ("check", receiver.directory / "desk.yaml", body)):
+            ended = await hook(receiver.settings, *arguments)
+            written = ended.said + ended.errors
+            assert not {"\x1b", "\x07", "\x7f", "\u202e"} & {*written}, written
+    assert "\\u001b[2Jidd" in (await hook(receiver.settings, "show", "1")).said
 
 
 async def test_check_tells_a_mistake_with_file_line_and_spot(tmp_path: Path) -> None:

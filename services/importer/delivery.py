@@ -5,6 +5,7 @@ the rest is posted again. What is not answered is posted again too: an event tha
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
@@ -113,6 +114,9 @@ class Delivery:
                 answer = _decoded(text)
                 reason = _detail(status, answer)
                 pause = retry_after or pause
+            except aiohttp.ClientConnectorError as error:
+                why = os.strerror(error.errno) if error.errno else str(error.os_error)
+                status, answer, reason = 0, None, f"no connection to {error.host}:{error.port} ({why})"
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as error:
                 status, answer, reason = 0, None, f"no answer ({str(error) or type(error).__name__})"
             except (aiohttp.InvalidURL, ValueError) as error:

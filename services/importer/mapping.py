@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -39,10 +39,15 @@ from services.importer.recipes import (
 )
 
 _HOLE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_UNKNOWN = re.compile(r"Object contains unknown field `([A-Za-z0-9_-]+)`")
 _ID_TEXT = re.compile(r"[A-Za-z0-9._:@-]*")
 _EXTENSION = re.compile(r"[a-z0-9]{1,40}")
 
 
+RECIPES: tuple[str, ...] = (
+    *sorted(str(kind.__struct_config__.tag) for kind in (*get_args(AnyRecipe), Fingerprint)),
+    "object",
+)
 T = TypeVar("T")
 Objections = Iterator[tuple[Spot, str]]
 """What speaks against a mapping, each with its spot."""
@@ -206,7 +211,7 @@ def decode(found: Document, spot: Spot, wanted: type[T], objections: Callable[[T
     try:
         decoded: T = msgspec.convert(value, wanted, dec_hook=_custom)
     except msgspec.ValidationError as error:
-        message, inside = _where(str(error))
+        message, inside = _where(_with_hint(str(error), wanted))
         raise MappingError(_located(found, spot + inside, message)) from error
     for inside, message in objections(decoded):
         raise MappingError(_located(found, spot + inside, message))
@@ -221,7 +226,7 @@ def missing_column(file: File, columns: list[str], lookups: dict[str, set[str]])
         if path in known or path.partition(".")[0] in named:
             continue
         near = difflib.get_close_matches(path, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         return f"there is no column {path!r}{hint} There are: {', '.join(sorted(known))}"
     return None
 
@@ -293,6 +298,10 @@ def _object(value: dict[str, Any], spot: str) -> Node:
 
 
 def _recipe(value: dict[str, Any], spot: str) -> Node:
+    if (name := value["as"]) not in RECIPES:
+        near = difflib.get_close_matches(str(name), RECIPES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(RECIPES)}"
+        raise ValueError(f"no such recipe: {name!r}; {hint} - at `${spot}.as`")
     recipe: AnyRecipe | Fingerprint = _converted(value, AnyRecipe | Fingerprint, spot)
     if isinstance(recipe, AsDate | AsTime):
         for form in recipe.formats:
@@ -307,7 +316,7 @@ def _converted(value: Any, wanted: Any, spot: str) -> Any:
     try:
         return msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:
-        raise ValueError(f"{error} - at `${spot}`") from None
+        raise ValueError(f"{_with_hint(str(error), wanted)} - at `${spot}`") from None
 
 
 def _id_template(value: Any) -> Template:
@@ -322,6 +331,40 @@ def _id_template(value: Any) -> Template:
         if not _ID_TEXT.fullmatch(text):
             raise ValueError(f"{text!r}: an id is made of A-Z a-z 0-9 . _ : @ -")
     return made
+
+
+def _with_hint(message: str, wanted: Any) -> str:
+    """The message of a refusal; where a field is not known, with its own spot, and the name that may be meant."""
+    unknown = _UNKNOWN.match(message)
+    if unknown is None:
+        return message
+    _, inside = _where(message)
+    # What lies within an expression has its hint already, from where it was decoded.
+    fields = sorted(_fields_at(msgspec.inspect.type_info(wanted), inside))
+    near = difflib.get_close_matches(unknown[1], fields, n=1)
+    hint = f"; did you mean `{near[0]}`?" if near else f"; there are {', '.join(fields)}" if fields else ""
+    return f"unknown field `{unknown[1]}`{hint} - at `$.{unknown[1]}`{message[unknown.end() :]}"
+
+
+def _fields_at(wanted: msgspec.inspect.Type, spot: Spot) -> set[str]:
+    """The names of the fields that an object at a spot of this type may have."""
+    kinds = _kinds(wanted)
+    objects = [kind for kind in kinds if isinstance(kind, msgspec.inspect.StructType)]
+    if not spot:
+        return {field.encode_name for kind in objects for field in kind.fields}
+    inside = [
+        kind.item_type
+        for kind in kinds
+        if isinstance(kind, msgspec.inspect.ListType | msgspec.inspect.VarTupleType) and isinstance(spot[0], int)
+    ]
+    inside += [field.type for kind in objects for field in kind.fields if field.encode_name == spot[0]]
+    return {name for kind in inside for name in _fields_at(kind, spot[1:])}
+
+
+def _kinds(wanted: msgspec.inspect.Type) -> list[msgspec.inspect.Type]:
+    """The types that a value may have, each without what is said about it."""
+    kinds = wanted.types if isinstance(wanted, msgspec.inspect.UnionType) else (wanted,)
+    return [kind.type if isinstance(kind, msgspec.inspect.Metadata) else kind for kind in kinds]
 
 
 def _where(message: str) -> tuple[str, Spot]:
@@ -389,8 +432,7 @@ def let_objections(let: Expression | None, spot: Spot, taken: Collection[str], w
 
 def _field_objections(node: Node, wanted: msgspec.inspect.Type, spot: Spot, whose: str) -> Objections:
     """Names in an object, at any depth, that its type does not have."""
-    kinds = wanted.types if isinstance(wanted, msgspec.inspect.UnionType) else (wanted,)
-    kinds = tuple(kind.type if isinstance(kind, msgspec.inspect.Metadata) else kind for kind in kinds)
+    kinds = _kinds(wanted)
     lists = [kind for kind in kinds if isinstance(kind, msgspec.inspect.ListType)]
     objects = [kind for kind in kinds if isinstance(kind, msgspec.inspect.StructType)]
     if isinstance(node, Items) and lists:

@@ -162,7 +162,7 @@ async def test_without_a_signature_only_where_the_hook_says_so(
             "desk.yaml:9: events[0].data.txet: ledger.feedback.received.v1 has no field",
         ),
         (mended("  - type: ledger.feedback.received.v1", "  - type: ledger.feedback.recieved.v1"), "did you mean"),
-        (mended("events:", "evnets:"), "desk.yaml:1: Object contains unknown field `evnets`"),
+        (mended("events:", "evnets:"), "desk.yaml:3: evnets: unknown field `evnets`; did you mean `events`?"),
         (mended("id: ticket-{ticket.id}", "id: ticket"), "is the same for each row"),
         (
             mended("source:", "optional: [ticket.txt]\nsource:"),

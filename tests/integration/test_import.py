@@ -12,8 +12,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from services.importer.delivery import Delivery, DeliveryFailed
+from services.importer.delivery import Delivery, DeliveryFailed, Entry
 from services.importer.mapping import load
+from services.importer.rows import Origin
 from services.importer.run import Rejects, Tally, deliver, plan, read
 from tests.conftest import Database, free_ports
 from tests.importing import Asking, command, processes
@@ -279,6 +280,17 @@ async def test_nothing_is_lost_or_doubled_when_the_line_breaks(
     assert said[0].startswith("Waiting for the ledger: ")
     assert (tally.events_recorded, tally.events_known) == (recorded, 5 - recorded)
     assert [int(event["sequence"]) for event in await asking.events()] == [1, 2, 3, 4, 5]
+
+
+async def test_where_nobody_listens_is_told_in_plain_words() -> None:
+    [port] = free_ports(1)
+    told: asyncio.Queue[str] = asyncio.Queue()
+    entry = Entry(Origin("asks.ndjson", 1), {}, "ask-1", "ledger.ask.recorded.v1", b"{}")
+    async with Delivery(f"http://127.0.0.1:{port}", "main", "lk_a", told.put_nowait) as delivery:
+        waiting = asyncio.create_task(delivery.record([entry]))
+        said = await asyncio.wait_for(told.get(), 30)
+        waiting.cancel()
+    assert said == f"Waiting for the ledger: no connection to 127.0.0.1:{port} (Connection refused)"
 
 
 async def test_a_request_that_is_too_large_is_sent_in_halves(database: Database, asking: Asking, folder: Path):

@@ -99,9 +99,11 @@ def test_names_are_made_in_order_and_used_like_columns():
         ("id: ask-{issue.number}", "id: ask-{a}{b}", r"m.yaml:6: .*put a sign between the paths"),
         ("id: ask-{issue.number}", "id: a/{b}", r"m.yaml:6: .*'a/': an id is made of"),
         ("id: ask-{issue.number}", "id: ask-{", r"m.yaml:6: .*a brace stands alone"),
-        ("in: [opened, reopened]", "im: [opened]", r"m.yaml:8: files\[0\].events\[0\].when\[0\]: .*`im`"),
+        ("in: [opened, reopened]", "im: [opened]", r"m.yaml:8: .*events\[0\].when\[0\].im: .*`im`; .*from, in"),
         ("in: [opened, reopened]", "in: [a], blank: true", r"m.yaml:8: .*a condition has one of"),
-        ("as: time, formats: [iso]", "as: tome, formats: [iso]", r"m.yaml:10: .*time.*'tome'"),
+        ("as: time, formats: [iso]", "as: tome, formats: [iso]", r"m.yaml:10: .*time.as: .*'tome'; .*mean 'time'\?"),
+        ("as: time, formats: [iso]", "as: qqq", r"no such recipe: 'qqq'; there are amount, .*slug.*, object"),
+        ("events:", "evnts:", r"m.yaml:4: files\[0\].evnts: unknown field `evnts`; did you mean `events`\?"),
         ("formats: [iso]", "formats: ['%d-%Q']", r"m.yaml:10: .*time.formats: '%d-%Q' is no format"),
         ("formats: [iso]", "formats: ['%H:%M']", r"m.yaml:10: .*'%H:%M' does not say day, month and year"),
         ("labels:", "label:", r"m.yaml:14: .*data.label: .* has no field 'label'; did you mean 'labels'"),
@@ -111,7 +113,7 @@ def test_names_are_made_in_order_and_used_like_columns():
             r"m.yaml:14: .*data.by.taem: `by` of ledger.ask.recorded.v1 has no field 'taem'; did you mean 'team'",
         ),
         ("          requirement:", "          quote:", r"m.yaml:11: .*needs the field 'requirement'"),
-        ("required: no customer", "require: no customer", r"m.yaml:13: .*events\[0\].data.account: .*`require`"),
+        ("required: no customer", "require: no customer", r"m.yaml:13: .*account.require: .*did you mean `required`\?"),
         ("file: tickets.ndjson", "file: tickets.ndjson\n    join: {a: b}", r"m.yaml:4: .*no lookup 'a'"),
         ("file: tickets.ndjson", "file: tickets.ndjson\n    unused: why", r"m.yaml:3: .*`events`, or it is `unused`"),
         ("file: tickets.ndjson", "file: a.csv\n    csv: {encoding: klingon}", r"m.yaml:4: .*no such encoding: klingon"),
@@ -135,7 +137,10 @@ def test_ids_of_two_events_cannot_be_the_same():
 def test_a_column_that_is_not_there_is_told_before_any_row_is_read():
     file = mapping_of(ASKS).files[0]
     columns = ["issue.number", "action", "issue.draft", "issue.created_at", "issue.key", "issue.user.logon"]
-    assert "no column 'issue.user.login'; did you mean 'issue.user.logon'?" in str(missing_column(file, columns, {}))
+    assert "no column 'issue.user.login'; did you mean 'issue.user.logon'? There are: action, " in str(
+        missing_column(file, columns, {})
+    )
+    assert str(missing_column(file, ["No"], {})).endswith("'. There are: No")
 
 
 def test_yaml_words_are_texts_and_keys_are_not_repeated():

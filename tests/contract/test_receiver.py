@@ -17,11 +17,11 @@ import structlog
 from msgspec.structs import replace
 
 from services import problem_pages
-from services.receiver.bodies import OBJECTIONS_MAX
+from services.receiver.bodies import OBJECTIONS_MAX, Objection
 from services.receiver.hooks import Hooks
 from services.receiver.http import BODIES_MAX, BODIES_OF_A_PEER_MAX, BODY_BYTES_MAX, BODY_SECONDS_MAX
 from services.receiver.kept import FILE, KEY_FILE, AnotherBody, Came, KeptUnusable
-from services.receiver.posting import Ledgers
+from services.receiver.posting import Ledgers, NotRecorded
 from services.receiver.reception import Reception
 from services.settings import Settings
 from tests.conftest import Database, free_ports
@@ -689,6 +689,32 @@ def test_who_comes_second_under_an_id_takes_nothing_from_the_first(tmp_path: Pat
                 late()
         [item] = kept.page(limit=10)
         assert kept.came(item) == Came({}, b"1")
+
+
+async def test_a_hook_that_fails_by_a_mistake_of_ours_holds_up_no_other(database: Database) -> None:
+    class Failing(Ledgers):
+        async def record(self, ledger: str, key_file: Path, events: list[dict[str, Any]]) -> Any:
+            if events[0]["source"] == "/hooks/wrong":
+                raise RuntimeError("a mistake of ours")
+            raise NotRecorded(422, [Objection("tried")])
+
+    settings = database.settings
+    async with receiving(settings) as receiver:
+        receiver.hook("desk")
+        receiver.hook("a-wrong", mended("/hooks/desk", "/hooks/wrong"))
+        for name in ("a-wrong", "desk"):
+            assert (await receiver.send(name, ticket())).status == 202
+    with opened(settings) as kept:
+        reception = Reception(
+            Hooks(settings.hooks_directory), kept, Failing("http://127.0.0.1:9"), settings.receiver_key, days_max=30
+        )
+        task = asyncio.create_task(reception.go_on())
+
+        async def tried() -> bool:
+            return [item.state for item in kept.page(limit=10)] == ["waiting", "refused"]
+
+        await holds(tried, meanwhile=task)
+        task.cancel()
 
 
 def test_room_is_given_back(tmp_path: Path) -> None:

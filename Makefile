@@ -52,7 +52,7 @@ demo: setup ## Load the examples into a ledger that runs (see make run)
 test: setup ## Run all tests (PYTEST="-k name" picks some)
 	@$(PYTHON) -m pytest -n 2 $(PYTEST)
 
-fuzz: setup ## Ask both services whatever their descriptions allow, 50,000 times (CASES, SEED)
+fuzz: setup ## Ask the services whatever their descriptions allow, 50,000 times (CASES, SEED)
 	@LEDGER_TEST_API_CASES=$(or $(CASES),50000) LEDGER_TEST_API_SEED=$(or $(SEED),$(shell date +%s)) \
 		$(PYTHON) -m pytest -s tests/system/test_openapi_conformance.py
 

@@ -163,9 +163,10 @@ PAGES: Mapping[str, Page] = {
         _spot("/id", "e-7 of /crm was recorded at position 17 with other content", "id-conflict"),
     ),
     "alias-contested": Page(
-        "Two or more accounts say that this is their id in another system, so that it names none of them.",
-        "Two sources have identified different accounts by one `system:id`.",
-        "zendesk:4711 is claimed by acme and acme-emea",
+        "Several accounts say that this is their id in another system, or one from which it was told apart by an act. "
+        "So it names none of them.",
+        "Two sources have identified different accounts by one `system:id`, or account.unmerged came before.",
+        "zendesk:4711 is claimed by acme, acme-emea, and counts for none of them",
     ),
     "version-conflict": Page(
         "Somebody recorded something about this subject since you looked.",

@@ -51,7 +51,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "alias-contested": Kind(
         409,
-        "Several accounts claim this alias",
+        "This alias is nobody's, though it is claimed",
         "Say whose it is by an act: merge the alias into its account, or the accounts into one (account.merged).",
     ),
     "version-conflict": Kind(

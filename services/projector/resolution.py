@@ -102,7 +102,7 @@ class Resolution:
         return (name,) if state is None else state.members[state.roots[name]]
 
     def contested(self, name: str, p: int) -> tuple[str, ...]:
-        """The accounts that claim an alias which, for that, belongs to none of them."""
+        """The accounts that claim a name which belongs to none of them: several do, or an act has told it apart."""
         state = self._state(name, p)
         return () if state is None else state.contested.get(name, ())
 

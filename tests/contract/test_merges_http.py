@@ -86,6 +86,19 @@ async def test_an_alias_that_two_accounts_claim_joins_neither_until_an_act_settl
         assert (await client.get("accounts", alias="zen:1", as_of=client.head - 1)).status == 409
 
 
+async def test_a_claim_does_not_join_what_was_told_apart(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(ask("R", "crm:1", "k-1"), ask("R", "crm:2", "k-2"))
+        await client.record(merged("account", "crm:2", "crm:1"), unmerged("account", "crm:2"))
+        await client.record(identified("crm:1", "crm", "2"))
+        assert sorted(await accounts_of(client, "R")) == ["crm:1", "crm:2"]
+        reply = await client.get("accounts", alias="crm:2", at_least=client.head)
+        assert (reply.status, reply.json["detail"]) == (409, "crm:2 is claimed by crm:1, and counts for none of them")
+        assert (await client.answer("accounts/crm:2"))["claimed_by"] == ["crm:1"]
+        await client.record(merged("account", "crm:2", "crm:1"))
+        assert await accounts_of(client, "R") == ["crm:1"]
+
+
 async def test_a_merged_account_keeps_its_name_and_has_the_latest_facts_of_both(database: Database) -> None:
     async with asking(database) as client:
         await client.record(event("account.profiled", account="acme", name="Acme Bank", attributes={"a": 1, "b": 1}))

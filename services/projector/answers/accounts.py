@@ -11,7 +11,6 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from schemas.times import format_time
-from schemas.values import By
 from services.problems import Problem
 from services.projector import lenses, revenue
 from services.projector.answers.evidence import (
@@ -30,7 +29,14 @@ from services.projector.answers.evidence import (
 )
 from services.projector.answers.requirement import AskShown, read_shown_asks, show_ask
 from services.projector.answers.sealed import Opener, read_sealed
-from services.projector.answers.shown import FitShown, RevisionShown, show_by, show_fit, show_revisions
+from services.projector.answers.shown import (
+    FitShown,
+    MergeShown,
+    RevisionShown,
+    show_fit,
+    show_merge,
+    show_revisions,
+)
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import CLASSES, Class, shown
 from services.projector.lenses import Judgement, count_by_class
@@ -112,7 +118,8 @@ class FactShown(Struct, frozen=True, kw_only=True):
 
 class AliasShown(Struct, frozen=True, kw_only=True):
     """An id of the account elsewhere, and who said so. One that is `contested` is claimed by others too (`claimed_by`
-    names all), and so it belongs to none of them: asks under that name count for an account of their own."""
+    names all), or was told apart by an act, and so it belongs to none of them: asks under that name count for an
+    account of their own."""
 
     alias: str
     account: str
@@ -123,16 +130,10 @@ class AliasShown(Struct, frozen=True, kw_only=True):
     claimed_by: list[str]
 
 
-class MergedAccount(Struct, frozen=True, kw_only=True):
+class MergedAccount(MergeShown, frozen=True, kw_only=True):
     """An account that was merged into another, which may have been merged in its turn."""
 
     account: str
-    into: str
-    position: int
-    time: str
-    recordedtime: str
-    reason: str
-    by: By | None
 
 
 class AskOfAccount(AskShown, frozen=True, kw_only=True):
@@ -213,7 +214,7 @@ def list_accounts(evidence: Evidence) -> list[ListedAccount]:
 
 
 async def read_root(snapshot: Snapshot, alias: str) -> str:
-    """The account that a name stands for. Raises Problem if several claim it."""
+    """The account that a name stands for. Raises Problem if it is claimed and stands for none of those."""
     accounts = await read_accounts_lineage(snapshot, [alias])
     if claimed_by := accounts.contested(alias, snapshot.position):
         raise _contested(alias, claimed_by)
@@ -320,9 +321,8 @@ async def read_account(snapshot: Snapshot, name: str, *, opener: Opener | None =
 
 
 def _contested(alias: str, claimed_by: Sequence[str]) -> Problem:
-    return Problem(
-        "alias-contested", f"{alias} is claimed by {', '.join(claimed_by)}", alias=alias, claimed_by=[*claimed_by]
-    )
+    detail = f"{alias} is claimed by {', '.join(claimed_by)}, and counts for none of them"
+    return Problem("alias-contested", detail, alias=alias, claimed_by=[*claimed_by])
 
 
 def _show_alias(row: asyncpg.Record, claimed_by: Sequence[str]) -> AliasShown:
@@ -338,12 +338,4 @@ def _show_alias(row: asyncpg.Record, claimed_by: Sequence[str]) -> AliasShown:
 
 
 def _show_merged(row: asyncpg.Record) -> MergedAccount:
-    return MergedAccount(
-        account=row["account"],
-        into=row["merged_into"],
-        position=row["position"],
-        time=format_time(row["time"]),
-        recordedtime=format_time(row["recorded_at"]),
-        reason=row["reason"],
-        by=show_by(row),
-    )
+    return MergedAccount(account=row["account"], **show_merge(row))

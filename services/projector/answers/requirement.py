@@ -43,7 +43,15 @@ from services.projector.answers.evidence import (
 from services.projector.answers.history import HISTORY_MAX, Happened, show_history
 from services.projector.answers.requirements import Delivery, Status, show_delivery, status_of
 from services.projector.answers.sealed import Opener, read_sealed
-from services.projector.answers.shown import FitShown, RevisionShown, show_by, show_fit, show_revisions
+from services.projector.answers.shown import (
+    FitShown,
+    MergeShown,
+    RevisionShown,
+    show_by,
+    show_fit,
+    show_merge,
+    show_revisions,
+)
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import Class, shown
 from services.projector.lenses import Ask, Asker, Decision, Departs, Judgement, Knowledge, count_by_class, voice
@@ -91,16 +99,10 @@ class AskShown(Struct, frozen=True, kw_only=True):
     quote: str | UnsetType | None = UNSET
 
 
-class Merged(Struct, frozen=True, kw_only=True):
+class Merged(MergeShown, frozen=True, kw_only=True):
     """A requirement that was merged into another, which may have been merged in its turn."""
 
     requirement: str
-    into: str
-    position: int
-    time: str
-    recordedtime: str
-    reason: str
-    by: By | None
 
 
 class WhoAsked(Struct, frozen=True, kw_only=True):
@@ -453,15 +455,7 @@ def show_ask(row: asyncpg.Record, quote: str | UnsetType | None) -> AskShown:
 
 
 def _show_merged(row: asyncpg.Record) -> Merged:
-    return Merged(
-        requirement=row["requirement"],
-        into=row["merged_into"],
-        position=row["position"],
-        time=format_time(row["time"]),
-        recordedtime=format_time(row["recorded_at"]),
-        reason=row["reason"],
-        by=show_by(row),
-    )
+    return Merged(requirement=row["requirement"], **show_merge(row))
 
 
 def _last(rows: Sequence[asyncpg.Record], column: str) -> Any:

@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from typing import Any, Literal
 
+import asyncpg
 from msgspec import Struct
 
 from schemas.criteria import Test
 from schemas.events import Bullet
+from schemas.times import format_time
 from schemas.values import By
 from services.projector.fit import BulletFit, Class, Revision, shown
 from services.projector.lenses import Judgement
@@ -17,6 +19,17 @@ class Role(Struct, frozen=True, kw_only=True):
 
     role: str
     team: str
+
+
+class MergeShown(Struct, frozen=True, kw_only=True):
+    """That something was merged into another: where, when and why, and by whom."""
+
+    into: str
+    position: int
+    time: str
+    recordedtime: str
+    reason: str
+    by: By | None
 
 
 class FitShown(Struct, frozen=True, kw_only=True, rename={"class_": "class"}):
@@ -96,3 +109,15 @@ def show_role(by: By) -> Role:
 def show_by(row: Any) -> By | None:
     """On whose behalf a row was said: its columns by_role, by_team, by_person."""
     return By(role=row["by_role"], team=row["by_team"], person=row["by_person"]) if row["by_role"] else None
+
+
+def show_merge(row: asyncpg.Record) -> dict[str, Any]:
+    """The members of MergeShown, of a row that says what was merged."""
+    return {
+        "into": row["merged_into"],
+        "position": row["position"],
+        "time": format_time(row["time"]),
+        "recordedtime": format_time(row["recorded_at"]),
+        "reason": row["reason"],
+        "by": show_by(row),
+    }

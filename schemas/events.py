@@ -34,6 +34,7 @@ from schemas.values import (
     Sealed,
     Sentence,
     Source,
+    Subject,
     SystemName,
     Team,
     Url,
@@ -63,6 +64,11 @@ class Event(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     @property
     def subject(self) -> str:
         return f"{self.KIND}/{getattr(self, self.KIND)}"
+
+    @classmethod
+    def subject_form(cls) -> str:
+        """How the subject of such an event is made."""
+        return f"{cls.KIND}/{{{cls.KIND}}}"
 
     def about(self) -> str | None:
         """The person whom the sealed texts are about, as far as the event says."""
@@ -268,6 +274,41 @@ class AskWithdrawn(Observation, frozen=True, kw_only=True, tag="ledger.ask.withd
     by: By | None = None
 
 
+class Effort(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An estimate, from the least to the most."""
+
+    low: Annotated[float, Meta(ge=0, le=1_000_000)]
+    high: Annotated[float, Meta(ge=0, le=1_000_000)]
+    unit: Name
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError("`low` must not be above `high`")
+
+
+class RequirementAssessed(Observation, frozen=True, kw_only=True, tag="ledger.requirement.assessed.v1"):
+    """What those who would build it say of it. The last word of a team counts; what it said before stays on record."""
+
+    KIND = "requirement"
+    requirement: Id
+    feasibility: Literal["feasible", "costly", "infeasible", "unknown"]
+    effort: Effort | None = None
+    risks: Annotated[list[Sentence], Meta(max_length=50)] = []
+    plain: Paragraph | None = None
+    by: By
+
+
+class PerspectiveStated(Observation, frozen=True, kw_only=True, tag="ledger.perspective.stated.v1"):
+    """One side's own statement. It stands beside the others', at the same size; a team's last word counts."""
+
+    KIND = "requirement"
+    requirement: Id
+    decision: Id | None = None
+    team: Team
+    statement: Paragraph
+    by: By
+
+
 class AskMoved(Act, frozen=True, kw_only=True, tag="ledger.ask.moved.v1"):
     """The ask, which was recorded on `requirement`, is one for `to`."""
 
@@ -413,6 +454,80 @@ class DecisionMade(Act, frozen=True, kw_only=True, tag="ledger.decision.made.v1"
     seen: Position | None = None
 
 
+class DecisionAcknowledged(Act, frozen=True, kw_only=True, tag="ledger.decision.acknowledged.v1"):
+    """A team has taken note of a made decision, whether it agrees or not."""
+
+    KIND = "decision"
+    decision: Id
+    team: Team
+    note: Paragraph | None = None
+    by: By
+
+
+class DecisionReaffirmed(Act, frozen=True, kw_only=True, tag="ledger.decision.reaffirmed.v1"):
+    """A made decision stands, with what is known now. `seen` is the position that was looked at."""
+
+    KIND = "decision"
+    decision: Id
+    reason: Paragraph
+    seen: Position | None = None
+    by: By
+
+
+class DecisionSuperseded(Act, frozen=True, kw_only=True, tag="ledger.decision.superseded.v1"):
+    """A made decision has given way to another made one. It stays on record as it was."""
+
+    KIND = "decision"
+    decision: Id
+    superseded_by: Id
+    reason: Paragraph
+    by: By
+
+
+# Promises
+
+
+class PromiseMade(Observation, frozen=True, kw_only=True, tag="ledger.promise.made.v1"):
+    """What was promised to an account; replaces what was said of the promise before."""
+
+    KIND = "promise"
+    promise: Id
+    account: Id
+    requirement: Id
+    opportunity: Id | None = None
+    decision: Id | None = None
+    due: Day | None = None
+    by: By
+
+
+class PromiseClosed(Observation, frozen=True, kw_only=True, tag="ledger.promise.closed.v1"):
+    KIND = "promise"
+    promise: Id
+    outcome: Literal["kept", "released", "missed"]
+    reason: Paragraph | None = None
+    by: By
+
+
+# Corrections
+
+
+class EventRetracted(Act, frozen=True, kw_only=True, tag="ledger.event.retracted.v1"):
+    """The observation at a position was recorded in error. It stays in the log, and counts no more from here on.
+
+    It belongs to the stream of the event that it retracts. Acts are undone by acts.
+    """
+
+    KIND = "event"
+    position: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    subject: Subject
+    reason: Paragraph
+    by: By
+
+    @classmethod
+    def subject_form(cls) -> str:
+        return "{subject}"
+
+
 # Emitters
 
 
@@ -461,6 +576,14 @@ ANY_EVENT = (
     | DecisionProposed
     | DecisionMade
     | SourceReconciled
+    | RequirementAssessed
+    | PerspectiveStated
+    | DecisionAcknowledged
+    | DecisionReaffirmed
+    | DecisionSuperseded
+    | PromiseMade
+    | PromiseClosed
+    | EventRetracted
 )
 
 EVENT_TYPES: dict[str, type[Event]] = {cls.__struct_config__.tag: cls for cls in get_args(ANY_EVENT)}

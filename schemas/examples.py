@@ -4,6 +4,7 @@ from typing import Any
 
 _SALES = {"role": "account executive", "team": "sales"}
 _PRODUCT = {"role": "VP product", "team": "product"}
+_ENGINEERING = {"role": "engineering manager", "team": "engineering"}
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "ledger.person.introduced.v1": {
@@ -66,7 +67,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "state": "in_progress",
         "target": "2027-02-01",
         "url": "https://jira.example/ID-1042",
-        "by": {"role": "engineering manager", "team": "engineering"},
+        "by": _ENGINEERING,
     },
     "ledger.agreement.revised.v1": {
         "agreement": "target-market",
@@ -193,5 +194,58 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "type": "ledger.opportunity.updated.v1",
         "count": 214,
         "sum": "1804500.00",
+    },
+    "ledger.requirement.assessed.v1": {
+        "requirement": "SSO-42",
+        "feasibility": "costly",
+        "effort": {"low": 30, "high": 45, "unit": "person-days"},
+        "risks": ["Two identity providers of customers are not in our test environment."],
+        "plain": "It can be built by March. The reporting module waits meanwhile.",
+        "by": _ENGINEERING,
+    },
+    "ledger.perspective.stated.v1": {
+        "requirement": "SSO-42",
+        "decision": "D-7",
+        "team": "sales",
+        "statement": "Three renewals of this quarter ask for it in writing.",
+        "by": _SALES,
+    },
+    "ledger.decision.acknowledged.v1": {
+        "decision": "D-7",
+        "team": "sales",
+        "note": "The three renewals have been told.",
+        "by": _SALES,
+    },
+    "ledger.decision.reaffirmed.v1": {
+        "decision": "D-7",
+        "reason": "One of the three has left; the other two are enough.",
+        "by": _PRODUCT,
+    },
+    "ledger.decision.superseded.v1": {
+        "decision": "D-7",
+        "superseded_by": "D-9",
+        "reason": "OpenID Connect first: both renewals that are left ask for that.",
+        "by": _PRODUCT,
+    },
+    "ledger.promise.made.v1": {
+        "promise": "P-3",
+        "account": "acme",
+        "requirement": "SSO-42",
+        "opportunity": "O-7",
+        "decision": "D-7",
+        "due": "2027-03-31",
+        "by": _SALES,
+    },
+    "ledger.promise.closed.v1": {
+        "promise": "P-3",
+        "outcome": "kept",
+        "reason": "It has been in their hands since the 12th.",
+        "by": _SALES,
+    },
+    "ledger.event.retracted.v1": {
+        "position": 17,
+        "subject": "requirement/SSO-42",
+        "reason": "The ask was another customer's, and was read from the wrong ticket.",
+        "by": _SALES,
     },
 }

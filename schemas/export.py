@@ -24,7 +24,7 @@ def event_schema(name: str) -> dict[str, Any]:
         "title": name,
         "x-kind": "act" if issubclass(cls, Act) else "observation",
         "x-scope": "act" if issubclass(cls, Act) else "observe",
-        "x-subject": f"{cls.KIND}/{{{cls.KIND}}}",
+        "x-subject": cls.subject_form(),
         "x-sealed": [*SEALED_FIELDS[name]],
         "examples": [EXAMPLES[name]],
     }

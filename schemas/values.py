@@ -24,6 +24,9 @@ IdElsewhere = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9._~:@-]{1,98}$(?!\n)", description="1 to 98 of A-Z a-z 0-9 . _ ~ : @ -")
 ]
 Source = Annotated[str, Meta(pattern=SOURCE_PATTERN, description="a URI reference, as in CloudEvents")]
+Subject = Annotated[
+    str, Meta(pattern=r"^[a-z]{1,40}/[!-~]{1,200}$(?!\n)", description="the kind and the id, as requirement/SSO-42")
+]
 EventType = Annotated[str, Meta(pattern=r"^ledger\.[a-z]+\.[a-z_]+\.v[1-9][0-9]{0,3}$(?!\n)")]
 Team = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"\S")]
 Role = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S")]

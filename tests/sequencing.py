@@ -6,9 +6,11 @@ from typing import Any
 
 from schemas.codec import open_record
 from schemas.envelope import Sent, stream_uuid
+from schemas.events import EventRetracted
 from schemas.values import same_team
 from services.ledger import rules
-from services.ledger.sequence import Entry, Known, Log, Outcome, Prepared, Request, reads, sequence, stream_uuids
+from services.ledger.rules.retraction import Named
+from services.ledger.sequence import Entry, Known, Log, Outcome, Prepared, Request, names, reads, sequence, stream_uuids
 from services.migrate import TEAMS
 from tests.log import read
 
@@ -62,11 +64,19 @@ class Memory:
             },
             versions={subject: versions[subject] for subject in stream_uuids(requests) if subject in versions},
             streams={
-                subject: rules.replay(subject, [sent.event for sent in self.sent if sent.subject == subject])
+                subject: rules.replay(
+                    subject, [(at, sent.event) for at, sent in enumerate(self.sent, 1) if sent.subject == subject]
+                )
                 for subject in reads(requests)
             },
+            named={at: self.named(at) for at in names(requests) if at <= len(self.sent)},
             teams=frozenset(same_team(team) for team in TEAMS),
         )
+
+    def named(self, position: int) -> Named:
+        retracted = {sent.event.position for sent in self.sent if isinstance(sent.event, EventRetracted)}
+        sent = self.sent[position - 1]
+        return Named(sent.subject, sent.type, position in retracted)
 
     def post(self, *requests: Request) -> list[Outcome]:
         """Sequence these requests as one batch, and keep what passed."""

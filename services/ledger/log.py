@@ -17,6 +17,8 @@ from msgspec import Struct
 
 from schemas.codec import decode_recorded
 from schemas.envelope import Recorded, stream_uuid
+from schemas.events import EventRetracted, type_of
+from services.ledger.rules.retraction import Named
 from services.ledger.sequence import Entry, Known
 from services.postgres import UNAVAILABLE, Pool, Unavailable, ledger_schema, unavailable
 from services.sealing import MasterKey, SealingKey
@@ -119,6 +121,13 @@ class EventLog:
         rows = await connection.fetch(self._sql["versions"], [*streams.values()])
         found = {row["id"]: row["version"] for row in rows}
         return {subject: found[uuid] for subject, uuid in streams.items() if uuid in found}
+
+    async def named(self, connection: asyncpg.Connection, positions: Sequence[int]) -> dict[int, Named]:
+        """What stands at these positions; one beyond the head is left out."""
+        if not positions:
+            return {}
+        rows = await connection.fetch(self._sql["named"], [*positions], type_of(EventRetracted))
+        return {row["position"]: Named(row["subject"], row["topic"], row["retracted"]) for row in rows}
 
     async def append(self, connection: asyncpg.Connection, entries: Sequence[Entry], at: datetime) -> None:
         """Insert these rows, recorded `at` this time. The caller holds the head."""

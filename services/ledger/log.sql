@@ -28,6 +28,17 @@ SELECT s.id, v.originator_version AS version
         ORDER BY originator_version DESC
         LIMIT 1) AS v;
 
+-- named --
+-- What stands at these positions, and whether an event of its stream has retracted it ($2 is the type that does).
+SELECT e.notification_id AS position, e.subject, e.topic,
+       EXISTS (SELECT
+                 FROM {schema}.stored_events AS r
+                WHERE r.originator_id = e.originator_id AND r.topic = $2
+                  AND (convert_from(r.state, 'UTF8')::json #>> '{data,position}')::bigint = e.notification_id)
+           AS retracted
+  FROM {schema}.stored_events AS e
+ WHERE e.notification_id = ANY ($1::bigint[]);
+
 -- insert --
 -- Append at the positions given. The constraints and triggers of the table decide; the sequence only explains.
 INSERT INTO {schema}.stored_events

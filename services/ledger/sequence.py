@@ -9,13 +9,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from schemas.codec import close_record
 from schemas.envelope import Refusal, Sent, stream_uuid
-from schemas.events import Act
+from schemas.events import Act, EventRetracted
 from services.ledger import rules
 from services.ledger.rules import Aggregate
+from services.ledger.rules.retraction import Named
 from services.sealing import SealingKey, fingerprint
 
 
@@ -76,6 +78,8 @@ class Log(Struct, frozen=True, kw_only=True):
     versions: Mapping[str, int]
     streams: Mapping[str, Aggregate | None]
     teams: frozenset[str]
+    named: Mapping[int, Named] = {}
+    """What stands at the positions that retractions name."""
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -112,7 +116,12 @@ class Sequenced(Struct, frozen=True):
 
 def sequence(requests: Sequence[Request], log: Log) -> Sequenced:
     """Give every event that may be recorded its position and version, as if the requests came one by one."""
-    state = _State(ChainMap({}, dict(log.known)), ChainMap({}, dict(log.versions)), ChainMap({}, dict(log.streams)))
+    state = _State(
+        ChainMap({}, dict(log.known)),
+        ChainMap({}, dict(log.versions)),
+        ChainMap({}, dict(log.streams)),
+        ChainMap({}, dict(log.named)),
+    )
     outcomes: list[Outcome] = []
     entries: list[Entry] = []
 
@@ -136,14 +145,18 @@ class _State(Struct, frozen=True):
     known: ChainMap[UUID, Known]
     versions: ChainMap[str, int]
     streams: ChainMap[str, Aggregate | None]
+    named: ChainMap[int, Named]
 
     def attempt(self) -> "_State":
-        return _State(self.known.new_child(), self.versions.new_child(), self.streams.new_child())
+        return _State(
+            self.known.new_child(), self.versions.new_child(), self.streams.new_child(), self.named.new_child()
+        )
 
     def keep(self) -> None:
         self.known.maps[1].update(self.known.maps[0])
         self.versions.maps[1].update(self.versions.maps[0])
         self.streams.maps[1].update(self.streams.maps[0])
+        self.named.maps[1].update(self.named.maps[0])
 
 
 def _sequence_whole(request: Request, state: _State, log: Log, position: int) -> tuple[Outcome, bool, list[Entry]]:
@@ -213,7 +226,11 @@ def _sequence_events(
         state.known[prepared.event_uuid] = recorded
         state.versions[sent.subject] = version
         if sent.subject in state.streams:
-            state.streams[sent.subject] = rules.replay(sent.subject, [sent.event], state.streams[sent.subject])
+            said = [(position, sent.event)]
+            state.streams[sent.subject] = rules.replay(sent.subject, said, state.streams[sent.subject])
+        if isinstance(sent.event, EventRetracted):
+            retracted = msgspec.structs.replace(state.named[sent.event.position], retracted=True)
+            state.named[sent.event.position] = retracted
         results.append(_result(sent, recorded, duplicate=False))
     return results, refusals, entries
 
@@ -255,7 +272,9 @@ def _against(sent: Sent, state: _State, log: Log, position: int, index: int) -> 
             retryable=objection.retryable,
             missing=[*objection.missing] or None,
         )
-        for objection in rules.objections(sent.event, state.streams.__getitem__, position=position, teams=log.teams)
+        for objection in rules.objections(
+            sent.event, state.streams.__getitem__, state.named.get, position=position, teams=log.teams
+        )
     ]
 
 
@@ -292,6 +311,12 @@ def reads(requests: Sequence[Request]) -> list[str]:
             for subject in rules.reads(prepared.sent.event)
         )
     )
+
+
+def names(requests: Sequence[Request]) -> list[int]:
+    """The positions that these requests' retractions name."""
+    events = (prepared.sent.event for request in requests for prepared in request.events)
+    return sorted({event.position for event in events if isinstance(event, EventRetracted)})
 
 
 def stream_uuids(requests: Sequence[Request]) -> dict[str, UUID]:

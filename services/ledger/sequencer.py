@@ -16,10 +16,11 @@ import structlog
 from msgspec import Struct
 from prometheus_client import Counter, Gauge, Histogram
 
+from schemas.envelope import Recorded
 from services.ledger import rules
 from services.ledger.log import EventLog
 from services.ledger.rules import Aggregate
-from services.ledger.sequence import Log, Outcome, Request, reads, sequence, stream_uuids
+from services.ledger.sequence import Log, Outcome, Request, names, reads, sequence, stream_uuids
 from services.postgres import UNAVAILABLE, Unavailable
 from services.sealing import MasterKey
 
@@ -214,6 +215,7 @@ class Sequencer:
                     versions=versions,
                     streams={subject: aggregate for subject, (_, aggregate) in now.items()},
                     teams=self._teams,
+                    named=await self._events.named(connection, names(requests)),
                 ),
             )
             if sequenced.entries:
@@ -237,13 +239,17 @@ class Sequencer:
         after = {uuid: found[subject][0] for uuid, subject in subjects.items()}
         async for uuid, recorded in self._events.streams(after, connection):
             subject = subjects[uuid]
-            found[subject] = recorded.version, rules.replay(subject, [recorded.event], found[subject][1])
+            found[subject] = recorded.version, _after(subject, recorded, found[subject][1])
         for subject, aggregate in found.items():
             self._kept[subject] = aggregate
             self._kept.move_to_end(subject)
         while len(self._kept) > AGGREGATES_KEPT_MAX:
             self._kept.popitem(last=False)
         return found
+
+
+def _after(subject: str, recorded: Recorded, state: Aggregate | None) -> Aggregate | None:
+    return rules.replay(subject, [(recorded.position, recorded.event)], state)
 
 
 async def notify(sequencer: Sequencer, pool: asyncpg.Pool, ledger: str) -> None:

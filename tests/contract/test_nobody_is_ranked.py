@@ -34,7 +34,9 @@ COLUMNS = {
         for table in (
             *("requirement_rows", "asks", "deliveries", "decision_proposals"),
             *("agreement_revisions", "agreement_endorsements", "agreement_adoptions"),
-            *("account_merges", "requirement_merges", "ask_moves"),
+            *("account_merges", "requirement_merges", "ask_moves", "assessments", "perspectives", "retractions"),
+            *("decision_acknowledgements", "decision_reaffirmations", "decision_supersessions"),
+            *("promises_made", "promises_closed"),
         )
     ),
 }

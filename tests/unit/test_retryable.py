@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.events import EVENT_TYPES, Act, Event
+from schemas.events import EVENT_TYPES, Act, Event, EventRetracted, type_of
 from schemas.examples import EXAMPLES
 from schemas.values import same_team
 from services.ledger import rules
 from services.ledger.rules.objection import Objection
+from services.ledger.rules.retraction import Named
 from services.migrate import TEAMS
 
 HEAD = 90
@@ -41,6 +42,10 @@ def moved(requirement: str, to: str) -> Event:
     return said("ask.moved", requirement=requirement, to=to)
 
 
+def retracted(position: int, subject: str) -> Event:
+    return said("event.retracted", position=position, subject=subject)
+
+
 def endorsed(*teams: str, meaning: str = "agree", revision: str = "2026-h2") -> list[Event]:
     return [said("agreement.endorsed", team=team, meaning=meaning, revision=revision) for team in teams]
 
@@ -50,6 +55,7 @@ next_revised = said("agreement.revised", revision="next", signatories=[])
 another_adopted = [next_revised, said("agreement.adopted", revision="next")]
 signed = endorsed("sales", "marketing", "engineering")
 asked, proposed, decided = said("ask.recorded"), said("decision.proposed"), said("decision.made")
+decided_anew = said("decision.made", decision="D-9")
 R = "requirement"
 
 # The words of a refusal, what was recorded, the act, and the later events that make it possible.
@@ -74,7 +80,8 @@ TABLE: list[Row] = [
             ("is not merged into another", known, unmerged(kind, "a"), [merged(kind, "a", "b")]),
         )
     ],
-    ("is an id of acme elsewhere", [said("account.identified")], merged("account", "acme", "zendesk:4711"), NEVER),
+    ("is an id of acme elsewhere", [said("account.identified")], merged("account", "acme", "zendesk:4711"),
+     [retracted(1, "account/acme")]),
     ("neither been raised", [], said("requirement.reworded"), raised("SSO-42")),
     ("neither been raised", raised("a"), merged(R, "a", "b"), [said("ask.recorded", requirement="b")]),
     ("neither been raised", [], proposed, raised("SSO-42")),
@@ -94,6 +101,16 @@ TABLE: list[Row] = [
     ),
     ("what was seen", raised("SSO-42"), said("decision.made", seen=HEAD + 1), NEVER),
     ("what was seen", raised("SSO-42"), said("decision.made", seen=2**63), NEVER),
+    ("has not been made", raised("SSO-42"), said("decision.acknowledged"), [decided]),
+    ("was superseded by D-9", [*raised("SSO-42"), decided, decided_anew, said("decision.superseded")],
+     said("decision.reaffirmed"), NEVER),
+    ("is not superseded by itself", [*raised("SSO-42"), decided], said("decision.superseded", superseded_by="D-7"),
+     NEVER),
+    ("there is no event", [], retracted(9, "requirement/SSO-42"), NEVER),
+    ("is about", [asked], retracted(1, "requirement/b"), NEVER),
+    ("are undone by acts", [*raised("SSO-42"), proposed], retracted(2, "decision/D-7"), NEVER),
+    ("has been retracted already", [asked, retracted(1, "requirement/SSO-42")], retracted(1, "requirement/SSO-42"),
+     NEVER),
 ]  # fmt: skip
 
 
@@ -101,10 +118,15 @@ def against(act: Event, recorded: Sequence[Event], later: int = 0) -> list[Objec
     assert isinstance(act, Act)
 
     def stream(subject: str) -> Any:
-        return rules.replay(subject, [event for event in recorded if event.subject == subject])
+        return rules.replay(subject, [(at, event) for at, event in enumerate(recorded, 1) if event.subject == subject])
+
+    def named(position: int) -> Named | None:
+        retracted = {event.position for event in recorded if isinstance(event, EventRetracted)}
+        found = {at: Named(each.subject, type_of(each), at in retracted) for at, each in enumerate(recorded, 1)}
+        return found.get(position)
 
     teams = frozenset(same_team(team) for team in TEAMS)
-    return [*rules.objections(act, stream, position=HEAD + 1 + later, teams=teams)]
+    return [*rules.objections(act, stream, named, position=HEAD + 1 + later, teams=teams)]
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row[0]}: {type(row[2]).__name__}")

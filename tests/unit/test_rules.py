@@ -5,12 +5,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.events import EVENT_TYPES, Act, Event
+from schemas.events import EVENT_TYPES, Act, Event, EventRetracted, type_of
 from schemas.examples import EXAMPLES
 from schemas.values import same_team
 from services.ledger import rules
 from services.ledger.rules import objections, reads, replay
 from services.ledger.rules.objection import Objection
+from services.ledger.rules.retraction import Named
 from services.ledger.rules.teams import signing
 from services.migrate import TEAMS
 
@@ -25,7 +26,7 @@ def said(type: str, /, **data: Any) -> Event:
 
 
 class Given:
-    """What was recorded, in its order."""
+    """What was recorded, in its order, from position 1 on."""
 
     def __init__(self, *events: Event, teams: tuple[str, ...] = TEAMS) -> None:
         self.events = events
@@ -36,10 +37,19 @@ class Given:
 
         def stream(subject: str) -> Any:
             assert subject in reads(act), f"the rule reads {subject}, and does not say so"
-            return replay(subject, [event for event in self.events if event.subject == subject])
+            return replay(subject, [(at, event) for at, event in self.recorded if event.subject == subject])
 
-        self.against = [*objections(act, stream, position=HEAD + 1, teams=self.teams)]
+        self.against = [*objections(act, stream, self.named, position=HEAD + 1, teams=self.teams)]
         return self
+
+    @property
+    def recorded(self) -> list[tuple[int, Event]]:
+        return [*enumerate(self.events, 1)]
+
+    def named(self, position: int) -> Named | None:
+        retracted = {event.position for event in self.events if isinstance(event, EventRetracted)}
+        found = {at: Named(event.subject, type_of(event), at in retracted) for at, event in self.recorded}
+        return found.get(position)
 
     def then_passes(self) -> None:
         assert self.against == []
@@ -362,7 +372,7 @@ def test_what_is_merged_is_unmerged_before_it_is_merged_elsewhere(kind: str):
 
 def test_an_account_is_not_merged_into_its_own_alias():
     Given(said("account.identified")).when(merged("account", "acme", "zendesk:4711")).then_refused(
-        "/data/into", "an id of acme elsewhere"
+        "/data/into", "an id of acme elsewhere", retryable=True
     )
     Given(said("account.identified")).when(merged("account", "zendesk:4711", "acme")).then_passes()
 
@@ -445,8 +455,92 @@ def test_every_act_has_a_rule(name: str):
 
 def test_streams_that_no_rule_reads_have_no_aggregate():
     assert rules.initial("person/p-81") is None
-    assert rules.replay("person/p-81", [said("person.introduced")]) is None
+    assert rules.replay("person/p-81", [(1, said("person.introduced"))]) is None
 
 
 def test_an_agreement_that_nobody_has_to_sign_is_adopted_as_it_is():
     Given(said("agreement.revised", signatories=[])).when(adopt).then_passes()
+
+
+# What is said of a made decision
+
+ACTS_ON_MADE = ("decision.acknowledged", "decision.reaffirmed", "decision.superseded")
+instead = said("decision.made", decision="D-9")
+
+
+@pytest.mark.parametrize("act", ACTS_ON_MADE)
+def test_a_made_decision_is_acknowledged_reaffirmed_or_superseded(act: str):
+    Given(raised, proposed, decided, instead).when(said(act)).then_passes()
+
+
+@pytest.mark.parametrize("act", ACTS_ON_MADE)
+def test_one_that_was_only_proposed_is_not(act: str):
+    Given(raised, proposed, instead).when(said(act)).then_refused("/data/decision", "has not been made", retryable=True)
+
+
+def test_what_was_superseded_is_reaffirmed_or_superseded_no_more():
+    gone = Given(raised, decided, instead, said("decision.superseded"))
+    gone.when(said("decision.reaffirmed")).then_refused("/data/decision", "was superseded by D-9")
+    gone.when(said("decision.superseded", superseded_by="D-8")).against[0].message.index("was superseded by D-9")
+    gone.when(said("decision.acknowledged")).then_passes()
+
+
+def test_what_holds_instead_has_been_made():
+    Given(raised, decided).when(said("decision.superseded")).then_refused(
+        "/data/superseded_by", "the decision D-9 has not been made", retryable=True
+    )
+
+
+def test_no_decision_is_superseded_by_itself_nor_by_one_that_is():
+    Given(raised, decided).when(said("decision.superseded", superseded_by="D-7")).then_refused(
+        "/data/superseded_by", "not superseded by itself"
+    )
+    back = said("decision.superseded", decision="D-9", superseded_by="D-7")
+    Given(raised, decided, instead, said("decision.superseded")).when(back).then_refused(
+        "/data/superseded_by", "D-7 was superseded by D-9"
+    )
+
+
+def test_a_reaffirmation_saw_what_lies_before_it():
+    Given(raised, decided).when(said("decision.reaffirmed", seen=HEAD)).then_passes()
+    Given(raised, decided).when(said("decision.reaffirmed", seen=HEAD + 1)).then_refused("/data/seen", str(HEAD + 1))
+
+
+# Retractions
+
+
+def retraction(position: int, subject: str) -> Event:
+    return said("event.retracted", position=position, subject=subject)
+
+
+def test_an_observation_is_retracted_once():
+    Given(raised, asked).when(retraction(2, "requirement/SSO-42")).then_passes()
+    Given(raised, asked, retraction(2, "requirement/SSO-42")).when(retraction(2, "requirement/SSO-42")).then_refused(
+        "/data/position", "retracted already"
+    )
+
+
+def test_what_is_retracted_is_there_and_is_what_it_is_said_to_be():
+    Given(raised).when(retraction(2, "requirement/SSO-42")).then_refused("/data/position", "no event at position 2")
+    Given(raised).when(retraction(1, "requirement/R-1")).then_refused("/data/subject", "is about requirement/SSO-42")
+
+
+def test_an_act_is_not_retracted():
+    Given(raised, proposed).when(retraction(2, "decision/D-7")).then_refused("/data/position", "undone by acts")
+    Given(raised, asked, retraction(2, "requirement/SSO-42")).when(retraction(3, "requirement/SSO-42")).then_refused(
+        "/data/position", "undone by acts"
+    )
+
+
+def test_what_was_raised_in_error_is_not_decided_on():
+    Given(raised, retraction(1, "requirement/SSO-42")).when(decided).then_refused(
+        "/data/requirements/0", "neither been raised nor asked for", retryable=True
+    )
+    Given(raised, asked, retraction(1, "requirement/SSO-42")).when(decided).then_passes()
+
+
+def test_a_claim_that_was_retracted_is_none():
+    identified = said("account.identified", same_as=[{"system": "zen", "id": "1"}])
+    merge = said("account.merged", account="acme", into="zen:1")
+    Given(identified).when(merge).then_refused("/data/into", "counts for it already", retryable=True)
+    Given(identified, retraction(1, "account/acme")).when(merge).then_passes()

@@ -15,9 +15,13 @@ from schemas.events import (
     AgreementEndorsed,
     AgreementRevised,
     AskMoved,
+    DecisionAcknowledged,
     DecisionMade,
     DecisionProposed,
+    DecisionReaffirmed,
+    DecisionSuperseded,
     Event,
+    EventRetracted,
     RequirementMerged,
     RequirementReworded,
     RequirementUnmerged,
@@ -27,6 +31,7 @@ from services.ledger.rules.agreement import Agreement
 from services.ledger.rules.decision import Decision
 from services.ledger.rules.objection import Objection
 from services.ledger.rules.requirement import Requirement
+from services.ledger.rules.retraction import Named, against_retracting
 from services.ledger.rules.teams import unknown_teams
 
 Aggregate = Account | Agreement | Decision | Requirement
@@ -45,11 +50,11 @@ def initial(subject: str) -> Aggregate | None:
     return None if aggregate is None else aggregate()
 
 
-def replay(subject: str, events: Iterable[Event], state: Aggregate | None = None) -> Aggregate | None:
-    """The aggregate of a stream after these events, from `state` on."""
+def replay(subject: str, events: Iterable[tuple[int, Event]], state: Aggregate | None = None) -> Aggregate | None:
+    """The aggregate of a stream after these events, each with its position, from `state` on."""
     state = initial(subject) if state is None else state
-    for event in events:
-        state = None if state is None else state.evolve(event)
+    for position, event in events:
+        state = None if state is None else state.evolve(event, position)
     return state
 
 
@@ -62,18 +67,30 @@ def reads(act: Act) -> list[str]:
             return [act.subject, f"{act.KIND}/{act.into}"]
         case AskMoved():
             return [act.subject, f"requirement/{act.to}"]
+        case DecisionSuperseded():
+            return [act.subject, f"decision/{act.superseded_by}"]
+        case EventRetracted():
+            return []
         case _:
             return [act.subject]
 
 
 def objections(
-    act: Act, stream: Callable[[str], Aggregate | None], *, position: int, teams: frozenset[str]
+    act: Act,
+    stream: Callable[[str], Aggregate | None],
+    named: Callable[[int], Named | None],
+    *,
+    position: int,
+    teams: frozenset[str],
 ) -> Iterator[Objection]:
     """Everything that speaks against an act which would be recorded at `position`, in a ledger with these teams.
 
-    `stream` gives the aggregate of each subject that the act reads.
+    `stream` gives the aggregate of each subject that the act reads, `named` what stands at a position that it names.
     """
     yield from unknown_teams(act, teams)
+    if isinstance(act, EventRetracted):
+        yield from against_retracting(act, named(act.position))
+        return
     match act, stream(act.subject):
         case AgreementRevised(), Agreement() as agreement:
             yield from agreement.against_revising(act)
@@ -99,6 +116,12 @@ def objections(
         case DecisionMade(), Decision() as decision:
             yield from decision.against_making(act, position)
             yield from _unheard_of(act.requirements, stream)
+        case DecisionAcknowledged(), Decision() as decision:
+            yield from decision.against_acknowledging(act)
+        case DecisionReaffirmed(), Decision() as decision:
+            yield from decision.against_reaffirming(act, position)
+        case DecisionSuperseded(), Decision() as decision:
+            yield from decision.against_superseding(act, _decision(stream, act.superseded_by))
         case _:
             raise NotImplementedError(f"{type(act).__name__} is an act without a rule")
 
@@ -111,6 +134,12 @@ def _unheard_of(requirements: Iterable[str], stream: Callable[[str], Aggregate |
 def _account(stream: Callable[[str], Aggregate | None], name: str) -> Account:
     found = stream(f"account/{name}")
     assert isinstance(found, Account), name
+    return found
+
+
+def _decision(stream: Callable[[str], Aggregate | None], name: str) -> Decision:
+    found = stream(f"decision/{name}")
+    assert isinstance(found, Decision), name
     return found
 
 

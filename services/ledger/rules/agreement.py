@@ -22,7 +22,7 @@ class Agreement(Struct, frozen=True):
     adopted: tuple[str, str] | None = None
     """The revision that was adopted last, and from when on."""
 
-    def evolve(self, event: Event) -> "Agreement":
+    def evolve(self, event: Event, position: int) -> "Agreement":
         match event:
             case AgreementRevised():
                 revision = Revision(tuple(event.signatories))

@@ -10,6 +10,7 @@ from schemas.events import (
     AskMoved,
     AskRecorded,
     Event,
+    EventRetracted,
     RequirementMerged,
     RequirementRaised,
     RequirementReworded,
@@ -20,24 +21,25 @@ from services.ledger.rules.objection import Objection
 
 
 class Requirement(Struct, frozen=True):
-    """`heard_of`: it was raised, or somebody asked for it. `into`: what it was merged into.
+    """`heard`: the positions at which it was raised, or somebody asked for it. `into`: what it was merged into.
 
     `asks`: each ask that was recorded on it, and the requirement that it is for now. A popular requirement has very
-    many, so the map shares what it has in common with the one before.
+    many, so the maps share what they have in common with those before.
     """
 
-    heard_of: bool = False
+    heard: Map[int, None] = Map()
     into: str | None = None
     asks: Map[str, str] = Map()
 
-    def evolve(self, event: Event) -> "Requirement":
+    def evolve(self, event: Event, position: int) -> "Requirement":
         match event:
             case RequirementRaised():
-                return self if self.heard_of else replace(self, heard_of=True)
+                return replace(self, heard=self.heard.set(position, None))
             case AskRecorded(ask=str() as ask):
-                if ask in self.asks:
-                    return self
-                return replace(self, heard_of=True, asks=self.asks.set(ask, event.requirement))
+                asks = self.asks if ask in self.asks else self.asks.set(ask, event.requirement)
+                return replace(self, heard=self.heard.set(position, None), asks=asks)
+            case EventRetracted() if event.position in self.heard:
+                return replace(self, heard=self.heard.delete(event.position))
             case AskMoved():
                 return replace(self, asks=self.asks.set(event.ask, event.to))
             case RequirementMerged():
@@ -76,5 +78,5 @@ class Requirement(Struct, frozen=True):
 
     def unheard_of(self, pointer: str, name: str) -> Iterator[Objection]:
         """What speaks against an act on a requirement that nobody has named yet."""
-        if not self.heard_of:
+        if not self.heard:
             yield Objection(pointer, f"the requirement {name} has neither been raised nor asked for", retryable=True)

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import fields
 
-from schemas.events import Act
+from schemas.events import Act, PerspectiveStated
 from schemas.values import By, same_team
 from services.ledger.rules.objection import Objection
 
@@ -24,7 +24,10 @@ def unknown_teams(act: Act, teams: frozenset[str]) -> Iterator[Objection]:
 
 
 def signing(event: Any) -> Iterator[tuple[str, str]]:
-    """The teams for which somebody speaks in an event: who it is by, who endorses, who decides. Pointer and team."""
+    """The teams for which somebody speaks in an event: who it is by, who decides, endorses, states or takes note.
+
+    Pointer and team.
+    """
     for name in ("by", "deciders"):
         said = getattr(event, name, None)
         match said:
@@ -32,7 +35,7 @@ def signing(event: Any) -> Iterator[tuple[str, str]]:
                 yield f"/data/{name}/team", said.team
             case list():
                 yield from ((f"/data/{name}/{number}/team", by.team) for number, by in enumerate(said))
-    if isinstance(event, Act) and isinstance(team := getattr(event, _ONE, None), str):
+    if isinstance(event, Act | PerspectiveStated) and isinstance(team := getattr(event, _ONE, None), str):
         yield "/data/team", team
 
 

@@ -17,12 +17,20 @@ from schemas.events import (
     AskMoved,
     AskRecorded,
     AskWithdrawn,
+    DecisionAcknowledged,
     DecisionMade,
     DecisionProposed,
+    DecisionReaffirmed,
+    DecisionSuperseded,
     DeliveryUpdated,
     Event,
+    EventRetracted,
     FeedbackReceived,
     OpportunityUpdated,
+    PerspectiveStated,
+    PromiseClosed,
+    PromiseMade,
+    RequirementAssessed,
     RequirementMerged,
     RequirementRaised,
     RequirementReworded,
@@ -105,5 +113,21 @@ def summary(event: Event) -> str:
             return f"proposed: {event.question}"
         case DecisionMade():
             return f"{event.outcome}: {event.instruction}"
+        case RequirementAssessed():
+            return f"{event.by.team} assessed it: {event.feasibility}" + (f". {event.plain}" if event.plain else "")
+        case PerspectiveStated():
+            return f"{event.team}: {event.statement}"
+        case DecisionAcknowledged():
+            return f"{event.team} has taken note of it" + (f". {event.note}" if event.note else "")
+        case DecisionReaffirmed():
+            return f"reaffirmed. {event.reason}"
+        case DecisionSuperseded():
+            return f"superseded by {event.superseded_by}. {event.reason}"
+        case PromiseMade():
+            return f"{event.requirement} was promised to {event.account}" + (f", due {event.due}" if event.due else "")
+        case PromiseClosed():
+            return event.outcome + (f". {event.reason}" if event.reason else "")
+        case EventRetracted():
+            return f"what is at position {event.position} was recorded in error. {event.reason}"
         case _:
             return event.subject

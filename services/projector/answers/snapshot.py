@@ -5,6 +5,7 @@ Without `as_of` the position is the lowest cursor of the projections that the an
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -25,6 +26,13 @@ from services.statements import Statements, fill, quote
 
 BOUND_STATEMENTS_MAX = 20_000
 POLL_SECONDS = 0.02
+
+_OF_RETRACTIONS = {
+    re.compile(r"\{stands (\w+)\}"): r"NOT EXISTS (SELECT FROM {schema}.retractions AS retraction"
+    r" WHERE retraction.retracted = \1.position AND retraction.position <= $1)",
+    re.compile(r"\{until (\w+)\}"): r"(SELECT retraction.position FROM {schema}.retractions AS retraction"
+    r" WHERE retraction.retracted = \1.position)",
+}
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 _tables = {projection.name: tuple(projection.tables) for projection in ALL}
@@ -117,7 +125,13 @@ async def read_head(connection: asyncpg.Connection, ledger: str) -> tuple[int, d
 
 @lru_cache(maxsize=BOUND_STATEMENTS_MAX)
 def bound(statement: str, ledger: str) -> str:
-    """The statement with the schema of this ledger filled in."""
+    """The statement with the schema of this ledger filled in, and what it asks about retractions.
+
+    `{stands said}`: the row `said` has not been retracted by the position $1. `{until said}`: the position of its
+    retraction, or null. What is read so reads the projection `retractions` too.
+    """
+    for asked, condition in _OF_RETRACTIONS.items():
+        statement = asked.sub(condition, statement)
     return fill(statement, schema=ledger_schema(ledger))
 
 

@@ -11,7 +11,9 @@ from services.projector.projections import (
     emitters,
     feedback,
     opportunities,
+    promises,
     requirements,
+    retractions,
 )
 from services.projector.projections.projection import Projection, Row
 
@@ -25,4 +27,6 @@ ALL: tuple[Projection, ...] = (
     decisions.PROJECTION,
     emitters.PROJECTION,
     feedback.PROJECTION,
+    promises.PROJECTION,
+    retractions.PROJECTION,
 )

@@ -1,9 +1,16 @@
-"""Decisions: what was proposed, what was decided by whom, and which requirements it is about."""
+"""Decisions: what was proposed, what was decided by whom, which requirements it is about, and what was said of it
+since."""
 
 from collections.abc import Iterator
 
 from schemas.envelope import Recorded
-from schemas.events import DecisionMade, DecisionProposed
+from schemas.events import (
+    DecisionAcknowledged,
+    DecisionMade,
+    DecisionProposed,
+    DecisionReaffirmed,
+    DecisionSuperseded,
+)
 from services.projector.projections.projection import Row, json, on_behalf, projection, times
 
 NAME = "decisions"
@@ -54,6 +61,15 @@ def fold(recorded: Recorded) -> Iterator[Row]:
             # One requirement may be named twice; it is decided once.
             for requirement in dict.fromkeys(event.requirements):
                 yield "decision_requirements", (position, requirement, event.decision)
+        case DecisionAcknowledged() as event:
+            noted = (event.decision, event.team, event.note, recorded.authid)
+            yield "decision_acknowledgements", (position, *noted, *on_behalf(event.by), *times(recorded))
+        case DecisionReaffirmed() as event:
+            reaffirmed = (event.decision, event.reason, event.seen)
+            yield "decision_reaffirmations", (position, *reaffirmed, *on_behalf(event.by), *times(recorded))
+        case DecisionSuperseded() as event:
+            superseded = (event.decision, event.superseded_by, event.reason)
+            yield "decision_supersessions", (position, *superseded, *on_behalf(event.by), *times(recorded))
         case other:
             raise AssertionError(f"{type(other).__name__} is not for the projection {NAME}")
 
@@ -65,8 +81,11 @@ PROJECTION = projection(
         "decision_proposals": ("position",),
         "decisions_made": ("position",),
         "decision_requirements": ("position", "requirement"),
+        "decision_acknowledgements": ("position",),
+        "decision_reaffirmations": ("position",),
+        "decision_supersessions": ("position",),
     },
-    events=(DecisionProposed, DecisionMade),
+    events=(DecisionProposed, DecisionMade, DecisionAcknowledged, DecisionReaffirmed, DecisionSuperseded),
     fold=fold,
-    edition=1,
+    edition=2,
 )

@@ -1,5 +1,5 @@
 -- tables --
--- Decisions: proposed, made, and the requirements that they are about.
+-- Decisions: proposed, made, and the requirements that they are about; and what was said of made ones since.
 CREATE TABLE {schema}.decision_proposals (
     position     bigint PRIMARY KEY,
     decision     text COLLATE "C" NOT NULL,
@@ -42,10 +42,51 @@ CREATE TABLE {schema}.decision_requirements ( -- Of made decisions only.
     decision    text COLLATE "C" NOT NULL,
     PRIMARY KEY (position, requirement)
 );
+CREATE TABLE {schema}.decision_acknowledgements (
+    position    bigint PRIMARY KEY,
+    decision    text COLLATE "C" NOT NULL,
+    team        text COLLATE "C" NOT NULL,
+    note        text COLLATE "C",
+    authid      text COLLATE "C" NOT NULL, -- Whose key recorded it.
+    by_role     text COLLATE "C" NOT NULL,
+    by_team     text COLLATE "C" NOT NULL,
+    by_person   text COLLATE "C",
+    valid_from  timestamptz NOT NULL,
+    time        timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL
+);
+CREATE TABLE {schema}.decision_reaffirmations (
+    position    bigint PRIMARY KEY,
+    decision    text COLLATE "C" NOT NULL,
+    reason      text COLLATE "C" NOT NULL,
+    seen        bigint,
+    by_role     text COLLATE "C" NOT NULL,
+    by_team     text COLLATE "C" NOT NULL,
+    by_person   text COLLATE "C",
+    valid_from  timestamptz NOT NULL,
+    time        timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL
+);
+CREATE TABLE {schema}.decision_supersessions (
+    position      bigint PRIMARY KEY,
+    decision      text COLLATE "C" NOT NULL,
+    superseded_by text COLLATE "C" NOT NULL,
+    reason        text COLLATE "C" NOT NULL,
+    by_role       text COLLATE "C" NOT NULL,
+    by_team       text COLLATE "C" NOT NULL,
+    by_person     text COLLATE "C",
+    valid_from    timestamptz NOT NULL,
+    time          timestamptz NOT NULL,
+    recorded_at   timestamptz NOT NULL
+);
 
 -- indexes --
--- One decision, and the decisions and proposals on a requirement.
+-- One decision, the decisions and proposals on a requirement, and what was said of a decision.
 CREATE INDEX decision_proposals_decision_idx ON {schema}.decision_proposals (decision, position);
 CREATE INDEX decisions_made_decision_idx ON {schema}.decisions_made (decision, position);
 CREATE INDEX decision_requirements_requirement_idx ON {schema}.decision_requirements (requirement, position);
 CREATE INDEX decision_proposals_requirements_idx ON {schema}.decision_proposals USING gin (requirements);
+CREATE INDEX decision_acknowledgements_decision_idx ON {schema}.decision_acknowledgements (decision, position);
+CREATE INDEX decision_reaffirmations_decision_idx ON {schema}.decision_reaffirmations (decision, position);
+CREATE INDEX decision_supersessions_decision_idx ON {schema}.decision_supersessions (decision, position);
+CREATE INDEX decision_supersessions_by_idx ON {schema}.decision_supersessions (superseded_by, position);

@@ -1,5 +1,8 @@
 """Requirements: what they are called, who asked for them and who no longer does, which were merged and which asks
-moved, and how delivery stands. Rows have the names that the events have: see resolution.py."""
+moved, how delivery stands, and what each side says of them.
+
+Rows have the names that the events have: see resolution.py.
+"""
 
 from collections.abc import Iterator
 
@@ -9,6 +12,8 @@ from schemas.events import (
     AskRecorded,
     AskWithdrawn,
     DeliveryUpdated,
+    PerspectiveStated,
+    RequirementAssessed,
     RequirementMerged,
     RequirementRaised,
     RequirementReworded,
@@ -86,6 +91,13 @@ def fold(recorded: Recorded) -> Iterator[Row]:
         case DeliveryUpdated() as event:
             said_of_delivery = (event.state, event.target, event.url)
             yield "deliveries", (position, event.requirement, *said_of_delivery, *on_behalf(event.by), *times(recorded))
+        case RequirementAssessed() as event:
+            effort = None if event.effort is None else json(event.effort)
+            assessed = (event.feasibility, effort, json(event.risks), event.plain)
+            yield "assessments", (position, event.requirement, *assessed, *on_behalf(event.by), *times(recorded))
+        case PerspectiveStated() as event:
+            stated = (event.decision, event.team, event.statement)
+            yield "perspectives", (position, event.requirement, *stated, *on_behalf(event.by), *times(recorded))
         case other:
             raise AssertionError(f"{type(other).__name__} is not for the projection {NAME}")
 
@@ -99,6 +111,8 @@ PROJECTION = projection(
         "ask_moves": ("position",),
         "requirement_merges": ("position",),
         "deliveries": ("position",),
+        "assessments": ("position",),
+        "perspectives": ("position",),
     },
     events=(
         RequirementRaised,
@@ -109,7 +123,9 @@ PROJECTION = projection(
         AskWithdrawn,
         AskMoved,
         DeliveryUpdated,
+        RequirementAssessed,
+        PerspectiveStated,
     ),
     fold=fold,
-    edition=2,
+    edition=3,
 )

@@ -81,6 +81,33 @@ CREATE TABLE {schema}.deliveries (
     time        timestamptz NOT NULL,
     recorded_at timestamptz NOT NULL
 );
+CREATE TABLE {schema}.assessments (
+    position    bigint PRIMARY KEY,
+    requirement text COLLATE "C" NOT NULL,
+    feasibility text COLLATE "C" NOT NULL,
+    effort      text COLLATE "C", -- Canonical JSON, as risks.
+    risks       text COLLATE "C" NOT NULL,
+    plain       text COLLATE "C",
+    by_role     text COLLATE "C" NOT NULL,
+    by_team     text COLLATE "C" NOT NULL,
+    by_person   text COLLATE "C",
+    valid_from  timestamptz NOT NULL,
+    time        timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL
+);
+CREATE TABLE {schema}.perspectives (
+    position    bigint PRIMARY KEY,
+    requirement text COLLATE "C" NOT NULL,
+    decision    text COLLATE "C",
+    team        text COLLATE "C" NOT NULL,
+    statement   text COLLATE "C" NOT NULL,
+    by_role     text COLLATE "C" NOT NULL,
+    by_team     text COLLATE "C" NOT NULL,
+    by_person   text COLLATE "C",
+    valid_from  timestamptz NOT NULL,
+    time        timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL
+);
 
 -- indexes --
 -- What was said about a requirement, the words of titles, and which asks an account or an opportunity has.
@@ -96,3 +123,5 @@ CREATE INDEX ask_moves_moved_to_idx ON {schema}.ask_moves (moved_to, position);
 CREATE INDEX requirement_merges_requirement_idx ON {schema}.requirement_merges (requirement, merged_into, position);
 CREATE INDEX requirement_merges_into_idx ON {schema}.requirement_merges (merged_into, requirement, position);
 CREATE INDEX deliveries_requirement_idx ON {schema}.deliveries (requirement, valid_from, position);
+CREATE INDEX assessments_requirement_idx ON {schema}.assessments (requirement, valid_from, position);
+CREATE INDEX perspectives_requirement_idx ON {schema}.perspectives (requirement, valid_from, position);

@@ -1,0 +1,35 @@
+"""The rule of a retraction: it names an observation that is there, and that counts."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from schemas.events import EVENT_TYPES, EventRetracted, Observation
+from services.ledger.rules.objection import Objection
+
+
+class Named(Struct, frozen=True):
+    """What stands at a position that a retraction names. `retracted`: it counts no more."""
+
+    subject: str
+    type: str
+    retracted: bool = False
+
+    @property
+    def is_observation(self) -> bool:
+        return issubclass(EVENT_TYPES.get(self.type, Observation), Observation)
+
+
+def against_retracting(act: EventRetracted, named: Named | None) -> Iterator[Objection]:
+    """What speaks against retracting what is `named`; None: there is nothing at that position."""
+    if named is None:
+        # What is recorded there later is another event than the one that was meant.
+        yield Objection("/data/position", f"there is no event at position {act.position}")
+        return
+    if named.subject != act.subject:
+        yield Objection("/data/subject", f"the event at position {act.position} is about {named.subject}")
+    if not named.is_observation:
+        message = f"{named.type} is an act; acts are undone by acts, and observations are retracted"
+        yield Objection("/data/position", message)
+    if named.retracted:
+        yield Objection("/data/position", f"the event at position {act.position} has been retracted already")

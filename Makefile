@@ -7,10 +7,10 @@ LOCKS := requirements.txt requirements-dev.txt
 PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev demo test fuzz lint format schemas lock clean
+.PHONY: help setup run dev demo test fuzz bench-history bench-what-if lint format schemas lock clean
 
 help: ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv with everything that is needed (again only after a lock has changed)
 
@@ -56,6 +56,12 @@ fuzz: setup ## Ask the services whatever their descriptions allow, 50,000 times 
 	@LEDGER_TEST_API_CASES=$(or $(CASES),50000) LEDGER_TEST_API_SEED=$(or $(SEED),$(shell date +%s)) \
 		$(PYTHON) -m pytest -s tests/system/test_openapi_conformance.py
 
+bench-history: setup ## Measure what it costs to look back in a long log (BENCH="--quick", or see BENCH="--help")
+	@$(PYTHON) -m benchmarks.history $(BENCH)
+
+bench-what-if: setup ## Measure what-ifs over a million asks (BENCH, likewise)
+	@$(PYTHON) -m benchmarks.what_if $(BENCH)
+
 lint: setup ## Check format, style, types and import rules
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/ruff check --quiet .
@@ -80,4 +86,4 @@ lock: setup ## Bring the locked requirements up to date
 
 clean: ## Remove what make has made (LEDGER_HOME is kept)
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info build
-	@find schemas services tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find benchmarks schemas services tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,311 @@
+"""What it costs to look back: queries as of the middle of a long log, against the same for now, and against the same
+in a short log.
+
+Both logs are ledgers of one database, and one process of the projector answers for both. Each request is about a
+position that was not asked about before, so that no list that is remembered answers it: as of the middle, that is one
+of the positions around it; for now, an event is recorded before each request, and the read models have it before the
+clock starts.
+"""
+
+import asyncio
+import random
+import sys
+from functools import partial
+from pathlib import Path
+
+import asyncpg
+import click
+from msgspec import Struct
+from rich.console import Console
+from rich.progress import Progress, TaskID
+from rich.table import Table
+
+from benchmarks import company
+from benchmarks.measuring import (
+    ROUNDS_MIN,
+    Case,
+    Figure,
+    alternate,
+    console,
+    milliseconds,
+    progress_bar,
+    timed,
+    write,
+)
+from benchmarks.running import RunningError, Served, database, home, load_once, services, vacuum
+from services.postgres import connect, ledger_schema
+from services.settings import Settings
+from services.statements import Statements, fill
+
+LONG_EVENTS, QUICK_EVENTS, SHORT_EVENTS = 1_000_000, 100_000, 10_000
+ROUNDS = 15
+QUERY_SECONDS_MAX = 240
+AROUND = 0.05  # How far from the middle a position may lie, as a share of the log.
+LIST_ROWS = 50
+TABLE_COLUMNS = 120
+WANTED = {
+    "requirement": {"askers_in_the_middle": 50, "askers_now": 50},
+    "account": {"asks_in_the_middle": 8, "asks_now": 12, "facts_in_the_middle": 17, "facts_now": 25},
+    "decision": {"askers_when_made": 25, "askers_in_the_middle": 50, "askers_now": 50},
+}
+"""How large what is asked about is, in either log; what comes nearest is chosen."""
+
+VS_NOW_MAX, GROWTH_MAX = 1.5, 1.2
+
+_statements = Statements.load(Path(__file__).with_suffix(".sql"))
+
+QUERIES = ("requirements", "requirements as asked", "requirement", "account", "decisions", "decision")
+
+
+class Subjects(Struct, frozen=True):
+    """What is asked about in one log: much the same in both."""
+
+    requirement: str
+    account: str
+    decision: str
+    sizes: dict[str, dict[str, int]]
+
+
+class Log:
+    """One of the two ledgers, and the requests that are made about it."""
+
+    def __init__(self, served: Served, name: str, events: int, subjects: Subjects, seed: int) -> None:
+        self.name = name
+        self.subjects = subjects
+        self._served = served
+        self._middle = events // 2
+        self._around = int(events * AROUND)
+        self._asked: set[int] = set()
+        self._draw = random.Random(f"{seed} {events}")
+        accounts = round(events * company.ASKS / company.ASKS_AN_ACCOUNT)
+        self._more = company.growth(events, seed=self._draw.randrange(2**32), accounts=accounts)
+
+    def case(self, query: str, *, now: bool) -> Case:
+        async def run() -> float:
+            if now:
+                await self._served.append(self.name, next(self._more))
+                await self._served.caught_up(self.name)
+                url = self._url(query)
+            else:
+                url = self._url(query, as_of=self._position())
+            return await timed(lambda: self._served.fetch("GET", url))
+
+        return run
+
+    def _position(self) -> int:
+        """A position near the middle that was not asked about before."""
+        position = self._middle
+        while position in self._asked:
+            position = self._middle + self._draw.randint(-self._around, self._around)
+        self._asked.add(position)
+        return position
+
+    def _url(self, query: str, as_of: int | None = None) -> str:
+        path, parameters = {
+            "requirements": ("requirements", [f"limit={LIST_ROWS}"]),
+            "requirements as asked": ("requirements", [f"limit={LIST_ROWS}", "lens=asked"]),
+            "requirement": (f"requirements/{self.subjects.requirement}", []),
+            "account": (f"accounts/{self.subjects.account}", []),
+            "decisions": ("decisions", [f"limit={LIST_ROWS}"]),
+            "decision": (f"decisions/{self.subjects.decision}", []),
+        }[query]
+        if as_of is not None:
+            parameters = [*parameters, f"as_of={as_of}"]
+        return f"{self._served.projector}/{self.name}/{path}?{'&'.join(parameters)}"
+
+
+@click.command()
+@click.option("--events", type=click.IntRange(20_000), default=LONG_EVENTS, show_default=True, help="In the long log.")
+@click.option("--quick", is_flag=True, help=f"A long log of {QUICK_EVENTS:,} events, and few rounds: does it run?")
+@click.option("--rounds", type=click.IntRange(ROUNDS_MIN), default=ROUNDS, show_default=True)
+@click.option("--query", "queries", type=click.Choice(QUERIES), multiple=True, help="Only these.")
+@click.option("--seconds", type=click.IntRange(1), default=QUERY_SECONDS_MAX, show_default=True, help="For a query.")
+@click.option("--seed", type=int, default=company.SEED, show_default=True)
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the database there, and use it again. Otherwise a temporary directory, removed in the end.",
+)
+@click.option("--name", default="history", show_default=True, help="Of the file in benchmarks/results.")
+def main(
+    events: int,
+    quick: bool,
+    rounds: int,
+    queries: tuple[str, ...],
+    seconds: int,
+    seed: int,
+    keep: Path | None,
+    name: str,
+) -> None:
+    """Measure what an answer as of the middle of a long log costs.
+
+    It starts a PostgreSQL and services of its own, on loopback only, and ends them. A million events take about
+    3 GB on disk and ten minutes to load, once if they are kept.
+
+    \b
+    Examples:
+      python -m benchmarks.history --quick
+      python -m benchmarks.history --keep /tmp/bench
+      python -m benchmarks.history --keep /tmp/bench --query requirement --rounds 30
+    """
+    if quick:
+        events, rounds = QUICK_EVENTS, ROUNDS_MIN
+        name = f"{name}-quick" if name == "history" else name
+    try:
+        asyncio.run(_measure(events, rounds, queries or QUERIES, seconds, seed, keep, name))
+    except RunningError as error:
+        console.print(str(error), markup=False)
+        sys.exit(1)
+
+
+async def _measure(
+    events: int, rounds: int, queries: tuple[str, ...], seconds: int, seed: int, keep: Path | None, name: str
+) -> None:
+    lengths = {f"log-{SHORT_EVENTS}": SHORT_EVENTS, f"log-{events}": events}
+    short_name, long_name = lengths
+    with home(keep) as directory, progress_bar() as progress:
+        async with database(directory, [*lengths]) as settings:
+            loaded = {}
+            for ledger, length in lengths.items():
+                task = progress.add_task(f"{ledger}: recording", total=length)
+                loaded[ledger] = await load_once(settings, ledger, length, partial(progress.advance, task), seed=seed)
+            async with services(settings, "ledger", "projector") as served:
+                catch_up = {}
+                for ledger, length in lengths.items():
+                    task = progress.add_task(f"{ledger}: projecting", total=length)
+                    shown = partial(_show, progress, task)
+                    catch_up[ledger] = await timed(partial(served.caught_up, ledger, shown))
+                    await vacuum(settings, ledger)
+                logs = {
+                    ledger: Log(served, ledger, length, await _choose(settings, ledger, length // 2), seed)
+                    for ledger, length in lengths.items()
+                }
+                samples = {}
+                task = progress.add_task("asking", total=len(queries))
+                for query in queries:
+                    cases = {
+                        "long, as of the middle": logs[long_name].case(query, now=False),
+                        "long, now": logs[long_name].case(query, now=True),
+                        "short, as of the middle": logs[short_name].case(query, now=False),
+                        "short, now": logs[short_name].case(query, now=True),
+                    }
+                    samples[query] = await alternate(
+                        cases,
+                        rounds=rounds,
+                        seconds_max=seconds,
+                        progress=partial(_tell, progress, task, query),
+                    )
+                    progress.advance(task)
+                    medians = (
+                        f"{case} {Figure.of(milliseconds(each)).value:,.1f} ms" for case, each in samples[query].items()
+                    )
+                    console.print(f"{query}: {'; '.join(medians)}")
+                    # What one query has remembered must not answer for the next.
+                    served.stop("projector")
+                    served.start("projector")
+                    await served.ready("projector")
+                    for ledger in lengths:
+                        await served.caught_up(ledger)
+    figures = _figures(samples)
+    # Read from a file as well as from a terminal.
+    Console(width=TABLE_COLUMNS).print(_table(samples, events))
+    path = write(
+        name,
+        figures,
+        events={"long": events, "short": SHORT_EVENTS},
+        log={
+            ledger: {
+                "stored_bytes_an_event": round(each.stored_bytes / each.events),
+                "recording_seconds": round(each.seconds, 1),
+                "projecting_seconds": round(catch_up[ledger], 1),
+                "asked_about": logs[ledger].subjects,
+            }
+            for ledger, each in loaded.items()
+        },
+        milliseconds={
+            query: {case: milliseconds(each) for case, each in cases.items()} for query, cases in samples.items()
+        },
+    )
+    console.print(f"written: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+
+
+def _show(progress: Progress, task: TaskID, position: int) -> None:
+    progress.update(task, completed=position)
+
+
+def _tell(progress: Progress, task: TaskID, query: str, doing: str) -> None:
+    progress.update(task, description=f"{query}: {doing}")
+
+
+def _medians(cases: dict[str, list[float]]) -> str:
+    return "; ".join(f"{case} {Figure.of(milliseconds(each)).value:,.1f} ms" for case, each in cases.items())
+
+
+def _figures(samples: dict[str, dict[str, list[float]]]) -> dict[str, Figure]:
+    """`as_of_vs_now` and `as_of_growth`, the worst of all queries, and those of each query."""
+    vs_now, growth, figures = {}, {}, {}
+    for query, cases in samples.items():
+        vs_now[query] = Figure.ratio(cases["long, as of the middle"], cases["long, now"])
+        growth[query] = Figure.ratio(cases["long, as of the middle"], cases["short, as of the middle"])
+        figures[f"{query}: as_of_vs_now"] = vs_now[query]
+        figures[f"{query}: as_of_growth"] = growth[query]
+        figures[f"{query}: now_growth"] = Figure.ratio(cases["long, now"], cases["short, now"])
+    worst = {"as_of_vs_now": vs_now, "as_of_growth": growth}
+    return {name: max(each.values(), key=lambda figure: figure.value) for name, each in worst.items()} | figures
+
+
+def _table(samples: dict[str, dict[str, list[float]]], events: int) -> Table:
+    table = Table(title="Looking back: medians in milliseconds, and ratios")
+    table.add_column("query")
+    for heading in (
+        f"{events:,} events,\nas of the middle",
+        f"{events:,} events,\nnow",
+        f"{SHORT_EVENTS:,} events,\nas of the middle",
+        f"against now\n(at most {VS_NOW_MAX})",
+        f"against the short log\n(at most {GROWTH_MAX})",
+        "now, against now\nin the short log",
+    ):
+        table.add_column(heading, justify="right")
+    for query, cases in samples.items():
+        long, now, short, short_now = cases.values()
+        vs_now, growth = Figure.ratio(long, now).value, Figure.ratio(long, short).value
+        table.add_row(
+            query,
+            *(f"{Figure.of(milliseconds(each)).value:,.1f}" for each in (long, now, short)),
+            _judged(vs_now, VS_NOW_MAX),
+            _judged(growth, GROWTH_MAX),
+            f"{Figure.ratio(now, short_now).value:.2f}",
+        )
+    return table
+
+
+def _judged(value: float, most: float) -> str:
+    return f"{value:.2f}" if value <= most else f"[bold red]{value:.2f}[/]"
+
+
+async def _choose(settings: Settings, ledger: str, middle: int) -> Subjects:
+    """A requirement, an account and a decision that are much the same in logs of any length."""
+    connection = await connect(settings.url("projector"))
+    try:
+        found = {kind: await _closest(connection, ledger, kind, middle) for kind in WANTED}
+    finally:
+        await connection.close()
+    return Subjects(
+        requirement=found["requirement"]["name"],
+        account=found["account"]["name"],
+        decision=found["decision"]["name"],
+        sizes={kind: {name: row[name] for name in WANTED[kind]} for kind, row in found.items()},
+    )
+
+
+async def _closest(connection: asyncpg.Connection, ledger: str, kind: str, middle: int) -> asyncpg.Record:
+    """What has counts that are the nearest to those wanted, the first by name of several."""
+    rows = await connection.fetch(fill(_statements[kind], schema=ledger_schema(ledger)), middle)
+    if not rows:
+        raise RunningError(f"the log is too short to choose a {kind} to ask about")
+    wanted = WANTED[kind]
+    return min(rows, key=lambda row: (sum(abs(row[name] - count) for name, count in wanted.items()), row["name"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -179,7 +179,7 @@ class Trial:
         return seconds
 
     def recording(self, seconds: float, rate: float | None, pause: float | None) -> Case:
-        """Events acknowledged a second, in a window. `rate`: at most so many; `pause`: between what-ifs, None without."""
+        """Events acknowledged a second, in a window. `rate`: so many at most; `pause`: between what-ifs, None: none."""
 
         async def run() -> float:
             await self._served.caught_up(LEDGER)

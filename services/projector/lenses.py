@@ -1,7 +1,7 @@
 """The three lenses: what counted for a judgement, by the time it is about and by what was known. Pure.
 
 Everything here is asked with a time `t` and a position `p`: what was true at t, as known at p. Of rows with
-valid_from <= t and position <= p the one with the greatest (valid_from, position) counts.
+valid_from <= t and position <= p, and not retracted by then, the one with the greatest (valid_from, position) counts.
 
 As asked: t is the ask's own time, p the answer's position P. As decided: t is the decision's time, p its knowledge
 cut. As now: t is the recorded time of P, p is P.
@@ -38,6 +38,11 @@ class Fact(NamedTuple):
     value: str
     valid_from: datetime
     position: int
+    until: int | None = None
+    """The position at which it was retracted."""
+
+    def is_known(self, p: int) -> bool:
+        return is_known(self.position, self.until, p)
 
 
 class Adoption(NamedTuple):
@@ -51,9 +56,9 @@ class Adoption(NamedTuple):
 class Ask(NamedTuple):
     """One recording of an ask; or, without an account, the withdrawal of every account's ask of that id.
 
-    As it was recorded, it has the names that the event has. An ask that stands is its latest recording, with the names
-    that these stand for; `recorded_on` is then the requirement that the event named. If it was revised, it has the
-    time and the position of its first recording too.
+    As it was recorded, it has the names that the event has; `until` is the position at which that was retracted. An ask
+    that stands is its latest recording, with the names that these stand for; `recorded_on` is then the requirement that
+    the event named. If it was revised, it has the time and the position of its first recording too.
     """
 
     requirement: str
@@ -62,6 +67,7 @@ class Ask(NamedTuple):
     importance: int
     valid_from: datetime
     position: int
+    until: int | None = None
     first_valid_from: datetime | None = None
     first_position: int | None = None
     recorded_on: str | None = None
@@ -69,6 +75,9 @@ class Ask(NamedTuple):
     @property
     def withdrawn(self) -> bool:
         return self.account is None
+
+    def is_known(self, p: int) -> bool:
+        return is_known(self.position, self.until, p)
 
     @property
     def asked(self) -> tuple[datetime, int]:
@@ -265,7 +274,7 @@ def _standing(rows: Iterable[Ask], t: datetime, p: int, lineage: Lineage) -> _St
     recorded_on: dict[str, dict[tuple[str, str, str], set[str]]] = {}
     withdrawn: list[Ask] = []
     for row in sorted(rows, key=_order):
-        if row.valid_from > t or row.position > p:
+        if row.valid_from > t or not row.is_known(p):
             continue
         if row.account is None:
             withdrawn.append(row)
@@ -376,6 +385,11 @@ def status(outcome: str | None) -> str:
     return "open" if outcome is None else STATUSES[outcome]
 
 
+def is_known(position: int, until: int | None, p: int) -> bool:
+    """Whether what was recorded at a position, and retracted at `until`, is known at p."""
+    return position <= p and (until is None or p < until)
+
+
 def _said(fact: Fact) -> tuple[datetime, int]:
     return fact.valid_from, fact.position
 
@@ -390,7 +404,7 @@ def _asked(ask: Ask) -> tuple[datetime, int]:
 
 def _latest(facts: Sequence[Fact], t: datetime, p: int) -> Fact | None:
     for index in range(bisect_right(facts, t, key=lambda fact: fact.valid_from) - 1, -1, -1):
-        if facts[index].position <= p:
+        if facts[index].is_known(p):
             return facts[index]
     return None
 

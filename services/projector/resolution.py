@@ -16,7 +16,7 @@ names are of one company is no more true today than it was when it was not known
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -25,7 +25,17 @@ from msgspec import Struct
 
 
 class Claim(NamedTuple):
-    """An account says that an alias is its own."""
+    """An account says that an alias is its own. `until`: the position at which that was retracted."""
+
+    position: int
+    valid_from: datetime
+    account: str
+    alias: str
+    until: int | None = None
+
+
+class Unclaim(NamedTuple):
+    """An account says no more that an alias is its own: all that said so has been retracted."""
 
     position: int
     valid_from: datetime
@@ -42,6 +52,9 @@ class Merge(NamedTuple):
     into: str | None
 
 
+Said = Merge | Claim | Unclaim
+
+
 class Move(NamedTuple):
     """An ask that was recorded on `requirement` is for `to`."""
 
@@ -53,10 +66,14 @@ class Move(NamedTuple):
 
 
 class Change(NamedTuple):
-    """The last event, after one position and up to another, by which a name came to stand for something else."""
+    """The last event, after one position and up to another, by which a name came to stand for something else.
+
+    `retracted`: it took back what had been said.
+    """
 
     position: int
     valid_from: datetime
+    retracted: bool = False
 
 
 class _State(Struct, frozen=True):
@@ -73,14 +90,10 @@ class Resolution:
     """The names of one kind. A name that nothing was said about stands for itself."""
 
     def __init__(self, merges: Iterable[Merge] = (), claims: Iterable[Claim] = ()) -> None:
-        # Once an account claims an alias it goes on claiming it; systems say so every night.
-        first: dict[tuple[str, str], Claim] = {}
-        for claim in sorted(claims):
-            first.setdefault((claim.account, claim.alias), claim)
-        said: list[Merge | Claim] = [*merges, *first.values()]
+        said: list[Said] = [*merges, *_claimed(claims)]
         said.sort(key=lambda each: each.position)
         self._components = _components(said)
-        self._said: dict[int, list[Merge | Claim]] = {}
+        self._said: dict[int, list[Said]] = {}
         for each in said:
             self._said.setdefault(self._components[_names_in(each)[0]], []).append(each)
         self._positions = {component: [each.position for each in edges] for component, edges in self._said.items()}
@@ -123,6 +136,21 @@ class Resolution:
             found.update((name, root) for name, root in state.roots.items() if name != root)
         return found
 
+    def positions(self) -> set[int]:
+        """Where anything was said."""
+        return {position for positions in self._positions.values() for position in positions}
+
+    def named_between(self, after: int, upto: int) -> set[str]:
+        """The names of which anything was said in between."""
+        return {
+            name
+            for component, edges in self._said.items()
+            for number in range(
+                bisect_right(self._positions[component], after), bisect_right(self._positions[component], upto)
+            )
+            for name in _names_in(edges[number])
+        }
+
     def changed(self, name: str, after: int, upto: int) -> Change | None:
         """The last event in between that changed what counts for a name; None if that is the same."""
         if name not in self._components or self.members(name, after) == self.members(name, upto):
@@ -132,14 +160,14 @@ class Resolution:
         for number in range(len(edges) - 1, -1, -1):
             each = edges[number]
             if after < each.position <= upto and self.members(name, each.position - 1) != there:
-                return Change(each.position, each.valid_from)
+                return Change(each.position, each.valid_from, isinstance(each, Unclaim))
         return None
 
     def _state(self, name: str, p: int) -> _State | None:
         component = self._components.get(name)
         return None if component is None else self._state_of(component, self._said[component], p)
 
-    def _state_of(self, component: int, edges: Sequence[Merge | Claim], p: int) -> _State:
+    def _state_of(self, component: int, edges: Sequence[Said], p: int) -> _State:
         known = bisect_right(self._positions[component], p)
         if (component, known) not in self._states:
             names = {name for each in edges for name in _names_in(each)}
@@ -162,6 +190,11 @@ class Lineage(Struct, frozen=True):
         """Each ask that is not where it was recorded, by that requirement and its id, and where it is."""
         recorded = {(move.requirement, ask) for ask, moves in self.moves.items() for move in moves}
         return {each: place for each in recorded if (place := self.place(*each, p)) != each[0]}
+
+    def positions(self) -> list[int]:
+        """Where anything was said about names, merges or moves, in order."""
+        moved = {move.position for moves in self.moves.values() for move in moves}
+        return sorted(self.accounts.positions() | self.requirements.positions() | moved)
 
     def related(self, requirements: Iterable[str]) -> set[str]:
         """The requirements on which something may have been said about asks that are for one of these, or were."""
@@ -188,16 +221,37 @@ class Lineage(Struct, frozen=True):
         return next((move.to for move in moves if move.position <= p), recorded_on)
 
 
-def _names_in(said: Merge | Claim) -> tuple[str, ...]:
+def _claimed(claims: Iterable[Claim]) -> Iterator[Claim | Unclaim]:
+    """From when to when each account claims an alias. It goes on claiming it; systems say so every night."""
+    by_alias: dict[tuple[str, str], list[Claim]] = {}
+    for claim in claims:
+        by_alias.setdefault((claim.account, claim.alias), []).append(claim)
+    for said in by_alias.values():
+        end: int | None = 0
+        for claim in sorted(said, key=lambda each: each.position):
+            if end is None:
+                break
+            if claim.position >= end:
+                if end:
+                    yield Unclaim(end, claim.valid_from, claim.account, claim.alias)
+                yield claim
+                end = claim.until
+            else:
+                end = None if claim.until is None else max(end, claim.until)
+        if end:
+            yield Unclaim(end, said[-1].valid_from, said[-1].account, said[-1].alias)
+
+
+def _names_in(said: Said) -> tuple[str, ...]:
     """The names that are connected by what was said."""
     match said:
-        case Claim():
+        case Claim() | Unclaim():
             return said.account, said.alias
         case Merge():
             return (said.name,) if said.into is None else (said.name, said.into)
 
 
-def _components(said: Iterable[Merge | Claim]) -> dict[str, int]:
+def _components(said: Iterable[Said]) -> dict[str, int]:
     """Name → a number that is the same for all names which are connected, at whatever position."""
     leaders: dict[str, str] = {}
 
@@ -216,13 +270,15 @@ def _components(said: Iterable[Merge | Claim]) -> dict[str, int]:
     return {name: numbers.setdefault(leader(name), len(numbers)) for name in leaders}
 
 
-def _settle(names: Iterable[str], said: Iterable[Merge | Claim]) -> _State:
+def _settle(names: Iterable[str], said: Iterable[Said]) -> _State:
     into: dict[str, str | None] = {}
     claimed: dict[str, set[str]] = {}
     for each in said:
         match each:
             case Claim():
                 claimed.setdefault(each.alias, set()).add(each.account)
+            case Unclaim():
+                claimed[each.alias].remove(each.account)
             case Merge():
                 into[each.name] = each.into
 

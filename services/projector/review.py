@@ -4,6 +4,9 @@ An input is a fact about an asking account, whose names are its own, the revisio
 revision that was in force when it was made (who asked while the market was explored is never off target). It is marked
 if it alone would have changed the class that the deciders saw; where only several together did, each of them is
 marked. An account whose class is now what it was as decided has no marks.
+
+Learned since: recorded after the cut, about a time before the decision. Changed since: about a time after it.
+Withdrawn: what it rested on was withdrawn, retracted, moved or merged away.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,12 +23,14 @@ from services.projector.lenses import (
     Ask,
     Asker,
     Decision,
+    Fact,
     Knowledge,
     as_decided,
     as_now,
     live_asks,
     withdrawal,
 )
+from services.projector.resolution import Lineage
 
 Kind = Literal["learned_since", "changed_since", "withdrawn"]
 
@@ -51,7 +56,7 @@ class Mark(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
 
 class _Change(Struct, frozen=True, kw_only=True):
     position: int
-    valid_from: datetime
+    kind: Kind
     input: str
     from_: Any
     to: Any
@@ -91,20 +96,21 @@ def _marks_of(
 ) -> list[Mark]:
     if today is None:
         at = _end_of(knowledge, rows, decision, now, position, then)
+        assert at is not None, f"{then.account} asks no more, and nothing says so"
         gone = [Reclassified(account=then.account, as_decided=then.class_, as_now=None)]
         input = f"{then.account}: ask {then.ask.ask}"
         return [Mark(position=at, kind="withdrawn", input=input, from_=then.ask.ask, to=None, classes=gone)]
     if then.class_ == today.class_:
         return []
 
-    changes = [*_changes(knowledge, decision, agreement, now, position, then, today)]
+    changes = [*_changes(knowledge, rows, decision, agreement, now, position, then, today)]
     assert changes, f"the class of {then.account} has changed, and none of its inputs"
     enough = [change for change in changes if change.alone != then.class_] or changes
     classes = [Reclassified(account=then.account, as_decided=then.class_, as_now=today.class_)]
     return [
         Mark(
             position=change.position,
-            kind="learned_since" if change.valid_from <= decision.valid_from else "changed_since",
+            kind=change.kind,
             input=change.input,
             from_=change.from_,
             to=change.to,
@@ -116,8 +122,9 @@ def _marks_of(
 
 def _end_of(
     knowledge: Knowledge, rows: Iterable[Ask], decision: Decision, now: datetime, position: int, then: Asker
-) -> int:
-    """Where the log says that an account does not ask any more: its ask was withdrawn, moved, or merged away."""
+) -> int | None:
+    """Where the log says that the ask by which an account was heard is so no more: it was withdrawn, retracted, moved, or
+    merged away."""
     lineage, ask, cut = knowledge.lineage, then.ask, decision.cut
     recorded_on = ask.recorded_on or ask.requirement
     end = withdrawal(rows, ask, now, position, lineage)
@@ -128,11 +135,25 @@ def _end_of(
         lineage.accounts.changed(then.account, cut, position),
         *(lineage.requirements.changed(name, cut, position) for name in decision.requirements),
     ]
-    return max(change for change in changes if change is not None).position
+    ends = [change.position for change in changes if change is not None]
+    return max([*ends, *_retractions(rows, ask, decision, position, lineage)], default=None)
+
+
+def _retractions(rows: Iterable[Ask], ask: Ask, decision: Decision, position: int, lineage: Lineage) -> list[int]:
+    """The positions at which recordings of an ask that its deciders knew have been retracted since."""
+    cut = decision.cut
+    recordings = (row for row in rows if row.ask == ask.ask and row.account is not None and row.is_known(cut))
+    return [
+        row.until
+        for row in recordings
+        if row.until is not None and row.until <= position
+        if lineage.accounts.root(row.account or "", cut) == ask.account
+    ]
 
 
 def _changes(
     knowledge: Knowledge,
+    rows: Iterable[Ask],
     decision: Decision,
     agreement: str,
     now: datetime,
@@ -151,34 +172,46 @@ def _changes(
     def class_if(changed: dict[str, str]) -> Class:
         return knowledge.class_if(revision, profile | changed, then.ask, cut)
 
+    def since(valid_from: datetime) -> Kind:
+        return "learned_since" if valid_from <= t else "changed_since"
+
     names, names_now = accounts.members(account, cut), accounts.members(account, position)
     identified = accounts.changed(account, cut, position)
     if identified is not None:
         known = dict(zip(attributes, knowledge.profile_of(names_now, attributes, t, cut), strict=True))
         yield _Change(
             position=identified.position,
-            valid_from=identified.valid_from,
+            kind="withdrawn" if identified.retracted else since(identified.valid_from),
             input=f"{account}: names",
             from_=[*names],
             to=[*names_now],
             alone=class_if(known),
         )
     for name in attributes:
-        fact = knowledge.fact(account, name, now, position)
+        before, fact = knowledge.fact(account, name, t, cut), knowledge.fact(account, name, now, position)
+        value = "null" if fact is None else fact.value
+        if value == profile[name]:
+            continue
+        retracted = before is not None and before.until is not None and before.until <= position
+        if before is not None and retracted and (fact is None or _said(fact) < _said(before)):
+            at, kind = before.until, "withdrawn"
         # What another of its names had said by then changed nothing by itself.
-        if fact is not None and fact.value != profile[name] and (fact.position > cut or fact.account in names):
-            yield _Change(
-                position=fact.position,
-                valid_from=fact.valid_from,
-                input=f"{account}: {name}",
-                from_=msgspec.json.decode(profile[name]),
-                to=msgspec.json.decode(fact.value),
-                alone=class_if({name: fact.value}),
-            )
+        elif fact is not None and (fact.position > cut or fact.account in names):
+            at, kind = fact.position, since(fact.valid_from)
+        else:
+            continue
+        yield _Change(
+            position=at,
+            kind=kind,
+            input=f"{account}: {name}",
+            from_=msgspec.json.decode(profile[name]),
+            to=msgspec.json.decode(value),
+            alone=class_if({name: value}),
+        )
     if new is not None and _name(new) != _name(old):
         yield _Change(
             position=new.position,
-            valid_from=new.in_force_from,
+            kind=since(new.in_force_from),
             input=agreement,
             from_=_name(old),
             to=_name(new),
@@ -189,7 +222,7 @@ def _changes(
         if is_ is not None and knowledge.exploring(ask, cut) != knowledge.exploring(ask, position):
             yield _Change(
                 position=is_.position,
-                valid_from=is_.in_force_from,
+                kind=since(is_.in_force_from),
                 input=f"{account}: {agreement} when ask {ask.ask} was made",
                 from_=_name(was),
                 to=_name(is_),
@@ -198,24 +231,30 @@ def _changes(
     if today.ask.ask != then.ask.ask or today.ask.requirement != lineage.requirement(
         then.ask.recorded_on or then.ask.requirement, then.ask.ask, position
     ):
+        ended = _end_of(knowledge, rows, decision, now, position, then)
         yield _Change(
-            position=today.ask.position,
-            valid_from=today.ask.valid_from,
+            position=today.ask.position if ended is None else ended,
+            kind=since(today.ask.valid_from) if ended is None else "withdrawn",
             input=f"{account}: ask {today.ask.ask}",
             from_=then.ask.ask,
             to=today.ask.ask,
             alone=knowledge.class_if(revision, profile, today.ask, cut),
         )
     elif today.ask.asked != then.ask.asked:
-        valid_from, at = today.ask.asked
+        valid_from, asked_at = today.ask.asked
+        retractions = _retractions(rows, then.ask, decision, position, lineage)
         yield _Change(
-            position=at,
-            valid_from=valid_from,
+            position=max(retractions) if retractions else asked_at,
+            kind="withdrawn" if retractions else since(valid_from),
             input=f"{account}: time of ask {today.ask.ask}",
             from_=format_time(then.ask.asked[0]),
             to=format_time(valid_from),
             alone=knowledge.class_if(revision, profile, today.ask, cut),
         )
+
+
+def _said(fact: Fact) -> tuple[datetime, int]:
+    return fact.valid_from, fact.position
 
 
 def _name(adoption: Adoption | None) -> str | None:

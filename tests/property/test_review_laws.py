@@ -28,12 +28,13 @@ withdrawals = st.tuples(days, st.sampled_from("AB"), st.sampled_from("RRS"))
 adoptions = st.tuples(days, st.sampled_from(REVISIONS))
 requirements = st.sampled_from(["R", "S"])
 names = st.sampled_from([*ACCOUNTS, "zen:1"])
-claims = st.builds(Claim, st.just(0), days.map(day), st.sampled_from(ACCOUNTS), names)
+claims = st.builds(Claim, st.just(0), days.map(day), st.sampled_from(ACCOUNTS), names, st.none())
 merges = st.builds(Merge, st.just(0), days.map(day), names, st.none() | names)
 parts = st.builds(Merge, st.just(0), days.map(day), requirements, st.none() | requirements)
 moves = st.builds(Move, st.just(0), days.map(day), requirements, st.sampled_from("AB"), requirements)
+retractions = st.integers(1, 24)
 happenings = st.lists(
-    st.one_of(facts, asks, withdrawals, adoptions, claims, merges, parts, moves), min_size=2, max_size=25
+    st.one_of(facts, asks, withdrawals, adoptions, claims, merges, parts, moves, retractions), min_size=2, max_size=25
 )
 
 
@@ -68,6 +69,9 @@ def test_a_class_that_has_changed_always_has_a_mark(log: list[Any], data: st.Dat
                 rows.append(ask(here, when, None, name, 0)._replace(requirement=requirement))
             case (when, agreed):
                 adopted.append(Adoption(day(when), here, agreed))
+            case int(retracted):
+                for observed in (known, rows, claimed):
+                    retract(observed, retracted, here)
 
     lineage = Lineage(Resolution(merged["account"], claimed), Resolution(merged["requirement"]), moved)
     knowledge, now = Knowledge(adopted, known, lineage), day(DAYS)
@@ -83,6 +87,12 @@ def test_a_class_that_has_changed_always_has_a_mark(log: list[Any], data: st.Dat
     marked = {each.account: (each.as_decided, each.as_now) for mark in found for each in mark.classes}
     assert marked == differs
     assert all(mark.position > decision.cut for mark in found if mark.kind == "learned_since")
+
+
+def retract(observed: list[Any], position: int, until: int) -> None:
+    for number, each in enumerate(observed):
+        if each.position == position and each.until is None:
+            observed[number] = each._replace(until=until)
 
 
 def allowed(before: list[Merge], act: Merge) -> bool:

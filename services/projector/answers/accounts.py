@@ -43,7 +43,7 @@ from services.projector.lenses import Judgement, count_by_class
 from services.projector.revenue import Money, Revenue
 from services.statements import Statements
 
-READS = ("accounts", "feedback", "opportunities", "requirements", "agreements")
+READS = ("accounts", "feedback", "opportunities", "requirements", "agreements", "retractions")
 
 FACTS_MAX = 1_000
 """Facts that an answer about one account shows: those recorded last."""

@@ -1,31 +1,35 @@
 -- is_known --
 -- Whether an account of these names was mentioned.
-SELECT EXISTS (SELECT FROM {schema}.account_mentions WHERE account = ANY($2::text[]) AND position <= $1)
-    OR EXISTS (SELECT FROM {schema}.asks WHERE account = ANY($2::text[]) AND position <= $1)
-    OR EXISTS (SELECT FROM {schema}.opportunity_rows WHERE account = ANY($2::text[]) AND position <= $1)
-    OR EXISTS (SELECT FROM {schema}.feedback_rows WHERE account = ANY($2::text[]) AND position <= $1) AS known;
+SELECT EXISTS (SELECT FROM {schema}.account_mentions AS said
+                WHERE account = ANY($2::text[]) AND position <= $1 AND {stands said})
+    OR EXISTS (SELECT FROM {schema}.asks AS said
+                WHERE account = ANY($2::text[]) AND position <= $1 AND {stands said})
+    OR EXISTS (SELECT FROM {schema}.opportunity_rows AS said
+                WHERE account = ANY($2::text[]) AND position <= $1 AND {stands said})
+    OR EXISTS (SELECT FROM {schema}.feedback_rows AS said
+                WHERE account = ANY($2::text[]) AND position <= $1 AND {stands said}) AS known;
 
 -- profile --
 -- What is known now of the account that goes by these names: the latest value of each attribute, also one that is
 -- unknown again.
 SELECT DISTINCT ON (attribute) attribute, value
-  FROM {schema}.account_facts
- WHERE account = ANY($2::text[]) AND position <= $1
+  FROM {schema}.account_facts AS said
+ WHERE account = ANY($2::text[]) AND position <= $1 AND {stands said}
  ORDER BY attribute, valid_from DESC, position DESC;
 
 -- facts --
 -- The facts about one account that were recorded last, with both times.
 SELECT account, attribute, value, position, valid_from, time, recorded_at
-  FROM {schema}.account_facts
- WHERE account = ANY($2::text[]) AND position <= $1
+  FROM {schema}.account_facts AS said
+ WHERE account = ANY($2::text[]) AND position <= $1 AND {stands said}
  ORDER BY position DESC, attribute
  LIMIT $3;
 
 -- aliases --
 -- What the account that goes by these names says it is called elsewhere, each alias since it was first so.
 SELECT DISTINCT ON (alias, account) alias, account, position, time, recorded_at
-  FROM {schema}.account_aliases
- WHERE account = ANY($2::text[]) AND position <= $1
+  FROM {schema}.account_aliases AS said
+ WHERE account = ANY($2::text[]) AND position <= $1 AND {stands said}
  ORDER BY alias, account, valid_from, position;
 
 -- merges --
@@ -45,6 +49,6 @@ SELECT DISTINCT requirement FROM {schema}.asks WHERE account = ANY($2::text[]) A
 -- titles --
 -- What these requirements are called.
 SELECT DISTINCT ON (requirement) requirement, title
-  FROM {schema}.requirement_rows
- WHERE requirement = ANY($2::text[]) AND position <= $1 AND title IS NOT NULL
+  FROM {schema}.requirement_rows AS said
+ WHERE requirement = ANY($2::text[]) AND position <= $1 AND title IS NOT NULL AND {stands said}
  ORDER BY requirement, valid_from DESC, position DESC;

@@ -18,7 +18,7 @@ from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import shown
 from services.statements import Statements
 
-READS = ("accounts", "feedback", "opportunities", "requirements", "agreements")
+READS = ("accounts", "feedback", "opportunities", "requirements", "agreements", "retractions")
 
 TOP_VALUES_MAX = 10
 

@@ -4,8 +4,8 @@
 -- it is.
 WITH said AS (
     SELECT DISTINCT ON (account, attribute) account, attribute, value, source, valid_from, position
-      FROM {schema}.account_facts
-     WHERE position <= $1
+      FROM {schema}.account_facts AS said
+     WHERE position <= $1 AND {stands said}
      ORDER BY account DESC, attribute DESC, valid_from DESC, position DESC
 ), known AS (
     SELECT DISTINCT ON (attribute, account) coalesce(named.root, said.account) AS account, attribute, value, source
@@ -25,8 +25,8 @@ SELECT attribute, source,
 -- The values of each attribute that most accounts have now; a list counts each of its members.
 WITH said AS (
     SELECT DISTINCT ON (account, attribute) account, attribute, value, valid_from, position
-      FROM {schema}.account_facts
-     WHERE position <= $1
+      FROM {schema}.account_facts AS said
+     WHERE position <= $1 AND {stands said}
      ORDER BY account DESC, attribute DESC, valid_from DESC, position DESC
 ), known AS (
     SELECT DISTINCT ON (attribute, account) coalesce(named.root, said.account) AS account, attribute, value

@@ -42,7 +42,7 @@ from services.projector.resolution import Lineage
 from services.projector.review import Mark, marks
 from services.statements import Statements
 
-READS = ("accounts", "requirements", "agreements", "decisions")
+READS = ("accounts", "requirements", "agreements", "decisions", "retractions")
 
 FITS_MAX = 1_000
 """Fits that one decision shows, in accounts; the counts by class are of all."""

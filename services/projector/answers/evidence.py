@@ -79,7 +79,9 @@ async def read_accounts_lineage(snapshot: Snapshot, names: Iterable[str] | None 
     return Resolution(
         merges=(Merge(row["position"], row["valid_from"], row["name"], row["other"]) for row in around if row["merge"]),
         claims=(
-            Claim(row["position"], row["valid_from"], row["name"], row["other"]) for row in around if not row["merge"]
+            Claim(row["position"], row["valid_from"], row["name"], row["other"], row["until"])
+            for row in around
+            if not row["merge"]
         ),
     )
 

@@ -11,18 +11,19 @@ SELECT a.in_force_from, a.position, r.agreement, r.revision, r.title, r.stage, r
 
 -- facts --
 -- What was said of these attributes, about any account.
-SELECT account, attribute, value, valid_from, position
-  FROM {schema}.account_facts
+SELECT account, attribute, value, valid_from, position, {until said} AS until
+  FROM {schema}.account_facts AS said
  WHERE position <= $1 AND attribute = ANY($2::text[]);
 
 -- facts_of --
 -- What was said of these attributes, about these accounts.
-SELECT account, attribute, value, valid_from, position
-  FROM {schema}.account_facts
+SELECT account, attribute, value, valid_from, position, {until said} AS until
+  FROM {schema}.account_facts AS said
  WHERE position <= $1 AND attribute = ANY($2::text[]) AND account = ANY($3::text[]);
 
 -- accounts_around --
--- What was said of the names that are connected with these ($2): the first claims of each alias, and merges.
+-- What was said of the names that are connected with these ($2): the first claims of each alias, those that were
+-- retracted, and merges.
 WITH RECURSIVE around (name) AS (
     SELECT unnest($2::text[]) COLLATE "C"
     UNION
@@ -40,25 +41,35 @@ WITH RECURSIVE around (name) AS (
            ) AS near (name)
 )
 (SELECT DISTINCT ON (said.account, said.alias) said.position, said.valid_from, said.account AS name,
-        said.alias AS other, false AS merge
+        said.alias AS other, false AS merge, NULL::bigint AS until
    FROM around
    JOIN {schema}.account_aliases AS said ON said.account = around.name
-  WHERE said.position <= $1
+  WHERE said.position <= $1 AND {stands said}
   ORDER BY said.account, said.alias, said.position)
 UNION ALL
-SELECT said.position, said.valid_from, said.account, said.merged_into, true
+SELECT said.position, said.valid_from, said.account, said.alias, false, {until said}
+  FROM around
+  JOIN {schema}.account_aliases AS said ON said.account = around.name
+ WHERE said.position <= $1 AND NOT {stands said}
+UNION ALL
+SELECT said.position, said.valid_from, said.account, said.merged_into, true, NULL
   FROM around
   JOIN {schema}.account_merges AS said ON said.account = around.name
  WHERE said.position <= $1;
 
 -- accounts_everywhere --
 -- The same of all names.
-(SELECT DISTINCT ON (account, alias) position, valid_from, account AS name, alias AS other, false AS merge
-   FROM {schema}.account_aliases
-  WHERE position <= $1
+(SELECT DISTINCT ON (account, alias) position, valid_from, account AS name, alias AS other, false AS merge,
+        NULL::bigint AS until
+   FROM {schema}.account_aliases AS said
+  WHERE position <= $1 AND {stands said}
   ORDER BY account, alias, position)
 UNION ALL
-SELECT position, valid_from, account, merged_into, true
+SELECT position, valid_from, account, alias, false, {until said}
+  FROM {schema}.account_aliases AS said
+ WHERE position <= $1 AND NOT {stands said}
+UNION ALL
+SELECT position, valid_from, account, merged_into, true, NULL
   FROM {schema}.account_merges
  WHERE position <= $1;
 
@@ -105,7 +116,7 @@ WITH said AS (
       LEFT JOIN unnest($5::text[], $6::text[]) AS merged (requirement, root)
         ON merged.requirement = coalesce(moved.place, asks.requirement)
       LEFT JOIN unnest($7::text[], $8::text[]) AS named (account, root) ON named.account = asks.account
-     WHERE asks.position <= $1
+     WHERE asks.position <= $1 AND {stands asks}
        AND (NOT $9 OR asks.ask IN (SELECT ask FROM {schema}.asks WHERE feedback IS NOT NULL AND position <= $1))
 ), recorded AS (
     SELECT DISTINCT ON (place, ask, account) requirement, ask, account, importance, valid_from, position,
@@ -138,36 +149,37 @@ WITH said AS (
      WHERE meant.nearness = meant.nearest
        AND (meant.valid_from, meant.withdrawn_at) > (recorded.valid_from, recorded.position)
 )
-SELECT requirement, ask, account, importance, valid_from, position, first_valid_from, first_position, recorded_on
+SELECT requirement, ask, account, importance, valid_from, position, NULL::bigint AS until, first_valid_from,
+       first_position, recorded_on
   FROM recorded
  WHERE position NOT IN (SELECT position FROM ended);
 
 -- ask_rows --
 -- All that was said about asks of these requirements, withdrawals too.
-SELECT requirement, ask, account, coalesce(importance, 0) AS importance, valid_from, position
-  FROM {schema}.asks
+SELECT requirement, ask, account, coalesce(importance, 0) AS importance, valid_from, position, {until said} AS until
+  FROM {schema}.asks AS said
  WHERE position <= $1 AND requirement = ANY($2::text[]);
 
 -- names --
 -- What each account is called.
 SELECT DISTINCT ON (account) account, name, valid_from, position
-  FROM {schema}.account_names
- WHERE position <= $1
+  FROM {schema}.account_names AS said
+ WHERE position <= $1 AND {stands said}
  ORDER BY account, valid_from DESC, position DESC;
 
 -- names_of --
 -- What these accounts are called.
 SELECT DISTINCT ON (account) account, name, valid_from, position
-  FROM {schema}.account_names
- WHERE position <= $1 AND account = ANY($2::text[])
+  FROM {schema}.account_names AS said
+ WHERE position <= $1 AND {stands said} AND account = ANY($2::text[])
  ORDER BY account, valid_from DESC, position DESC;
 
 -- revenue --
 -- Each account's revenue: won opportunities that have not ended by $2, and open ones.
 WITH latest AS (
     SELECT DISTINCT ON (opportunity) account, stage, amount, currency, ends
-      FROM {schema}.opportunity_rows
-     WHERE position <= $1
+      FROM {schema}.opportunity_rows AS said
+     WHERE position <= $1 AND {stands said}
      ORDER BY opportunity, valid_from DESC, position DESC
 )
 SELECT account, currency,
@@ -181,8 +193,8 @@ SELECT account, currency,
 -- The same for these accounts. An opportunity counts for the account that it is with now.
 WITH latest AS (
     SELECT DISTINCT ON (opportunity) account, stage, amount, currency, ends
-      FROM {schema}.opportunity_rows
-     WHERE position <= $1
+      FROM {schema}.opportunity_rows AS said
+     WHERE position <= $1 AND {stands said}
        AND opportunity IN (SELECT opportunity FROM {schema}.opportunity_rows WHERE account = ANY($3::text[]))
      ORDER BY opportunity, valid_from DESC, position DESC
 )
@@ -199,8 +211,8 @@ SELECT account, currency,
 -- positions) names.
 WITH latest AS (
     SELECT DISTINCT ON (opportunity) opportunity, account, stage, amount, currency, ends, requirements
-      FROM {schema}.opportunity_rows
-     WHERE position <= $1
+      FROM {schema}.opportunity_rows AS said
+     WHERE position <= $1 AND {stands said}
        AND opportunity IN (SELECT opportunity FROM {schema}.opportunity_rows WHERE requirements && $3::text[]
                            UNION SELECT opportunity FROM {schema}.asks WHERE position = ANY($4::bigint[]))
      ORDER BY opportunity, valid_from DESC, position DESC
@@ -216,10 +228,10 @@ SELECT account, currency,
 
 -- every_account --
 -- Every name of an account that was mentioned: profiled, identified, merged, asking, with an opportunity or feedback.
-SELECT account FROM {schema}.account_mentions WHERE position <= $1
+SELECT account FROM {schema}.account_mentions AS said WHERE position <= $1 AND {stands said}
 UNION
-SELECT account FROM {schema}.asks WHERE position <= $1 AND account IS NOT NULL
+SELECT account FROM {schema}.asks AS said WHERE position <= $1 AND account IS NOT NULL AND {stands said}
 UNION
-SELECT account FROM {schema}.opportunity_rows WHERE position <= $1
+SELECT account FROM {schema}.opportunity_rows AS said WHERE position <= $1 AND {stands said}
 UNION
-SELECT account FROM {schema}.feedback_rows WHERE position <= $1 AND account IS NOT NULL;
+SELECT account FROM {schema}.feedback_rows AS said WHERE position <= $1 AND account IS NOT NULL AND {stands said};

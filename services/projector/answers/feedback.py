@@ -31,7 +31,7 @@ from services.projector.resolution import Lineage
 from services.projector.revenue import Money
 from services.statements import Statements
 
-READS = ("feedback", "accounts", "opportunities", "requirements", "agreements", "decisions")
+READS = ("feedback", "accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")
 
 SUGGESTED_MAX = 3
 SUGGESTED_SCORE_MIN = 0.25  # Below it, texts of ten words have one in common by chance.

@@ -8,13 +8,13 @@ SELECT DISTINCT feedback FROM {schema}.asks WHERE position = ANY($1::bigint[]) A
 WITH inbox AS MATERIALIZED (
     SELECT said.position, said.valid_from
       FROM {schema}.feedback_rows AS said
-     WHERE said.position <= $1
+     WHERE said.position <= $1 AND {stands said}
        AND ($2::text[] IS NULL OR said.account = ANY($2::text[]))
        AND ($3::text[] IS NULL OR said.channel = ANY($3::text[]))
        AND NOT EXISTS (SELECT FROM unnest($4::text[]) AS taken_up (feedback) WHERE taken_up.feedback = said.feedback)
        AND NOT EXISTS (
            SELECT FROM {schema}.feedback_rows AS later
-            WHERE later.feedback = said.feedback AND later.position <= $1
+            WHERE later.feedback = said.feedback AND later.position <= $1 AND {stands later}
               AND (later.valid_from, later.position) > (said.valid_from, said.position))
 )
 SELECT counted.total, said.*

@@ -14,7 +14,7 @@ from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.projections.emitters import has_amount
 from services.statements import Statements
 
-READS = ("emitters",)
+READS = ("emitters", "retractions")
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 _summed = [type for type in EVENT_TYPES if has_amount(type)]

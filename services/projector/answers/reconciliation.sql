@@ -2,8 +2,8 @@
 -- Of each source, type and period the latest count of each who states one: their positions, the latest first.
 SELECT position
   FROM (SELECT DISTINCT ON (stated_by, source, type, period_from, period_to) position, valid_from
-          FROM {schema}.reconciliations
-         WHERE position <= $1
+          FROM {schema}.reconciliations AS said
+         WHERE position <= $1 AND {stands said}
            AND ($2::text IS NULL OR source = $2)
            AND ($3::text IS NULL OR type = $3)
            AND ($4::timestamptz IS NULL OR period_to > $4)

@@ -197,7 +197,7 @@ async def read_requirement(snapshot: Snapshot, requirement: str) -> Evidence:
     lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, accounts))
     rows = [Ask(*row) for row in ask_rows]
     raised = any(not row["act"] for row in said)
-    asked_for = any(row.requirement == requirement and not row.withdrawn for row in rows)
+    asked_for = any(row.requirement == requirement and not row.withdrawn and row.is_known(position) for row in rows)
     if snapshot.now is None or not (raised or asked_for):
         raise Problem("not-found", f"there is no requirement {requirement!r} at position {position}")
 

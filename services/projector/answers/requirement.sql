@@ -1,6 +1,9 @@
 -- said --
 -- What was said of one requirement, the latest last.
-SELECT * FROM {schema}.requirement_rows WHERE requirement = $2 AND position <= $1 ORDER BY valid_from, position;
+SELECT *
+  FROM {schema}.requirement_rows AS said
+ WHERE requirement = $2 AND position <= $1 AND {stands said}
+ ORDER BY valid_from, position;
 
 -- asks --
 -- The asks at these positions, with their first recordings at those others, in the order in which they were recorded.
@@ -13,8 +16,8 @@ SELECT asks.*, first.position AS first_position, first.time AS first_time, first
 -- delivery --
 -- How the delivery of one requirement stands.
 SELECT state, target, url, position AS delivery_position, time AS delivery_time
-  FROM {schema}.deliveries
- WHERE requirement = $2 AND position <= $1
+  FROM {schema}.deliveries AS said
+ WHERE requirement = $2 AND position <= $1 AND {stands said}
  ORDER BY valid_from DESC, position DESC
  LIMIT 1;
 

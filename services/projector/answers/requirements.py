@@ -40,7 +40,7 @@ from services.projector.lenses import Ask, Asker, Departs, Knowledge, count_by_c
 from services.projector.revenue import Money, Revenue
 from services.statements import Statements
 
-READS = ("accounts", "opportunities", "requirements", "agreements", "decisions")
+READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")
 
 Lens = Literal["now", "asked"]
 Sort = Literal["voice", "recent", "revenue"]

@@ -7,19 +7,19 @@ WITH said AS (
            (array_agg(area ORDER BY valid_from DESC, position DESC) FILTER (WHERE area IS NOT NULL))[1] AS area,
            max(position) AS position,
            bool_or(NOT act) AS raised
-      FROM {schema}.requirement_rows
-     WHERE position <= $1
+      FROM {schema}.requirement_rows AS each
+     WHERE position <= $1 AND {stands each}
      GROUP BY requirement
 ), asked AS (
     SELECT requirement, max(position) AS position, bool_or(NOT withdrawn) AS recorded
-      FROM {schema}.asks
-     WHERE position <= $1
+      FROM {schema}.asks AS each
+     WHERE position <= $1 AND {stands each}
      GROUP BY requirement
 ), delivered AS (
     SELECT DISTINCT ON (requirement) requirement, state, target, url, position, time,
            max(position) OVER (PARTITION BY requirement) AS last
-      FROM {schema}.deliveries
-     WHERE position <= $1
+      FROM {schema}.deliveries AS each
+     WHERE position <= $1 AND {stands each}
      ORDER BY requirement, valid_from DESC, position DESC
 ), decided AS (
     SELECT requirement, max(position) AS position
@@ -47,19 +47,19 @@ WITH said AS (
            (array_agg(area ORDER BY valid_from DESC, position DESC) FILTER (WHERE area IS NOT NULL))[1] AS area,
            max(position) AS position,
            bool_or(NOT act) AS raised
-      FROM {schema}.requirement_rows
-     WHERE position <= $1 AND requirement = ANY($2::text[])
+      FROM {schema}.requirement_rows AS each
+     WHERE position <= $1 AND {stands each} AND requirement = ANY($2::text[])
      GROUP BY requirement
 ), asked AS (
     SELECT requirement, max(position) AS position, bool_or(NOT withdrawn) AS recorded
-      FROM {schema}.asks
-     WHERE position <= $1 AND requirement = ANY($2::text[])
+      FROM {schema}.asks AS each
+     WHERE position <= $1 AND {stands each} AND requirement = ANY($2::text[])
      GROUP BY requirement
 ), delivered AS (
     SELECT DISTINCT ON (requirement) requirement, state, target, url, position, time,
            max(position) OVER (PARTITION BY requirement) AS last
-      FROM {schema}.deliveries
-     WHERE position <= $1 AND requirement = ANY($2::text[])
+      FROM {schema}.deliveries AS each
+     WHERE position <= $1 AND {stands each} AND requirement = ANY($2::text[])
      ORDER BY requirement, valid_from DESC, position DESC
 ), decided AS (
     SELECT requirement, max(position) AS position

@@ -38,9 +38,9 @@ WITH had AS (
            AS look (text, query, weight, words, titles_max)
      CROSS JOIN LATERAL (
            SELECT requirement, title, valid_from, position
-             FROM {schema}.requirement_rows
+             FROM {schema}.requirement_rows AS said
             WHERE to_tsvector('pg_catalog.english', translate(title, '/-_.@', '     ')) @@ look.query::tsquery
-              AND position + 0 <= $1
+              AND position + 0 <= $1 AND {stands said}
             ORDER BY CASE WHEN look.titles_max IS NOT NULL THEN char_length(title) END, requirement, position
             LIMIT look.titles_max) AS said
      GROUP BY look.text, said.requirement, said.title, said.valid_from, said.position
@@ -55,6 +55,7 @@ WITH had AS (
      WHERE NOT EXISTS (
            SELECT FROM {schema}.requirement_rows AS later
             WHERE later.requirement = had.requirement AND later.position <= $1 AND later.title IS NOT NULL
+              AND {stands later}
               AND (later.valid_from, later.position) > (had.valid_from, had.position))
 )
 SELECT text, requirement, title,
@@ -71,6 +72,6 @@ SELECT number::int - 1 AS text,
 -- problems --
 -- Where the problem of each of these requirements was last stated.
 SELECT DISTINCT ON (requirement) requirement, position
-  FROM {schema}.requirement_rows
- WHERE position <= $1 AND requirement = ANY($2::text[]) AND has_problem
+  FROM {schema}.requirement_rows AS said
+ WHERE position <= $1 AND requirement = ANY($2::text[]) AND has_problem AND {stands said}
  ORDER BY requirement, valid_from DESC, position DESC;

@@ -1,0 +1,46 @@
+-- made --
+-- Each promise as it was said last, with when it was said first.
+SELECT DISTINCT ON (promise) promise, account, requirement, opportunity, decision, due, by_role, by_team, by_person,
+       position, time,
+       first_value(position) OVER recordings AS first_position,
+       first_value(valid_from) OVER recordings AS first_valid_from,
+       first_value(time) OVER recordings AS first_time,
+       first_value(recorded_at) OVER recordings AS first_recorded_at
+  FROM {schema}.promises_made AS said
+ WHERE position <= $1 AND {stands said}
+WINDOW recordings AS (PARTITION BY promise ORDER BY valid_from, position)
+ ORDER BY promise, valid_from DESC, position DESC;
+
+-- closed --
+-- How each promise ended, as it was said last.
+SELECT DISTINCT ON (promise) promise, outcome, reason, by_role, by_team, by_person, position, time, recorded_at
+  FROM {schema}.promises_closed AS said
+ WHERE position <= $1 AND {stands said}
+ ORDER BY promise, valid_from DESC, position DESC;
+
+-- decided --
+-- The made decisions on one of these requirements.
+SELECT decision, position, valid_from, seen, outcome, requirements, time
+  FROM {schema}.decisions_made
+ WHERE position IN (SELECT position FROM {schema}.decision_requirements
+                     WHERE requirement = ANY($2::text[]) AND position <= $1)
+ ORDER BY position;
+
+-- superseded --
+-- Which of these decisions gave way to another.
+SELECT position, valid_from, decision
+  FROM {schema}.decision_supersessions
+ WHERE position <= $1 AND decision = ANY($2::text[]);
+
+-- assessed --
+-- What teams said of these requirements, retracted or not.
+SELECT position, {until said} AS until, valid_from, requirement, by_team AS team, feasibility
+  FROM {schema}.assessments AS said
+ WHERE position <= $1 AND requirement = ANY($2::text[]);
+
+-- titles --
+-- What these requirements are called.
+SELECT DISTINCT ON (requirement) requirement, title
+  FROM {schema}.requirement_rows AS said
+ WHERE position <= $1 AND {stands said} AND requirement = ANY($2::text[]) AND title IS NOT NULL
+ ORDER BY requirement, valid_from DESC, position DESC;

@@ -1,0 +1,294 @@
+"""What voices are counted from, as columns of numbers: asks, facts, opportunities, who stands for whom. Pure.
+
+Rows are only ever added, so what is known at a position p is a mask: `position <= p < until`, where `until` is the
+position at which the row was retracted. Nothing that was handed out changes: to add rows gives new columns, which
+share the old ones, and whoever computes with the old goes on undisturbed. Only the numbers of texts are shared, and
+those are only added to.
+
+A row's `valid` is its valid_from in microseconds since 1970. It is never later than the recorded time of its position;
+so what is known at p counts from before "now" at p.
+
+An ask is known by its id's SHA-256, of which 128 bits are kept: a million texts would take more room than all else.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Column = NDArray[Any]
+Columns = Mapping[str, Column]
+
+FOREVER = np.iinfo(np.int64).max
+NEVER_ENDS = np.iinfo(np.int32).max
+NO_CURRENCY = -1
+WON, OPEN, LOST = 0, 1, 2
+LIMB_BITS = 30
+"""An amount is `high * 2**30 + low` millionths: more than 64 bits hold, and limbs add up exactly."""
+
+DIGEST_OCTETS = 16
+POSITION_BITS = 40
+TAIL_ROWS_MIN = 16_384
+TAIL_SHARE = 16
+"""New rows wait behind the sorted ones until there are so many, or a sixteenth as many as those."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+
+
+class Codes:
+    """Texts and their numbers, from 0 in the order in which they came. Only ever added to."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self.texts: list[str] = []
+        self._codes: dict[str, int] = {}
+        for text in texts:
+            self.code(text)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def code(self, text: str) -> int:
+        """The number of a text, a new one if it has none."""
+        code = self._codes.get(text)
+        if code is None:
+            # The text first: whoever sees the number finds it.
+            code = len(self.texts)
+            self.texts.append(text)
+            self._codes[text] = code
+        return code
+
+    def codes(self, texts: Sequence[str]) -> Column:
+        return np.fromiter((self.code(text) for text in texts), np.int32, len(texts))
+
+    def find(self, text: str) -> int | None:
+        return self._codes.get(text)
+
+
+class Rows:
+    """Rows in the order of `keys`, the first of which says whose they are; the newest may wait behind them."""
+
+    def __init__(
+        self,
+        keys: Sequence[str],
+        main: Columns,
+        tail: Columns | None = None,
+        orders: dict[tuple[str, ...], Column] | None = None,
+    ) -> None:
+        """`main` is in order. `orders`: other orders of it that were found before."""
+        self._keys = keys
+        self._main = main
+        self._tail = tail
+        self._orders: dict[tuple[str, ...], Column] = {} if orders is None else orders
+
+    @classmethod
+    def of_rows(cls, keys: Sequence[str], columns: Columns) -> "Rows":
+        """Rows that come in any order."""
+        return cls(keys, taken(columns, order(columns, keys)))
+
+    def __len__(self) -> int:
+        return length(self._main) + (0 if self._tail is None else length(self._tail))
+
+    @property
+    def octets(self) -> int:
+        columns = [*self._main.values(), *(self._tail or {}).values(), *self._orders.values()]
+        return sum(column.nbytes for column in columns)
+
+    def plus(self, columns: Columns) -> "Rows":
+        """These and new ones."""
+        if not length(columns):
+            return self
+        tail = columns if self._tail is None else joined(self._tail, columns)
+        grown = Rows(self._keys, self._main, tail, self._orders)
+        if length(tail) > max(TAIL_ROWS_MIN, length(self._main) // TAIL_SHARE):
+            return Rows(self._keys, grown.whole)
+        return grown
+
+    def retracted(self, until: Mapping[int, int]) -> "Rows":
+        """The same where what was said at some positions holds until others."""
+        if not until:
+            return self
+        main = {**self._main, **_ended(self._main, until)}
+        tail = None if self._tail is None else {**self._tail, **_ended(self._tail, until)}
+        return Rows(self._keys, main, tail, self._orders)
+
+    @cached_property
+    def whole(self) -> Columns:
+        """All of them, in order."""
+        if self._tail is None:
+            return self._main
+        owner = self._keys[0]
+        size = 1 + max(_greatest(self._main[owner]), _greatest(self._tail[owner]))
+        grown = np.zeros(size, bool)
+        grown[self._tail[owner]] = True
+        counts = np.bincount(self._main[owner], minlength=size)
+        before = _begins(counts)
+        after = _begins(counts + np.bincount(self._tail[owner], minlength=size))
+        # Owners that have got none keep their order; only of the others are the rows sorted.
+        new = grown[self._main[owner]]
+        kept = np.flatnonzero(~new)
+        mixed = joined(taken(self._main, np.flatnonzero(new)), self._tail)
+        mixed = taken(mixed, order(mixed, self._keys))
+        owners, kept_owners = mixed[owner], self._main[owner][kept]
+        places = after[owners] + np.arange(len(owners)) - np.searchsorted(owners, owners)
+        kept_places = kept - before[kept_owners] + after[kept_owners]
+        merged = {name: np.empty(len(self), column.dtype) for name, column in self._main.items()}
+        for name, column in merged.items():
+            column[kept_places] = self._main[name][kept]
+            column[places] = mixed[name]
+        return merged
+
+    def having(self, column: str, values: Column) -> Columns:
+        """The rows that have one of these values, in order. `values` are sorted, each once."""
+        found = self._main[column]
+        if column == self._keys[0]:
+            rows = spans(np.searchsorted(found, values, "left"), np.searchsorted(found, values, "right"))
+        else:
+            by = self._order(column)
+            first = np.searchsorted(found, values, "left", sorter=by)
+            rows = np.sort(by[spans(first, np.searchsorted(found, values, "right", sorter=by))])
+        picked = taken(self._main, rows)
+        if self._tail is None:
+            return picked
+        new = np.flatnonzero(is_among(self._tail[column], values))
+        if not len(new):
+            return picked
+        picked = joined(picked, taken(self._tail, new))
+        return taken(picked, order(picked, self._keys))
+
+    def between(self, after: int, upto: int) -> Columns:
+        """The rows that were recorded after one position and up to another, in no order."""
+        by = self._order("position")
+        first, last = np.searchsorted(self._main["position"], [after, upto], "right", sorter=by)
+        found = taken(self._main, by[first:last])
+        if self._tail is None:
+            return found
+        position = self._tail["position"]
+        return joined(found, taken(self._tail, np.flatnonzero((position > after) & (position <= upto))))
+
+    def last_positions(self, owner: str, size: int, p: int) -> Column:
+        """For each of the numbers below `size` the last position, as known at p, of a row that has it; 0 if none."""
+        by = self._order(owner, "position")
+        owners, position, until = (self._main[name] for name in (owner, "position", "until"))
+        last = np.zeros(size, np.int64)
+        # The order is by owner, and by position within one; so what is sought is the last of a stretch.
+        key = (owner, "position", "key")
+        if key not in self._orders:
+            self._orders[key] = (owners.astype(np.int64)[by] << POSITION_BITS) | position[by]
+        keys, wanted = self._orders[key], np.arange(size, dtype=np.int64)
+        at = np.searchsorted(keys, (wanted << POSITION_BITS) | p, "right") - 1
+        while len(wanted):
+            there = (at >= 0) & (keys[np.maximum(at, 0)] >> POSITION_BITS == wanted) if len(keys) else at > at
+            wanted, at = wanted[there], at[there]
+            holds = until[by[at]] > p
+            last[wanted[holds]] = position[by[at[holds]]]
+            wanted, at = wanted[~holds], at[~holds] - 1
+        if self._tail is not None:
+            known = np.flatnonzero((self._tail["position"] <= p) & (self._tail["until"] > p))
+            np.maximum.at(last, self._tail[owner][known], self._tail["position"][known])
+        return last
+
+    def _order(self, *keys: str) -> Column:
+        if keys not in self._orders:
+            self._orders[keys] = order(self._main, keys).astype(np.int32)
+        return self._orders[keys]
+
+
+def empty(**types: Any) -> Columns:
+    """Columns of these types without a row."""
+    return {name: np.empty(0, type) for name, type in types.items()}
+
+
+def length(columns: Columns) -> int:
+    return len(next(iter(columns.values())))
+
+
+def taken(columns: Columns, rows: Column) -> Columns:
+    return {name: column[rows] for name, column in columns.items()}
+
+
+def joined(first: Columns, second: Columns) -> Columns:
+    return {name: np.concatenate([column, second[name].astype(column.dtype)]) for name, column in first.items()}
+
+
+def order(columns: Columns, keys: Sequence[str]) -> Column:
+    """The rows in the order of these columns."""
+    if len(keys) == 1:
+        return np.argsort(columns[keys[0]], kind="stable")
+    return np.lexsort([columns[key] for key in reversed(keys)])
+
+
+def spans(first: Column, last: Column) -> Column:
+    """The numbers from each of `first` to below that of `last`, one after the other."""
+    counts = last - first
+    return np.repeat(first - _begins(counts)[:-1], counts) + np.arange(counts.sum())
+
+
+def is_among(column: Column, values: Column) -> Column:
+    """Which of a column are one of the values. `values` are sorted."""
+    if not len(values):
+        return np.zeros(len(column), bool)
+    at = np.searchsorted(values, column)
+    found: Column = values[np.minimum(at, len(values) - 1)] == column
+    return found
+
+
+def known(columns: Columns, p: int) -> Columns:
+    """The rows that are known at p."""
+    holds = (columns["position"] <= p) & (columns["until"] > p)
+    return columns if holds.all() else taken(columns, np.flatnonzero(holds))
+
+
+def begin_anew(*columns: Column) -> Column:
+    """Where a row differs from the one before it in one of the columns; the first row does."""
+    anew = np.ones(len(columns[0]), bool)
+    if len(anew):
+        anew[1:] = columns[0][1:] != columns[0][:-1]
+        for column in columns[1:]:
+            anew[1:] |= column[1:] != column[:-1]
+    return anew
+
+
+def digest(ask: str) -> bytes:
+    """The 16 octets by which an ask's id is known: the first of its SHA-256."""
+    return sha256(ask.encode()).digest()[:DIGEST_OCTETS]
+
+
+def halves(digest: bytes) -> tuple[int, int]:
+    """A digest as (high, low)."""
+    return int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big")
+
+
+def microseconds(time: datetime) -> int:
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def day_number(day: date) -> int:
+    return day.toordinal() - _EPOCH_DAY
+
+
+def limbs(millionths: int) -> tuple[int, int]:
+    """An amount as (high, low)."""
+    return millionths >> LIMB_BITS, millionths & ((1 << LIMB_BITS) - 1)
+
+
+def _begins(counts: Column) -> Column:
+    """Where each stretch begins, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+
+
+def _greatest(column: Column) -> int:
+    return int(column.max(initial=-1))
+
+
+def _ended(columns: Columns, until: Mapping[int, int]) -> dict[str, Column]:
+    positions = np.fromiter(sorted(until), np.int64, len(until))
+    rows = np.flatnonzero(is_among(columns["position"], positions))
+    ended = columns["until"].copy()
+    ended[rows] = [until[int(position)] for position in columns["position"][rows]]
+    return {"until": ended}

@@ -4,16 +4,18 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from schemas.values import EventType, Id, Source, moment
 from services.problems import Problem
 from services.projector import paging
 from services.projector.answers import feedback
 from services.projector.answers.decisions import Grounds, Outcome
+from services.projector.answers.promises import Promise, Subjects
 from services.projector.answers.requirements import Lens, Listed, Sort, Status
 from services.projector.fit import Class, folded
 from services.projector.paging import Lists
+from services.projector.promises import Basis, State
 
 SIMILAR_TO_CHARACTERS_MAX = 8_000
 
@@ -38,6 +40,23 @@ InstantText = Annotated[
         extra_json_schema={"anyOf": [{"format": "date"}, {"format": "date-time"}], "pattern": _YEARS},
     ),
 ]
+
+
+def _bound(description: str) -> Any:
+    """One end of a period in which something was said."""
+    told = f"{description}; a date (its first instant in UTC), or an RFC 3339 time"
+    form = {"anyOf": [{"format": "date"}, {"format": "date-time"}], "pattern": _YEARS}
+    return Meta(max_length=40, description=told, extra_json_schema=form)
+
+
+class Period(Struct, frozen=True, kw_only=True):
+    """From `since` on, and before `until`; None: without an end on that side."""
+
+    since: datetime | None
+    until: datetime | None
+
+    def holds(self, time: datetime) -> bool:
+        return (self.since is None or self.since <= time) and (self.until is None or time < self.until)
 
 
 class RequirementsAsked(Lists, frozen=True, kw_only=True, rename={"class_": "class"}):
@@ -93,6 +112,26 @@ class DecisionsAsked(Lists, frozen=True, kw_only=True):
     needs_review: Annotated[bool, Meta(description="whether what it rests on has changed")] | UnsetType = UNSET
 
 
+class PromisesAsked(Lists, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """`account`, `requirement`: of what this name stands for. `basis`: how they stood to decisions, as known when they
+    were made. `infeasible`: against an assessment that said so, as known then. `from`, `to`: made in this period."""
+
+    state: Annotated[State, Meta(description="where they stand")] | UnsetType = UNSET
+    overdue: Annotated[bool, Meta(description="whether their day has passed and nobody said how they ended")] | (
+        UnsetType
+    ) = UNSET
+    account: Annotated[Id, Meta(description="to the account that this name stands for")] | UnsetType = UNSET
+    requirement: Annotated[Id, Meta(description="about what this requirement counts as")] | UnsetType = UNSET
+    basis: (
+        Annotated[Basis, Meta(description="how they stood to decisions, as known when they were made")] | UnsetType
+    ) = UNSET
+    infeasible: (
+        Annotated[bool, Meta(description="whether a team had said that it cannot be done, as known then")] | UnsetType
+    ) = UNSET
+    from_: Annotated[str, _bound("made from then on")] | UnsetType = UNSET
+    to: Annotated[str, _bound("made before then")] | UnsetType = UNSET
+
+
 class ReconciliationAsked(Lists, frozen=True, kw_only=True, rename={"from_": "from"}):
     """`from`, `to`: periods that overlap with this one; each a date, or an RFC 3339 time."""
 
@@ -119,10 +158,31 @@ def is_requirement_asked_for(listed: Listed, asked: RequirementsAsked) -> bool:
     )
 
 
+def is_promise_asked_for(promise: Promise, asked: PromisesAsked, of: Subjects, period: Period) -> bool:
+    row = promise.row
+    return (
+        asked.state in (UNSET, row.state)
+        and asked.overdue in (UNSET, row.overdue)
+        and of.account in (None, row.account)
+        and of.requirement in (None, row.requirement)
+        and asked.basis in (UNSET, row.basis)
+        and asked.infeasible in (UNSET, bool(row.infeasible))
+        and period.holds(promise.made)
+    )
+
+
 def mentions(words: str, *texts: str | None) -> bool:
     """Whether each of the words is part of one of the texts."""
     whole = folded("\n".join(text for text in texts if text))
     return all(word in whole for word in folded(words).split())
+
+
+def period(from_: str | UnsetType, to: str | UnsetType) -> Period:
+    """The period that `from` and `to` name. Raises Problem if it ends before it begins."""
+    asked = Period(since=instant(from_, "from"), until=instant(to, "to"))
+    if asked.since is not None and asked.until is not None and asked.since > asked.until:
+        raise Problem("bad-parameter", "`from` is after `to`", parameter="from")
+    return asked
 
 
 def instant(text: str | UnsetType, parameter: str) -> datetime | None:

@@ -20,6 +20,7 @@ from services.projector.answers import (
     decisions,
     feedback,
     projections,
+    promises,
     reconciliation,
     requirement,
     requirements,
@@ -31,6 +32,7 @@ from services.projector.answers.attributes import AttributeLine, AttributeList, 
 from services.projector.answers.decisions import DecisionList, DecisionRow, OneDecision
 from services.projector.answers.feedback import FeedbackLine, FeedbackList
 from services.projector.answers.projections import ProjectionList
+from services.projector.answers.promises import Promise, PromiseList, PromiseRow
 from services.projector.answers.reconciliation import Reconciled, Reconciliation
 from services.projector.answers.requirement import WHO_ASKED_MAX, OneRequirement
 from services.projector.answers.requirements import Listed, RequirementList, RequirementRow
@@ -41,12 +43,15 @@ from services.projector.asked import (
     AttributesAsked,
     DecisionsAsked,
     FeedbackAsked,
+    PromisesAsked,
     ReconciliationAsked,
     RequirementsAsked,
     choice,
     instant,
+    is_promise_asked_for,
     is_requirement_asked_for,
     mentions,
+    period,
 )
 from services.projector.paging import Lists, Moment, Page, Pages
 from services.projector.projector import Projector
@@ -112,6 +117,7 @@ def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
         route(
             "/feedback", answers.feedback, "What no ask refers to yet, the newest first", FeedbackAsked, FeedbackList
         ),
+        route("/promises", answers.promises, "Promises, the last one first, with totals", PromisesAsked, PromiseList),
         route(
             "/reconciliation",
             answers.reconciliation,
@@ -360,6 +366,31 @@ class _Answers:
         async with self._readings.snapshot(call, decisions.READS, paging.wanted(call.parameters)) as snapshot:
             evidence = await decisions.read_decision(snapshot, name)
         return respond(call, await asyncio.to_thread(decisions.one_decision, evidence, name))
+
+    async def promises(self, call: Call) -> web.StreamResponse:
+        page, asked = _page(call)
+        within = period(asked.from_, asked.to)
+        settled, whole = await self._readings.whole(
+            call,
+            ("promises",),
+            promises.READS,
+            page.wanted,
+            promises.read_promises,
+            lambda evidence: Whole(promises.list_promises(evidence)),
+        )
+        account, requirement = (None if name is UNSET else name for name in (asked.account, asked.requirement))
+        of = promises.Subjects(account=account, requirement=requirement)
+        if account is not None or requirement is not None:
+            pinned = Wanted(as_of=settled.as_of.position)
+            async with self._readings.snapshot(call, promises.READS, pinned) as snapshot:
+                of = await promises.read_subjects(snapshot, account, requirement)
+
+        def body(found: Sequence[Promise], rows: list[PromiseRow]) -> PromiseList:
+            totals = promises.totals(found)
+            return PromiseList(as_of=settled.as_of, total=len(found), totals=totals, promises=rows)
+
+        wanted = choice(asked, lambda each: is_promise_asked_for(each, asked, of, within))
+        return await send_list(call, page, settled.as_of, whole, wanted, promises.show_promise, PromiseRow, body)
 
     async def reconciliation(self, call: Call) -> web.StreamResponse:
         page, asked = _page(call)

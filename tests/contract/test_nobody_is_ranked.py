@@ -22,7 +22,7 @@ from tests.log import event
 
 PERSON = "somebody-in-particular"
 NAMES_A_PERSON = {"person", "contact"}
-LISTS = ("requirements", "accounts", "agreements", "decisions")
+LISTS = ("requirements", "accounts", "agreements", "decisions", "promises")
 
 COLUMNS = {
     ("asks", "contact"),
@@ -59,6 +59,7 @@ PARAMETERS = {
     *("departs", "outcome", "grounds", "needs_review"),
     *("source", "type", "agrees", "from", "to"),
     *("account", "alias", "channel", "similar_to", "used"),
+    *("state", "overdue", "requirement", "basis", "infeasible"),
 }
 """What may be asked. Whoever adds one says here that it is not about a person."""
 

@@ -18,7 +18,7 @@ from tests.conftest import Database
 from tests.log import Log, event, read
 from tests.readmodels import NAMES
 
-LISTS = ("requirements", "accounts", "agreements", "decisions")
+LISTS = ("requirements", "accounts", "agreements", "decisions", "promises")
 PRODUCT = {"role": "head of product", "team": "product"}
 
 

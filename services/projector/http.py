@@ -17,6 +17,7 @@ from services.projector.answers import (
     accounts,
     agreements,
     attributes,
+    context,
     decisions,
     feedback,
     projections,
@@ -29,6 +30,7 @@ from services.projector.answers import (
 from services.projector.answers.accounts import AccountList, AccountRow, ListedAccount, OneAccount
 from services.projector.answers.agreements import AgreementList, AgreementRow, OneAgreement, OneRevision
 from services.projector.answers.attributes import AttributeLine, AttributeList, AttributeRow
+from services.projector.answers.context import CONTEXT_ITEMS_MAX, OneContext
 from services.projector.answers.decisions import DecisionList, DecisionRow, OneDecision
 from services.projector.answers.feedback import FeedbackLine, FeedbackList
 from services.projector.answers.projections import ProjectionList
@@ -114,6 +116,13 @@ def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
         route("/agreements/{agreement}/revisions/{revision}", answers.revision, "One revision", Moment, OneRevision),
         route("/decisions", answers.decisions, "Decisions, the last one first", DecisionsAsked, DecisionList),
         route("/decisions/{decision}", answers.decision, "A decision, with fits as decided", Moment, OneDecision),
+        route(
+            "/decisions/{decision}/context",
+            answers.context,
+            "What was known when it was decided, what was true and not known yet, and what came later",
+            Pages,
+            OneContext,
+        ),
         route(
             "/feedback", answers.feedback, "What no ask refers to yet, the newest first", FeedbackAsked, FeedbackList
         ),
@@ -366,6 +375,22 @@ class _Answers:
         async with self._readings.snapshot(call, decisions.READS, paging.wanted(call.parameters)) as snapshot:
             evidence = await decisions.read_decision(snapshot, name)
         return respond(call, await asyncio.to_thread(decisions.one_decision, evidence, name))
+
+    async def context(self, call: Call) -> web.StreamResponse:
+        page, _ = _page(call)
+        name = _named(call, "decision")
+        async with self._readings.snapshot(call, context.READS, page.wanted) as snapshot:
+            evidence = await context.read_context(snapshot, name)
+        judged = await asyncio.to_thread(context.judge_context, evidence)
+        pinned = Wanted(as_of=evidence.as_of.position)
+        async with self._readings.snapshot(call, context.READS, pinned) as snapshot:
+            states = await context.read_states(snapshot, judged, page.after)
+        answer = await asyncio.to_thread(context.show_context, judged, states, page.after)
+        after = page.after + CONTEXT_ITEMS_MAX
+        headers = {}
+        if after < context.longest(answer):
+            headers["Link"] = paging.next_link(page, position=answer.as_of.position, after=after, limit=None)
+        return respond(call, answer, headers)
 
     async def promises(self, call: Call) -> web.StreamResponse:
         page, asked = _page(call)

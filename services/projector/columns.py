@@ -268,6 +268,19 @@ def microseconds(time: datetime) -> int:
     return (time - _EPOCH) // _MICROSECOND
 
 
+def moment(microseconds: int) -> datetime:
+    return _EPOCH + microseconds * _MICROSECOND
+
+
+def times_of(valid: Sequence[int], position: Sequence[int]) -> dict[str, Column]:
+    """The columns of rows that are about a time, and hold until they are retracted."""
+    return {
+        "valid": np.array(valid, np.int64),
+        "position": np.array(position, np.int64),
+        "until": np.full(len(position), FOREVER, np.int64),
+    }
+
+
 def day_number(day: date) -> int:
     return day.toordinal() - _EPOCH_DAY
 

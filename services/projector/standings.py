@@ -41,6 +41,7 @@ from services.projector.columns import (
     microseconds,
     spans,
     taken,
+    times_of,
 )
 from services.projector.fit import CLASSES, Revision
 from services.projector.lenses import Adoption
@@ -416,7 +417,7 @@ def live(
 
 def pairs_now(counted: Counted, asks: Live, position: int, now: datetime, names: Column | None = None) -> Pairs:
     """Each asking account by its live ask of highest importance, judged as it is now."""
-    adoptions = _Adoptions(counted, position)
+    adoptions = Adopted(counted, position)
     chosen = most_important(asks)
     account = asks.account[chosen]
     class_ = np.full(len(chosen), UNDETERMINED, np.int8)
@@ -444,7 +445,7 @@ def pairs_now(counted: Counted, asks: Live, position: int, now: datetime, names:
 
 def pairs_asked(counted: Counted, asks: Live, position: int, now: datetime, names: Column | None = None) -> Pairs:
     """Each asking account by its live ask of highest fit × importance, each judged as at its own time."""
-    adoptions = _Adoptions(counted, position)
+    adoptions = Adopted(counted, position)
     by = adoptions.numbers(asks.asked)
     size = len(asks)
     class_ = np.full(size, UNDETERMINED, np.int8)
@@ -646,6 +647,14 @@ def sums(at: Column, amounts: Column, size: int) -> Column:
     return summed
 
 
+def add_amounts(amounts: Column) -> Column:
+    """The sum of amounts in limbs, each in one way only: the low one below 2**30."""
+    summed: Column = amounts.sum(axis=0)
+    summed[..., 0] += summed[..., 1] >> LIMB_BITS
+    summed[..., 1] &= (1 << LIMB_BITS) - 1
+    return summed
+
+
 def numbered(accounts: Column) -> tuple[Column, Column]:
     """Which accounts occur, sorted, and the number of each among them."""
     if len(accounts) > 1 and (accounts[1:] >= accounts[:-1]).all():
@@ -679,7 +688,7 @@ def _ask_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
         "requirement": counted.requirements.codes(requirement),
         **_id_columns(ids),
         "importance": np.array(importance, np.int8),
-        **_time_columns(valid, position),
+        **times_of(valid, position),
     }
 
 
@@ -688,7 +697,7 @@ def _withdrawal_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
     return {
         "requirement": counted.requirements.codes(requirement),
         **_id_columns(ids),
-        **_time_columns(valid, position),
+        **times_of(valid, position),
     }
 
 
@@ -698,7 +707,7 @@ def _fact_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
         "account": counted.accounts.codes(account),
         "attribute": counted.attributes.codes(attribute),
         "value": counted.values.codes(value),
-        **_time_columns(valid, position),
+        **times_of(valid, position),
     }
 
 
@@ -717,7 +726,7 @@ def _deal_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
         "high": np.array([high for high, _ in parts], np.int64),
         "low": np.array([low for _, low in parts], np.int64),
         "ends": np.array([NEVER_ENDS if each is None else each for each in ends], np.int32),
-        **_time_columns(valid, position),
+        **times_of(valid, position),
     }
 
 
@@ -740,22 +749,14 @@ def _id_columns(digests: Sequence[bytes]) -> dict[str, Column]:
     return {"high": halves[:, 0], "low": halves[:, 1]}
 
 
-def _time_columns(valid: Sequence[int], position: Sequence[int]) -> dict[str, Column]:
-    return {
-        "valid": np.array(valid, np.int64),
-        "position": np.array(position, np.int64),
-        "until": np.full(len(position), FOREVER, np.int64),
-    }
-
-
 def _is_alike(counted: Counted, since: Standing, position: int, now: datetime) -> bool:
     """Whether the same revisions judge at both positions."""
-    then, here = _Adoptions(counted, since.position), _Adoptions(counted, position)
+    then, here = Adopted(counted, since.position), Adopted(counted, position)
     same_now = then.number(microseconds(since.now)) == here.number(microseconds(now))
     return same_now and len(then.adopted) == len(here.adopted)
 
 
-class _Adoptions:
+class Adopted:
     """The revisions that judge, as known at a position."""
 
     def __init__(self, counted: Counted, p: int) -> None:
@@ -910,12 +911,12 @@ def _stands(
         ask, end = _matched(id, asks, end_id)
         end = others[end]
         # If none was, those that are there; if none is, those that are for what it is part of.
-        there = place[first[ask]] == withdrawn["requirement"][end]
-        has_there = np.zeros(length(withdrawn), bool)
-        has_there[end[there]] = True
-        near = ~has_there[end] & (roots[place[first[ask]]] == roots[withdrawn["requirement"][end]])
-        meant_ask = np.concatenate([meant_ask, ask[there | near]])
-        meant_end = np.concatenate([meant_end, end[there | near]])
+        recorded, there = _recorded_or_there(counted, withdrawn, np.unique(end), naming, p, t)
+        is_there = place[first[ask]] == withdrawn["requirement"][end]
+        is_near = roots[place[first[ask]]] == roots[withdrawn["requirement"][end]]
+        is_meant_so = ~recorded[end] & (is_there | (~there[end] & is_near))
+        meant_ask = np.concatenate([meant_ask, ask[is_meant_so]])
+        meant_end = np.concatenate([meant_end, end[is_meant_so]])
     valid, position = withdrawn["valid"][meant_end], withdrawn["position"][meant_end]
     said_last = last[meant_ask]
     ends = (valid > rows["valid"][said_last]) | (
@@ -923,6 +924,21 @@ def _stands(
     )
     stands[meant_ask[ends]] = False
     return stands
+
+
+def _recorded_or_there(
+    counted: Counted, withdrawn: Columns, some: Column, naming: Naming, p: int, t: int | None
+) -> tuple[Column, Column]:
+    """Whether anybody's ask of the same id was recorded on the requirement that a withdrawal names, and whether one is
+    there; of some withdrawals."""
+    recorded, there = np.zeros(length(withdrawn), bool), np.zeros(length(withdrawn), bool)
+    ends = taken(withdrawn, some)
+    rows = _by(known(counted.asks.having("low", np.unique(ends["low"])), p), t)
+    places, _ = _places(rows, naming)
+    for found, requirement in ((recorded, rows["requirement"]), (there, places)):
+        id, end_id = _same({**rows, "requirement": requirement}, ends, ("low", "high", "requirement"))
+        found[some] = np.isin(end_id, id)
+    return recorded, there
 
 
 def _same(first: Columns, second: Columns, names: Sequence[str]) -> tuple[Column, Column]:

@@ -1,0 +1,229 @@
+"""What the list of requirements says of each besides its voice: title, area, delivery, and the last decision. Pure.
+
+As columns of numbers, like all that is counted: see columns.py.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+
+from services.projector.columns import (
+    FOREVER,
+    Codes,
+    Column,
+    Columns,
+    Rows,
+    begin_anew,
+    empty,
+    known,
+    length,
+    moment,
+    taken,
+    times_of,
+)
+
+NOT_SAID = -1
+
+
+class Made(NamedTuple):
+    """A made decision, as far as lists show it and as it says whose knowledge counts."""
+
+    decision: str
+    position: int
+    time: datetime
+    valid_from: datetime
+    seen: int | None
+    outcome: str
+    grounds: str
+    requirements: Sequence[str]
+
+
+class Heading(NamedTuple):
+    """A requirement that was raised or asked for, as known at a position.
+
+    `last`: the last position at which anything was said about it. `decided`: that of the last decision that names it.
+    """
+
+    requirement: str
+    title: str | None
+    area: str | None
+    delivery: "Delivered | None"
+    decided: int | None
+    last: int
+
+
+class Delivered(NamedTuple):
+    state: str
+    target: date | None
+    url: str | None
+    position: int
+    time: datetime
+
+
+class Worded(Struct, frozen=True, kw_only=True):
+    """What was recorded up to a position and is new, as rows. Times are in microseconds.
+
+    `raised`: requirement, whether it is an act, title or None, area or None, valid, position. `deliveries`:
+    requirement, state, target or None, url or None, time, valid, position. `retractions`: position, retracted.
+    """
+
+    raised: Sequence[tuple[str, bool, str | None, str | None, int, int]] = ()
+    deliveries: Sequence[tuple[str, str, date | None, str | None, int, int, int]] = ()
+    made: Sequence[Made] = ()
+    superseded: Sequence[tuple[str, int]] = ()
+    retractions: Sequence[tuple[int, int]] = ()
+
+
+class Headings(Struct, frozen=True, kw_only=True):
+    """All that was said of requirements, up to a position of the log.
+
+    `raised`: requirement, act, title, area, valid, position, until. `deliveries`: requirement, state, target, url,
+    time, valid, position, until. `decided`: requirement, position, until.
+    """
+
+    requirements: Codes
+    texts: Codes
+    raised: Rows
+    deliveries: Rows
+    decided: Rows
+    made: Mapping[int, Made]
+    """By their positions, in order."""
+    superseded: Mapping[str, int]
+    """Decision → where another took its place."""
+
+    @classmethod
+    def nothing(cls, requirements: Codes) -> "Headings":
+        times = {"valid": np.int64, "position": np.int64, "until": np.int64}
+        raised = empty(requirement=np.int32, act=np.bool_, title=np.int32, area=np.int32, **times)
+        about = {"state": np.int32, "target": np.int32, "url": np.int32, "time": np.int64}
+        by = ("requirement", "valid", "position")
+        return cls(
+            requirements=requirements,
+            texts=Codes(),
+            raised=Rows(by, raised),
+            deliveries=Rows(by, empty(requirement=np.int32, **about, **times)),
+            decided=Rows(("requirement", "position"), empty(requirement=np.int32, position=np.int64, until=np.int64)),
+            made={},
+            superseded={},
+        )
+
+    def plus(self, worded: Worded) -> "Headings":
+        """The same with what is new. This one stays as it is."""
+        until = {retracted: position for position, retracted in worded.retractions}
+        return replace(
+            self,
+            raised=self.raised.plus(self._raised(worded.raised)).retracted(until),
+            deliveries=self.deliveries.plus(self._deliveries(worded.deliveries)).retracted(until),
+            decided=self.decided.plus(self._decided(worded.made)),
+            made={**self.made, **{each.position: each for each in worded.made}} if worded.made else self.made,
+            superseded={**dict(reversed(worded.superseded)), **self.superseded},
+        )
+
+    def standing(self, p: int) -> list[Made]:
+        """The made decisions that nothing has superseded, as known at p; of those made anew the last."""
+        last = {each.decision: each for each in self.made.values() if each.position <= p}
+        return [each for each in last.values() if self.superseded.get(each.decision, FOREVER) > p]
+
+    def at(self, p: int, asked: Column, asked_last: Column) -> list[Heading]:
+        """Each requirement, by its id. `asked`: which are asked for; `asked_last`: where anything was said of that."""
+        size = len(self.requirements)
+        raised, delivered, decided = (known(rows.whole, p) for rows in (self.raised, self.deliveries, self.decided))
+        last = np.zeros(size, np.int64)
+        last[: len(asked_last)] = asked_last
+        for rows in (raised, delivered, decided):
+            np.maximum.at(last, rows["requirement"], rows["position"])
+        there = np.zeros(size, bool)
+        there[: len(asked)] = asked
+        there[raised["requirement"][~raised["act"]]] = True
+        title, area = (_latest(taken(raised, np.flatnonzero(raised[name] >= 0)), name, size) for name in _WORDS)
+        made = _latest(decided, "position", size)
+        number = np.full(size, NOT_SAID, np.int64)
+        last_delivered = _last_rows(delivered)
+        number[delivered["requirement"][last_delivered]] = last_delivered
+        codes = sorted(np.flatnonzero(there).tolist(), key=self.requirements.texts.__getitem__)
+        columns = (each[codes].tolist() for each in (title, area, number, made, last))
+        return [
+            Heading(
+                self.requirements.texts[code],
+                self._text(title_code),
+                self._text(area_code),
+                None if row == NOT_SAID else self._delivered(delivered, row),
+                None if position == NOT_SAID else position,
+                at,
+            )
+            for code, title_code, area_code, row, position, at in zip(codes, *columns, strict=True)
+        ]
+
+    @property
+    def octets(self) -> int:
+        return self.raised.octets + self.deliveries.octets + self.decided.octets + len(self.made) * MADE_OCTETS
+
+    def _text(self, code: int) -> str | None:
+        return None if code == NOT_SAID else self.texts.texts[code]
+
+    def _delivered(self, rows: Columns, row: int) -> Delivered:
+        target = int(rows["target"][row])
+        return Delivered(
+            state=self.texts.texts[int(rows["state"][row])],
+            target=None if target == NOT_SAID else date.fromordinal(target),
+            url=self._text(int(rows["url"][row])),
+            position=int(rows["position"][row]),
+            time=moment(int(rows["time"][row])),
+        )
+
+    def _codes(self, texts: Sequence[str | None]) -> Column:
+        return np.array([NOT_SAID if text is None else self.texts.code(text) for text in texts], np.int32)
+
+    def _raised(self, rows: Sequence[Any]) -> Columns:
+        requirement, act, title, area, valid, position = zip(*rows, strict=True) if rows else ((),) * 6
+        return {
+            "requirement": self.requirements.codes(requirement),
+            "act": np.array(act, np.bool_),
+            "title": self._codes(title),
+            "area": self._codes(area),
+            **times_of(valid, position),
+        }
+
+    def _deliveries(self, rows: Sequence[Any]) -> Columns:
+        requirement, state, target, url, time, valid, position = zip(*rows, strict=True) if rows else ((),) * 7
+        return {
+            "requirement": self.requirements.codes(requirement),
+            "state": self._codes(state),
+            "target": np.array([NOT_SAID if each is None else each.toordinal() for each in target], np.int32),
+            "url": self._codes(url),
+            "time": np.array(time, np.int64),
+            **times_of(valid, position),
+        }
+
+    def _decided(self, made: Sequence[Made]) -> Columns:
+        named = [(name, each.position) for each in made for name in dict.fromkeys(each.requirements)]
+        return {
+            "requirement": self.requirements.codes([name for name, _ in named]),
+            "position": np.array([position for _, position in named], np.int64),
+            "until": np.full(len(named), FOREVER, np.int64),
+        }
+
+
+MADE_OCTETS = 1_000
+"""Of a decision, roughly."""
+
+_WORDS = ("title", "area")
+
+
+def _last_rows(rows: Columns) -> Column:
+    """The last row of each requirement."""
+    if not length(rows):
+        return np.empty(0, np.int64)
+    return np.append(np.flatnonzero(begin_anew(rows["requirement"])[1:]), length(rows) - 1)
+
+
+def _latest(rows: Columns, name: str, size: int) -> Column:
+    """Of each requirement what was said last, by the time it is about."""
+    last = _last_rows(rows)
+    found = np.full(size, NOT_SAID, np.int64)
+    found[rows["requirement"][last]] = rows[name][last]
+    return found

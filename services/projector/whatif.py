@@ -1,0 +1,425 @@
+"""What a proposed revision of an agreement would change, against what counts at a position. Pure.
+
+Before is the revision in force, after the proposal; all else is as it is. Accounts are judged as now, and so are the
+voices: each account that asks for a requirement counts once, by its ask of highest importance.
+
+Everything is kept as whole numbers: a voice is a sum of weights in shares of what all weights of a revision come to.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from fractions import Fraction
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from schemas.criteria import attributes
+from services.projector.columns import Column, begin_anew, spans
+from services.projector.fit import CLASSES, Class, Revision
+from services.projector.lenses import Departs
+from services.projector.scoring import MET, NOTHING_KNOWN, OFF_TARGET, ON_TARGET, UNDETERMINED, Scores, score
+from services.projector.standings import (
+    Adopted,
+    Counted,
+    Facts,
+    Live,
+    Revenues,
+    add_amounts,
+    live,
+    most_important,
+    revenues,
+    sums,
+)
+
+_CLASSES = len(CLASSES)
+_PATTERNS_AT_ONCE_MAX = 20_000_000
+_PATTERN_VERDICTS = 12  # So many verdicts make one number that is small enough to be told apart quickly.
+
+
+class Decided(NamedTuple):
+    """A made decision that nothing has superseded, and the requirements that it is about, as it names them."""
+
+    decision: str
+    position: int
+    outcome: str
+    requirements: Sequence[str]
+
+
+class Judged(Struct, frozen=True):
+    """All accounts, by one revision; None: by none. `pairs`: the class of each that asks, for each requirement."""
+
+    revision: Revision | None
+    scores: Scores | None
+    classes: Column
+    pairs: Column
+    voices: Column
+    voices_if_known: Column
+
+    @property
+    def total(self) -> int:
+        return 0 if self.scores is None else self.scores.total
+
+    def voice(self, requirement: int) -> Fraction | None:
+        return self._share(int(self.voices[requirement]))
+
+    def fit(self, subject: int) -> Fraction | None:
+        if self.scores is None or not self.scores.total:
+            return None
+        return Fraction(int(self.scores.met[subject]), self.scores.total)
+
+    def _share(self, weight: int) -> Fraction | None:
+        if self.scores is None:
+            return None
+        return Fraction(weight, self.scores.total) if self.scores.total else Fraction(0)
+
+
+class VoiceChange(Struct, frozen=True):
+    requirement: int
+    before: Fraction | None
+    after: Fraction | None
+
+    @property
+    def change(self) -> Fraction:
+        return (self.after or Fraction(0)) - (self.before or Fraction(0))
+
+
+class Rank(NamedTuple):
+    requirement: int
+    before: int | None
+    after: int | None
+
+
+class Affected(NamedTuple):
+    """A decision on whose requirements somebody asks whose class changes, or whose commitment would depart."""
+
+    decided: Decided
+    accounts: int
+    """How many of those who ask change their class."""
+    before: Departs | None
+    after: Departs | None
+
+
+class Coverage(NamedTuple):
+    attribute: str
+    accounts: int
+    bullets: Sequence[str]
+
+
+class WhatIf(Struct, frozen=True, kw_only=True):
+    """What would change. `subjects`: all accounts, by their numbers; where rows are said, they are rows of these."""
+
+    counted: Counted
+    subjects: Column
+    subject: Column
+    """Of each account and requirement that it asks for, the row of the account."""
+    pairs: Live
+    importance: Column
+    """Of each subject what its asks add up to, each requirement once."""
+    before: Judged
+    after: Judged
+    worth: Revenues
+    worth_of: Column
+    """Of each subject its row of `worth`; -1: none."""
+    changed: Column
+    """The subjects whose class changes: those whose asks weigh most first, then by id."""
+    voices: Sequence[VoiceChange]
+    """Of every requirement that somebody asks for, those first that change most, then by id."""
+    ranks: Sequence[Rank]
+    """Of every requirement whose rank changes: the higher of its ranks first."""
+    decisions: Sequence[Affected]
+    """Those first that were made last."""
+    decided: int
+    coverage: Sequence[Coverage]
+    digest: str
+
+
+def what_if(
+    counted: Counted,
+    before: Revision | None,
+    after: Revision,
+    position: int,
+    now: datetime,
+    *,
+    judges_asks: bool,
+    requirements: Sequence[str],
+    decisions: Sequence[Decided],
+) -> WhatIf:
+    """What `after` in place of `before` would change.
+
+    `judges_asks`: whether asks are judged by this agreement; else nobody's voice changes. `requirements`: all that
+    there are, whether anybody asks for them or not.
+    """
+    asks = live(counted, position)
+    chosen = most_important(asks)
+    pairs = Live(*(getattr(asks, name)[chosen] for name in asks.__struct_fields__)) if judges_asks else _nobody(asks)
+    subjects = _everybody(counted, position, asks)
+    row_of = np.zeros(len(counted.accounts), np.int64)
+    row_of[subjects] = np.arange(len(subjects))
+    subject = row_of[pairs.account]
+    adopted = Adopted(counted, position)
+    profiles = _profiles(counted, [each for each in (before, after) if each], subjects, position)
+    was, is_ = (_judge(counted, revision, profiles, subjects, subject, pairs, adopted) for revision in (before, after))
+    worth = revenues(counted, position, now)
+    worth_of = np.full(len(counted.accounts), -1, np.int64)
+    worth_of[worth.accounts] = np.arange(len(worth.accounts))
+    importance = np.bincount(subject, pairs.importance, len(subjects)).astype(np.int64)
+    changed = _changed(counted, subjects, importance, was, is_)
+    codes = [code for name in requirements if (code := counted.requirements.find(name)) is not None]
+    affected = _decisions(counted, decisions, pairs, was, is_, position) if judges_asks else []
+    found = WhatIf(
+        counted=counted,
+        subjects=subjects,
+        subject=subject,
+        pairs=pairs,
+        importance=importance,
+        before=was,
+        after=is_,
+        worth=worth,
+        worth_of=worth_of[subjects],
+        changed=changed,
+        voices=_voices(counted, pairs, was, is_),
+        ranks=_ranks(counted, codes, was, is_) if judges_asks else [],
+        decisions=affected,
+        decided=len(decisions),
+        coverage=_coverage(after, profiles, subjects),
+        digest="",
+    )
+    return msgspec.structs.replace(found, digest=_digest(found, position))
+
+
+def class_of(code: int) -> Class:
+    return CLASSES[code]
+
+
+def by_class(judged: Judged) -> dict[Class, int] | None:
+    """How many accounts are of each class; None if there is nothing to judge them by."""
+    if judged.revision is None:
+        return None
+    return dict(zip(CLASSES, np.bincount(judged.classes, minlength=_CLASSES).tolist(), strict=True))
+
+
+def revenue_by_class(found: WhatIf, judged: Judged) -> dict[Class, Any] | None:
+    """What accounts of each class are worth: currency × (contracted, pipeline) × (high, low, deals)."""
+    if judged.revision is None:
+        return None
+    paying = np.flatnonzero(found.worth_of >= 0)
+    classes, rows = judged.classes[paying], found.worth_of[paying]
+    return {name: add_amounts(found.worth.amounts[rows[classes == number]]) for number, name in enumerate(CLASSES)}
+
+
+def by_bullet(found: WhatIf, judged: Judged, requirements: Sequence[int]) -> dict[int, dict[str, int]]:
+    """Requirement → bullet → what it adds to the voice, as a weight. The sum over all bullets is that of the voice."""
+    if judged.scores is None or judged.revision is None or not requirements:
+        return {each: {} for each in requirements}
+    scores, bullets = judged.scores, judged.revision.bullets
+    place = np.full(len(found.counted.requirements), -1, np.int64)
+    place[[*requirements]] = np.arange(len(requirements))
+    at = place[found.pairs.requirement]
+    rows = np.flatnonzero(at >= 0)
+    at, subject, importance = at[rows], found.subject[rows], found.pairs.importance[rows].astype(np.int64)
+    # Who misses a required bullet has no voice, whatever else is met.
+    counts = np.stack(
+        [(verdict == MET) & (scores.met > 0) for verdict in scores.verdicts.values()]
+        or [np.zeros(len(found.subjects), bool)]
+    )
+    kinds, kind = _patterns(counts)
+    size = len(requirements) * len(kinds)
+    if size <= _PATTERNS_AT_ONCE_MAX:
+        loud = sums(at * len(kinds) + kind[subject], importance, size).reshape(len(requirements), len(kinds))
+        added = loud @ counts[:, kinds].T.astype(np.int64)
+    else:
+        added = np.stack([sums(at, importance * each[subject], len(requirements)) for each in counts], axis=1)
+    return {
+        requirement: {
+            bullets[number].bullet: bullets[number].weight * int(added[row, column])
+            for column, number in enumerate(scores.verdicts)
+        }
+        for row, requirement in enumerate(requirements)
+    }
+
+
+# How it is made
+
+
+def _everybody(counted: Counted, position: int, asks: Live) -> Column:
+    """Every account that was mentioned, by its root, sorted."""
+    size = len(counted.accounts)
+    there = np.zeros(size, bool)
+    for rows in (counted.mentions, counted.asks, counted.opportunities):
+        said = rows.whole
+        there[said["account"][(said["position"] <= position) & (said["until"] > position)]] = True
+    roots = np.zeros(size, bool)
+    roots[counted.naming(position).roots(size)[there]] = True
+    return np.flatnonzero(roots).astype(np.int32)
+
+
+def _nobody(asks: Live) -> Live:
+    return Live(*(getattr(asks, name)[:0] for name in asks.__struct_fields__))
+
+
+def _profiles(counted: Counted, revisions: Iterable[Revision], subjects: Column, position: int) -> dict[str, Column]:
+    attributes = sorted({name for revision in revisions for name in revision.attributes})
+    facts = Facts.read(counted, attributes, subjects, position)
+    return {name: facts.latest(name) for name in attributes}
+
+
+def _judge(
+    counted: Counted,
+    revision: Revision | None,
+    profiles: Mapping[str, Column],
+    subjects: Column,
+    subject: Column,
+    pairs: Live,
+    adopted: Adopted,
+) -> Judged:
+    size = len(counted.requirements)
+    nothing = np.zeros(size, np.int64)
+    if revision is None:
+        undetermined = np.full(len(subjects), UNDETERMINED, np.int8)
+        return Judged(None, None, undetermined, undetermined[subject], nothing, nothing)
+    scores = score(revision, profiles, len(subjects), counted.values)
+    importance = pairs.importance.astype(np.int64)
+    return Judged(
+        revision,
+        scores,
+        scores.class_,
+        adopted.heeded(scores.class_[subject], pairs.asked),
+        sums(pairs.requirement, importance * scores.met[subject], size),
+        sums(pairs.requirement, importance * (scores.met + scores.unknown)[subject], size),
+    )
+
+
+def _changed(counted: Counted, subjects: Column, importance: Column, before: Judged, after: Judged) -> Column:
+    # Without a revision in force everybody gets a class.
+    rows = np.flatnonzero((before.classes != after.classes) | (before.revision is None))
+    texts = counted.accounts.texts
+    names = [texts[code] for code in subjects[rows].tolist()]
+    put = sorted(range(len(names)), key=names.__getitem__)
+    rows = rows[np.array(put, np.int64)]
+    ordered: Column = rows[np.argsort(-importance[rows], kind="stable")]
+    return ordered
+
+
+def _voices(counted: Counted, pairs: Live, before: Judged, after: Judged) -> list[VoiceChange]:
+    asked = np.flatnonzero(np.bincount(pairs.requirement, minlength=len(counted.requirements))).tolist()
+    found = [VoiceChange(each, before.voice(each), after.voice(each)) for each in asked]
+    return sorted(found, key=lambda each: (-abs(each.change), counted.requirements.texts[each.requirement]))
+
+
+def _ranks(counted: Counted, requirements: Sequence[int], before: Judged, after: Judged) -> list[Rank]:
+    ranks = []
+    for judged in (before, after):
+        if judged.revision is None:
+            ranks.append(dict[int, int | None].fromkeys(requirements))
+            continue
+        louder = sorted(
+            requirements,
+            key=lambda each: (
+                -int(judged.voices[each]), -int(judged.voices_if_known[each]), counted.requirements.texts[each]
+            ),
+        )  # fmt: skip
+        ranks.append({each: place for place, each in enumerate(louder, 1)})
+    found = [Rank(each, ranks[0][each], ranks[1][each]) for each in requirements if ranks[0][each] != ranks[1][each]]
+    return sorted(
+        found,
+        key=lambda each: (
+            min(place for place in (each.before, each.after) if place), counted.requirements.texts[each.requirement]
+        ),
+    )  # fmt: skip
+
+
+def _decisions(
+    counted: Counted, decisions: Sequence[Decided], pairs: Live, before: Judged, after: Judged, position: int
+) -> list[Affected]:
+    """The decisions that the change is about. Who asks for several of the requirements of one counts once."""
+    roots = counted.naming(position).merged(len(counted.requirements))
+    by_requirement = np.argsort(pairs.requirement, kind="stable")
+    requirement = pairs.requirement[by_requirement]
+    remembered: dict[tuple[int, ...], tuple[int, Departs | None, Departs | None]] = {}
+    found = []
+    for decided in sorted(decisions, key=lambda each: -each.position):
+        codes = (counted.requirements.find(name) for name in decided.requirements)
+        about = tuple(sorted({int(roots[code]) for code in codes if code is not None}))
+        if about not in remembered:
+            first, last = (np.searchsorted(requirement, np.array(about, np.int32), side) for side in ("left", "right"))
+            rows = by_requirement[spans(first, last)]
+            if len(about) > 1 and len(rows):
+                keys = (pairs.asked_at, pairs.asked, pairs.importance, pairs.account)
+                rows = rows[np.lexsort([key[rows] for key in keys])]
+                rows = rows[np.append(begin_anew(pairs.account[rows])[1:], True)]
+            was, is_ = before.pairs[rows], after.pairs[rows]
+            remembered[about] = (int((was != is_).sum()), _departs(was), _departs(is_))
+        changed, then, here = remembered[about]
+        if decided.outcome != "commit":
+            then = here = None
+        if changed or here == "yes":
+            found.append(Affected(decided, changed, then, here))
+    return found
+
+
+def _departs(classes: Column) -> Departs | None:
+    """As lenses.departs has it, of a commitment."""
+    if not len(classes):
+        return None
+    if (classes == ON_TARGET).any():
+        return "no"
+    return "yes" if (classes == OFF_TARGET).all() else "undetermined"
+
+
+def _coverage(revision: Revision, profiles: Mapping[str, Column], subjects: Column) -> list[Coverage]:
+    uses: dict[str, list[str]] = {}
+    for bullet in revision.bullets:
+        for name in attributes(bullet.test) if bullet.test else ():
+            uses.setdefault(name, []).append(bullet.bullet)
+    return [
+        Coverage(name, int((profiles[name] != NOTHING_KNOWN).sum()), bullets) for name, bullets in sorted(uses.items())
+    ]
+
+
+def _patterns(counts: Column) -> tuple[Column, Column]:
+    """Which bullets go together: an account for each such pattern, and of each account the number of its own."""
+    number = np.zeros(counts.shape[1], np.int64)
+    first = np.zeros(1, np.int64)
+    for begin in range(0, len(counts), _PATTERN_VERDICTS):
+        for each in counts[begin : begin + _PATTERN_VERDICTS]:
+            number = number * 2 + each
+        _, first, number = np.unique(number, return_index=True, return_inverse=True)
+    return first, number
+
+
+def _digest(found: WhatIf, position: int) -> str:
+    """SHA-256 of everything that would change, in one order: by ids."""
+    texts, rows = found.counted.accounts.texts, found.changed
+    shares = [
+        (*(None if each.scores is None else each.scores.met[rows].tolist() for each in (found.before, found.after)),)
+    ]
+    before, after = (each if each is not None else [None] * len(rows) for each in shares[0])
+    names = [texts[code] for code in found.subjects[rows].tolist()]
+    classes = (found.before.classes[rows].tolist(), found.after.classes[rows].tolist())
+    requirement = found.counted.requirements.texts
+    whole = {
+        "position": position,
+        "revisions": [each.revision for each in (found.before, found.after)],
+        "totals": [
+            [by_class(each), _shown(revenue_by_class(found, each), found)] for each in (found.before, found.after)
+        ],
+        "accounts": [len(found.subjects), [*zip(names, *classes, before, after, strict=True)]],
+        "voices": [(requirement[each.requirement], str(each.before), str(each.after)) for each in found.voices],
+        "ranks": [(requirement[each.requirement], each.before, each.after) for each in found.ranks],
+        "decisions": [(each.decided.position, each.accounts, each.before, each.after) for each in found.decisions],
+        "coverage": found.coverage,
+    }
+    return sha256(msgspec.json.encode(whole, order="sorted")).hexdigest()
+
+
+def _shown(by_class: dict[Class, Any] | None, found: WhatIf) -> Any:
+    if by_class is None:
+        return None
+    currencies = found.counted.currencies.texts
+    return {
+        name: sorted((currencies[code], *each) for code, each in enumerate(amounts.tolist()))
+        for name, amounts in by_class.items()
+    }

@@ -62,7 +62,7 @@ bench-history: setup ## Measure what it costs to look back in a long log (BENCH=
 bench-what-if: setup ## Measure what-ifs over a million asks (BENCH, likewise)
 	@$(PYTHON) -m benchmarks.what_if $(BENCH)
 
-hindsight: setup ## Ask 10,000 random histories about their past, before and after the rest is recorded (HISTORIES, SEED)
+hindsight: setup ## Ask random histories about their past, 10,000 of them (HISTORIES, SEED)
 	@LEDGER_TEST_HISTORIES=$(or $(HISTORIES),10000) LEDGER_TEST_HISTORIES_SEED=$(or $(SEED),$(shell date +%s)) \
 		$(PYTHON) -m pytest -n 2 tests/property/test_without_hindsight.py
 

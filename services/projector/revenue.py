@@ -4,7 +4,7 @@ An account's `contracted` revenue is that of its won opportunities that have not
 open ones. Amounts are whole millionths of a currency's unit while they are added up, decimal strings when shown.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Context, Decimal
 from typing import NamedTuple
 
@@ -47,6 +47,13 @@ class Money(Struct, frozen=True):
     pipeline: str
 
 
+class Sum(Struct, frozen=True):
+    """What amounts in one currency add up to, whatever stage they are of."""
+
+    currency: str
+    amount: str
+
+
 def millionths(amount: Decimal | None) -> int:
     """An amount as PostgreSQL sums it, in whole millionths."""
     return 0 if amount is None else int(amount.scaleb(PLACES_MAX, _EXACT))
@@ -62,10 +69,15 @@ def total(revenues: Iterable[Revenue]) -> Revenue:
 
 def by_class(revenues: Iterable[tuple[Class, Revenue]]) -> dict[str, list[Money]]:
     """Revenue under the names of its classes, shown."""
-    grouped: dict[Class, list[Revenue]] = {each: [] for each in CLASS_NAMES}
-    for class_, revenue in revenues:
-        grouped[class_].append(revenue)
-    return {name: shown(total(grouped[class_])) for class_, name in CLASS_NAMES.items()}
+    return {name: shown(revenue) for name, revenue in _by_class_name(revenues)}
+
+
+def sums_by_class(revenues: Iterable[tuple[Class, Revenue]]) -> dict[str, list[Sum]]:
+    """The same, with what is contracted and what is in the pipeline added up."""
+    return {
+        name: [Sum(currency, decimal_text(sum(amounts))) for currency, amounts in sorted(revenue.items())]
+        for name, revenue in _by_class_name(revenues)
+    }
 
 
 def shown(revenue: Revenue) -> list[Money]:
@@ -81,3 +93,11 @@ def decimal_text(amount: int) -> str:
     whole, part = divmod(abs(amount), 10**PLACES_MAX)
     places = f"{part:0{PLACES_MAX}d}".rstrip("0").ljust(PLACES_SHOWN_MIN, "0")
     return f"{'-' if amount < 0 else ''}{whole}.{places}"
+
+
+def _by_class_name(revenues: Iterable[tuple[Class, Revenue]]) -> Iterator[tuple[str, Revenue]]:
+    grouped: dict[Class, list[Revenue]] = {each: [] for each in CLASS_NAMES}
+    for class_, revenue in revenues:
+        grouped[class_].append(revenue)
+    for class_, name in CLASS_NAMES.items():
+        yield name, total(grouped[class_])

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from services.projector.answers.shown import Role
 from services.projector.fit import CLASSES
-from services.projector.revenue import CLASS_NAMES, Money
+from services.projector.revenue import CLASS_NAMES, Money, Sum
 
 Column = tuple[str, Callable[[Any], Any]]
 """A heading, and what a row has there."""
@@ -57,6 +57,10 @@ def _flattened(name: str, hint: Any, currencies: Sequence[str]) -> Iterator[Colu
     elif hint == dict[str, list[Money]]:
         for class_name in CLASS_NAMES.values():
             yield from _money(f"{name}_{class_name}", currencies, _item(class_name))
+    elif hint == dict[str, list[Sum]]:
+        for class_name in CLASS_NAMES.values():
+            for currency in currencies:
+                yield f"{name}_{class_name}_{currency}", _amount(_item(class_name), currency, "amount")
     elif get_origin(hint) is dict:
         for class_ in CLASSES:
             yield f"{name}_{class_}", _item(class_)
@@ -75,13 +79,14 @@ def _money(name: str, currencies: Sequence[str], find: Callable[[Any], Any]) -> 
 
 def _amount(find: Callable[[Any], Any], currency: str, kind: str) -> Callable[[Any], Any]:
     def amount(value: Any) -> Number | None:
-        return next((Number(getattr(each, kind)) for each in find(value) if each.currency == currency), None)
+        found = find(value) or ()
+        return next((Number(getattr(each, kind)) for each in found if each.currency == currency), None)
 
     return amount
 
 
 def _item(key: str) -> Callable[[Any], Any]:
-    return lambda value: value[key]
+    return lambda value: None if value is None else value[key]
 
 
 def _inside(name: str, value: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -1,4 +1,5 @@
-"""Who decided, and on what knowledge: made and proposed decisions, with fits as decided."""
+"""Who decided, and on what knowledge: made and proposed decisions, with fits as decided, what was at stake, and what
+was said of them since."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
@@ -35,20 +36,31 @@ from services.projector.answers.shown import (
     show_revisions,
     show_role,
 )
+from services.projector.answers.since import (
+    Acknowledgement,
+    Reaffirmation,
+    Since,
+    SinceRead,
+    Superseded,
+    read_since,
+)
 from services.projector.answers.snapshot import AsOf, Snapshot
+from services.projector.answers.stakes import Became, Stakes, StakesRead, read_stakes, show_at_stake, show_became
 from services.projector.fit import Class
 from services.projector.lenses import Ask, Asker, Decision, Departs, Knowledge, count_by_class
 from services.projector.resolution import Lineage
+from services.projector.revenue import Money
 from services.projector.review import Mark, marks
 from services.statements import Statements
 
-READS = ("accounts", "requirements", "agreements", "decisions", "retractions")
+READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")
 
 FITS_MAX = 1_000
 """Fits that one decision shows, in accounts; the counts by class are of all."""
 
 Outcome = Literal["commit", "decline", "defer", "explore"]
 Grounds = Literal["target", "exception", "obligation", "technical"]
+State = Literal["proposed", "made", "superseded"]
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
@@ -57,13 +69,17 @@ class DecisionRow(Struct, frozen=True, kw_only=True):
     """A decision in a list. What only a made one has is null while it is proposed."""
 
     decision: str
-    state: Literal["proposed", "made"]
+    state: State
     requirements: list[str]
     question: str | None
     outcome: Outcome | None
     grounds: Grounds | None
     departs: Departs | None
+    at_stake: dict[str, list[Money]] | None
+    became: Became | None
     needs_review: bool
+    overdue: bool
+    superseded_by: str | None
     position: int
     time: str
     recordedtime: str
@@ -74,6 +90,10 @@ class DecisionRow(Struct, frozen=True, kw_only=True):
     agreement: str | None
     revision: str | None
 
+    @property
+    def currencies(self) -> set[str]:
+        return {money.currency for each in (self.at_stake or {}).values() for money in each}
+
 
 class DecisionList(Struct, frozen=True, kw_only=True):
     as_of: AsOf
@@ -82,7 +102,7 @@ class DecisionList(Struct, frozen=True, kw_only=True):
 
 
 class Made(Struct, frozen=True, kw_only=True):
-    """A decision as it was made, and the revision that was in force for its deciders."""
+    """A decision as it was made, the revision that was in force for its deciders, and what was said of it since."""
 
     decision: str
     position: int
@@ -106,6 +126,10 @@ class Made(Struct, frozen=True, kw_only=True):
     agreement: str | None
     revision: str | None
     needs_review: list[Mark]
+    acknowledgements: list[Acknowledgement]
+    reaffirmations: list[Reaffirmation]
+    superseded_by: Superseded | None
+    supersedes: list[Superseded]
 
 
 class Proposed(Struct, frozen=True, kw_only=True):
@@ -134,7 +158,7 @@ class OneDecision(Struct, frozen=True, kw_only=True):
     """A decision. What only a made one has is null, or empty, while it is proposed."""
 
     decision: str
-    state: Literal["proposed", "made"]
+    state: State
     requirements: list[str]
     as_of: AsOf
     proposed: Proposed | None
@@ -159,6 +183,13 @@ class OneDecision(Struct, frozen=True, kw_only=True):
     agreement: str | None = None
     revision: str | None = None
     needs_review: list[Mark] = []
+    overdue: bool
+    at_stake: dict[str, list[Money]] | None = None
+    became: Became | None = None
+    acknowledgements: list[Acknowledgement] = []
+    reaffirmations: list[Reaffirmation] = []
+    superseded_by: Superseded | None = None
+    supersedes: list[Superseded] = []
     accounts: dict[Class, int]
     fits: list[DecidedFit]
     revisions: dict[str, RevisionShown]
@@ -174,6 +205,8 @@ class Evidence(Struct, frozen=True, kw_only=True):
     ask_rows: list[asyncpg.Record]
     """On all requirements that may be among those that the decisions are about."""
     knowledge: KnowledgeRead
+    stakes: StakesRead
+    since: SinceRead
     names: list[asyncpg.Record]
     """What those who asked are called; of the list, nothing."""
 
@@ -183,7 +216,6 @@ async def read_decisions(snapshot: Snapshot) -> Evidence:
         snapshot,
         proposals=await snapshot.fetch(_statements, "every_proposed", snapshot.position),
         made=await snapshot.fetch(_statements, "every_made", snapshot.position),
-        named=False,
     )
 
 
@@ -193,17 +225,20 @@ async def read_decision(snapshot: Snapshot, decision: str) -> Evidence:
     made = await snapshot.fetch(_statements, "made", snapshot.position, decision)
     if not made and not proposals:
         raise Problem("not-found", f"there is no decision {decision!r} at position {snapshot.position}")
-    return await _read(snapshot, proposals=proposals, made=made, named=True)
+    return await _read(snapshot, proposals=proposals, made=made, one=decision)
 
 
 async def _read(
-    snapshot: Snapshot, *, proposals: list[asyncpg.Record], made: list[asyncpg.Record], named: bool
+    snapshot: Snapshot, *, proposals: list[asyncpg.Record], made: list[asyncpg.Record], one: str | None = None
 ) -> Evidence:
+    """`one`: the decision that is read for itself, and shown with names."""
     last_made = {row["decision"]: row for row in made}
-    asked = asked_of(decision_of(row) for row in last_made.values())
+    decisions = [decision_of(row) for row in last_made.values()]
+    asked = asked_of(decisions)
     lineage = await read_requirements_lineage(snapshot, asked)
     ask_rows = await read_ask_rows(snapshot, lineage.related(asked))
-    accounts = accounts_in(ask_rows)
+    stakes = await read_stakes(snapshot, decisions, lineage)
+    accounts = accounts_in(ask_rows) | stakes.accounts
     lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, accounts))
     return Evidence(
         as_of=snapshot.as_of,
@@ -212,7 +247,9 @@ async def _read(
         made=last_made,
         ask_rows=ask_rows,
         knowledge=await read_knowledge(snapshot, lineage, accounts),
-        names=await read_names(snapshot, lineage.accounts.related(accounts)) if named else [],
+        stakes=stakes,
+        since=await read_since(snapshot, None if one is None else [one]),
+        names=[] if one is None else await read_names(snapshot, lineage.accounts.related(accounts)),
     )
 
 
@@ -220,39 +257,29 @@ def list_decisions(evidence: Evidence) -> list[DecisionRow]:
     """Every decision, the one that was last proposed or made first."""
     if evidence.now is None:
         return []  # In the empty ledger nothing was decided.
-    proposals, made = evidence.proposals, evidence.made
-    knowledge, asks = evidence.knowledge.knowledge(), asks_by_requirement(evidence.ask_rows)
-    decisions = [decision_of(row) for row in made.values()]
-    departed = departures(knowledge, decisions, asks)
-    reviewed = reviews(knowledge, decisions, asks, evidence.now, evidence.as_of.position)
-    rows = [_row(proposals.get(row["decision"]), row, knowledge, departed, reviewed) for row in made.values()]
-    rows += [
-        _row(row, None, knowledge, departed, reviewed) for row in proposals.values() if row["decision"] not in made
-    ]
+    judging = _Judging(evidence, evidence.now)
+    rows = [_row(evidence.proposals.get(name), judging.judged(row)) for name, row in evidence.made.items()]
+    rows += [_proposed_row(row, judging) for name, row in evidence.proposals.items() if name not in evidence.made]
     return sorted(rows, key=lambda row: -row.position)
 
 
 def one_decision(evidence: Evidence, decision: str) -> OneDecision:
     """The decision that was read."""
     proposal, row = evidence.proposals.get(decision), evidence.made.get(decision)
-    made: Made | None = None
-    askers: list[Asker] = []
-    names: Mapping[str, str] = {}
+    assert evidence.now is not None  # It was proposed or made.
+    judging = _Judging(evidence, evidence.now)
     accounts = evidence.knowledge.lineage.accounts
-    if row is not None and evidence.now is not None:
-        taken = decision_of(row)
-        knowledge, asks = evidence.knowledge.knowledge(), asks_by_requirement(evidence.ask_rows)
-        heard = lenses.as_decided(knowledge, about(taken, asks, knowledge.lineage), taken)
-        askers = sorted(heard, key=lambda asker: (-asker.weight, asker.account))
-        reviewed = reviews(knowledge, [taken], asks, evidence.now, evidence.as_of.position)
-        made = show_made(row, knowledge, lenses.departs(taken.outcome, askers), reviewed[taken.position])
-        names = names_by_account(evidence.names, accounts, evidence.as_of.position)
-
+    judged = None if row is None else judging.judged(row)
+    askers = [] if judged is None else sorted(judged.askers, key=lambda asker: (-asker.weight, asker.account))
+    names = names_by_account(evidence.names, accounts, evidence.as_of.position)
+    as_made: dict[str, Any] = {}
+    if judged is not None:
+        as_made = msgspec.structs.asdict(judged.made) | {"at_stake": judged.at_stake, "became": judged.became}
     shown = askers[:FITS_MAX]
-    as_made = {} if made is None else msgspec.structs.asdict(made)
     return OneDecision(
         **{**as_made, "decision": decision},
-        state="proposed" if made is None else "made",
+        state="proposed" if judged is None else judged.state,
+        overdue=_is_late(proposal, judging.today) if judged is None else judged.overdue,
         requirements=list((row or proposal or {})["requirements"]),
         as_of=evidence.as_of,
         proposed=None if proposal is None else _show_proposal(proposal),
@@ -323,19 +350,22 @@ def reviews(
     knowledge: Knowledge,
     decisions: Iterable[Decision],
     asks: Mapping[str, Sequence[Ask]],
+    since: Since,
     now: datetime,
     position: int,
 ) -> dict[int, list[Mark]]:
     """Position of each decision → why it needs review. `asks` are all rows of what was asked."""
     return {
-        decision.position: marks(
-            knowledge, about(decision, asks, knowledge.lineage), decision, TARGET_MARKET, now, position
-        )
+        decision.position: []
+        if since.is_superseded(decision.decision)
+        else marks(knowledge, about(decision, asks, knowledge.lineage), decision, TARGET_MARKET, now, position)
         for decision in decisions
     }
 
 
-def show_made(row: asyncpg.Record, knowledge: Knowledge, departs: Departs | None, needs_review: list[Mark]) -> Made:
+def show_made(
+    row: asyncpg.Record, knowledge: Knowledge, since: Since, departs: Departs | None, needs_review: list[Mark]
+) -> Made:
     decision = decision_of(row)
     adoption = knowledge.in_force(decision.valid_from, decision.cut)
     return Made(
@@ -361,39 +391,109 @@ def show_made(row: asyncpg.Record, knowledge: Knowledge, departs: Departs | None
         agreement=None if adoption is None else TARGET_MARKET,
         revision=None if adoption is None else adoption.revision.revision,
         needs_review=needs_review,
+        acknowledgements=since.acknowledgements(row["decision"]),
+        reaffirmations=since.reaffirmations(row["decision"]),
+        superseded_by=since.superseded_by(row["decision"]),
+        supersedes=since.supersedes(row["decision"]),
     )
 
 
-def _row(
-    proposal: asyncpg.Record | None,
-    made: asyncpg.Record | None,
-    knowledge: Knowledge,
-    departed: Mapping[int, Departs | None],
-    reviewed: Mapping[int, list[Mark]],
-) -> DecisionRow:
-    last = made or proposal
-    assert last is not None  # A row is about a decision that was made or proposed.
-    at = last["position"]
-    shown = None if made is None else show_made(made, knowledge, departed[at], reviewed[at])
+class _Judged(Struct, frozen=True, kw_only=True):
+    """One made decision: as it was made, who asked as decided, what was at stake, and what became of that."""
+
+    state: State
+    requirements: list[str]
+    made: Made
+    askers: list[Asker]
+    at_stake: dict[str, list[Money]]
+    became: Became
+    overdue: bool
+
+
+class _Judging:
+    """Judges made decisions by the evidence that was read for all of them."""
+
+    def __init__(self, evidence: Evidence, now: datetime) -> None:
+        self.today = now.date()
+        self._now, self._position = now, evidence.as_of.position
+        self._knowledge, self._asks = evidence.knowledge.knowledge(), asks_by_requirement(evidence.ask_rows)
+        self._since = evidence.since.since()
+        self._stakes = Stakes(evidence.stakes, self._knowledge, self._asks)
+
+    def judged(self, row: asyncpg.Record) -> _Judged:
+        decision, name = decision_of(row), row["decision"]
+        askers = lenses.as_decided(self._knowledge, about(decision, self._asks, self._knowledge.lineage), decision)
+        departs = lenses.departs(decision.outcome, askers)
+        reviewed = reviews(self._knowledge, [decision], self._asks, self._since, self._now, self._position)
+        classes = {asker.account: asker.class_ for asker in askers}
+        stakes = self._stakes.at_stake(decision, decision.requirements, classes, self.today)
+        return _Judged(
+            state="superseded" if self._since.is_superseded(name) else "made",
+            requirements=row["requirements"],
+            made=show_made(row, self._knowledge, self._since, departs, reviewed[decision.position]),
+            askers=askers,
+            at_stake=show_at_stake(stakes),
+            became=show_became(stakes),
+            overdue=self._since.is_due_again(name, row["revisit"], self.today),
+        )
+
+
+def _row(proposal: asyncpg.Record | None, judged: _Judged) -> DecisionRow:
+    made = judged.made
     return DecisionRow(
-        decision=last["decision"],
-        state="proposed" if shown is None else "made",
-        requirements=last["requirements"],
+        decision=made.decision,
+        state=judged.state,
+        requirements=judged.requirements,
         question=None if proposal is None else proposal["question"],
-        outcome=None if shown is None else shown.outcome,
-        grounds=None if shown is None else shown.grounds,
-        departs=None if shown is None else shown.departs,
-        needs_review=shown is not None and bool(shown.needs_review),
-        position=last["position"],
-        time=format_time(last["time"]),
-        recordedtime=format_time(last["recorded_at"]),
-        deciders=[] if shown is None else [show_role(by) for by in shown.deciders],
-        instruction=None if shown is None else shown.instruction,
+        outcome=made.outcome,
+        grounds=made.grounds,
+        departs=made.departs,
+        at_stake=judged.at_stake,
+        became=judged.became,
+        needs_review=bool(made.needs_review),
+        overdue=judged.overdue,
+        superseded_by=None if made.superseded_by is None else made.superseded_by.decision,
+        position=made.position,
+        time=made.time,
+        recordedtime=made.recordedtime,
+        deciders=[show_role(by) for by in made.deciders],
+        instruction=made.instruction,
         decide_by=None if proposal is None else proposal["decide_by"],
-        revisit=None if shown is None else shown.revisit,
-        agreement=None if shown is None else shown.agreement,
-        revision=None if shown is None else shown.revision,
+        revisit=made.revisit,
+        agreement=made.agreement,
+        revision=made.revision,
     )
+
+
+def _proposed_row(proposal: asyncpg.Record, judging: _Judging) -> DecisionRow:
+    return DecisionRow(
+        decision=proposal["decision"],
+        state="proposed",
+        requirements=proposal["requirements"],
+        question=proposal["question"],
+        outcome=None,
+        grounds=None,
+        departs=None,
+        at_stake=None,
+        became=None,
+        needs_review=False,
+        overdue=_is_late(proposal, judging.today),
+        superseded_by=None,
+        position=proposal["position"],
+        time=format_time(proposal["time"]),
+        recordedtime=format_time(proposal["recorded_at"]),
+        deciders=[],
+        instruction=None,
+        decide_by=proposal["decide_by"],
+        revisit=None,
+        agreement=None,
+        revision=None,
+    )
+
+
+def _is_late(proposal: asyncpg.Record | None, today: date) -> bool:
+    """Whether the day by which a decision was needed has passed, and it has not been made."""
+    return proposal is not None and proposal["decide_by"] is not None and proposal["decide_by"] < today
 
 
 def _show_proposal(row: asyncpg.Record) -> Proposed:

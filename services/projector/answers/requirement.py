@@ -52,6 +52,7 @@ from services.projector.answers.shown import (
     show_merge,
     show_revisions,
 )
+from services.projector.answers.since import SinceRead, holding, read_since, read_superseded
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import Class, shown
 from services.projector.lenses import Ask, Asker, Decision, Departs, Judgement, Knowledge, count_by_class, voice
@@ -116,9 +117,10 @@ class WhoAsked(Struct, frozen=True, kw_only=True):
 class FitsOfAccount(Struct, frozen=True, kw_only=True):
     """One account under the three lenses; null where no agreement was in force.
 
-    `as_decided` is that of the last made decision: the account at the decision's time, as its deciders knew it; null
-    without one. For an account that asked only afterwards it says how on-target the account was at that time, as far
-    as was known then; it was no input to the decision, and counts neither for `departs` nor for `needs_review`.
+    `as_decided` is that of the decision that holds, the last made one that has not given way to another: the account at
+    the decision's time, as its deciders knew it; null without one. For an account that asked only afterwards it says
+    how on-target the account was at that time, as far as was known then; it was no input to the decision, and counts
+    neither for `departs` nor for `needs_review`.
     """
 
     account: str
@@ -171,6 +173,9 @@ class Evidence(Struct, frozen=True, kw_only=True):
     said: list[asyncpg.Record]
     deliveries: list[asyncpg.Record]
     made: list[asyncpg.Record]
+    since: SinceRead
+    superseded: dict[str, str]
+    """Decision → what it has given way to, and that in its turn."""
     merges: list[asyncpg.Record]
     """The last merges of what counts for it, and of itself."""
     ask_rows: list[asyncpg.Record]
@@ -216,6 +221,8 @@ async def read_requirement(snapshot: Snapshot, requirement: str) -> Evidence:
         said=said,
         deliveries=await snapshot.fetch(_statements, "delivery", position, requirement),
         made=made,
+        since=await read_since(snapshot, [row["decision"] for row in made]),
+        superseded=await read_superseded(snapshot, [row["decision"] for row in made]),
         merges=await snapshot.fetch(_statements, "merges", position, [*names]),
         ask_rows=ask_rows,
         live=live,
@@ -231,6 +238,8 @@ class Judged(Struct, frozen=True, kw_only=True):
     evidence: Evidence
     knowledge: Knowledge
     decisions: list[Decision]
+    holds: asyncpg.Record | None
+    """The decision that holds."""
     heard: "_Heard"
     revenues: Mapping[str, Revenue]
     departed: Mapping[int, Departs | None]
@@ -240,16 +249,18 @@ class Judged(Struct, frozen=True, kw_only=True):
 def judge_requirement(evidence: Evidence) -> Judged:
     knowledge, asks = evidence.knowledge.knowledge(), asks_by_requirement(evidence.ask_rows)
     decisions = [decision_of(row) for row in evidence.made]
+    holds = holding(evidence.made, evidence.superseded)
     position = evidence.as_of.position
     revenues = revenue_by_account(evidence.revenues, knowledge.lineage.accounts, position)
     return Judged(
         evidence=evidence,
         knowledge=knowledge,
         decisions=decisions,
-        heard=_hear(evidence, knowledge, asks, decisions, revenues),
+        holds=holds,
+        heard=_hear(evidence, knowledge, asks, None if holds is None else decision_of(holds), revenues),
         revenues=revenues,
         departed=departures(knowledge, decisions, asks),
-        reviewed=reviews(knowledge, decisions, asks, evidence.now, position),
+        reviewed=reviews(knowledge, decisions, asks, evidence.since.since(), evidence.now, position),
     )
 
 
@@ -262,7 +273,7 @@ async def show_requirement(
     """
     evidence, heard, knowledge = judged.evidence, judged.heard, judged.knowledge
     requirement, said, made = evidence.requirement, evidence.said, evidence.made
-    lineage, position = knowledge.lineage, snapshot.position
+    lineage, position, since = knowledge.lineage, snapshot.position, evidence.since.since()
     into = lineage.requirements.into(requirement, position)
     page = heard.askers[after : after + WHO_ASKED_MAX]
     accounts = {asker.account for asker in page}
@@ -284,7 +295,7 @@ async def show_requirement(
         labels=msgspec.json.decode(_last(said, "labels") or "{}"),
         links=msgspec.json.decode(_last(said, "links") or "[]", type=list[Link]),
         problem=sealed.problem,
-        status="merged" if into else status_of(made[-1]["outcome"] if made else None),
+        status="merged" if into else status_of(judged.holds["outcome"] if judged.holds else None),
         into=into,
         merged=[_show_merged(row) for row in evidence.merges if row["requirement"] != requirement],
         delivery=show_delivery(evidence.deliveries[0]) if evidence.deliveries else None,
@@ -309,7 +320,7 @@ async def show_requirement(
             revisions=show_revisions([*judged_by, *(adoption.revision for adoption in decided_by if adoption)]),
         ),
         who_decided=[
-            show_made(row, knowledge, judged.departed[row["position"]], judged.reviewed[row["position"]])
+            show_made(row, knowledge, since, judged.departed[row["position"]], judged.reviewed[row["position"]])
             for row in made
         ],
         history=show_history(history),
@@ -346,7 +357,7 @@ def _hear(
     evidence: Evidence,
     knowledge: Knowledge,
     asks: Mapping[str, Sequence[Ask]],
-    decisions: Sequence[Decision],
+    last: Decision | None,
     revenues: Mapping[str, Revenue],
 ) -> _Heard:
     now, position, live, at_stake = evidence.now, evidence.as_of.position, evidence.live, evidence.at_stake
@@ -356,7 +367,6 @@ def _hear(
         classes[account] = lenses.class_of(knowledge.judge(account, now, position))
     agreed = knowledge.in_force(now, position) is not None
     total, total_if_known = voice(askers) if agreed else (None, None)
-    last = decisions[-1] if decisions else None
     rows = about(last, asks, knowledge.lineage) if last else []
     return _Heard(
         knowledge=knowledge,

@@ -1,0 +1,176 @@
+"""What was said of made decisions since: who has taken note, that they stand, what they have given way to."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from msgspec import Struct
+
+from schemas.times import format_time
+from schemas.values import By, same_team
+from services.projector.answers.shown import show_by
+from services.projector.answers.snapshot import Snapshot
+from services.statements import Statements
+
+_statements = Statements.load(Path(__file__).with_suffix(".sql"))
+
+
+class Acknowledgement(Struct, frozen=True, kw_only=True):
+    """A team has taken note of a decision. It need not agree.
+
+    `recorded_by` is the public id of the API key that recorded it. `recorded_on_behalf_of`: that key has recorded
+    acknowledgements of this decision by several teams, and so stands for none of them alone.
+    """
+
+    team: str
+    note: str | None
+    position: int
+    time: str
+    recordedtime: str
+    recorded_by: str
+    recorded_on_behalf_of: bool
+    by: By | None
+
+
+class Reaffirmation(Struct, frozen=True, kw_only=True):
+    """A decision stands, with what was known by then."""
+
+    reason: str
+    seen: int | None
+    position: int
+    time: str
+    recordedtime: str
+    by: By | None
+
+
+class Superseded(Struct, frozen=True, kw_only=True):
+    """That a decision has given way to another; `decision` is the other one of the two."""
+
+    decision: str
+    position: int
+    time: str
+    recordedtime: str
+    reason: str
+
+
+class SinceRead(Struct, frozen=True, kw_only=True):
+    """What was said of decisions, as it was read, in the order of positions."""
+
+    acknowledgements: list[asyncpg.Record]
+    reaffirmations: list[asyncpg.Record]
+    supersessions: list[asyncpg.Record]
+
+    def since(self) -> "Since":
+        return Since(self)
+
+
+class Since:
+    """What was said of each decision."""
+
+    def __init__(self, read: SinceRead) -> None:
+        self._acknowledgements = _by(read.acknowledgements, "decision")
+        self._reaffirmations = _by(read.reaffirmations, "decision")
+        self._superseded = {row["decision"]: row for row in read.supersessions}
+        self._supersedes = _by(read.supersessions, "superseded_by")
+
+    def acknowledgements(self, decision: str) -> list[Acknowledgement]:
+        rows = self._acknowledgements.get(decision, [])
+        shared = _shared_keys(rows)
+        return [
+            Acknowledgement(
+                team=row["team"],
+                note=row["note"],
+                recorded_by=row["authid"],
+                recorded_on_behalf_of=row["authid"] in shared,
+                by=show_by(row),
+                **_times(row),
+            )
+            for row in rows
+        ]
+
+    def reaffirmations(self, decision: str) -> list[Reaffirmation]:
+        rows = self._reaffirmations.get(decision, [])
+        return [Reaffirmation(reason=row["reason"], seen=row["seen"], by=show_by(row), **_times(row)) for row in rows]
+
+    def superseded_by(self, decision: str) -> Superseded | None:
+        row = self._superseded.get(decision)
+        return None if row is None else _superseded(row["superseded_by"], row)
+
+    def supersedes(self, decision: str) -> list[Superseded]:
+        return [_superseded(row["decision"], row) for row in self._supersedes.get(decision, [])]
+
+    def is_superseded(self, decision: str) -> bool:
+        return decision in self._superseded
+
+    def last_reaffirmation(self, decision: str) -> asyncpg.Record | None:
+        rows = self._reaffirmations.get(decision)
+        return rows[-1] if rows else None
+
+    def is_due_again(self, decision: str, revisit: date | None, today: date) -> bool:
+        """Whether the day to look at a made decision again has passed, and nobody has since that day."""
+        if revisit is None or revisit >= today or self.is_superseded(decision):
+            return False
+        return not any(row["valid_from"].date() >= revisit for row in self._reaffirmations.get(decision, []))
+
+
+async def read_since(snapshot: Snapshot, decisions: Sequence[str] | None = None) -> SinceRead:
+    """What was said of these decisions, or of all."""
+    position = snapshot.position
+    return SinceRead(
+        acknowledgements=await snapshot.fetch(_statements, "acknowledgements", position, decisions),
+        reaffirmations=await snapshot.fetch(_statements, "reaffirmations", position, decisions),
+        supersessions=await snapshot.fetch(_statements, "supersessions", position, decisions),
+    )
+
+
+async def read_superseded(snapshot: Snapshot, decisions: Iterable[str]) -> dict[str, str]:
+    """Decision → what it has given way to: of these, and of what they have given way to in their turn."""
+    rows = await snapshot.fetch(_statements, "chains", snapshot.position, sorted(set(decisions)))
+    return {row["decision"]: row["superseded_by"] for row in rows}
+
+
+def holding(made: Sequence[asyncpg.Record], superseded: Mapping[str, str]) -> asyncpg.Record | None:
+    """Of the made decisions on a requirement, in the order of positions, the one that holds; None if none does.
+
+    It is the last one, or what that has given way to in the end. Where that is about something else, it is the last
+    one that has not given way.
+    """
+    if not made:
+        return None
+    by_name = {row["decision"]: row for row in made}
+    name, seen = made[-1]["decision"], set[str]()
+    while name in superseded and name not in seen:
+        seen.add(name)
+        name = superseded[name]
+    if name in by_name and name not in superseded:
+        return by_name[name]
+    return next((row for row in reversed(made) if row["decision"] not in superseded), None)
+
+
+def _by(rows: Iterable[asyncpg.Record], column: str) -> dict[str, list[asyncpg.Record]]:
+    found: dict[str, list[asyncpg.Record]] = {}
+    for row in rows:
+        found.setdefault(row[column], []).append(row)
+    return found
+
+
+def _shared_keys(acknowledgements: Iterable[asyncpg.Record]) -> frozenset[str]:
+    """The keys that have recorded acknowledgements of more than one team."""
+    teams: dict[str, set[str]] = {}
+    for row in acknowledgements:
+        teams.setdefault(row["authid"], set()).add(same_team(row["team"]))
+    return frozenset(key for key, named in teams.items() if len(named) > 1)
+
+
+def _superseded(other: str, row: asyncpg.Record) -> Superseded:
+    return Superseded(decision=other, reason=row["reason"], **_times(row))
+
+
+def _times(row: asyncpg.Record) -> dict[str, Any]:
+    return {
+        "position": row["position"],
+        "time": format_time(row["time"]),
+        "recordedtime": format_time(row["recorded_at"]),
+    }

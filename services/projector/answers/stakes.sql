@@ -1,0 +1,52 @@
+-- candidates --
+-- The opportunities that may have been at stake in these decisions ($2, with their cuts $3 and times $4): those that at
+-- some time named one of the requirements ($5 decision, $6 requirement), or that an ask on one of them names. Of each
+-- the position of what counted for the deciders, and of what counts now.
+WITH decided AS (
+    SELECT * FROM unnest($2::bigint[], $3::bigint[], $4::timestamptz[]) AS decided (decision, cut, valid_from)
+), about AS (
+    SELECT * FROM unnest($5::bigint[], $6::text[]) AS about (decision, requirement)
+), candidates AS (
+    SELECT about.decision, said.opportunity
+      FROM about
+      JOIN {schema}.opportunity_rows AS said ON said.requirements @> ARRAY[about.requirement]
+     WHERE said.position <= $1
+    UNION
+    SELECT about.decision, said.opportunity
+      FROM about
+      JOIN {schema}.asks AS said ON said.requirement = about.requirement
+     WHERE said.position <= $1 AND said.opportunity IS NOT NULL
+)
+SELECT candidates.decision, candidates.opportunity, known.position AS then_position, standing.position AS now_position
+  FROM candidates
+  JOIN decided USING (decision)
+  LEFT JOIN LATERAL (
+       SELECT said.position
+         FROM {schema}.opportunity_rows AS said
+        WHERE said.opportunity = candidates.opportunity
+          AND said.position <= decided.cut
+          AND said.valid_from <= decided.valid_from
+          AND NOT EXISTS (SELECT FROM {schema}.retractions AS retraction
+                           WHERE retraction.retracted = said.position AND retraction.position <= decided.cut)
+        ORDER BY said.valid_from DESC, said.position DESC
+        LIMIT 1) AS known ON true
+  LEFT JOIN LATERAL (
+       SELECT said.position
+         FROM {schema}.opportunity_rows AS said
+        WHERE said.opportunity = candidates.opportunity AND said.position <= $1 AND {stands said}
+        ORDER BY said.valid_from DESC, said.position DESC
+        LIMIT 1) AS standing ON true
+ WHERE known.position IS NOT NULL OR standing.position IS NOT NULL
+ ORDER BY candidates.decision, candidates.opportunity;
+
+-- states --
+-- What was said of opportunities at these positions.
+SELECT opportunity, account, stage, amount, currency, kind, closes, ends, closed_because, requirements, position
+  FROM {schema}.opportunity_rows
+ WHERE position = ANY($1::bigint[]);
+
+-- asked_for --
+-- Which recordings of asks on these requirements ($2) name an opportunity.
+SELECT said.position, said.ask, said.opportunity
+  FROM {schema}.asks AS said
+ WHERE said.position <= $1 AND said.requirement = ANY($2::text[]) AND said.opportunity IS NOT NULL;

@@ -13,8 +13,9 @@ from services.projector.answers import feedback
 from services.projector.answers.decisions import Grounds, Outcome
 from services.projector.answers.promises import Promise, Subjects
 from services.projector.answers.requirements import Lens, Listed, Sort, Status
+from services.projector.briefs import Voice
 from services.projector.fit import Class, folded
-from services.projector.paging import Lists
+from services.projector.paging import Lists, Moment
 from services.projector.promises import Basis, State
 
 SIMILAR_TO_CHARACTERS_MAX = 8_000
@@ -110,6 +111,18 @@ class DecisionsAsked(Lists, frozen=True, kw_only=True):
     outcome: Annotated[Outcome, Meta(description="what was decided")] | UnsetType = UNSET
     grounds: Annotated[Grounds, Meta(description="on what grounds")] | UnsetType = UNSET
     needs_review: Annotated[bool, Meta(description="whether what it rests on has changed")] | UnsetType = UNSET
+
+
+class BriefAsked(Moment, frozen=True, kw_only=True):
+    voice: Annotated[Voice, Meta(description="for whom it is told")]
+
+
+class RequirementBriefAsked(Moment, frozen=True, kw_only=True):
+    """Of a requirement there is one voice: engineering works from the briefs of its decisions."""
+
+    voice: Annotated[
+        Literal["sales"], Meta(description="for whom it is told; engineering works from the briefs of its decisions")
+    ]
 
 
 class PromisesAsked(Lists, frozen=True, kw_only=True, rename={"from_": "from"}):

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from msgspec import UNSET, Struct, UnsetType
 
 from schemas.values import ID_PATTERN
 from services.problems import Problem
-from services.projector import paging, sheets
+from services.projector import brief_documents, paging, sheets
 from services.projector.answers import (
     accounts,
     agreements,
     attributes,
+    briefs,
     context,
     decisions,
     feedback,
@@ -43,10 +44,12 @@ from services.projector.answers.snapshot import Wanted
 from services.projector.asked import (
     AccountsAsked,
     AttributesAsked,
+    BriefAsked,
     DecisionsAsked,
     FeedbackAsked,
     PromisesAsked,
     ReconciliationAsked,
+    RequirementBriefAsked,
     RequirementsAsked,
     choice,
     instant,
@@ -55,10 +58,22 @@ from services.projector.asked import (
     mentions,
     period,
 )
+from services.projector.briefs import EngineeringBrief, RequirementBrief, SalesBrief
 from services.projector.paging import Lists, Moment, Page, Pages
 from services.projector.projector import Projector
 from services.projector.readings import Readings, Whole
-from services.projector.replies import CSV, JSON, as_it_is, respond, send_list, send_page, wants_csv
+from services.projector.replies import (
+    CSV,
+    JSON,
+    MARKDOWN,
+    as_it_is,
+    respond,
+    send_document,
+    send_list,
+    send_page,
+    wants_csv,
+    wants_markdown,
+)
 from services.web import Answer, Call, Route
 
 _id = re.compile(ID_PATTERN)
@@ -70,9 +85,10 @@ def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
     ledger = "/v1/ledgers/{ledger}"
 
     def route(
-        path: str, handler: Any, summary: str, parameters: type[Struct] | None, body: type[Struct], *refusals: str
+        path: str, handler: Any, summary: str, parameters: type[Struct] | None, body: Any, *refusals: str
     ) -> Route:
         paged = parameters is not None and issubclass(parameters, Lists)
+        otherwise = CSV if paged else MARKDOWN if parameters in (BriefAsked, RequirementBriefAsked) else None
         return Route(
             method="GET",
             path=ledger + path,
@@ -81,7 +97,7 @@ def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
             scope="query",
             parameters=parameters,
             answers={
-                200: Answer(summary, {JSON: body, CSV: None} if paged else {JSON: body}),
+                200: Answer(summary, {JSON: body, otherwise: None} if otherwise else {JSON: body}),
                 304: Answer("The answer still has the ETag that If-None-Match names."),
             },
             refusals=(
@@ -122,6 +138,20 @@ def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
             "What was known when it was decided, what was true and not known yet, and what came later",
             Pages,
             OneContext,
+        ),
+        route(
+            "/decisions/{decision}/brief",
+            answers.decision_brief,
+            "A decision in brief, as engineering needs it or as sales does",
+            BriefAsked,
+            EngineeringBrief | SalesBrief,
+        ),
+        route(
+            "/requirements/{requirement}/brief",
+            answers.requirement_brief,
+            "What may be said of a requirement now, before a decision too",
+            RequirementBriefAsked,
+            RequirementBrief,
         ),
         route(
             "/feedback", answers.feedback, "What no ask refers to yet, the newest first", FeedbackAsked, FeedbackList
@@ -392,6 +422,20 @@ class _Answers:
             headers["Link"] = paging.next_link(page, position=answer.as_of.position, after=after, limit=None)
         return respond(call, answer, headers)
 
+    async def decision_brief(self, call: Call) -> web.StreamResponse:
+        name = _named(call, "decision")
+        async with self._readings.snapshot(call, briefs.READS, paging.wanted(call.parameters)) as snapshot:
+            evidence = await briefs.read_decision_brief(snapshot, name)
+        if call.parameters.voice == "engineering":
+            return await _send_brief(call, briefs.tell_engineering, evidence, brief_documents.madr)
+        return await _send_brief(call, briefs.tell_sales, evidence, brief_documents.page)
+
+    async def requirement_brief(self, call: Call) -> web.StreamResponse:
+        name = _named(call, "requirement")
+        async with self._readings.snapshot(call, briefs.READS, paging.wanted(call.parameters)) as snapshot:
+            evidence = await briefs.read_requirement_brief(snapshot, name)
+        return await _send_brief(call, briefs.tell_requirement, evidence, brief_documents.page)
+
     async def promises(self, call: Call) -> web.StreamResponse:
         page, asked = _page(call)
         within = period(asked.from_, asked.to)
@@ -442,6 +486,20 @@ class _Answers:
     async def projections(self, call: Call) -> web.StreamResponse:
         runner = await self._readings.runner(call)
         return respond(call, await projections.list_projections(self._readings.projector.pool, runner))
+
+
+async def _send_brief(
+    call: Call, tell: Callable[[Any], Any], evidence: Any, written: Callable[[Any], str]
+) -> web.StreamResponse:
+    """A brief, told beside the loop, as JSON or as the document that is `written` of it."""
+    if not wants_markdown(call.request.headers.get("Accept", "")):
+        return respond(call, await asyncio.to_thread(tell, evidence), {"Vary": "Authorization, Accept"})
+
+    def document() -> tuple[str, str]:
+        brief = tell(evidence)
+        return brief_documents.file_name(brief), written(brief)
+
+    return send_document(call, *await asyncio.to_thread(document))
 
 
 def _page(call: Call) -> tuple[Page, Any]:

@@ -13,6 +13,25 @@ _AS_DECIDED = (
     "How on-target the account was for the deciders: judged at the decision's time, by what was known at its `cut`."
 )
 
+_KNOWN = "Whether it was on record for the deciders: recorded by the `cut`, and said by then. Null: nothing is decided."
+_BRIEF = {
+    "voice": "For whom it is told: `engineering` or `sales`.",
+    "decision": "The decision. Null: nothing was decided or proposed on the requirement.",
+    "state": "`open`: nothing was decided or proposed. `proposed`: it is not made yet. `made`: it was made, and holds."
+    " `superseded`: it gave way to another.",
+    "outcome": "Do it (`commit`), refuse it (`decline`), put it off (`defer`) or find out more (`explore`). Null:"
+    " nothing is decided.",
+    "proposed_on": "When it was last proposed, as RFC 3339. Null: it was not.",
+    "since": "When it was decided, as RFC 3339. Null: it is not.",
+    "available": "From when customers can have it, and how sure that is. Null: no date is on record.",
+    "needs_review": "Whether an input of it has changed since, by enough to change the class of an account that asked.",
+    "superseded_by": "The decision to which it gave way. Null: to none.",
+    "holds": "The decision that holds in its place. Null: it gave way to none.",
+    "promises": "The open promises about its requirements that name this decision or none.",
+    "events": "The events on which the briefs of both voices rest, in the order of the log. The ledger has each at"
+    " `/events/{position}`.",
+}
+
 # What a field of this name means wherever nothing else is said below.
 _EVERYWHERE: Mapping[str, str] = {
     "accounts": "How many accounts ask, by class. Each is counted once.",
@@ -393,6 +412,79 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "decision": "The decision that the event names.",
         "outcome": "What was decided, or how the promise ended.",
     },
+    "EngineeringBrief": {
+        **_BRIEF,
+        "question": "What is to be decided, as last proposed. Null: it was made without a proposal.",
+        "proposed_by": "On whose behalf it was proposed.",
+        "drivers": "What presses for a decision.",
+        "options": "What can be decided, with what speaks for and against each.",
+        "agreement": "The agreement that was in force for the deciders. Null: none was.",
+        "revision": "Its revision that was in force for the deciders. Null: none was.",
+        "evidence": "Who asked, and how on-target they were, as the deciders knew it.",
+        "assessments": "What those who would build it say of it, by team, each at the same size.",
+        "perspectives": "What each side says in its own words, by team, each at the same size.",
+        "marks": "Which inputs have changed since, by enough to change the class of an account that asked.",
+        "supersedes": "The decisions that gave way to it.",
+    },
+    "SalesBrief": {
+        **_BRIEF,
+        "instruction": "What everyone does now, in one sentence. Null: it is not decided, or holds no more: see"
+        " `holds`.",
+        "tell_customer": "What customers may be told, in these words. Null: no such words are on record, or it holds no"
+        " more.",
+        "stands_behind": "Who decided it, by role and team. Empty: it is not decided, or holds no more.",
+        "plain_words": "Before a decision: what was last said in plain words by those who would build it.",
+        "statements": "What may be said, in plain language, a sentence each. The first says how it stands.",
+    },
+    "RequirementBrief": {
+        "requirement": "The requirement that was asked about.",
+        "into": "The requirement that it counts as, if it was merged; the brief is that one's. Otherwise null.",
+        "status": "What was decided last: `committed`, `declined`, `deferred` or `exploring`; `open` before that.",
+        "pending": "The decisions on it that are proposed and not made, apart from the one that this brief is of.",
+    },
+    "Cited": {
+        "subject": "What the event is about, as requirement/SSO-42.",
+        "tells": "The members of the briefs that rest on it.",
+    },
+    "RequirementTold": {"into": "The requirement that it counts as, if it was merged. Otherwise null."},
+    "GaveWayTo": {
+        "decision": "The decision that came in its place.",
+        "reason": "Why it gave way.",
+    },
+    "Holding": {
+        "decision": "The decision that holds.",
+        "available": "From when customers can have it, and how sure that is. Null: no date is on record.",
+        "stands_behind": "Who decided it, by role and team.",
+    },
+    "PromisesTold": {
+        "open": "How many there are.",
+        "due": "The first day by which one of them is due. Null: none has such a day.",
+    },
+    "EvidenceTold": {
+        "total": "How many accounts asked.",
+        "accounts": "How many accounts asked, by their class as decided. Each is counted once.",
+        "fits": "The weightiest of them: those of highest fit × importance.",
+        "revisions": "The revisions that these fits name, with their bullets.",
+    },
+    "FitTold": {
+        "requirement": "The requirement that it asked for.",
+        "importance": "Of that ask, from 0 to 3; 3: a deal or a renewal depends on it.",
+        "revision": "The revision that it was judged by, as agreement@revision. Null: none was in force.",
+        "met": "The bullets that it met.",
+        "missed": "The bullets that it missed.",
+        "unknown": "The bullets that nobody knew about.",
+    },
+    "AssessmentTold": {
+        "plain": "The same for people who do not build it. Null: not said.",
+        "known": _KNOWN,
+    },
+    "PerspectiveTold": {"team": "Whose side it is.", "known": _KNOWN},
+    "PlainTold": {"team": "The team that says so.", "plain": "What it says for people who do not build it."},
+    "Statement": {
+        "text": "The sentence.",
+        "events": "The positions of the events that it rests on.",
+    },
+    "Pending": {"position": "The place of its last proposal in the log."},
     "FeedbackList": {"feedback": "The feedback of this page: what no ask refers to yet, the newest first."},
     "FeedbackRow": {
         "feedback": "The id of the feedback.",
@@ -495,7 +587,12 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
 }
 
 # What has the fields of another class, and more.
-_SAME = {"AskOfAccount": "AskShown", "OneDecision": "Made", "RequirementRow": "SimilarRow"}
+_SAME = {
+    "AskOfAccount": "AskShown",
+    "OneDecision": "Made",
+    "RequirementBrief": "SalesBrief",
+    "RequirementRow": "SimilarRow",
+}
 
 # What a class is for, where its own docstring does not say.
 _CLASSES: Mapping[str, str] = {

@@ -1,4 +1,4 @@
-"""Answers as HTTP: an answer, or a page of a list as JSON or CSV, with what caches need to know."""
+"""Answers as HTTP: an answer as JSON or markdown, or a page of a list as JSON or CSV, with what caches need to know."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -17,6 +17,7 @@ from services.web import Call, has_already
 
 CSV = "text/csv"
 JSON = "application/json"
+MARKDOWN = "text/markdown"
 
 
 async def send_list(
@@ -66,6 +67,12 @@ def respond(call: Call, body: Struct, headers: dict[str, str] | None = None) -> 
     return _send(call, msgspec.json.encode(body), JSON, headers or {})
 
 
+def send_document(call: Call, name: str, text: str) -> web.Response:
+    """A markdown document, which is called `name` where it is kept as a file."""
+    headers = {"Vary": "Authorization, Accept", "Content-Disposition": f'inline; filename="{name}"'}
+    return _send(call, text.encode(), f"{MARKDOWN}; charset=utf-8", headers)
+
+
 def _send(call: Call, body: bytes, content_type: str, headers: dict[str, str]) -> web.Response:
     etag = f'"{sha256(body).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Vary": "Authorization", "Cache-Control": "private", **headers}
@@ -76,7 +83,17 @@ def _send(call: Call, body: bytes, content_type: str, headers: dict[str, str]) -
 
 def wants_csv(accept: str) -> bool:
     """Whether the client would rather have CSV than JSON."""
-    weights = {CSV: 0.0, JSON: 0.0}
+    return _would_rather(accept, CSV)
+
+
+def wants_markdown(accept: str) -> bool:
+    """Whether the client would rather have markdown than JSON."""
+    return _would_rather(accept, MARKDOWN)
+
+
+def _would_rather(accept: str, media_type: str) -> bool:
+    """Whether the client would rather have this than JSON."""
+    weights = {media_type: 0.0, JSON: 0.0}
     for part in accept.split(","):
         media, *parameters = (each.strip().lower() for each in part.split(";"))
         weight = 1.0
@@ -90,4 +107,4 @@ def wants_csv(accept: str) -> bool:
             weights[media] = weight
         elif media in ("*/*", "application/*"):
             weights[JSON] = max(weights[JSON], weight)
-    return weights[CSV] > weights[JSON]
+    return weights[media_type] > weights[JSON]

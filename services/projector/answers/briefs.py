@@ -1,0 +1,350 @@
+"""The briefs of a decision and of a requirement: what they are made of, as it stands in the read models."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+
+from schemas.events import Available, Effort
+from schemas.times import format_time
+from schemas.values import By, same_team
+from services.problems import Problem
+from services.projector import lenses
+from services.projector.answers import decisions
+from services.projector.answers.decisions import decision_of, one_decision, read_made_on
+from services.projector.answers.evidence import read_requirements_lineage
+from services.projector.answers.requirements import show_delivery, status_of
+from services.projector.answers.shown import Role, show_role
+from services.projector.answers.snapshot import AsOf, Snapshot
+from services.projector.briefs import (
+    MERGED,
+    RAISED,
+    REWORDED,
+    SUPERSEDED,
+    Assessed,
+    AssessmentTold,
+    Cited,
+    EngineeringBrief,
+    GaveWayTo,
+    Holding,
+    OnRecord,
+    OpenPromise,
+    Pending,
+    PerspectiveTold,
+    RequirementBrief,
+    RequirementTold,
+    SalesBrief,
+    Stated,
+    engineering_brief,
+    requirement_brief,
+    roles,
+    sales_brief,
+)
+from services.projector.resolution import Resolution
+from services.statements import Statements
+
+READS = (*decisions.READS, "promises")
+
+_statements = Statements.load(Path(__file__).with_suffix(".sql"))
+
+
+class Evidence(Struct, frozen=True, kw_only=True):
+    """What a brief is made of, as it was read at one position. `judged`: of the decision, None where there is none."""
+
+    as_of: AsOf
+    decision: str | None
+    judged: decisions.Evidence | None
+    requirements: list[str]
+    lineage: Resolution
+    titles: list[asyncpg.Record]
+    deliveries: list[asyncpg.Record]
+    merges: list[asyncpg.Record]
+    assessments: list[asyncpg.Record]
+    perspectives: list[asyncpg.Record]
+    promises: list[asyncpg.Record]
+    given_way: list[asyncpg.Record]
+    supersedes: list[asyncpg.Record]
+    made: dict[str, asyncpg.Record]
+    """The made decisions to which others gave way."""
+
+
+class RequirementEvidence(Struct, frozen=True, kw_only=True):
+    """The same of a requirement. `named`: what was asked about; `root`: what it counts as."""
+
+    named: str
+    root: str
+    brief: Evidence
+    pending: list[asyncpg.Record]
+
+
+async def read_decision_brief(snapshot: Snapshot, decision: str) -> Evidence:
+    """What the briefs of a decision are made of. Raises Problem if there is no such decision."""
+    return await _read(snapshot, decision, [])
+
+
+async def read_requirement_brief(snapshot: Snapshot, requirement: str) -> RequirementEvidence:
+    """What the brief of a requirement is made of. Raises Problem if there is no such requirement."""
+    position = snapshot.position
+    lineage = (await read_requirements_lineage(snapshot, [requirement])).requirements
+    root, names = lineage.root(requirement, position), [*lineage.members(requirement, position)]
+    [known] = await snapshot.fetch(_statements, "known", position, [requirement])
+    if not known["known"]:
+        raise Problem("not-found", f"there is no requirement {requirement!r} at position {position}")
+    made = await read_made_on(snapshot, names)
+    given_way = await snapshot.fetch(_statements, "given_way", position, [row["decision"] for row in made])
+    pending = await snapshot.fetch(_statements, "proposed_on", position, names)
+    decision = holding_of([row["decision"] for row in made], _ways(given_way))
+    if decision is None and pending:
+        decision = pending[-1]["decision"]
+    brief = await _read(snapshot, decision, [root] if root == requirement else [root, requirement])
+    if decision is None:
+        brief = msgspec.structs.replace(brief, given_way=given_way)
+    return RequirementEvidence(named=requirement, root=root, brief=brief, pending=pending)
+
+
+def tell_engineering(evidence: Evidence) -> EngineeringBrief:
+    return engineering_brief(_on_record(evidence))
+
+
+def tell_sales(evidence: Evidence) -> SalesBrief:
+    return sales_brief(_on_record(evidence))
+
+
+def tell_requirement(evidence: RequirementEvidence) -> RequirementBrief:
+    on_record = _on_record(evidence.brief)
+    outcome = None if on_record.one is None else on_record.one.outcome
+    return requirement_brief(
+        on_record,
+        requirement=evidence.named,
+        into=None if evidence.root == evidence.named else evidence.root,
+        status=status_of(outcome),
+        pending=[
+            Pending(decision=row["decision"], decide_by=row["decide_by"], position=row["position"])
+            for row in evidence.pending
+        ],
+    )
+
+
+def holding_of(made: Sequence[str], ways: Mapping[str, str]) -> str | None:
+    """The decision that holds on a requirement. `made`: those made on it, in the order of the log; `ways`: decision →
+    the one that it gave way to.
+
+    It is what the last one gave way to, if that is on the requirement too, or else the last one that gave way to none.
+    """
+    if not made:
+        return None
+    last = _end_of(made[-1], ways)
+    if last in made:
+        return last
+    return next((each for each in reversed(made) if each not in ways), None)
+
+
+async def _read(snapshot: Snapshot, decision: str | None, requirements: Sequence[str]) -> Evidence:
+    """`requirements`: what the brief is about, where that is not only what the decision names."""
+    position = snapshot.position
+    judged = None if decision is None else await decisions.read_decision(snapshot, decision)
+    named = [*requirements]
+    if judged is not None and decision is not None:
+        last = judged.made.get(decision) or judged.proposals[decision]
+        named = [*dict.fromkeys([*last["requirements"], *requirements])]
+    lineage = (await read_requirements_lineage(snapshot, named)).requirements
+    names = sorted({each for name in named for each in lineage.members(name, position)})
+    given_way = await snapshot.fetch(_statements, "given_way", position, [] if decision is None else [decision])
+    ends = {row["superseded_by"] for row in given_way}
+    return Evidence(
+        as_of=snapshot.as_of,
+        decision=decision,
+        judged=judged,
+        requirements=named,
+        lineage=lineage,
+        titles=await snapshot.fetch(_statements, "titles", position, named),
+        deliveries=await snapshot.fetch(_statements, "deliveries", position, named),
+        merges=await snapshot.fetch(_statements, "merges", position, names),
+        assessments=await snapshot.fetch(_statements, "assessments", position, names),
+        perspectives=await snapshot.fetch(_statements, "perspectives", position, names),
+        promises=await snapshot.fetch(_statements, "promises", position, names),
+        given_way=given_way,
+        supersedes=[] if decision is None else await snapshot.fetch(_statements, "supersedes", position, decision),
+        made={row["decision"]: row for row in await snapshot.fetch(_statements, "made", position, sorted(ends))},
+    )
+
+
+def _on_record(evidence: Evidence) -> OnRecord:
+    decision, judged = evidence.decision, evidence.judged
+    one = None if judged is None or decision is None else one_decision(judged, decision)
+    made = None if judged is None or decision is None else judged.made.get(decision)
+    taken = None if made is None else decision_of(made)
+    ways = _ways(evidence.given_way)
+    gave_way = next((row for row in reversed(evidence.given_way) if row["decision"] == decision), None)
+    position = evidence.as_of.position
+    titles = {row["requirement"]: row for row in evidence.titles}
+    deliveries = {row["requirement"]: row for row in evidence.deliveries}
+
+    def into(name: str) -> str | None:
+        root = evidence.lineage.root(name, position)
+        return None if root == name else root
+
+    return OnRecord(
+        as_of=evidence.as_of,
+        one=one,
+        requirements=[
+            RequirementTold(
+                requirement=name,
+                title=titles[name]["title"] if name in titles else None,
+                into=into(name),
+                delivery=show_delivery(deliveries[name]) if name in deliveries else None,
+            )
+            for name in evidence.requirements
+        ],
+        cited=[*map(_cited_title, titles.values()), *_cited_merges(evidence)],
+        assessments=[
+            Assessed(root=evidence.lineage.root(row["requirement"], position), told=_assessment(row, taken))
+            for row in _last_words(evidence.assessments, evidence.lineage, position, taken)
+        ],
+        perspectives=[
+            Stated(root=evidence.lineage.root(row["requirement"], position), told=_perspective(row, taken))
+            for row in _last_words(
+                [row for row in evidence.perspectives if row["decision"] in (None, decision)],
+                evidence.lineage,
+                position,
+                taken,
+            )
+        ],
+        promises=[
+            OpenPromise(promise=row["promise"], due=row["due"], position=row["position"])
+            for row in evidence.promises
+            if decision is None or row["decision"] in (None, decision)
+        ],
+        superseded_by=None
+        if gave_way is None
+        else GaveWayTo(
+            decision=gave_way["superseded_by"],
+            position=gave_way["position"],
+            time=format_time(gave_way["time"]),
+            reason=gave_way["reason"],
+        ),
+        holds=None if gave_way is None or decision is None else _holding(evidence.made.get(_end_of(decision, ways))),
+        passed=[
+            Cited(
+                position=row["position"],
+                type=SUPERSEDED,
+                subject=f"decision/{row['decision']}",
+                tells=["superseded_by", "holds"] if row["decision"] == decision else ["holds"],
+            )
+            for row in evidence.given_way
+        ],
+        supersedes=[(row["decision"], row["position"]) for row in evidence.supersedes],
+    )
+
+
+def _ways(given_way: Iterable[asyncpg.Record]) -> dict[str, str]:
+    return {row["decision"]: row["superseded_by"] for row in given_way}
+
+
+def _end_of(decision: str, ways: Mapping[str, str]) -> str:
+    """The last of those that gave way one to the next."""
+    passed = {decision}
+    while decision in ways and ways[decision] not in passed:
+        decision = ways[decision]
+        passed.add(decision)
+    return decision
+
+
+def _holding(row: asyncpg.Record | None) -> Holding | None:
+    if row is None:
+        return None
+    return Holding(
+        decision=row["decision"],
+        position=row["position"],
+        time=format_time(row["time"]),
+        outcome=row["outcome"],
+        instruction=row["instruction"],
+        tell_customer=row["tell_customer"],
+        available=None if row["available"] is None else msgspec.json.decode(row["available"], type=Available),
+        stands_behind=roles(show_role(by) for by in msgspec.json.decode(row["deciders"], type=list[By])),
+    )
+
+
+def _cited_title(row: asyncpg.Record) -> Cited:
+    return Cited(
+        position=row["position"],
+        type=REWORDED if row["act"] else RAISED,
+        subject=f"requirement/{row['requirement']}",
+        tells=["requirements"],
+    )
+
+
+def _cited_merges(evidence: Evidence) -> Iterable[Cited]:
+    """The merges that lead from the requirements that are named to what they count as."""
+    merged = {row["requirement"]: row for row in evidence.merges}
+    for name in evidence.requirements:
+        here = merged.get(name)
+        while here is not None:
+            yield Cited(
+                position=here["position"],
+                type=MERGED,
+                subject=f"requirement/{here['requirement']}",
+                tells=["requirements"],
+            )
+            here = merged.get(here["merged_into"])
+
+
+def _last_words(
+    rows: Sequence[asyncpg.Record], lineage: Resolution, position: int, taken: lenses.Decision | None
+) -> list[asyncpg.Record]:
+    """Of each team on each requirement its last word, and the last one that the deciders can have known.
+
+    In the order of requirement and team, not of who was louder or longer.
+    """
+    chosen: dict[tuple[str, str], dict[int, asyncpg.Record]] = {}
+    for known_only in (True, False):
+        last = {
+            (lineage.root(row["requirement"], position), same_team(row["team"])): row
+            for row in rows
+            if not known_only or _known(row, taken)
+        }
+        for key, row in last.items():
+            chosen.setdefault(key, {})[row["position"]] = row
+    return [row for _, said in sorted(chosen.items()) for _, row in sorted(said.items())]
+
+
+def _known(row: asyncpg.Record, taken: lenses.Decision | None) -> bool | None:
+    """Whether the deciders can have known it; None: nothing was decided."""
+    if taken is None:
+        return None
+    at: datetime = row["valid_from"]
+    return bool(row["position"] <= taken.cut and at <= taken.valid_from)
+
+
+def _assessment(row: asyncpg.Record, taken: lenses.Decision | None) -> AssessmentTold:
+    return AssessmentTold(
+        **_said(row, taken),
+        by=Role(role=row["by_role"], team=row["team"]),
+        feasibility=row["feasibility"],
+        effort=None if row["effort"] is None else msgspec.json.decode(row["effort"], type=Effort),
+        risks=msgspec.json.decode(row["risks"]),
+        plain=row["plain"],
+    )
+
+
+def _perspective(row: asyncpg.Record, taken: lenses.Decision | None) -> PerspectiveTold:
+    return PerspectiveTold(
+        **_said(row, taken),
+        team=row["team"],
+        by=Role(role=row["by_role"], team=row["by_team"]),
+        statement=row["statement"],
+    )
+
+
+def _said(row: asyncpg.Record, taken: lenses.Decision | None) -> dict[str, Any]:
+    return {
+        "requirement": row["requirement"],
+        "position": row["position"],
+        "time": format_time(row["time"]),
+        "recordedtime": format_time(row["recorded_at"]),
+        "known": _known(row, taken),
+    }

@@ -1,0 +1,665 @@
+"""One decision, told in two ways: what engineering works from, and what sales may say. Pure: no I/O, no clock.
+
+Both are made from one `OnRecord`. What they share is made once, in `_common`, so that they cannot contradict each
+other: what was decided, on which requirements, from when, whether it holds, and the events that say so. A brief names
+roles and teams, and no person.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from schemas.events import Available, Dissent, Effort, Option
+from services.projector.answers.decisions import DecidedFit, Grounds, OneDecision, Outcome
+from services.projector.answers.requirements import Delivery, Status
+from services.projector.answers.shown import RevisionShown, Role, show_role
+from services.projector.answers.snapshot import AsOf
+from services.projector.fit import Class
+from services.projector.lenses import Departs
+from services.projector.review import Mark
+
+FITS_MAX = 20
+"""Accounts that a brief shows, the weightiest first; the counts by class are of all."""
+
+PROMISES_CITED_MAX = 200
+"""Events of open promises that a brief names, the last ones; the count is of all."""
+
+Voice = Literal["engineering", "sales"]
+State = Literal["open", "proposed", "made", "superseded"]
+Feasibility = Literal["feasible", "costly", "infeasible", "unknown"]
+
+PROPOSED = "ledger.decision.proposed.v1"
+MADE = "ledger.decision.made.v1"
+SUPERSEDED = "ledger.decision.superseded.v1"
+RAISED = "ledger.requirement.raised.v1"
+REWORDED = "ledger.requirement.reworded.v1"
+MERGED = "ledger.requirement.merged.v1"
+DELIVERED = "ledger.delivery.updated.v1"
+ASSESSED = "ledger.requirement.assessed.v1"
+STATED = "ledger.perspective.stated.v1"
+PROMISED = "ledger.promise.made.v1"
+
+
+class Cited(Struct, frozen=True, kw_only=True):
+    """An event that a brief rests on. Both voices name the same ones."""
+
+    position: int
+    type: str
+    subject: str
+    tells: list[str]
+
+
+class RequirementTold(Struct, frozen=True, kw_only=True):
+    """A requirement that a decision is about."""
+
+    requirement: str
+    title: str | None
+    into: str | None
+    delivery: Delivery | None
+
+
+class GaveWayTo(Struct, frozen=True, kw_only=True):
+    """The decision to which another gave way."""
+
+    decision: str
+    position: int
+    time: str
+    reason: str
+
+
+class Holding(Struct, frozen=True, kw_only=True):
+    """The decision that holds in the place of one that gave way."""
+
+    decision: str
+    position: int
+    time: str
+    outcome: Outcome
+    instruction: str
+    tell_customer: str | None
+    available: Available | None
+    stands_behind: list[Role]
+
+
+class PromisesTold(Struct, frozen=True, kw_only=True):
+    """The open promises about the requirements: how many, and the first day by which one is due."""
+
+    open: int
+    due: date | None
+
+
+class Brief(Struct, frozen=True, kw_only=True):
+    """What both voices say, and say the same."""
+
+    decision: str | None
+    state: State
+    requirements: list[RequirementTold]
+    outcome: Outcome | None
+    proposed_on: str | None
+    since: str | None
+    decide_by: date | None
+    available: Available | None
+    revisit: date | None
+    needs_review: bool
+    superseded_by: GaveWayTo | None
+    holds: Holding | None
+    promises: PromisesTold
+    as_of: AsOf
+    events: list[Cited]
+
+
+class FitTold(Struct, frozen=True, kw_only=True, rename={"class_": "class"}):
+    """An account that asked, as the deciders knew it, with the ids of the bullets that it met and missed."""
+
+    account: str
+    name: str | None
+    requirement: str
+    importance: int
+    class_: Class
+    fit: float | None
+    fit_if_known: float | None
+    revision: str | None
+    met: list[str]
+    missed: list[str]
+    unknown: list[str]
+
+
+class EvidenceTold(Struct, frozen=True, kw_only=True):
+    """Who asked, as decided: the weightiest accounts, and the counts by class of all."""
+
+    total: int
+    accounts: dict[Class, int]
+    fits: list[FitTold]
+    revisions: dict[str, RevisionShown]
+
+
+class AssessmentTold(Struct, frozen=True, kw_only=True):
+    """What a team says that would build it: its last word, and the last one before the decision if that is another."""
+
+    requirement: str
+    by: Role
+    feasibility: Feasibility
+    effort: Effort | None
+    risks: list[str]
+    plain: str | None
+    position: int
+    time: str
+    recordedtime: str
+    known: bool | None
+
+
+class PerspectiveTold(Struct, frozen=True, kw_only=True):
+    """A side's own statement: its last word, and the last one before the decision if that is another."""
+
+    requirement: str
+    team: str
+    by: Role
+    statement: str
+    position: int
+    time: str
+    recordedtime: str
+    known: bool | None
+
+
+class EngineeringBrief(Brief, frozen=True, kw_only=True, tag_field="voice", tag="engineering"):
+    """A decision with all that speaks for and against it."""
+
+    question: str | None
+    proposed_by: Role | None
+    drivers: list[str]
+    options: list[Option]
+    option: str | None
+    rationale: str | None
+    instruction: str | None
+    tell_customer: str | None
+    grounds: Grounds | None
+    departs: Departs | None
+    deciders: list[Role]
+    consulted: list[Role]
+    informed: list[str]
+    dissent: list[Dissent]
+    agreement: str | None
+    revision: str | None
+    cut: int | None
+    evidence: EvidenceTold
+    assessments: list[AssessmentTold]
+    perspectives: list[PerspectiveTold]
+    marks: list[Mark]
+    supersedes: list[str]
+
+
+class PlainTold(Struct, frozen=True, kw_only=True):
+    """What those who would build a requirement say of it in plain words, last."""
+
+    requirement: str
+    team: str
+    plain: str
+    position: int
+    time: str
+
+
+class Statement(Struct, frozen=True, kw_only=True):
+    """A sentence that may be said, and the positions of the events that it rests on."""
+
+    text: str
+    events: list[int]
+
+
+class SalesBrief(Brief, frozen=True, kw_only=True, tag_field="voice", tag="sales"):
+    """What to do and what to tell a customer. There is no debate in it."""
+
+    instruction: str | None
+    tell_customer: str | None
+    stands_behind: list[Role]
+    plain_words: list[PlainTold]
+    statements: list[Statement]
+
+
+class Pending(Struct, frozen=True, kw_only=True):
+    """A decision that is proposed and not made yet."""
+
+    decision: str
+    decide_by: date | None
+    position: int
+
+
+class RequirementBrief(SalesBrief, frozen=True, kw_only=True, tag_field="voice", tag="sales"):
+    """What may be said of a requirement now, before a decision too."""
+
+    requirement: str
+    into: str | None
+    title: str | None
+    status: Status
+    pending: list[Pending]
+
+
+class Assessed(Struct, frozen=True, kw_only=True):
+    """An assessment that stands. `known`: the deciders can have known it; null before a decision."""
+
+    root: str
+    told: AssessmentTold
+
+
+class Stated(Struct, frozen=True, kw_only=True):
+    root: str
+    told: PerspectiveTold
+
+
+class OpenPromise(Struct, frozen=True, kw_only=True):
+    promise: str
+    due: date | None
+    position: int
+
+
+class OnRecord(Struct, frozen=True, kw_only=True):
+    """All that briefs are made of, at one position.
+
+    `one`: the decision, or None where a requirement has none. `assessments` and `perspectives`: in the
+    order of requirement and team.
+    """
+
+    as_of: AsOf
+    one: OneDecision | None
+    requirements: list[RequirementTold]
+    cited: Sequence[Cited] = ()
+    """Which events gave the titles, and by which the requirements were merged."""
+    assessments: Sequence[Assessed] = ()
+    perspectives: Sequence[Stated] = ()
+    promises: Sequence[OpenPromise] = ()
+    superseded_by: GaveWayTo | None = None
+    holds: Holding | None = None
+    passed: Sequence[Cited] = ()
+    """The events by which decisions gave way, from this one to the one that holds."""
+    supersedes: Sequence[tuple[str, int]] = ()
+
+
+def engineering_brief(on_record: OnRecord) -> EngineeringBrief:
+    """The brief of a decision, proposed or made."""
+    one = on_record.one
+    assert one is not None  # Of a requirement without a decision there is nothing to work from.
+    proposed = one.proposed
+    return EngineeringBrief(
+        **_common(on_record),
+        question=None if proposed is None else proposed.question,
+        proposed_by=None if proposed is None or proposed.by is None else show_role(proposed.by),
+        drivers=[] if proposed is None else proposed.drivers,
+        options=[] if proposed is None else proposed.options,
+        option=one.option,
+        rationale=one.rationale,
+        instruction=one.instruction,
+        tell_customer=one.tell_customer,
+        grounds=one.grounds,
+        departs=one.departs,
+        deciders=[show_role(by) for by in one.deciders],
+        consulted=[show_role(by) for by in one.consulted],
+        informed=one.informed,
+        dissent=one.dissent,
+        agreement=one.agreement,
+        revision=one.revision,
+        cut=one.cut,
+        evidence=EvidenceTold(
+            total=sum(one.accounts.values()),
+            accounts=one.accounts,
+            fits=[_fit(each) for each in one.fits[:FITS_MAX]],
+            revisions={
+                name: revision
+                for name, revision in one.revisions.items()
+                if any(each.as_decided is not None and each.as_decided.revision == name for each in one.fits[:FITS_MAX])
+            },
+        ),
+        assessments=[each.told for each in on_record.assessments],
+        perspectives=[each.told for each in on_record.perspectives],
+        marks=one.needs_review,
+        supersedes=[decision for decision, _ in on_record.supersedes],
+    )
+
+
+def sales_brief(on_record: OnRecord) -> SalesBrief:
+    """What may be said of a decision, proposed or made."""
+    return SalesBrief(**_common(on_record), **_sales(on_record))
+
+
+def requirement_brief(
+    on_record: OnRecord, *, requirement: str, into: str | None, status: Status, pending: Sequence[Pending]
+) -> RequirementBrief:
+    """What may be said of a requirement. `into`: what it counts as, if it was merged; the brief is that one's.
+
+    `on_record` has the decision that holds on it, if one does.
+    """
+    common, sales = _common(on_record), _sales(on_record)
+    told = [*_merged(on_record, requirement, into), *sales.pop("statements")]
+    waiting = [each for each in pending if on_record.one is None or each.decision != on_record.one.decision]
+    if on_record.one is not None and _state(on_record) == "made":
+        told += [
+            Statement(text=f"Another decision on it is being prepared ({each.decision}).", events=[each.position])
+            for each in waiting
+        ]
+    title = next((each.title for each in on_record.requirements if each.requirement == (into or requirement)), None)
+    return RequirementBrief(
+        **common,
+        **sales,
+        statements=told,
+        requirement=requirement,
+        into=into,
+        title=title,
+        status=status,
+        pending=[*waiting],
+    )
+
+
+# What both voices have in common
+
+
+def _common(on_record: OnRecord) -> dict[str, Any]:
+    """The members of Brief: the one place where it is said what was decided, and whether it holds."""
+    one = on_record.one
+    return {
+        "decision": None if one is None else one.decision,
+        "state": _state(on_record),
+        "requirements": on_record.requirements,
+        "outcome": None if one is None else one.outcome,
+        "proposed_on": None if one is None or one.proposed is None else one.proposed.time,
+        "since": None if one is None else one.time,
+        "decide_by": None if one is None or one.proposed is None else one.proposed.decide_by,
+        "available": None if one is None else one.available,
+        "revisit": None if one is None else one.revisit,
+        "needs_review": one is not None and bool(one.needs_review),
+        "superseded_by": on_record.superseded_by,
+        "holds": on_record.holds,
+        "promises": PromisesTold(
+            open=len(on_record.promises), due=min((each.due for each in on_record.promises if each.due), default=None)
+        ),
+        "as_of": on_record.as_of,
+        "events": _cited(on_record),
+    }
+
+
+def _state(on_record: OnRecord) -> State:
+    one = on_record.one
+    if one is None:
+        return "open"
+    if one.position is None:
+        return "proposed"
+    return "made" if on_record.superseded_by is None else "superseded"
+
+
+_OF_PROPOSAL = ("question", "drivers", "options", "decide_by", "proposed_on", "proposed_by")
+_OF_MADE = (
+    *("outcome", "since", "available", "revisit", "option", "rationale", "instruction", "tell_customer", "grounds"),
+    *("deciders", "stands_behind", "consulted", "informed", "dissent"),
+)
+
+
+def _cited(on_record: OnRecord) -> list[Cited]:
+    """The events that the brief rests on, in the order of the log, each with the members that rest on it."""
+    one = on_record.one
+    found = [*on_record.cited, *on_record.passed]
+    if one is not None:
+        subject = f"decision/{one.decision}"
+        if one.proposed is not None:
+            members = [*_OF_PROPOSAL] if one.position is not None else [*_OF_PROPOSAL, "requirements"]
+            found.append(Cited(position=one.proposed.position, type=PROPOSED, subject=subject, tells=members))
+        if one.position is not None:
+            found.append(Cited(position=one.position, type=MADE, subject=subject, tells=["requirements", *_OF_MADE]))
+    if on_record.holds is not None:
+        holds = on_record.holds
+        found.append(Cited(position=holds.position, type=MADE, subject=f"decision/{holds.decision}", tells=["holds"]))
+    for decision, position in on_record.supersedes:
+        found.append(Cited(position=position, type=SUPERSEDED, subject=f"decision/{decision}", tells=["supersedes"]))
+    for told in on_record.requirements:
+        subject = f"requirement/{told.requirement}"
+        if told.delivery is not None:
+            found.append(
+                Cited(position=told.delivery.position, type=DELIVERED, subject=subject, tells=["requirements"])
+            )
+    found += [
+        Cited(
+            position=each.told.position,
+            type=ASSESSED,
+            subject=f"requirement/{each.told.requirement}",
+            tells=["assessments"] if one is not None and one.position is not None else ["assessments", "plain_words"],
+        )
+        for each in on_record.assessments
+    ]
+    found += [
+        Cited(
+            position=each.told.position,
+            type=STATED,
+            subject=f"requirement/{each.told.requirement}",
+            tells=["perspectives"],
+        )
+        for each in on_record.perspectives
+    ]
+    found += [
+        Cited(position=each.position, type=PROMISED, subject=f"promise/{each.promise}", tells=["promises"])
+        for each in on_record.promises[-PROMISES_CITED_MAX:]
+    ]
+    return _once(found)
+
+
+def _once(found: Iterable[Cited]) -> list[Cited]:
+    """Each event once, in the order of the log."""
+    cited: dict[int, Cited] = {}
+    for each in found:
+        before = cited.get(each.position)
+        tells = [*dict.fromkeys([*(before.tells if before else []), *each.tells])]
+        cited[each.position] = Cited(position=each.position, type=each.type, subject=each.subject, tells=tells)
+    return [cited[position] for position in sorted(cited)]
+
+
+# For engineering
+
+
+def _fit(decided: DecidedFit) -> FitTold:
+    judged = decided.as_decided
+    bullets = [] if judged is None else judged.bullets
+
+    def of(verdict: str) -> list[str]:
+        return [each.bullet for each in bullets if each.verdict == verdict]
+
+    return FitTold(
+        account=decided.account,
+        name=decided.name,
+        requirement=decided.requirement,
+        importance=decided.importance,
+        class_="undetermined" if judged is None else judged.class_,
+        fit=None if judged is None else judged.fit,
+        fit_if_known=None if judged is None else judged.fit_if_known,
+        revision=None if judged is None else judged.revision,
+        met=of("met"),
+        missed=of("missed"),
+        unknown=of("unknown"),
+    )
+
+
+# For sales
+
+NOT_DECIDED = "Not decided yet; nothing may be promised."
+DECIDED: Mapping[Outcome, str] = {
+    "commit": "it will be done",
+    "decline": "it will not be done",
+    "defer": "it was put off",
+    "explore": "it is being explored; whether it will be done is open",
+}
+DELIVERY_STATES: Mapping[str, str] = {
+    "planned": "planned",
+    "in_progress": "in progress",
+    "beta": "in beta",
+    "shipped": "shipped",
+    "cancelled": "cancelled",
+}
+
+
+def _sales(on_record: OnRecord) -> dict[str, Any]:
+    """The members that SalesBrief has besides the common ones."""
+    one, state = on_record.one, _state(on_record)
+    holding = one if state == "made" else None
+    plain = _plain_words(on_record) if state in ("open", "proposed") else []
+    return {
+        "instruction": None if holding is None else holding.instruction,
+        "tell_customer": None if holding is None else holding.tell_customer,
+        "stands_behind": [] if holding is None else roles(show_role(by) for by in holding.deciders),
+        "plain_words": plain,
+        "statements": [
+            *_decided(on_record),
+            *_delivered(on_record),
+            *(
+                Statement(
+                    text=f"{_mentioned(on_record, each.requirement)}, in the words of {each.team}: {each.plain}",
+                    events=[each.position],
+                )
+                for each in plain
+            ),
+            *_promised(on_record),
+        ],
+    }
+
+
+def _decided(on_record: OnRecord) -> list[Statement]:
+    """What was decided, in plain language; the first sentence is what counts."""
+    one, state = on_record.one, _state(on_record)
+    if one is None:
+        passed = [each.position for each in on_record.passed]
+        before = [Statement(text="What was decided on it before holds no more.", events=passed)] if passed else []
+        return [Statement(text=NOT_DECIDED, events=[]), *before]
+    if one.position is None:
+        assert one.proposed is not None  # It was either made or proposed.
+        by = one.proposed.decide_by
+        told = [Statement(text=NOT_DECIDED, events=[one.proposed.position])]
+        if by is not None:
+            told.append(Statement(text=f"It is to be decided by {by}.", events=[one.proposed.position]))
+        return told
+    if state == "superseded":
+        return _gave_way(on_record)
+    assert one.outcome is not None
+    assert one.time is not None
+    made = [one.position]
+    told = [Statement(text=f"Decided on {one.time[:10]}: {DECIDED[one.outcome]}.", events=made)]
+    told += _guidance(one.outcome, one.instruction, one.tell_customer, one.available, made)
+    if one.revisit is not None:
+        told.append(Statement(text=f"It is to be looked at again on {one.revisit}.", events=made))
+    told.append(Statement(text=f"Who stands behind it: {_listed(show_role(by) for by in one.deciders)}.", events=made))
+    if one.needs_review:
+        told.append(
+            Statement(
+                text="What it rests on has changed since, and it is to be looked at again. Until then it holds; ask"
+                " those who stand behind it before you promise more.",
+                events=[each.position for each in one.needs_review],
+            )
+        )
+    return told
+
+
+def _gave_way(on_record: OnRecord) -> list[Statement]:
+    assert on_record.one is not None
+    assert on_record.superseded_by is not None
+    holds, passed = on_record.holds, [each.position for each in on_record.passed]
+    gave_way = f"{on_record.one.decision} holds no more since {on_record.superseded_by.time[:10]}."
+    if holds is None:
+        return [Statement(text=f"{gave_way} {NOT_DECIDED}", events=passed)]
+    made = [holds.position]
+    return [
+        Statement(text=f"{gave_way} {holds.decision} holds in its place.", events=[*passed, *made]),
+        Statement(text=f"Decided on {holds.time[:10]}: {DECIDED[holds.outcome]}.", events=made),
+        *_guidance(holds.outcome, holds.instruction, holds.tell_customer, holds.available, made),
+        Statement(text=f"Who stands behind it: {_listed(holds.stands_behind)}.", events=made),
+    ]
+
+
+def _guidance(
+    outcome: Outcome,
+    instruction: str | None,
+    tell_customer: str | None,
+    available: Available | None,
+    made: list[int],
+) -> list[Statement]:
+    """What to do, what to tell, from when and how sure."""
+    told = [Statement(text=f"What everyone does now: {instruction}", events=made)]
+    if tell_customer is not None:
+        told.append(Statement(text=f"Customers may be told: {tell_customer}", events=made))
+    else:
+        told.append(Statement(text="No words for customers are on record; ask those who stand behind it.", events=made))
+    if available is not None:
+        told.append(
+            Statement(
+                text=f"Customers can have it from {available.from_}; how sure that is: {available.confidence}.",
+                events=made,
+            )
+        )
+    elif outcome == "commit":
+        told.append(Statement(text="No date is on record; none may be promised.", events=made))
+    else:
+        told.append(Statement(text="Nothing may be promised.", events=made))
+    return told
+
+
+def _delivered(on_record: OnRecord) -> list[Statement]:
+    return [
+        Statement(
+            text=f"{_mentioned(on_record, each.requirement)}: {DELIVERY_STATES[each.delivery.state]}"
+            + (f", target {each.delivery.target}" if each.delivery.target else "")
+            + f" (said on {each.delivery.time[:10]}).",
+            events=[each.delivery.position],
+        )
+        for each in on_record.requirements
+        if each.delivery is not None
+    ]
+
+
+def _promised(on_record: OnRecord) -> list[Statement]:
+    if not on_record.promises:
+        return []
+    due = min((each.due for each in on_record.promises if each.due), default=None)
+    count = len(on_record.promises)
+    return [
+        Statement(
+            text=("One promise of it is open" if count == 1 else f"{count} promises of it are open")
+            + (f"; the first is due on {due}." if due else "."),
+            events=[each.position for each in on_record.promises[-PROMISES_CITED_MAX:]],
+        )
+    ]
+
+
+def _merged(on_record: OnRecord, requirement: str, into: str | None) -> list[Statement]:
+    if into is None:
+        return []
+    merges = [each.position for each in on_record.cited if each.type == MERGED]
+    return [Statement(text=f"{requirement} counts as {into}; what follows is about {into}.", events=merges)]
+
+
+def _plain_words(on_record: OnRecord) -> list[PlainTold]:
+    """The plain words that were said last of each requirement."""
+    last: dict[str, AssessmentTold] = {}
+    for each in sorted(on_record.assessments, key=lambda each: (_counts_from(each.told), each.told.position)):
+        if each.told.plain is not None:
+            last[each.root] = each.told
+    return [
+        PlainTold(
+            requirement=told.requirement,
+            team=told.by.team,
+            plain=told.plain or "",
+            position=told.position,
+            time=told.time,
+        )
+        for _, told in sorted(last.items())
+    ]
+
+
+def _counts_from(told: AssessmentTold) -> str:
+    return min(told.time, told.recordedtime)
+
+
+def _mentioned(on_record: OnRecord, requirement: str) -> str:
+    """A requirement as a sentence names it."""
+    title = next((each.title for each in on_record.requirements if each.requirement == requirement), None)
+    return f"{title} ({requirement})" if title else requirement
+
+
+def roles(each: Iterable[Role]) -> list[Role]:
+    """Each role of each team once: two persons of one role stand behind it no more than one does."""
+    return [*dict.fromkeys(each)]
+
+
+def _listed(who: Iterable[Role]) -> str:
+    return ", ".join(f"{each.role} ({each.team})" for each in roles(who))

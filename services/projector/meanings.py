@@ -475,10 +475,13 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "unknown": "The bullets that nobody knew about.",
     },
     "AssessmentTold": {
+        "feasibility": "What the team says of building it.",
+        "effort": "Its estimate, from the least to the most. Null: none.",
+        "risks": "What it sees in the way.",
         "plain": "The same for people who do not build it. Null: not said.",
         "known": _KNOWN,
     },
-    "PerspectiveTold": {"team": "Whose side it is.", "known": _KNOWN},
+    "PerspectiveTold": {"team": "Whose side it is.", "statement": "Its own words.", "known": _KNOWN},
     "PlainTold": {"team": "The team that says so.", "plain": "What it says for people who do not build it."},
     "Statement": {
         "text": "The sentence.",

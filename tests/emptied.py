@@ -1,0 +1,118 @@
+"""Ledgers that are emptied and filled again, for tests that need many: to make one anew takes much longer."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import groupby
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+import aiohttp
+import asyncpg
+import structlog
+from aiohttp.test_utils import TestServer
+
+from services.keys import Keys
+from services.migrate import make_ledger
+from services.openapi import describe
+from services.postgres import connect, ledger_schema
+from services.projector.http import routes
+from services.projector.meanings import meaning
+from services.web import REQUEST_LINE_BYTES_MAX, application
+from tests.asking import Asking, asking
+from tests.conftest import Database
+from tests.histories import Told
+from tests.log import Log
+from tests.questions import Question
+from tests.readmodels import SECONDS_MAX, reached
+
+LEDGERS = FIRST, SECOND = "main", "second"
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Service:
+    """A projector's HTTP service, of its own: it remembers nothing that another has answered."""
+
+    def __init__(self, url: str, keys: dict[str, str], http: aiohttp.ClientSession) -> None:
+        self._url = url
+        self._keys = keys
+        self._http = http
+
+    async def ask(self, path: str, question: Question, **moment: Any) -> Answer:
+        more = urlencode(moment | ({"timeout": 30} if "as_of" in moment or "at_least" in moment else {}))
+        url = f"{self._url}{path}{'&' if '?' in path else '?'}{more}"
+        headers = {"Authorization": f"Bearer {self._keys[question.key]}", "Accept": question.accept}
+        async with self._http.request(question.route.method, url, headers=headers, data=question.body) as reply:
+            kept = {name: reply.headers[name] for name in ("Content-Type", "ETag", "Link") if name in reply.headers}
+            return Answer(reply.status, kept, await reply.read())
+
+
+class Ledgers:
+    """Two ledgers of a database, and services that answer from them."""
+
+    def __init__(self, client: Asking, database: Database, superuser: asyncpg.Connection, logs: dict[str, Log]) -> None:
+        self._client = client
+        self._master_key = database.settings.master_key
+        self._superuser = superuser
+        self._logs = logs
+        self._keys = Keys(client.projector.pool)
+        self._description = describe("The projector", "Answers", routes(client.projector), meaning)
+
+    @asynccontextmanager
+    async def service(self) -> AsyncIterator[Service]:
+        declared = routes(self._client.projector, self._master_key)
+        ready = self._client.projector.ready
+        server = TestServer(application("projector", declared, self._keys, ready, self._description))
+        await server.start_server(max_line_size=REQUEST_LINE_BYTES_MAX)
+        async with server, aiohttp.ClientSession() as http:
+            yield Service(str(server.make_url("")).rstrip("/"), self._client.keys, http)
+
+    async def record(self, ledger: str, history: Sequence[Told]) -> None:
+        """Record these events behind those that are there. Nobody is told; whoever asks waits for them."""
+        log = self._logs[ledger]
+        async with log.connection.transaction():
+            await log.lock()
+            for recordedtime, told in groupby(history, key=lambda each: each.recordedtime):
+                await log.insert([each.sent for each in told], recordedtime)
+
+    async def empty(self, ledger: str) -> None:
+        """Make the ledger as if nothing had ever been recorded, once its projector has nothing left to do."""
+        runner = await self._client.projector.ledger(ledger)
+        schema = ledger_schema(ledger)
+        await reached(runner, await self._superuser.fetchval(f"SELECT count(*) FROM {schema}.stored_events"))
+        tables = await self._superuser.fetch(
+            "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = $1", schema
+        )
+        names = {each["name"] for each in tables} - {"cursors", "log_head"}
+        emptied = "; ".join(f"DELETE FROM {schema}.{name}" for name in sorted(names))
+        await self._superuser.execute(f"{emptied}; UPDATE {schema}.cursors SET position = 0")
+        async with asyncio.timeout(SECONDS_MAX):
+            while runner.head or any(cursor.position for cursor in runner.cursors.values()):
+                runner.wake()
+                await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def emptied(database: Database) -> AsyncIterator[Ledgers]:
+    logs = structlog.get_config()
+    # A line a request is most of what the test would do.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    async with AsyncExitStack() as stack:
+        stack.callback(lambda: structlog.configure(**logs))
+        superuser = await connect(database.superuser)
+        stack.push_async_callback(superuser.close)
+        owner = await connect(database.owner)
+        await make_ledger(owner, database.settings, SECOND)
+        await owner.close()
+        for ledger in LEDGERS:
+            append_only = f"{ledger_schema(ledger)}.stored_events DISABLE TRIGGER stored_events_are_append_only"
+            await superuser.execute(f"ALTER TABLE {append_only}")
+        client = await stack.enter_async_context(asking(database))
+        second = await stack.enter_async_context(Log.open(database, SECOND))
+        yield Ledgers(client, database, superuser, {FIRST: client.log, SECOND: second})

@@ -1,0 +1,133 @@
+"""Everything that the projector can be asked about a position, derived from its routes."""
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from urllib.parse import urlencode
+
+import msgspec
+from msgspec import UnsetType
+
+from services.projector.http import routes
+from services.web import Route
+from tests.histories import ACCOUNTS, AGREEMENTS, CHANNELS, REQUIREMENTS, SOURCES, TYPES
+
+# What is asked of a parameter whose type does not say it.
+VALUES: dict[str, Sequence[str]] = {
+    "account": ACCOUNTS,
+    "alias": ACCOUNTS,
+    "agreement": AGREEMENTS,
+    "area": ["identity"],
+    "channel": [each.lower() for each in CHANNELS],
+    "currency": ["EUR", "USD"],
+    "from": ["2023-06-01", "2024-03-01T12:00:00Z"],
+    "limit": ["1", "2"],
+    "requirement": REQUIREMENTS,
+    "q": ["1", "r-2", "acme 2", "words"],
+    "similar_to": ["words", "slow words"],
+    "source": SOURCES,
+    "to": ["2024-12-01", "2025-02-01T12:00:00Z"],
+    "type": TYPES,
+}
+
+ABOUT_THE_MOMENT = {"as_of", "at_least", "timeout", "cursor"}
+NOT_AT_A_POSITION = {"/projections"}
+
+
+class Question(NamedTuple):
+    """Something to ask, but for the ids that it names: a route, parameters, what to accept, and with which key."""
+
+    route: Route
+    parameters: dict[str, str]
+    accept: str
+    key: str
+    body: bytes | None = None
+
+
+def declared() -> list[Route]:
+    """The routes whose answers have a position."""
+    projector: Any = None  # Only what is declared is looked at.
+    return [each for each in routes(projector) if below(each.path) not in NOT_AT_A_POSITION]
+
+
+def below(path: str) -> str:
+    return path.removeprefix("/v1/ledgers/{ledger}")
+
+
+def questions() -> list[Question]:
+    """Whatever can be asked, each parameter and each of its values at least once."""
+    found = []
+    for route in declared():
+        media = [*route.answers[200].bodies]
+        named = {name: [*_values(name, hint)] for name, hint in parameters(route).items()}
+        plain = Question(route, _required(route, {}), media[0], "query", _body(route))
+        found += [plain, plain._replace(key="personal"), *(plain._replace(accept=each) for each in media[1:])]
+        for name, values in named.items():
+            for number, value in enumerate(values):
+                accept = media[(number + len(name)) % len(media)]
+                found.append(plain._replace(parameters=_required(route, {name: value}), accept=accept))
+    random.Random(0).shuffle(found)
+    return found
+
+
+def parameters(route: Route) -> dict[str, Any]:
+    """The parameters that are the route's own, and their types."""
+    if route.parameters is None:
+        return {}
+    hints = get_type_hints(route.parameters, include_extras=True)
+    fields = {field.encode_name: hints[field.name] for field in msgspec.structs.fields(route.parameters)}
+    return {name: hint for name, hint in fields.items() if name not in ABOUT_THE_MOMENT}
+
+
+def _values(name: str, hint: Any) -> Iterator[str]:
+    if name in VALUES:
+        yield from VALUES[name]
+    elif get_origin(hint) is Literal:
+        yield from (str(each) for each in get_args(hint))
+    elif hint is bool:
+        yield from ("true", "false")
+    elif get_origin(hint) is Annotated:
+        yield from _values(name, get_args(hint)[0])
+    elif get_origin(hint) in (Union, UnionType):
+        for part in get_args(hint):
+            if part is not UnsetType:
+                yield from _values(name, part)
+    else:
+        raise AssertionError(f"VALUES has to say what is asked with `{name}`")
+
+
+def _required(route: Route, given: dict[str, str]) -> dict[str, str]:
+    """These parameters with those that they need beside them."""
+    if given.get("sort") == "revenue":
+        return given | {"currency": "EUR"}
+    if "currency" in given and "sort" in parameters(route):
+        return given | {"sort": "revenue"}
+    return given
+
+
+def _body(route: Route) -> bytes | None:
+    if route.method == "GET":
+        return None
+    raise AssertionError(f"what is asked of {route.method} {route.path}?")
+
+
+def path_of(question: Question, events: Sequence[Any], chance: random.Random, ledger: str = "main") -> str:
+    """The path of a question, with ids that these events name in the places that want one, and its parameters."""
+    path = question.route.path.replace("{ledger}", ledger)
+    agreement = chance.choice(_named(events, "agreement") or ["target-market"])
+    for name in re.findall(r"{(\w+)}", path):
+        known = _named(events, name)
+        if name == "revision":
+            revised = [each["data"] for each in events if each["type"] == "ledger.agreement.revised.v1"]
+            known = [each["revision"] for each in revised if each["agreement"] == agreement]
+        chosen = agreement if name == "agreement" else chance.choice([*known] * 9 + ["unheard-of"])
+        path = path.replace(f"{{{name}}}", chosen)
+    return f"{path}?{urlencode(question.parameters)}"
+
+
+def _named(events: Sequence[Any], kind: str) -> list[str]:
+    """Every id of this kind that the history names."""
+    found = (each["data"].get(kind) for each in events)
+    return sorted({each for each in found if isinstance(each, str)})

@@ -63,12 +63,15 @@ class Snapshot:
         position: int,
         now: datetime | None,
         versions: tuple[str, ...],
+        reached: int,
     ) -> None:
         self.ledger = ledger
         self.position = position
         self.now = now
         self.versions = versions
         """The versions of the projections that are read."""
+        self.reached = reached
+        """How far all of them have got: never below `position`."""
         self._connection = connection
 
     @property
@@ -102,7 +105,7 @@ async def open_snapshot(
                 settled = await _settle(connection, runner, reads, wanted)
                 if isinstance(settled, _Settled):
                     now = await _recorded_at(connection, ledger, settled.position)
-                    yield Snapshot(connection, ledger, settled.position, now, settled.versions)
+                    yield Snapshot(connection, ledger, settled.position, now, settled.versions, settled.reached)
                     return
         if clock.time() >= deadline:
             raise Problem("not-there-yet", f"the read models have not reached {settled} yet")
@@ -156,6 +159,7 @@ async def _reading(pool: asyncpg.Pool, ledger: str, reads: Sequence[str]) -> Asy
 class _Settled(Struct, frozen=True):
     position: int
     versions: tuple[str, ...]
+    reached: int
 
 
 async def _settle(
@@ -190,7 +194,7 @@ async def _settle(
             )
     if least is not None and lowest < least:
         return least
-    return _Settled(lowest if position is None else position, versions)
+    return _Settled(lowest if position is None else position, versions, lowest)
 
 
 async def _recorded_at(connection: asyncpg.Connection, ledger: str, position: int) -> datetime | None:

@@ -184,7 +184,7 @@ def import_(
 
     \b
     Examples:
-      ledger import --dry-run examples/sample/2-heard.yaml examples/sample/*.csv
+      ledger import --dry-run examples/sample/exports.yaml examples/sample/02-winter
       ledger import examples/crm/crm.yaml ~/exports --ledger payments
     """
     if dry_run:

@@ -43,6 +43,8 @@ class Entry(Struct, frozen=True):
     type: str
     body: bytes
     """The event as JSON (structured mode)."""
+    retracts: str | None = None
+    """The id of the event that it retracts. Its position and subject are put in just before it is posted."""
 
 
 class Outcome(Struct, frozen=True):
@@ -52,6 +54,13 @@ class Outcome(Struct, frozen=True):
     known: int
     """How many had been recorded before."""
     refused: list[tuple[Entry, str]]
+
+
+class Named(Struct, frozen=True):
+    """An event that is in the ledger."""
+
+    position: int
+    subject: str
 
 
 class Delivery:
@@ -101,16 +110,28 @@ class Delivery:
                 waiting += [part[middle:], part[:middle]]
         return Outcome(recorded, known, refused)
 
+    async def find(self, source: str, id: str) -> Named | None:
+        """Where an event stands; None if it is not there. Raises DeliveryFailed."""
+        status, answer = await self._answer("GET", params={"source": source, "id": id})
+        events = answer.get("events") if isinstance(answer, dict) else None
+        if status != 200 or not isinstance(events, list):
+            raise DeliveryFailed(f"{self._url} does not tell where {id} stands: {_detail(status, answer)}")
+        return next((Named(int(event["sequence"]), str(event["subject"])) for event in events), None)
+
     async def _post(self, part: list[Entry]) -> tuple[int, Any]:
+        return await self._answer("POST", body=b"[" + b",".join(entry.body for entry in part) + b"]")
+
+    async def _answer(
+        self, method: str, *, body: bytes | None = None, params: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
         """The answer to one request, which is sent until there is one. Raises DeliveryFailed."""
-        body = b"[" + b",".join(entry.body for entry in part) + b"]"
         patience = SILENCE_SECONDS_MAX if self._answered else FIRST_SECONDS_MAX
         deadline = time.monotonic() + patience
         attempt = 0
         while True:
             pause = PAUSE_SECONDS[min(attempt, len(PAUSE_SECONDS) - 1)]
             try:
-                status, text, retry_after = await self._request(body)
+                status, text, retry_after = await self._request(method, body, params)
                 answer = _decoded(text)
                 reason = _detail(status, answer)
                 pause = retry_after or pause
@@ -136,9 +157,13 @@ class Delivery:
             attempt += 1
             await asyncio.sleep(pause)
 
-    async def _request(self, body: bytes) -> tuple[int, bytes, float | None]:
-        headers = {"Content-Type": "application/cloudevents-batch+json"}
-        async with self._session.post(self._url, data=body, headers=headers, allow_redirects=False) as answer:
+    async def _request(
+        self, method: str, body: bytes | None, params: dict[str, str] | None
+    ) -> tuple[int, bytes, float | None]:
+        headers = {} if body is None else {"Content-Type": "application/cloudevents-batch+json"}
+        async with self._session.request(
+            method, self._url, data=body, params=params, headers=headers, allow_redirects=False
+        ) as answer:
             return answer.status, await answer.read(), _seconds(answer.headers.get("Retry-After"))
 
 

@@ -5,6 +5,7 @@
     given: [...]                            events written out in full; they come first
     lookups: [...]                          small files, joined to rows by a key
     files: [...]                            which files there are, in the order in which they are read
+    retracted: [...]                        events of this source that were recorded in error; told last
 
 `examples/` has mappings that say it all; `recipes` says how a single value is made.
 """
@@ -20,8 +21,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta, Struct
 
-from schemas.events import EVENT_TYPES
-from schemas.values import Source
+from schemas.events import EVENT_TYPES, EventRetracted, type_of
+from schemas.values import By, Paragraph, Source
 from services.importer import document
 from services.importer.document import Document, Spot
 from services.importer.recipes import (
@@ -166,6 +167,28 @@ class File(Rows, frozen=True, kw_only=True):
             raise ValueError("a file has `events`, or it is `unused`, with the reason")
 
 
+class Retracted(Part, frozen=True, kw_only=True):
+    """An event of the mapping's source, by its id, was recorded in error. Where it stands only the ledger knows."""
+
+    event: str
+    id: str
+    time: str
+    reason: Paragraph
+    by: By
+
+    def written(self, source: str, position: int, subject: str) -> dict[str, Any]:
+        """The retraction as it is posted, of what stands at a position and is about a subject."""
+        data = {"position": position, "subject": subject, "reason": self.reason, "by": self.by}
+        return {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": source,
+            "type": type_of(EventRetracted),
+            "time": self.time,
+            "data": msgspec.to_builtins(data),
+        }
+
+
 class Mapping(Part, frozen=True, kw_only=True):
     """A whole mapping."""
 
@@ -174,6 +197,7 @@ class Mapping(Part, frozen=True, kw_only=True):
     given: list[dict[str, Any]] = []
     lookups: list[Lookup] = []
     files: list[File] = []
+    retracted: list[Retracted] = []
 
 
 class Loaded(Struct, frozen=True):
@@ -184,6 +208,9 @@ class Loaded(Struct, frozen=True):
 
     def given_line(self, index: int) -> int:
         return self.document.line(("given", index))
+
+    def retracted_line(self, index: int) -> int:
+        return self.document.line(("retracted", index))
 
 
 def load(path: Path) -> Loaded:
@@ -386,7 +413,7 @@ def _located(found: Document, spot: Spot, message: str) -> str:
 
 
 def _objections(mapping: Mapping) -> Objections:
-    if not mapping.files and not mapping.given:
+    if not (mapping.files or mapping.given or mapping.retracted):
         yield (), "there is nothing to import; name `files`, or events that are `given`"
     names = [lookup.name for lookup in mapping.lookups]
     for index, name in enumerate(names):

@@ -13,12 +13,12 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from schemas.codec import EVENT_BYTES_MAX, read_event
 from schemas.envelope import Sent
 from services.importer.delivery import BATCH_BYTES_MAX, Delivery, Entry
-from services.importer.mapping import File, Loaded, Lookup, missing_column
+from services.importer.mapping import File, Loaded, Lookup, Retracted, missing_column
 from services.importer.recipes import Row, Unusable, look_up, text_of
 from services.importer.rows import Faulty, Found, Joined, Origin, Reader, Unreadable, read_lookup
 from services.importer.translate import events_of, with_names
@@ -103,7 +103,7 @@ def plan(loaded: Loaded, given: Sequence[Path]) -> Plan:
                 f"{path}: {loaded.document.path} has no place for a file of this name; it has {patterns or 'none'}"
             )
     files = [(path, mapping.files[number]) for number in sorted(chosen) for path in chosen[number]]
-    if not files and not mapping.given:
+    if not (files or mapping.given or mapping.retracted):
         raise CannotImport(f"none of {', '.join(file.file for file in mapping.files)} was found")
     lookups: dict[str, tuple[Path, Lookup]] = {}
     for path, file in files:
@@ -160,6 +160,11 @@ def read(
         raise CannotImport(str(error)) from error
     tally.joined_nowhere = sum(lookup.unused for lookup in joined.values())
 
+    for index, retracted in enumerate(mapping.retracted):
+        tally.read += 1
+        origin = Origin(str(plan.loaded.document.path), plan.loaded.retracted_line(index))
+        yield _retracting(origin, retracted, mapping.source, now)
+
 
 async def deliver(
     items: Iterator[Made | Rejected],
@@ -194,6 +199,16 @@ async def deliver(
         if not item.entries:
             tally.without_event += 1
             continue
+        [first, *_] = item.entries
+        if first.retracts is not None:
+            # What it retracts may be among those that wait.
+            if batch:
+                await post()
+            item = await _found(item.origin, first, delivery)
+            if isinstance(item, Rejected):
+                tally.rejected += 1
+                rejects.write(item)
+                continue
         more = sum(len(entry.body) + 1 for entry in item.entries)
         # The events of a row stay together, so that a row is accounted for once.
         if batch and (events + len(item.entries) > batch_events_max or size + more > BATCH_BYTES_MAX):
@@ -265,6 +280,27 @@ def _checked(origin: Origin, row: Any, events: list[dict[str, Any]], now: dateti
             continue
         return Rejected(origin, reason, row, entry.id, entry.type)
     return Made(origin, entries)
+
+
+def _retracting(origin: Origin, retracted: Retracted, source: str, now: datetime) -> Made | Rejected:
+    """A retraction with something in place of the position and the subject, which `_found` puts in."""
+    row = msgspec.to_builtins(retracted)
+    made = _checked(origin, row, [retracted.written(source, 1, "event/unknown")], now)
+    if isinstance(made, Rejected):
+        return made
+    return Made(origin, [structs.replace(entry, retracts=retracted.event) for entry in made.entries])
+
+
+async def _found(origin: Origin, entry: Entry, delivery: Delivery) -> Made | Rejected:
+    """A retraction with the position and the subject of what it retracts, as the ledger has them."""
+    assert entry.retracts is not None
+    event = msgspec.json.decode(entry.body)
+    named = await delivery.find(event["source"], entry.retracts)
+    if named is None:
+        reason = f"event: {event['source']} has recorded nothing under the id {entry.retracts!r}"
+        return Rejected(origin, reason, entry.row, entry.id, entry.type)
+    event["data"] |= {"position": named.position, "subject": named.subject}
+    return Made(origin, [structs.replace(entry, body=msgspec.json.encode(event), retracts=None)])
 
 
 def _key(row: Row, path: str) -> str:

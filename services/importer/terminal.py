@@ -33,6 +33,30 @@ class Target(Struct, frozen=True):
 def import_files(mapping: Path, files: Sequence[Path], target: Target, *, rejects: Path, batch_events_max: int) -> int:
     """Import files by a mapping and report. Returns the exit status."""
     tally = Tally()
+    status = _import(mapping, files, target, tally, rejects=rejects, batch_events_max=batch_events_max)
+    _report(tally)
+    return status
+
+
+def load_sample(folder: Path, target: Target) -> int:
+    """Import what is numbered in a folder, in the order of the numbers, and report once: a mapping by itself, a folder
+    of exports by `exports.yaml`. Returns the exit status."""
+    tally = Tally()
+    status = ALL_IN
+    for step in sorted(folder.glob("[0-9]*")):
+        click.echo(step.name)
+        mapping, files = (folder / "exports.yaml", [step]) if step.is_dir() else (step, [])
+        rejects = Path(f"{step.stem}.rejects.ndjson")
+        status = max(status, _import(mapping, files, target, tally, rejects=rejects, batch_events_max=BATCH_EVENTS_MAX))
+        if status == COULD_NOT_RUN:
+            break
+    _report(tally)
+    return status
+
+
+def _import(
+    mapping: Path, files: Sequence[Path], target: Target, tally: Tally, *, rejects: Path, batch_events_max: int
+) -> int:
     try:
         found = _planned(mapping, files)
         if any(rejects.exists() and rejects.samefile(path) for path in (mapping, *files, *_paths(found))):
@@ -41,32 +65,17 @@ def import_files(mapping: Path, files: Sequence[Path], target: Target, *, reject
             items = read(found, tally, now=datetime.now(UTC), progress=advance)
             asyncio.run(_deliver(items, target, written, tally, batch_events_max, say))
     except (CannotImport, DeliveryFailed) as error:
-        _report(tally)
         return _failed(str(error))
     except OSError as error:
         return _failed(f"{rejects} cannot be written: {error.strerror}")
     except KeyboardInterrupt:
-        _report(tally)
         return _failed("Stopped. What is recorded stays; run this again for the rest.")
     for path, reason in found.unused:
         click.echo(f"not used: {path.name} ({reason})")
-    _report(tally)
     if written.count:
         click.echo(f"rejected rows and reasons: {written.path}")
         return SOME_REJECTED
     return ALL_IN
-
-
-def load_sample(folder: Path, target: Target) -> int:
-    """Import each mapping of a folder with what lies beside it, in the order of their names. Returns the status."""
-    status = ALL_IN
-    for mapping in sorted(folder.glob("*.yaml")):
-        click.echo(mapping.name)
-        rejects = Path(f"{mapping.stem}.rejects.ndjson")
-        status = max(status, import_files(mapping, (), target, rejects=rejects, batch_events_max=BATCH_EVENTS_MAX))
-        if status == COULD_NOT_RUN:
-            break
-    return status
 
 
 def rehearse(mapping: Path, files: Sequence[Path]) -> int:

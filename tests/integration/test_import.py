@@ -181,13 +181,43 @@ async def test_what_cannot_run_says_so_and_records_nothing(
     assert await asking.events() == []
 
 
+async def test_what_was_recorded_in_error_is_found_by_its_id_and_retracted(
+    database: Database, asking: Asking, folder: Path
+):
+    (folder / "mapping.yaml").write_text(
+        MAPPING
+        + """\
+retracted:
+  - {event: account-acme, id: taken-back-1, time: &day 2026-02-09T09:00:00Z, reason: A test, by: &desk {role: agent,
+     team: support}}
+  - {event: account-birch, id: taken-back-2, time: *day, reason: Never there, by: *desk}
+"""
+    )
+    # The second account is refused, and so there is nothing to retract.
+    for recorded in (6, 0):
+        ended = await command(database.settings, "import", "mapping.yaml", folder=folder)
+        assert (ended.status, ended.count("rejected")) == (1, 2), ended.output + ended.errors
+        assert (ended.count("recorded"), ended.count("already recorded")) == (recorded, 6 - recorded)
+        _, rejected = map(json.loads, (folder / "mapping.rejects.ndjson").read_text().splitlines())
+        assert (rejected["line"], rejected["id"]) == (23, "taken-back-2")
+        assert rejected["reason"] == "event: /imports/crm has recorded nothing under the id 'account-birch'"
+    *_, retraction = await asking.events()
+    assert (retraction["type"], retraction["subject"]) == ("ledger.event.retracted.v1", "account/acme")
+    assert retraction["data"] == {
+        "position": 1,
+        "subject": "account/acme",
+        "reason": "A test",
+        "by": {"role": "agent", "team": "support"},
+    }
+
+
 async def test_the_sample_is_loaded_once(database: Database, asking: Asking, folder: Path):
-    for recorded in (93, 0):
+    for recorded in (192, 0):
         ended = await command(database.settings, "demo", folder=folder)
         assert ended.status == 0, ended.output + ended.errors
-        assert (ended.count("read"), ended.count("already recorded")) == (93, 93 - recorded)
+        assert (ended.count("read"), ended.count("already recorded")) == (192, 192 - recorded)
         assert ended.output.count("/requirements/SSO-42") == 1
-    assert [int(event["sequence"]) for event in await asking.events()] == [*range(1, 94)]
+    assert [int(event["sequence"]) for event in await asking.events()] == [*range(1, 193)]
 
 
 # A line to the ledger that breaks

@@ -70,7 +70,7 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
     assert one["how_on_target"]["fits"][0].keys() >= {"as_asked", "as_decided", "as_now"}
     assert one["who_decided"][0]["departs"] == "no"
     assert json.loads(departing)["who_decided"][0].items() >= {"departs": "yes", "grounds": "exception"}.items()
-    assert len(table.strip().splitlines()) == 1 + 8
+    assert len(table.strip().splitlines()) == 1 + 12
     assert earlier.strip().splitlines()[1].startswith("SSO-42,")
     assert earlier != table
     assert " 201 " in recorded.splitlines()[1]

@@ -161,6 +161,9 @@ def test_the_examples_are_mappings(path: Path):
     for number, event in enumerate(loaded.mapping.given):
         written = {"specversion": "1.0", "source": loaded.mapping.source, **event}
         assert isinstance(read_event(written, now=datetime(2026, 11, 21, tzinfo=UTC)), Sent), loaded.given_line(number)
+    for retracted in loaded.mapping.retracted:
+        written = retracted.written(loaded.mapping.source, 1, "requirement/SSO-42")
+        assert isinstance(read_event(written, now=datetime(2026, 11, 21, tzinfo=UTC)), Sent), retracted.id
 
 
 def test_aliases_repeat_so_much_and_no_more() -> None:

@@ -44,7 +44,7 @@ async def held() -> Held:
     "path",
     [
         *("requirements", "accounts", "attributes", "feedback", "decisions", "promises"),
-        *("requirements/R-1", "decisions/D-1", "accounts/acme"),
+        *("requirements/R-1", "decisions/D-1", "decisions/D-1/context", "accounts/acme"),
     ],
 )
 async def test_no_transaction_is_open_while_rows_are_judged(database: Database, path: str) -> None:

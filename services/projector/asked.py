@@ -10,7 +10,8 @@ from schemas.values import EventType, Id, Source, moment
 from services.problems import Problem
 from services.projector import paging
 from services.projector.answers import feedback
-from services.projector.answers.decisions import Grounds, Outcome
+from services.projector.answers.decisions import DecisionRow, Grounds, Outcome
+from services.projector.answers.decisions import State as DecisionState
 from services.projector.answers.promises import Promise, Subjects
 from services.projector.answers.requirements import Lens, Listed, Sort, Status
 from services.projector.briefs import Voice
@@ -104,6 +105,7 @@ class AccountsAsked(Lists, frozen=True, kw_only=True, rename={"class_": "class"}
 
 
 class DecisionsAsked(Lists, frozen=True, kw_only=True):
+    state: Annotated[DecisionState, Meta(description="how far they are")] | UnsetType = UNSET
     departs: (
         Annotated[Literal["no", "undetermined", "yes"], Meta(description="whether it departs from the agreement")]
         | UnsetType
@@ -111,6 +113,10 @@ class DecisionsAsked(Lists, frozen=True, kw_only=True):
     outcome: Annotated[Outcome, Meta(description="what was decided")] | UnsetType = UNSET
     grounds: Annotated[Grounds, Meta(description="on what grounds")] | UnsetType = UNSET
     needs_review: Annotated[bool, Meta(description="whether what it rests on has changed")] | UnsetType = UNSET
+    overdue: (
+        Annotated[bool, Meta(description="whether its day has passed: to be decided by, or to be looked at again")]
+        | UnsetType
+    ) = UNSET
 
 
 class BriefAsked(Moment, frozen=True, kw_only=True):
@@ -168,6 +174,17 @@ def is_requirement_asked_for(listed: Listed, asked: RequirementsAsked) -> bool:
         and (asked.class_ is UNSET or listed.accounts[asked.class_] > 0)
         and (asked.area is UNSET or (area is not None and folded(area) == folded(asked.area)))
         and (asked.q is UNSET or mentions(asked.q, requirement, title, area))
+    )
+
+
+def is_decision_asked_for(row: DecisionRow, asked: DecisionsAsked) -> bool:
+    return (
+        asked.state in (UNSET, row.state)
+        and asked.departs in (UNSET, row.departs)
+        and asked.outcome in (UNSET, row.outcome)
+        and asked.grounds in (UNSET, row.grounds)
+        and asked.needs_review in (UNSET, row.needs_review)
+        and asked.overdue in (UNSET, row.overdue)
     )
 
 

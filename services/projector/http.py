@@ -21,6 +21,7 @@ from services.projector.answers import (
     context,
     decisions,
     feedback,
+    outcome,
     projections,
     promises,
     reconciliation,
@@ -34,6 +35,7 @@ from services.projector.answers.attributes import AttributeLine, AttributeList, 
 from services.projector.answers.context import CONTEXT_ITEMS_MAX, OneContext
 from services.projector.answers.decisions import DecisionList, DecisionRow, OneDecision
 from services.projector.answers.feedback import FeedbackLine, FeedbackList
+from services.projector.answers.outcome import RequirementOutcome
 from services.projector.answers.projections import ProjectionList
 from services.projector.answers.promises import Promise, PromiseList, PromiseRow
 from services.projector.answers.reconciliation import Reconciled, Reconciliation
@@ -53,6 +55,7 @@ from services.projector.asked import (
     RequirementsAsked,
     choice,
     instant,
+    is_decision_asked_for,
     is_promise_asked_for,
     is_requirement_asked_for,
     mentions,
@@ -114,6 +117,13 @@ def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
             "Who asked for it, how on-target they were, who decided",
             Pages,
             OneRequirement,
+        ),
+        route(
+            "/requirements/{requirement}/outcome",
+            answers.outcome,
+            "What was at stake when it was decided, and what became of it",
+            Moment,
+            RequirementOutcome,
         ),
         route(
             "/accounts",
@@ -251,6 +261,12 @@ class _Answers:
             headers["Link"] = paging.next_link(page, position=answer.as_of.position, after=after, limit=None)
         return respond(call, answer, headers)
 
+    async def outcome(self, call: Call) -> web.StreamResponse:
+        name = _named(call, "requirement")
+        async with self._readings.snapshot(call, outcome.READS, paging.wanted(call.parameters)) as snapshot:
+            evidence = await outcome.read_outcome(snapshot, name)
+        return respond(call, await asyncio.to_thread(outcome.show_outcome, evidence))
+
     async def accounts(self, call: Call) -> web.StreamResponse:
         page, asked = _page(call)
 
@@ -377,27 +393,24 @@ class _Answers:
 
     async def decisions(self, call: Call) -> web.StreamResponse:
         page, asked = _page(call)
+
+        def judge(evidence: decisions.Evidence) -> Whole:
+            listed = decisions.list_decisions(evidence)
+            return Whole(listed, _currencies(listed))
+
         settled, whole = await self._readings.whole(
             call,
             ("decisions",),
             decisions.READS,
             page.wanted,
             decisions.read_decisions,
-            lambda evidence: Whole(decisions.list_decisions(evidence)),
+            judge,
         )
-
-        def is_asked_for(row: DecisionRow) -> bool:
-            return (
-                asked.departs in (UNSET, row.departs)
-                and asked.outcome in (UNSET, row.outcome)
-                and asked.grounds in (UNSET, row.grounds)
-                and asked.needs_review in (UNSET, row.needs_review)
-            )
 
         def body(found: Sequence[DecisionRow], rows: list[DecisionRow]) -> DecisionList:
             return DecisionList(as_of=settled.as_of, total=len(found), decisions=rows)
 
-        wanted = choice(asked, is_asked_for)
+        wanted = choice(asked, lambda row: is_decision_asked_for(row, asked))
         return await send_list(call, page, settled.as_of, whole, wanted, as_it_is, DecisionRow, body)
 
     async def decision(self, call: Call) -> web.StreamResponse:
@@ -508,7 +521,7 @@ def _page(call: Call) -> tuple[Page, Any]:
     return page, page.parameters
 
 
-def _currencies(listed: Iterable[Listed | ListedAccount]) -> list[str]:
+def _currencies(listed: Iterable[Listed | ListedAccount | DecisionRow]) -> list[str]:
     return sorted({currency for each in listed for currency in each.currencies})
 
 

@@ -35,12 +35,17 @@ _BRIEF = {
 # What a field of this name means wherever nothing else is said below.
 _EVERYWHERE: Mapping[str, str] = {
     "accounts": "How many accounts ask, by class. Each is counted once.",
+    "acknowledgements": "Which teams have taken note of it.",
     "aliases": "The other names that count for the account: ids in other systems, and accounts merged into it.",
     "as_asked": "How on-target the account was at the time of its ask, by the agreement in force then. Null: none was.",
     "as_decided": f"{_AS_DECIDED} Null: no agreement was in force, or nothing was decided.",
     "as_now": "How on-target the account is now, by the agreement in force. Null: none is.",
     "as_of": "The position of the log that the answer reflects. Ask with it as `as_of`, and the answer stays the same.",
+    "at_stake": "The revenue that argued for it: what was at stake when it was decided, by class as decided. Null: it"
+    " was not made yet.",
     "available": "From when customers can have it, and how sure that is.",
+    "became": "What became of what was at stake, in the amounts that were at stake. What was retracted since is in"
+    " none. Null: it was not made yet.",
     "bullet": "The id of the bullet, unique in its revision.",
     "bullets": "The lines by which accounts are judged.",
     "class": "`on_target`, `off_target`, `undetermined` while too little is known, or `exploratory` while the company"
@@ -71,9 +76,12 @@ _EVERYWHERE: Mapping[str, str] = {
     " asked. Empty: it rests on what it rested on then.",
     "option": "The option that was chosen, of those last proposed.",
     "outcome": "Do it (`commit`), refuse it (`decline`), put it off (`defer`) or find out more (`explore`).",
+    "overdue": "Whether its day has passed: a proposed one was to be decided by `decide_by`; a made one was to be"
+    " looked at on `revisit`, and was neither reaffirmed since that day nor superseded.",
     "position": "The place of its event in the log.",
     "question": "What is to be decided.",
     "rationale": "Why, in the deciders' own words.",
+    "reaffirmations": "When and why it was said to stand.",
     "recordedtime": "When the ledger recorded it, as RFC 3339.",
     "requirements": "The requirements that it is about.",
     "revenue": "What the account is worth, by currency.",
@@ -82,8 +90,11 @@ _EVERYWHERE: Mapping[str, str] = {
     "score": "How alike they are, from 0 to 1; 1 is the same words.",
     "seen": "The position of the log that the deciders stated they had before them. Null: they stated none.",
     "stage": "`exploratory`: still learning whom the product is for. `focused`: agreed.",
+    "state": "`proposed` while it is open, then `made`; `superseded` once another holds instead.",
     "status": "What was decided last: `committed`, `declined`, `deferred` or `exploring`; `open` before that, `merged`"
     " where it counts as another.",
+    "superseded_by": "What holds instead of it, and why. Null: it has not given way to another.",
+    "supersedes": "What has given way to it.",
     "tell_customer": "What customers may be told, in these words.",
     "text": "The line, in a few words.",
     "threshold": "The share of the weights, in percent, from which an account is on target.",
@@ -189,6 +200,90 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "Made": {
         "agreement": "The agreement that was in force for the deciders. Null: none was.",
         "revision": "Its revision that was in force for the deciders. Null: none was.",
+    },
+    "Became": {
+        "won": "Won since, renewed, or under contract then and still.",
+        "lost": "Lost, or under contract then and ended since.",
+        "open": "Still open.",
+    },
+    "Acknowledgement": {
+        "team": "The team that has taken note.",
+        "note": "What it adds. Null: nothing.",
+        "recorded_by": "The public id of the API key that recorded it.",
+        "recorded_on_behalf_of": "Whether that key has recorded acknowledgements of this decision by several teams, and"
+        " so stands for none of them alone.",
+    },
+    "Reaffirmation": {
+        "seen": "The position of the log that was looked at. Null: all that came before it.",
+    },
+    "Superseded": {
+        "decision": "The other decision.",
+    },
+    "RequirementOutcome": {
+        "requirement": "The requirement.",
+        "into": "The requirement that it counts as, if it was merged. Otherwise null.",
+        "decisions": "The decisions on it and on what was merged into it, the first one first.",
+    },
+    "DecisionOutcome": {
+        "requirements": "Those of its requirements that are meant here: this one, or what was merged into it.",
+        "superseded_by": "The decision that holds instead. Null: it has not given way to another.",
+        "at_stake": "What was at stake when it was decided, as the deciders knew it.",
+        "became": "What became of exactly that, up to now.",
+        "opportunities": "What was at stake, the greatest amounts first; 200 at most.",
+        "later": "What names the requirement now, and was not at stake then.",
+    },
+    "AtStake": {
+        "opportunities": "How many opportunities.",
+        "accounts": "How many accounts, by their class as decided.",
+        "revenue": "What they were worth then: `strategic` is from accounts that were on target as decided,"
+        " `opportunistic` from those that were off target.",
+    },
+    "Fates": {
+        "won": "Open then, and won since.",
+        "renewed": "Open then, and won since as a renewal.",
+        "kept": "Under contract then, and still.",
+        "lost": "Lost since.",
+        "ended": "Under contract then; that contract has ended.",
+        "open": "Open still.",
+        "retracted": "All that was said of it was retracted since.",
+    },
+    "BecameSo": {
+        "opportunities": "How many opportunities.",
+        "then": "What they were worth when it was decided.",
+        "now": "What they are worth by what was said of them last.",
+    },
+    "CameSo": {
+        "opportunities": "How many opportunities.",
+        "now": "What they are worth by what was said of them last, by the class of the account now.",
+    },
+    "Later": {
+        "total": "How many opportunities.",
+        "won": "Won, and no renewals.",
+        "renewed": "Won as renewals.",
+        "lost": "Lost.",
+        "open": "Open.",
+        "opportunities": "The opportunities, the greatest amounts first; 200 at most.",
+    },
+    "OpportunityShown": {
+        "opportunity": "The id of the opportunity.",
+        "account": "The account that it was with, by what its name stands for now.",
+        "as_decided": "The class of the account for the deciders.",
+        "as_now": "The class of the account now.",
+        "became": "What became of it.",
+        "then": "As the deciders knew it. Null: they knew nothing of it.",
+        "now": "What was said of it last. Null: that was retracted.",
+    },
+    "OpportunityState": {
+        "stage": "Whether it is open, won or lost.",
+        "amount": "What it is worth, as a decimal text. Null: nobody has said.",
+        "kind": "New business, more of it, or its renewal.",
+        "closes": "The day on which it is expected to close, or did.",
+        "ends": "The last day of the contract.",
+        "closed_because": "What decided it.",
+    },
+    "Sum": {
+        "currency": "The currency, ISO 4217.",
+        "amount": "What the amounts add up to, as a decimal text.",
     },
     "Mark": {
         "position": "The place in the log of the event that says so.",
@@ -328,14 +423,13 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "Change": {"from": "What stood there before.", "to": "What stands there now."},
     "DecisionList": {"decisions": "The decisions of this page, the last one first."},
     "DecisionRow": {
-        "state": "`proposed` while it is open, then `made`.",
+        "superseded_by": "The decision that holds instead. Null: it has not given way to another.",
         "needs_review": "Whether an input of it has changed since, by enough to change the class of an account that"
         " asked.",
         "agreement": "The agreement that was in force for the deciders. Null: none was.",
         "revision": "Its revision that was in force for the deciders. Null: none was.",
     },
     "OneDecision": {
-        "state": "`proposed` while it is open, then `made`.",
         "proposed": "The question with its options, as last proposed. Null: it was made without a proposal.",
         "agreement": "The agreement that was in force for the deciders. Null: none was.",
         "revision": "Its revision that was in force for the deciders. Null: none was.",

@@ -45,12 +45,13 @@ COLUMNS = {
 MEMBERS = {
     "/requirements/{requirement}": {
         *("who_asked.asks.contact", "who_asked.asks.by", "who_decided.deciders", "who_decided.consulted"),
+        *("who_decided.acknowledgements.by", "who_decided.reaffirmations.by"),
         "merged.by",
     },
     "/accounts/{account}": {"asks.contact", "asks.by", "merged.by"},
     "/agreements/{agreement}": {"revisions.by", "revisions.endorsements.by", "revisions.adoptions.by"},
     "/agreements/{agreement}/revisions/{revision}": {"by", "endorsements.by", "adoptions.by"},
-    "/decisions/{decision}": {"deciders", "consulted", "proposed.by"},
+    "/decisions/{decision}": {"deciders", "consulted", "proposed.by", "acknowledgements.by", "reaffirmations.by"},
 }
 """Where answers show them: each is about one subject. An answer that is not named here shows none."""
 

@@ -4,7 +4,7 @@ What both tell of the decision itself is one list, `_facts`. Texts of events go 
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -23,6 +23,7 @@ from services.projector.briefs import (
 )
 from services.projector.fit import Class
 from services.projector.markdown import block, document, front_matter, heading, inline, items
+from services.projector.revenue import Money
 from services.projector.review import Mark
 
 TITLES_MAX = 3
@@ -118,11 +119,14 @@ def _facts(brief: Brief) -> Iterator[str]:
         yield f"Available from: {_available(brief.available)}"
     if brief.revisit is not None:
         yield f"Look at again on: {brief.revisit}"
+    if brief.reaffirmed_on is not None:
+        yield f"Reaffirmed on: {brief.reaffirmed_on}"
     if brief.superseded_by is not None:
         yield f"Superseded by: {inline(brief.superseded_by.decision)}"
     if brief.holds is not None:
         yield f"Holds in its place: {inline(brief.holds.decision)}"
     yield f"Needs review: {'yes' if brief.needs_review else 'no'}"
+    yield f"Overdue: {'yes' if brief.overdue else 'no'}"
     yield f"Open promises: {brief.promises.open}"
     yield f"As of position: {brief.as_of.position}"
 
@@ -220,8 +224,12 @@ def _confirmation(brief: EngineeringBrief) -> Iterator[str]:
             yield f"{inline(each.requirement)}: {state}{target} (position {each.delivery.position})"
     if brief.revisit is not None:
         yield f"It is to be looked at again on {brief.revisit}"
+    if brief.acknowledged:
+        yield f"Taken note of by {', '.join(map(inline, dict.fromkeys(brief.acknowledged)))}"
     for mark in brief.marks:
         yield _mark(mark)
+    for again in brief.reaffirmations:
+        yield f"It was reaffirmed on {again.time[:10]} (position {again.position}): {inline(again.reason)}"
     if brief.superseded_by is not None:
         gave_way = brief.superseded_by
         yield (
@@ -280,6 +288,7 @@ def _evidence(brief: EngineeringBrief) -> Iterator[str]:
     shown = f", the {len(evidence.fits)} weightiest here" if evidence.total > len(evidence.fits) else ""
     yield f"Accounts that asked, as the deciders knew them: {evidence.total} ({counted}){shown}."
     yield items(map(_fit_line, evidence.fits))
+    yield from _at_stake(evidence.at_stake or {})
 
 
 def _fit_line(fit: FitTold) -> str:
@@ -293,6 +302,17 @@ def _fit_line(fit: FitTold) -> str:
     return f"{name}, importance {fit.importance} for {inline(fit.requirement)}: {_CLASSES[fit.class_]}{share}" + (
         f"; {verdicts}" if verdicts else ""
     )
+
+
+def _at_stake(at_stake: Mapping[str, list[Money]]) -> Iterator[str]:
+    amounts = [
+        f"{name}: {each.contracted} {each.currency} contracted, {each.pipeline} {each.currency} in the pipeline"
+        for name, money in at_stake.items()
+        for each in money
+    ]
+    if amounts:
+        yield "The revenue that argued for it, by class as decided:"
+        yield items(amounts)
 
 
 def _assessments(assessments: list[AssessmentTold]) -> Iterator[str]:

@@ -15,9 +15,11 @@ from schemas.events import Available, Dissent, Effort, Option
 from services.projector.answers.decisions import DecidedFit, Grounds, OneDecision, Outcome
 from services.projector.answers.requirements import Delivery, Status
 from services.projector.answers.shown import RevisionShown, Role, show_role
+from services.projector.answers.since import Superseded
 from services.projector.answers.snapshot import AsOf
 from services.projector.fit import Class
 from services.projector.lenses import Departs
+from services.projector.revenue import Money
 from services.projector.review import Mark
 
 FITS_MAX = 20
@@ -40,6 +42,10 @@ DELIVERED = "ledger.delivery.updated.v1"
 ASSESSED = "ledger.requirement.assessed.v1"
 STATED = "ledger.perspective.stated.v1"
 PROMISED = "ledger.promise.made.v1"
+ASKED = "ledger.ask.recorded.v1"
+ADOPTED = "ledger.agreement.adopted.v1"
+ACKNOWLEDGED = "ledger.decision.acknowledged.v1"
+REAFFIRMED = "ledger.decision.reaffirmed.v1"
 
 
 class Cited(Struct, frozen=True, kw_only=True):
@@ -58,15 +64,6 @@ class RequirementTold(Struct, frozen=True, kw_only=True):
     title: str | None
     into: str | None
     delivery: Delivery | None
-
-
-class GaveWayTo(Struct, frozen=True, kw_only=True):
-    """The decision to which another gave way."""
-
-    decision: str
-    position: int
-    time: str
-    reason: str
 
 
 class Holding(Struct, frozen=True, kw_only=True):
@@ -102,7 +99,9 @@ class Brief(Struct, frozen=True, kw_only=True):
     available: Available | None
     revisit: date | None
     needs_review: bool
-    superseded_by: GaveWayTo | None
+    overdue: bool
+    reaffirmed_on: str | None
+    superseded_by: Superseded | None
     holds: Holding | None
     promises: PromisesTold
     as_of: AsOf
@@ -115,6 +114,7 @@ class FitTold(Struct, frozen=True, kw_only=True, rename={"class_": "class"}):
     account: str
     name: str | None
     requirement: str
+    position: int
     importance: int
     class_: Class
     fit: float | None
@@ -130,6 +130,7 @@ class EvidenceTold(Struct, frozen=True, kw_only=True):
 
     total: int
     accounts: dict[Class, int]
+    at_stake: dict[str, list[Money]] | None
     fits: list[FitTold]
     revisions: dict[str, RevisionShown]
 
@@ -162,6 +163,15 @@ class PerspectiveTold(Struct, frozen=True, kw_only=True):
     known: bool | None
 
 
+class ReaffirmationTold(Struct, frozen=True, kw_only=True):
+    """That the decision stands, with what was known by then."""
+
+    reason: str
+    by: Role | None
+    position: int
+    time: str
+
+
 class EngineeringBrief(Brief, frozen=True, kw_only=True, tag_field="voice", tag="engineering"):
     """A decision with all that speaks for and against it."""
 
@@ -186,7 +196,9 @@ class EngineeringBrief(Brief, frozen=True, kw_only=True, tag_field="voice", tag=
     assessments: list[AssessmentTold]
     perspectives: list[PerspectiveTold]
     marks: list[Mark]
-    supersedes: list[str]
+    acknowledged: list[str]
+    reaffirmations: list[ReaffirmationTold]
+    supersedes: list[Superseded]
 
 
 class PlainTold(Struct, frozen=True, kw_only=True):
@@ -267,11 +279,11 @@ class OnRecord(Struct, frozen=True, kw_only=True):
     assessments: Sequence[Assessed] = ()
     perspectives: Sequence[Stated] = ()
     promises: Sequence[OpenPromise] = ()
-    superseded_by: GaveWayTo | None = None
     holds: Holding | None = None
     passed: Sequence[Cited] = ()
     """The events by which decisions gave way, from this one to the one that holds."""
-    supersedes: Sequence[tuple[str, int]] = ()
+    reviewed: Sequence[Cited] = ()
+    """The events that say what has changed since by enough to be marked."""
 
 
 def engineering_brief(on_record: OnRecord) -> EngineeringBrief:
@@ -301,6 +313,7 @@ def engineering_brief(on_record: OnRecord) -> EngineeringBrief:
         evidence=EvidenceTold(
             total=sum(one.accounts.values()),
             accounts=one.accounts,
+            at_stake=one.at_stake,
             fits=[_fit(each) for each in one.fits[:FITS_MAX]],
             revisions={
                 name: revision
@@ -311,7 +324,17 @@ def engineering_brief(on_record: OnRecord) -> EngineeringBrief:
         assessments=[each.told for each in on_record.assessments],
         perspectives=[each.told for each in on_record.perspectives],
         marks=one.needs_review,
-        supersedes=[decision for decision, _ in on_record.supersedes],
+        acknowledged=[each.team for each in one.acknowledgements],
+        reaffirmations=[
+            ReaffirmationTold(
+                reason=each.reason,
+                by=None if each.by is None else show_role(each.by),
+                position=each.position,
+                time=each.time,
+            )
+            for each in one.reaffirmations
+        ],
+        supersedes=one.supersedes,
     )
 
 
@@ -365,7 +388,9 @@ def _common(on_record: OnRecord) -> dict[str, Any]:
         "available": None if one is None else one.available,
         "revisit": None if one is None else one.revisit,
         "needs_review": one is not None and bool(one.needs_review),
-        "superseded_by": on_record.superseded_by,
+        "overdue": one is not None and one.overdue,
+        "reaffirmed_on": None if one is None or not one.reaffirmations else one.reaffirmations[-1].time,
+        "superseded_by": None if one is None else one.superseded_by,
         "holds": on_record.holds,
         "promises": PromisesTold(
             open=len(on_record.promises), due=min((each.due for each in on_record.promises if each.due), default=None)
@@ -376,12 +401,7 @@ def _common(on_record: OnRecord) -> dict[str, Any]:
 
 
 def _state(on_record: OnRecord) -> State:
-    one = on_record.one
-    if one is None:
-        return "open"
-    if one.position is None:
-        return "proposed"
-    return "made" if on_record.superseded_by is None else "superseded"
+    return "open" if on_record.one is None else on_record.one.state
 
 
 _OF_PROPOSAL = ("question", "drivers", "options", "decide_by", "proposed_on", "proposed_by")
@@ -394,7 +414,7 @@ _OF_MADE = (
 def _cited(on_record: OnRecord) -> list[Cited]:
     """The events that the brief rests on, in the order of the log, each with the members that rest on it."""
     one = on_record.one
-    found = [*on_record.cited, *on_record.passed]
+    found = [*on_record.cited, *on_record.passed, *on_record.reviewed]
     if one is not None:
         subject = f"decision/{one.decision}"
         if one.proposed is not None:
@@ -402,11 +422,22 @@ def _cited(on_record: OnRecord) -> list[Cited]:
             found.append(Cited(position=one.proposed.position, type=PROPOSED, subject=subject, tells=members))
         if one.position is not None:
             found.append(Cited(position=one.position, type=MADE, subject=subject, tells=["requirements", *_OF_MADE]))
+        for type, acts, tells in (
+            (ACKNOWLEDGED, one.acknowledgements, ["acknowledged"]),
+            (REAFFIRMED, one.reaffirmations, ["reaffirmations", "reaffirmed_on"]),
+        ):
+            found += [Cited(position=each.position, type=type, subject=subject, tells=tells) for each in acts]
+        found += [
+            Cited(position=each.position, type=SUPERSEDED, subject=f"decision/{each.decision}", tells=["supersedes"])
+            for each in one.supersedes
+        ]
+        found += [
+            Cited(position=each.position, type=ASKED, subject=f"requirement/{each.requirement}", tells=["evidence"])
+            for each in one.fits[:FITS_MAX]
+        ]
     if on_record.holds is not None:
         holds = on_record.holds
         found.append(Cited(position=holds.position, type=MADE, subject=f"decision/{holds.decision}", tells=["holds"]))
-    for decision, position in on_record.supersedes:
-        found.append(Cited(position=position, type=SUPERSEDED, subject=f"decision/{decision}", tells=["supersedes"]))
     for told in on_record.requirements:
         subject = f"requirement/{told.requirement}"
         if told.delivery is not None:
@@ -462,6 +493,7 @@ def _fit(decided: DecidedFit) -> FitTold:
         account=decided.account,
         name=decided.name,
         requirement=decided.requirement,
+        position=decided.position,
         importance=decided.importance,
         class_="undetermined" if judged is None else judged.class_,
         fit=None if judged is None else judged.fit,
@@ -528,7 +560,8 @@ def _decided(on_record: OnRecord) -> list[Statement]:
         by = one.proposed.decide_by
         told = [Statement(text=NOT_DECIDED, events=[one.proposed.position])]
         if by is not None:
-            told.append(Statement(text=f"It is to be decided by {by}.", events=[one.proposed.position]))
+            text = f"It was to be decided by {by}." if one.overdue else f"It is to be decided by {by}."
+            told.append(Statement(text=text, events=[one.proposed.position]))
         return told
     if state == "superseded":
         return _gave_way(on_record)
@@ -538,7 +571,11 @@ def _decided(on_record: OnRecord) -> list[Statement]:
     told = [Statement(text=f"Decided on {one.time[:10]}: {DECIDED[one.outcome]}.", events=made)]
     told += _guidance(one.outcome, one.instruction, one.tell_customer, one.available, made)
     if one.revisit is not None:
-        told.append(Statement(text=f"It is to be looked at again on {one.revisit}.", events=made))
+        text = "It was to be looked at again on" if one.overdue else "It is to be looked at again on"
+        told.append(Statement(text=f"{text} {one.revisit}.", events=made))
+    if one.reaffirmations:
+        last = one.reaffirmations[-1]
+        told.append(Statement(text=f"It was looked at again on {last.time[:10]}, and stands.", events=[last.position]))
     told.append(Statement(text=f"Who stands behind it: {_listed(show_role(by) for by in one.deciders)}.", events=made))
     if one.needs_review:
         told.append(
@@ -553,9 +590,9 @@ def _decided(on_record: OnRecord) -> list[Statement]:
 
 def _gave_way(on_record: OnRecord) -> list[Statement]:
     assert on_record.one is not None
-    assert on_record.superseded_by is not None
+    assert on_record.one.superseded_by is not None
     holds, passed = on_record.holds, [each.position for each in on_record.passed]
-    gave_way = f"{on_record.one.decision} holds no more since {on_record.superseded_by.time[:10]}."
+    gave_way = f"{on_record.one.decision} holds no more since {on_record.one.superseded_by.time[:10]}."
     if holds is None:
         return [Statement(text=f"{gave_way} {NOT_DECIDED}", events=passed)]
     made = [holds.position]

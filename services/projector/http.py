@@ -61,7 +61,14 @@ from services.projector.asked import (
     mentions,
     period,
 )
-from services.projector.briefs import EngineeringBrief, RequirementBrief, SalesBrief
+from services.projector.briefs import (
+    EngineeringBrief,
+    OnRecord,
+    RequirementBrief,
+    SalesBrief,
+    engineering_brief,
+    sales_brief,
+)
 from services.projector.paging import Lists, Moment, Page, Pages
 from services.projector.projector import Projector
 from services.projector.readings import Readings, Whole
@@ -439,15 +446,25 @@ class _Answers:
         name = _named(call, "decision")
         async with self._readings.snapshot(call, briefs.READS, paging.wanted(call.parameters)) as snapshot:
             evidence = await briefs.read_decision_brief(snapshot, name)
+        on_record = await self._on_record(call, evidence)
         if call.parameters.voice == "engineering":
-            return await _send_brief(call, briefs.tell_engineering, evidence, brief_documents.madr)
-        return await _send_brief(call, briefs.tell_sales, evidence, brief_documents.page)
+            return await _send_brief(call, lambda: engineering_brief(on_record), brief_documents.madr)
+        return await _send_brief(call, lambda: sales_brief(on_record), brief_documents.page)
 
     async def requirement_brief(self, call: Call) -> web.StreamResponse:
         name = _named(call, "requirement")
         async with self._readings.snapshot(call, briefs.READS, paging.wanted(call.parameters)) as snapshot:
             evidence = await briefs.read_requirement_brief(snapshot, name)
-        return await _send_brief(call, briefs.tell_requirement, evidence, brief_documents.page)
+        on_record = await self._on_record(call, evidence.brief)
+        return await _send_brief(call, lambda: briefs.tell_requirement(evidence, on_record), brief_documents.page)
+
+    async def _on_record(self, call: Call, evidence: briefs.Evidence) -> OnRecord:
+        on_record = await asyncio.to_thread(briefs.judge_brief, evidence)
+        if on_record.one is None or not on_record.one.needs_review:
+            return on_record
+        pinned = Wanted(as_of=evidence.as_of.position)
+        async with self._readings.snapshot(call, briefs.READS, pinned) as snapshot:
+            return await briefs.read_marked(snapshot, on_record)
 
     async def promises(self, call: Call) -> web.StreamResponse:
         page, asked = _page(call)
@@ -501,15 +518,13 @@ class _Answers:
         return respond(call, await projections.list_projections(self._readings.projector.pool, runner))
 
 
-async def _send_brief(
-    call: Call, tell: Callable[[Any], Any], evidence: Any, written: Callable[[Any], str]
-) -> web.StreamResponse:
+async def _send_brief(call: Call, tell: Callable[[], Any], written: Callable[[Any], str]) -> web.StreamResponse:
     """A brief, told beside the loop, as JSON or as the document that is `written` of it."""
     if not wants_markdown(call.request.headers.get("Accept", "")):
-        return respond(call, await asyncio.to_thread(tell, evidence), {"Vary": "Authorization, Accept"})
+        return respond(call, await asyncio.to_thread(tell), {"Vary": "Authorization, Accept"})
 
     def document() -> tuple[str, str]:
-        brief = tell(evidence)
+        brief = tell()
         return brief_documents.file_name(brief), written(brief)
 
     return send_document(call, *await asyncio.to_thread(document))

@@ -27,7 +27,10 @@ _BRIEF = {
     "needs_review": "Whether an input of it has changed since, by enough to change the class of an account that asked.",
     "superseded_by": "The decision to which it gave way. Null: to none.",
     "holds": "The decision that holds in its place. Null: it gave way to none.",
-    "promises": "The open promises about its requirements that name this decision or none.",
+    "overdue": "Whether a day has passed (UTC) without what was to be done: to decide, or to look at it again.",
+    "reaffirmed_on": "When it was last looked at again, and reaffirmed, as RFC 3339. Null: never.",
+    "promises": "The open promises about its requirements that name this decision or none; of a requirement, all that"
+    " are open.",
     "events": "The events on which the briefs of both voices rest, in the order of the log. The ledger has each at"
     " `/events/{position}`.",
 }
@@ -441,6 +444,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "options": "What can be decided.",
     },
     "DecidedFit": {
+        "position": "The place in the log of the last recording of that ask that the deciders knew.",
         "requirement": "The requirement that it asked for.",
         "importance": "Of that ask, from 0 to 3; 3: a deal or a renewal depends on it.",
         "as_decided": f"{_AS_DECIDED} Null: no agreement was in force.",
@@ -518,8 +522,11 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "assessments": "What those who would build it say of it, by team, each at the same size.",
         "perspectives": "What each side says in its own words, by team, each at the same size.",
         "marks": "Which inputs have changed since, by enough to change the class of an account that asked.",
+        "acknowledged": "The teams that have taken note of it. They need not agree.",
+        "reaffirmations": "When it was looked at again, and reaffirmed.",
         "supersedes": "The decisions that gave way to it.",
     },
+    "ReaffirmationTold": {"reason": "Why it stands.", "by": "Who said so, by role and team."},
     "SalesBrief": {
         **_BRIEF,
         "instruction": "What everyone does now, in one sentence. Null: it is not decided, or holds no more: see"
@@ -541,10 +548,6 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "tells": "The members of the briefs that rest on it.",
     },
     "RequirementTold": {"into": "The requirement that it counts as, if it was merged. Otherwise null."},
-    "GaveWayTo": {
-        "decision": "The decision that came in its place.",
-        "reason": "Why it gave way.",
-    },
     "Holding": {
         "decision": "The decision that holds.",
         "available": "From when customers can have it, and how sure that is. Null: no date is on record.",
@@ -557,10 +560,13 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "EvidenceTold": {
         "total": "How many accounts asked.",
         "accounts": "How many accounts asked, by their class as decided. Each is counted once.",
+        "at_stake": "The revenue that argued for it, by class as decided: opportunities that named its requirements, or"
+        " that an ask named. Null: nothing is decided.",
         "fits": "The weightiest of them: those of highest fit × importance.",
         "revisions": "The revisions that these fits name, with their bullets.",
     },
     "FitTold": {
+        "position": "The place in the log of the last recording of that ask that the deciders knew.",
         "requirement": "The requirement that it asked for.",
         "importance": "Of that ask, from 0 to 3; 3: a deal or a renewal depends on it.",
         "revision": "The revision that it was judged by, as agreement@revision. Null: none was in force.",

@@ -16,11 +16,13 @@ from services.problems import Problem
 from services.projector import lenses
 from services.projector.answers import decisions
 from services.projector.answers.decisions import decision_of, one_decision, read_made_on
-from services.projector.answers.evidence import read_requirements_lineage
+from services.projector.answers.evidence import TARGET_MARKET, read_requirements_lineage
 from services.projector.answers.requirements import show_delivery, status_of
 from services.projector.answers.shown import Role, show_role
+from services.projector.answers.since import holding
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.briefs import (
+    ADOPTED,
     MERGED,
     RAISED,
     REWORDED,
@@ -28,8 +30,6 @@ from services.projector.briefs import (
     Assessed,
     AssessmentTold,
     Cited,
-    EngineeringBrief,
-    GaveWayTo,
     Holding,
     OnRecord,
     OpenPromise,
@@ -37,12 +37,9 @@ from services.projector.briefs import (
     PerspectiveTold,
     RequirementBrief,
     RequirementTold,
-    SalesBrief,
     Stated,
-    engineering_brief,
     requirement_brief,
     roles,
-    sales_brief,
 )
 from services.projector.resolution import Resolution
 from services.statements import Statements
@@ -66,8 +63,9 @@ class Evidence(Struct, frozen=True, kw_only=True):
     assessments: list[asyncpg.Record]
     perspectives: list[asyncpg.Record]
     promises: list[asyncpg.Record]
+    every_promise: bool
+    """Those count that rest on other decisions, too."""
     given_way: list[asyncpg.Record]
-    supersedes: list[asyncpg.Record]
     made: dict[str, asyncpg.Record]
     """The made decisions to which others gave way."""
 
@@ -83,7 +81,7 @@ class RequirementEvidence(Struct, frozen=True, kw_only=True):
 
 async def read_decision_brief(snapshot: Snapshot, decision: str) -> Evidence:
     """What the briefs of a decision are made of. Raises Problem if there is no such decision."""
-    return await _read(snapshot, decision, [])
+    return await _read(snapshot, decision)
 
 
 async def read_requirement_brief(snapshot: Snapshot, requirement: str) -> RequirementEvidence:
@@ -97,25 +95,27 @@ async def read_requirement_brief(snapshot: Snapshot, requirement: str) -> Requir
     made = await read_made_on(snapshot, names)
     given_way = await snapshot.fetch(_statements, "given_way", position, [row["decision"] for row in made])
     pending = await snapshot.fetch(_statements, "proposed_on", position, names)
-    decision = holding_of([row["decision"] for row in made], _ways(given_way))
-    if decision is None and pending:
-        decision = pending[-1]["decision"]
+    holds = holding(made, _ways(given_way))
+    decision = holds["decision"] if holds is not None else pending[-1]["decision"] if pending else None
     brief = await _read(snapshot, decision, [root] if root == requirement else [root, requirement])
     if decision is None:
         brief = msgspec.structs.replace(brief, given_way=given_way)
     return RequirementEvidence(named=requirement, root=root, brief=brief, pending=pending)
 
 
-def tell_engineering(evidence: Evidence) -> EngineeringBrief:
-    return engineering_brief(_on_record(evidence))
+async def read_marked(snapshot: Snapshot, on_record: OnRecord) -> OnRecord:
+    """With the events that its marks name. `snapshot` is at the same position."""
+    marks = [] if on_record.one is None else on_record.one.needs_review
+    rows = await snapshot.fetch(_statements, "events", snapshot.position, [each.position for each in marks])
+    reviewed = [
+        Cited(position=row["position"], type=row["type"], subject=row["subject"], tells=["needs_review", "marks"])
+        for row in rows
+    ]
+    return msgspec.structs.replace(on_record, reviewed=reviewed)
 
 
-def tell_sales(evidence: Evidence) -> SalesBrief:
-    return sales_brief(_on_record(evidence))
-
-
-def tell_requirement(evidence: RequirementEvidence) -> RequirementBrief:
-    on_record = _on_record(evidence.brief)
+def tell_requirement(evidence: RequirementEvidence, on_record: OnRecord) -> RequirementBrief:
+    """The brief of a requirement, of what is on record about it."""
     outcome = None if on_record.one is None else on_record.one.outcome
     return requirement_brief(
         on_record,
@@ -129,22 +129,8 @@ def tell_requirement(evidence: RequirementEvidence) -> RequirementBrief:
     )
 
 
-def holding_of(made: Sequence[str], ways: Mapping[str, str]) -> str | None:
-    """The decision that holds on a requirement. `made`: those made on it, in the order of the log; `ways`: decision →
-    the one that it gave way to.
-
-    It is what the last one gave way to, if that is on the requirement too, or else the last one that gave way to none.
-    """
-    if not made:
-        return None
-    last = _end_of(made[-1], ways)
-    if last in made:
-        return last
-    return next((each for each in reversed(made) if each not in ways), None)
-
-
-async def _read(snapshot: Snapshot, decision: str | None, requirements: Sequence[str]) -> Evidence:
-    """`requirements`: what the brief is about, where that is not only what the decision names."""
+async def _read(snapshot: Snapshot, decision: str | None, requirements: Sequence[str] = ()) -> Evidence:
+    """`requirements`: what the brief is about, if it is not that of the decision alone."""
     position = snapshot.position
     judged = None if decision is None else await decisions.read_decision(snapshot, decision)
     named = [*requirements]
@@ -167,19 +153,19 @@ async def _read(snapshot: Snapshot, decision: str | None, requirements: Sequence
         assessments=await snapshot.fetch(_statements, "assessments", position, names),
         perspectives=await snapshot.fetch(_statements, "perspectives", position, names),
         promises=await snapshot.fetch(_statements, "promises", position, names),
+        every_promise=bool(requirements),
         given_way=given_way,
-        supersedes=[] if decision is None else await snapshot.fetch(_statements, "supersedes", position, decision),
         made={row["decision"]: row for row in await snapshot.fetch(_statements, "made", position, sorted(ends))},
     )
 
 
-def _on_record(evidence: Evidence) -> OnRecord:
+def judge_brief(evidence: Evidence) -> OnRecord:
+    """What is on record, judged."""
     decision, judged = evidence.decision, evidence.judged
     one = None if judged is None or decision is None else one_decision(judged, decision)
     made = None if judged is None or decision is None else judged.made.get(decision)
     taken = None if made is None else decision_of(made)
     ways = _ways(evidence.given_way)
-    gave_way = next((row for row in reversed(evidence.given_way) if row["decision"] == decision), None)
     position = evidence.as_of.position
     titles = {row["requirement"]: row for row in evidence.titles}
     deliveries = {row["requirement"]: row for row in evidence.deliveries}
@@ -200,7 +186,7 @@ def _on_record(evidence: Evidence) -> OnRecord:
             )
             for name in evidence.requirements
         ],
-        cited=[*map(_cited_title, titles.values()), *_cited_merges(evidence)],
+        cited=[*map(_cited_title, titles.values()), *_cited_merges(evidence), *_cited_adoption(judged, taken)],
         assessments=[
             Assessed(root=evidence.lineage.root(row["requirement"], position), told=_assessment(row, taken))
             for row in _last_words(evidence.assessments, evidence.lineage, position, taken)
@@ -217,17 +203,9 @@ def _on_record(evidence: Evidence) -> OnRecord:
         promises=[
             OpenPromise(promise=row["promise"], due=row["due"], position=row["position"])
             for row in evidence.promises
-            if decision is None or row["decision"] in (None, decision)
+            if evidence.every_promise or row["decision"] in (None, decision)
         ],
-        superseded_by=None
-        if gave_way is None
-        else GaveWayTo(
-            decision=gave_way["superseded_by"],
-            position=gave_way["position"],
-            time=format_time(gave_way["time"]),
-            reason=gave_way["reason"],
-        ),
-        holds=None if gave_way is None or decision is None else _holding(evidence.made.get(_end_of(decision, ways))),
+        holds=None if decision not in ways else _holding(evidence.made.get(_end_of(decision, ways))),
         passed=[
             Cited(
                 position=row["position"],
@@ -237,7 +215,6 @@ def _on_record(evidence: Evidence) -> OnRecord:
             )
             for row in evidence.given_way
         ],
-        supersedes=[(row["decision"], row["position"]) for row in evidence.supersedes],
     )
 
 
@@ -291,6 +268,20 @@ def _cited_merges(evidence: Evidence) -> Iterable[Cited]:
                 tells=["requirements"],
             )
             here = merged.get(here["merged_into"])
+
+
+def _cited_adoption(judged: decisions.Evidence | None, taken: lenses.Decision | None) -> Iterable[Cited]:
+    """The adoption of what was in force for the deciders."""
+    if judged is None or taken is None:
+        return
+    adopted = [
+        (row["in_force_from"], row["position"])
+        for row in judged.knowledge.adoptions
+        if row["in_force_from"] <= taken.valid_from and row["position"] <= taken.cut
+    ]
+    if adopted:
+        tells = ["agreement", "revision", "evidence"]
+        yield Cited(position=max(adopted)[1], type=ADOPTED, subject=f"agreement/{TARGET_MARKET}", tells=tells)
 
 
 def _last_words(

@@ -53,24 +53,17 @@ SELECT last.promise, last.decision, last.due, last.position
 
 -- given_way --
 -- The decisions that gave way, from these on: each to the next, and that to the one after it.
-WITH RECURSIVE given_way (decision, superseded_by, position, time, reason) AS (
-    SELECT said.decision, said.superseded_by, said.position, said.time, said.reason
+WITH RECURSIVE given_way (decision, superseded_by, position) AS (
+    SELECT said.decision, said.superseded_by, said.position
       FROM {schema}.decision_supersessions AS said
      WHERE said.decision = ANY($2::text[]) AND said.position <= $1
      UNION
-    SELECT said.decision, said.superseded_by, said.position, said.time, said.reason
+    SELECT said.decision, said.superseded_by, said.position
       FROM given_way
       JOIN {schema}.decision_supersessions AS said ON said.decision = given_way.superseded_by
      WHERE said.position <= $1
 )
 SELECT * FROM given_way ORDER BY position;
-
--- supersedes --
--- The decisions in whose place one holds.
-SELECT decision, position
-  FROM {schema}.decision_supersessions
- WHERE superseded_by = $2 AND position <= $1
- ORDER BY position;
 
 -- proposed_on --
 -- The decisions on one of these requirements that are proposed and not made, as last proposed.
@@ -99,3 +92,10 @@ SELECT requirement, merged_into, position
 -- made --
 -- These decisions, as they were made.
 SELECT * FROM {schema}.decisions_made WHERE decision = ANY($2::text[]) AND position <= $1 ORDER BY position;
+
+-- events --
+-- What the events at these positions are.
+SELECT notification_id AS position, topic AS type, subject
+  FROM {schema}.stored_events
+ WHERE notification_id = ANY($2::bigint[]) AND notification_id <= $1
+ ORDER BY notification_id;

@@ -150,6 +150,7 @@ class DecidedFit(Struct, frozen=True, kw_only=True):
     name: str | None
     requirement: str
     ask: str
+    position: int
     importance: int
     as_decided: FitShown | None
 
@@ -290,6 +291,7 @@ def one_decision(evidence: Evidence, decision: str) -> OneDecision:
                 name=names.get(accounts.root(asker.account, evidence.as_of.position)),
                 requirement=asker.ask.requirement,
                 ask=asker.ask.ask,
+                position=asker.ask.position,
                 importance=asker.ask.importance,
                 as_decided=show_fit(asker.judgement),
             )

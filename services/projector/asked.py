@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from schemas.values import EventType, Id, Source, moment
 from services.problems import Problem
@@ -17,6 +17,7 @@ from services.projector.answers.requirements import Lens, Listed, Sort, Status
 from services.projector.briefs import Voice
 from services.projector.fit import Class, folded
 from services.projector.paging import Lists, Moment
+from services.projector.period import Period
 from services.projector.promises import Basis, State
 
 SIMILAR_TO_CHARACTERS_MAX = 8_000
@@ -49,16 +50,6 @@ def _bound(description: str) -> Any:
     told = f"{description}; a date (its first instant in UTC), or an RFC 3339 time"
     form = {"anyOf": [{"format": "date"}, {"format": "date-time"}], "pattern": _YEARS}
     return Meta(max_length=40, description=told, extra_json_schema=form)
-
-
-class Period(Struct, frozen=True, kw_only=True):
-    """From `since` on, and before `until`; None: without an end on that side."""
-
-    since: datetime | None
-    until: datetime | None
-
-    def holds(self, time: datetime) -> bool:
-        return (self.since is None or self.since <= time) and (self.until is None or time < self.until)
 
 
 class RequirementsAsked(Lists, frozen=True, kw_only=True, rename={"class_": "class"}):
@@ -149,6 +140,13 @@ class PromisesAsked(Lists, frozen=True, kw_only=True, rename={"from_": "from"}):
     ) = UNSET
     from_: Annotated[str, _bound("made from then on")] | UnsetType = UNSET
     to: Annotated[str, _bound("made before then")] | UnsetType = UNSET
+
+
+class AlignmentAsked(Moment, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """`from`, `to`: what was asked, decided and promised in this period."""
+
+    from_: Annotated[str, _bound("asked, decided and promised from then on")] | UnsetType = UNSET
+    to: Annotated[str, _bound("asked, decided and promised before then")] | UnsetType = UNSET
 
 
 class ReconciliationAsked(Lists, frozen=True, kw_only=True, rename={"from_": "from"}):

@@ -16,6 +16,7 @@ from services.projector import brief_documents, paging, sheets
 from services.projector.answers import (
     accounts,
     agreements,
+    alignment,
     attributes,
     briefs,
     context,
@@ -31,6 +32,7 @@ from services.projector.answers import (
 )
 from services.projector.answers.accounts import AccountList, AccountRow, ListedAccount, OneAccount
 from services.projector.answers.agreements import AgreementList, AgreementRow, OneAgreement, OneRevision
+from services.projector.answers.alignment import Alignment
 from services.projector.answers.attributes import AttributeLine, AttributeList, AttributeRow
 from services.projector.answers.context import CONTEXT_ITEMS_MAX, OneContext
 from services.projector.answers.decisions import DecisionList, DecisionRow, OneDecision
@@ -45,6 +47,7 @@ from services.projector.answers.similarity import RequirementsFound, SimilarRow
 from services.projector.answers.snapshot import Wanted
 from services.projector.asked import (
     AccountsAsked,
+    AlignmentAsked,
     AttributesAsked,
     BriefAsked,
     DecisionsAsked,
@@ -172,6 +175,13 @@ def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
         ),
         route(
             "/feedback", answers.feedback, "What no ask refers to yet, the newest first", FeedbackAsked, FeedbackList
+        ),
+        route(
+            "/alignment",
+            answers.alignment,
+            "For whom demand comes, how it was answered, and what might be missing",
+            AlignmentAsked,
+            Alignment,
         ),
         route("/promises", answers.promises, "Promises, the last one first, with totals", PromisesAsked, PromiseList),
         route(
@@ -465,6 +475,19 @@ class _Answers:
         pinned = Wanted(as_of=evidence.as_of.position)
         async with self._readings.snapshot(call, briefs.READS, pinned) as snapshot:
             return await briefs.read_marked(snapshot, on_record)
+
+    async def alignment(self, call: Call) -> web.StreamResponse:
+        asked: AlignmentAsked = call.parameters
+        within = period(asked.from_, asked.to)
+        _, whole = await self._readings.whole(
+            call,
+            ("alignment", str(within.since), str(within.until)),
+            alignment.READS,
+            paging.wanted(asked),
+            lambda snapshot: alignment.read_alignment(snapshot, within),
+            lambda evidence: Whole([alignment.align(evidence, within)]),
+        )
+        return respond(call, whole.rows[0])
 
     async def promises(self, call: Call) -> web.StreamResponse:
         page, asked = _page(call)

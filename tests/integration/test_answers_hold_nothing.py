@@ -43,7 +43,7 @@ async def held() -> Held:
 @pytest.mark.parametrize(
     "path",
     [
-        *("requirements", "accounts", "attributes", "feedback", "decisions", "promises"),
+        *("requirements", "accounts", "attributes", "feedback", "decisions", "promises", "alignment"),
         *("requirements/R-1", "decisions/D-1", "decisions/D-1/context", "accounts/acme"),
     ],
 )

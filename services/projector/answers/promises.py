@@ -173,6 +173,12 @@ async def read_promises(snapshot: Snapshot) -> Evidence:
     )
 
 
+async def read_promise_days(snapshot: Snapshot) -> list[tuple[datetime, date]]:
+    """When each promise was made: the instant, and its day in UTC."""
+    rows = await snapshot.fetch(_statements, "first_made", snapshot.position)
+    return [(row["made"], row["made"].astimezone(UTC).date()) for row in rows]
+
+
 async def read_subjects(snapshot: Snapshot, account: str | None, requirement: str | None) -> Subjects:
     """What these names stand for."""
     position = snapshot.position

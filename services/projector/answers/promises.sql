@@ -11,6 +11,13 @@ SELECT DISTINCT ON (promise) promise, account, requirement, opportunity, decisio
 WINDOW recordings AS (PARTITION BY promise ORDER BY valid_from, position)
  ORDER BY promise, valid_from DESC, position DESC;
 
+-- first_made --
+-- When each promise was made.
+SELECT promise, min(valid_from) AS made
+  FROM {schema}.promises_made AS said
+ WHERE position <= $1 AND {stands said}
+ GROUP BY promise;
+
 -- closed --
 -- How each promise ended, as it was said last.
 SELECT DISTINCT ON (promise) promise, outcome, reason, by_role, by_team, by_person, position, time, recorded_at

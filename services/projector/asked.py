@@ -13,12 +13,13 @@ from services.projector.answers import feedback
 from services.projector.answers.decisions import DecisionRow, Grounds, Outcome
 from services.projector.answers.decisions import State as DecisionState
 from services.projector.answers.promises import Promise, Subjects
-from services.projector.answers.requirements import Lens, Listed, Sort, Status
+from services.projector.answers.requirements import Listed, Sort, Status
 from services.projector.briefs import Voice
 from services.projector.fit import Class, folded
 from services.projector.paging import Lists, Moment
 from services.projector.period import Period
 from services.projector.promises import Basis, State
+from services.projector.standings import Lens
 
 SIMILAR_TO_CHARACTERS_MAX = 8_000
 
@@ -166,7 +167,7 @@ def choice(asked: Lists, keeps: Callable[[Any], bool]) -> Callable[[Any], bool] 
 
 
 def is_requirement_asked_for(listed: Listed, asked: RequirementsAsked) -> bool:
-    requirement, title, area = (listed.header[name] for name in ("requirement", "title", "area"))
+    requirement, title, area, *_ = listed.heading
     return (
         asked.status in (UNSET, listed.status)
         and (asked.class_ is UNSET or listed.accounts[asked.class_] > 0)

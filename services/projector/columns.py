@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -42,11 +43,12 @@ _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 
 class Codes:
-    """Texts and their numbers, from 0 in the order in which they came. Only ever added to."""
+    """Texts and their numbers, from 0 in the order in which they came. Only ever added to, by one thread at a time."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self.texts: list[str] = []
         self._codes: dict[str, int] = {}
+        self._adding = Lock()
         for text in texts:
             self.code(text)
 
@@ -56,18 +58,23 @@ class Codes:
     def code(self, text: str) -> int:
         """The number of a text, a new one if it has none."""
         code = self._codes.get(text)
-        if code is None:
-            # The text first: whoever sees the number finds it.
-            code = len(self.texts)
-            self.texts.append(text)
-            self._codes[text] = code
-        return code
+        return self._add(text) if code is None else code
 
     def codes(self, texts: Sequence[str]) -> Column:
         return np.fromiter((self.code(text) for text in texts), np.int32, len(texts))
 
     def find(self, text: str) -> int | None:
         return self._codes.get(text)
+
+    def _add(self, text: str) -> int:
+        with self._adding:
+            code = self._codes.get(text)
+            if code is None:
+                # The text first: whoever sees the number finds it.
+                code = len(self.texts)
+                self.texts.append(text)
+                self._codes[text] = code
+            return code
 
 
 class Rows:
@@ -288,6 +295,10 @@ def day_number(day: date) -> int:
 def limbs(millionths: int) -> tuple[int, int]:
     """An amount as (high, low)."""
     return millionths >> LIMB_BITS, millionths & ((1 << LIMB_BITS) - 1)
+
+
+def join_limbs(high: int, low: int) -> int:
+    return (high << LIMB_BITS) + low
 
 
 def _begins(counts: Column) -> Column:

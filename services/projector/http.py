@@ -20,6 +20,7 @@ from services.projector.answers import (
     attributes,
     briefs,
     context,
+    counted,
     decisions,
     feedback,
     outcome,
@@ -35,6 +36,7 @@ from services.projector.answers.agreements import AgreementList, AgreementRow, O
 from services.projector.answers.alignment import Alignment
 from services.projector.answers.attributes import AttributeLine, AttributeList, AttributeRow
 from services.projector.answers.context import CONTEXT_ITEMS_MAX, OneContext
+from services.projector.answers.counted import Known
 from services.projector.answers.decisions import DecisionList, DecisionRow, OneDecision
 from services.projector.answers.feedback import FeedbackLine, FeedbackList
 from services.projector.answers.outcome import RequirementOutcome
@@ -74,7 +76,7 @@ from services.projector.briefs import (
 )
 from services.projector.paging import Lists, Moment, Page, Pages
 from services.projector.projector import Projector
-from services.projector.readings import Readings, Whole
+from services.projector.readings import Readings, Settled, Whole
 from services.projector.replies import (
     CSV,
     JSON,
@@ -87,6 +89,7 @@ from services.projector.replies import (
     wants_csv,
     wants_markdown,
 )
+from services.projector.standings import Lens
 from services.web import Answer, Call, Route
 
 _id = re.compile(ID_PATTERN)
@@ -209,14 +212,8 @@ class _Answers:
             )
         currency = None if asked.currency is UNSET else asked.currency
 
-        def judge(evidence: requirements.Evidence) -> Whole:
-            listed = requirements.list_requirements(evidence, asked.lens)
-            return Whole(listed, _currencies(listed))
-
+        settled, whole = await self._requirements(call, page.wanted, asked.lens)
         name = ("requirements", asked.lens)
-        settled, whole = await self._readings.whole(
-            call, name, requirements.READS, page.wanted, requirements.read_requirements, judge
-        )
         ordered = await self._readings.remembered.whole(
             (settled.key, *name, asked.sort, currency),
             lambda: asyncio.to_thread(
@@ -230,27 +227,36 @@ class _Answers:
         wanted = choice(asked, lambda each: is_requirement_asked_for(each, asked))
         return await send_list(call, page, settled.as_of, ordered, wanted, requirements.show_row, RequirementRow, body)
 
+    async def _requirements(self, call: Call, wanted: Wanted, lens: Lens) -> tuple[Settled, Whole]:
+        """Every requirement, in the order of its id."""
+
+        def judge(known: Known | None) -> Whole:
+            listed = [] if known is None else requirements.list_requirements(known, lens)
+            return Whole(listed, requirements.currencies_of(listed))
+
+        return await self._readings.whole_of_known(call, ("requirements", lens), wanted, judge)
+
     async def _similar(self, call: Call, page: Page, asked: RequirementsAsked) -> web.StreamResponse:
-        """The requirements most like a text. Only what is shown, or chosen from, is judged."""
+        """The requirements most like a text."""
         for name in ("sort", "currency"):
             if name in page.filters:
                 raise Problem("bad-parameter", f"`similar_to` has an order of its own: no `{name}`", parameter=name)
         wanted = choice(asked, lambda each: is_requirement_asked_for(each, asked))
+        settled, whole = await self._requirements(call, page.wanted, asked.lens)
+        as_of = settled.as_of
         opener = self._readings.opener(call)
         # What is opened is taken apart into words.
         reading = self._readings.snapshot if opener is None else self._readings.in_turn
-        async with reading(call, requirements.READS, page.wanted) as snapshot:
-            as_of = snapshot.as_of
+        async with reading(call, counted.READS, Wanted(as_of=as_of.position)) as snapshot:
             compared = await similarity.read_similar(snapshot, str(asked.similar_to), opener)
             likely = compared.alike if wanted else compared.alike[: asked.limit]
-            evidence = await requirements.read_requirements_of(snapshot, [each.requirement for each in likely])
             similarities = await similarity.read_similarities(snapshot, compared, likely)
 
         def rows() -> tuple[int, list[SimilarRow]]:
-            listed = {row.header["requirement"]: row for row in requirements.list_requirements(evidence, asked.lens)}
+            listed = {row.heading.requirement: row for row in whole.rows}
             found = [row for each in likely if (row := listed.get(each.requirement)) and (not wanted or wanted(row))]
             shown = [
-                similarity.show_similar(row, similarities[row.header["requirement"]]) for row in found[: asked.limit]
+                similarity.show_similar(row, similarities[row.heading.requirement]) for row in found[: asked.limit]
             ]
             return len(found) if wanted else len(compared.alike), shown
 
@@ -559,7 +565,7 @@ def _page(call: Call) -> tuple[Page, Any]:
     return page, page.parameters
 
 
-def _currencies(listed: Iterable[Listed | ListedAccount | DecisionRow]) -> list[str]:
+def _currencies(listed: Iterable[ListedAccount | DecisionRow]) -> list[str]:
     return sorted({currency for each in listed for currency in each.currencies})
 
 

@@ -4,10 +4,14 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from services.problems import Problem
+from services.projector.answers import counted
+from services.projector.answers.counted import Held, Known
 from services.projector.answers.sealed import Opener
 from services.projector.answers.snapshot import AsOf, Snapshot, Wanted, open_snapshot
 from services.projector.projector import NoSuchLedger, Projector, Runner
@@ -22,10 +26,14 @@ _Evidence = TypeVar("_Evidence")
 
 
 class Settled(NamedTuple):
-    """Where a list is answered. `key`: the ledger, the versions of what is read, and the position."""
+    """Where a list is answered. `key`: the ledger, the versions of what is read, and the position. `reached`: how far
+    all that is read has got."""
 
     key: tuple[Any, ...]
     as_of: AsOf
+    now: datetime | None
+    versions: tuple[str, ...]
+    reached: int
 
 
 class Whole(NamedTuple):
@@ -43,6 +51,7 @@ class Readings:
     def __init__(self, projector: Projector, master_key: Path | None) -> None:
         self.remembered = Remembered()
         self.projector = projector
+        self._held = Held()
         self._master_key = master_key
         self._loaded: MasterKey | None = None
         self._turns = asyncio.Semaphore(LISTS_AT_ONCE_MAX)
@@ -86,6 +95,25 @@ class Readings:
 
         return settled, await self.remembered.whole((settled.key, *name), make)
 
+    async def whole_of_known(
+        self, call: Call, name: tuple[str, ...], wanted: Wanted, judge: Callable[[Known | None], Whole]
+    ) -> tuple[Settled, Whole]:
+        """A whole list made from what is held in memory; of the empty ledger nothing is. Otherwise like `whole`."""
+        settled = await self._settle(call, counted.READS, wanted)
+
+        async def make() -> Whole:
+            async with self._turns:
+                return await asyncio.to_thread(judge, await self._known(call, settled))
+
+        return settled, await self.remembered.whole((settled.key, *name), make)
+
+    @asynccontextmanager
+    async def known(self, call: Call, wanted: Wanted) -> AsyncIterator[tuple[Settled, Known | None]]:
+        """What is held in memory, for what is computed from it in a turn."""
+        settled = await self._settle(call, counted.READS, wanted)
+        async with self._turns:
+            yield settled, await self._known(call, settled)
+
     async def runner(self, call: Call) -> Runner:
         """What keeps the read models of the ledger that is asked. Raises Problem."""
         try:
@@ -99,7 +127,15 @@ class Readings:
 
     async def _settle(self, call: Call, reads: Sequence[str], wanted: Wanted) -> Settled:
         async with self.snapshot(call, reads, wanted) as snapshot:
-            return Settled((snapshot.ledger, snapshot.versions, snapshot.position), snapshot.as_of)
+            key = (snapshot.ledger, snapshot.versions, snapshot.position)
+            return Settled(key, snapshot.as_of, snapshot.now, snapshot.versions, snapshot.reached)
+
+    async def _known(self, call: Call, settled: Settled) -> Known | None:
+        if settled.now is None:
+            return None
+        open = partial(self.snapshot, call, counted.READS)
+        position, now = settled.as_of.position, settled.now
+        return await self._held.known(call.ledger, open, position, now, settled.versions, settled.reached)
 
     def _master(self) -> MasterKey:
         if self._loaded is None:

@@ -136,6 +136,10 @@ class Resolution:
             found.update((name, root) for name, root in state.roots.items() if name != root)
         return found
 
+    def names(self) -> Iterable[str]:
+        """The names of which anything was said."""
+        return self._components.keys()
+
     def positions(self) -> set[int]:
         """Where anything was said."""
         return {position for positions in self._positions.values() for position in positions}
@@ -190,6 +194,11 @@ class Lineage(Struct, frozen=True):
         """Each ask that is not where it was recorded, by that requirement and its id, and where it is."""
         recorded = {(move.requirement, ask) for ask, moves in self.moves.items() for move in moves}
         return {each: place for each in recorded if (place := self.place(*each, p)) != each[0]}
+
+    def named(self) -> set[str]:
+        """The requirements of which anything was said: which are merged, and from or to which asks were moved."""
+        moved = {name for moves in self.moves.values() for move in moves for name in (move.requirement, move.to)}
+        return {*self.requirements.names(), *moved}
 
     def positions(self) -> list[int]:
         """Where anything was said about names, merges or moves, in order."""

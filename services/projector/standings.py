@@ -34,6 +34,7 @@ from services.projector.columns import (
     empty,
     halves,
     is_among,
+    join_limbs,
     joined,
     known,
     length,
@@ -44,10 +45,19 @@ from services.projector.columns import (
     times_of,
 )
 from services.projector.fit import CLASSES, Revision
-from services.projector.lenses import Adoption
+from services.projector.lenses import Adoption, Departs
 from services.projector.resolution import Lineage
 from services.projector.revenue import Amounts, Revenue
-from services.projector.scoring import EXPLORATORY, NOTHING_KNOWN, OFF_TARGET, UNDETERMINED, Scores, Values, score
+from services.projector.scoring import (
+    EXPLORATORY,
+    NOTHING_KNOWN,
+    OFF_TARGET,
+    ON_TARGET,
+    UNDETERMINED,
+    Scores,
+    Values,
+    score,
+)
 
 Lens = Literal["now", "asked"]
 
@@ -112,6 +122,10 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
     """Where anything was said about names, merges or moves, in order."""
     deals: Codes
     """The opportunities."""
+    size: int
+    """How many numbers of accounts these rows and names have; more may have come since."""
+    width: int
+    """The same of requirements."""
 
     @classmethod
     def nothing(cls) -> "Counted":
@@ -141,13 +155,18 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
             lineage=Lineage(),
             lineage_positions=(),
             deals=Codes(),
+            size=0,
+            width=0,
         )
 
     def plus(self, said: Said) -> "Counted":
         """The same with what is new. This one stays as it is."""
         until = {retracted: position for position, retracted in said.retractions}
         lineage = said.lineage
-        return replace(
+        if lineage is not None:
+            self.accounts.codes([*lineage.accounts.names()])
+            self.requirements.codes([*lineage.named()])
+        grown = replace(
             self,
             position=said.upto,
             asks=self.asks.plus(_ask_columns(self, said.asks)).retracted(until),
@@ -166,6 +185,7 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
             lineage=self.lineage if lineage is None else lineage,
             lineage_positions=self.lineage_positions if lineage is None else lineage.positions(),
         )
+        return replace(grown, size=len(self.accounts), width=len(self.requirements))
 
     @property
     def octets(self) -> int:
@@ -378,7 +398,7 @@ def live(
         rows = counted.asks.whole
     rows = _by(known(rows, p), t)
     naming = counted.naming(p)
-    size = len(counted.accounts)
+    size = counted.size
     account = rows["account"]
     requirement = place = rows["requirement"]
     mixed = np.zeros(len(account), bool)
@@ -402,7 +422,7 @@ def live(
     anew = begin_anew(account, place, rows["low"], rows["high"])
     first = np.flatnonzero(anew)
     last = np.append(first[1:], len(anew)) - 1
-    roots = naming.merged(len(counted.requirements))
+    roots = naming.merged(counted.width)
     stands = _stands(counted, rows, place, anew, first, last, roots, naming, p, t)
     first, last = first[stands], last[stands]
     return _ordered(
@@ -515,7 +535,7 @@ class Facts(Struct, frozen=True, dict=True):
         if not wanted.all():
             rows = taken(rows, np.flatnonzero(wanted[rows["attribute"]]))
         rows = known(rows, p)
-        size, naming = len(counted.accounts), counted.naming(p)
+        size, naming = counted.size, counted.naming(p)
         number = np.full(size, NOT_HERE, np.int32)
         number[subjects] = np.arange(len(subjects), dtype=np.int32)
         roots = naming.roots(size)
@@ -593,7 +613,7 @@ def revenues(counted: Counted, position: int, now: datetime, names: Column | Non
     if names is not None:
         counts &= is_among(rows["account"], names)
     rows = taken(rows, np.flatnonzero(counts))
-    account = counted.naming(position).roots(len(counted.accounts))[rows["account"]]
+    account = counted.naming(position).roots(counted.size)[rows["account"]]
     accounts, number = numbered(account)
     kinds = len(counted.currencies) * 2
     at = (number * len(counted.currencies) + rows["currency"]) * 2 + (rows["stage"] == OPEN)
@@ -609,7 +629,7 @@ def revenues(counted: Counted, position: int, now: datetime, names: Column | Non
 
 def add_up(counted: Counted, pairs: Pairs, worth: Revenues) -> Heard:
     """What these come to, requirement by requirement."""
-    size = len(counted.requirements)
+    size = counted.width
     classes = np.bincount(pairs.requirement * _CLASSES + pairs.class_, minlength=size * _CLASSES)
     return Heard(
         classes=classes.reshape(size, _CLASSES).astype(np.int64),
@@ -621,8 +641,8 @@ def add_up(counted: Counted, pairs: Pairs, worth: Revenues) -> Heard:
 
 def revenue_by_class(counted: Counted, pairs: Pairs, worth: Revenues) -> Column:
     """requirement × class × currency × (contracted, pipeline) × (high, low, deals)."""
-    size, currencies = len(counted.requirements), len(counted.currencies)
-    number = np.full(len(counted.accounts), NOT_HERE, np.int32)
+    size, currencies = counted.width, len(counted.currencies)
+    number = np.full(counted.size, NOT_HERE, np.int32)
     number[worth.accounts] = np.arange(len(worth.accounts), dtype=np.int32)
     of = number[pairs.account]
     paying = np.flatnonzero(of >= 0)
@@ -655,6 +675,41 @@ def add_amounts(amounts: Column) -> Column:
     return summed
 
 
+def departs(
+    counted: Counted, requirements: Sequence[str], outcome: str, valid_from: datetime, cut: int
+) -> Departs | None:
+    """Whether a decision departs from the agreement: as lenses.departs of lenses.as_decided."""
+    if outcome != "commit":
+        return None
+    t = microseconds(valid_from)
+    related = (counted.requirements.find(name) for name in counted.lineage.related(requirements))
+    asks = live(counted, cut, t=t, requirements=np.unique([code for code in related if code is not None]))
+    roots = counted.naming(cut).merged(counted.width)
+    codes = (counted.requirements.find(name) for name in requirements)
+    about = np.unique([roots[code] for code in codes if code is not None])
+    rows = np.flatnonzero(is_among(asks.requirement, about))
+    rows = rows[np.lexsort([key[rows] for key in (asks.asked_at, asks.asked, asks.importance, asks.account)])]
+    if not len(rows):
+        return None
+    rows = rows[np.append(begin_anew(asks.account[rows])[1:], True)]
+    adopted = Adopted(counted, cut)
+    revision = adopted.revision(t)
+    if revision is None:
+        return "undetermined"
+    subjects = asks.account[rows]
+    scores = judge(counted, revision, subjects, cut, _with_all_names(counted, subjects, (cut,)), t)
+    return departs_of(adopted.heeded(scores.class_, asks.asked[rows]))
+
+
+def departs_of(classes: Column) -> Departs | None:
+    """Whether a commitment departs from the agreement where those who ask are of these classes."""
+    if not len(classes):
+        return None
+    if (classes == ON_TARGET).any():
+        return "no"
+    return "yes" if (classes == OFF_TARGET).all() else "undetermined"
+
+
 def numbered(accounts: Column) -> tuple[Column, Column]:
     """Which accounts occur, sorted, and the number of each among them."""
     if len(accounts) > 1 and (accounts[1:] >= accounts[:-1]).all():
@@ -672,7 +727,7 @@ def voice(voices: Mapping[int, Column], requirement: int) -> Fraction:
 def money(currencies: Codes, amounts: Any) -> Revenue:
     """currency × (contracted, pipeline) × (high, low, deals) as revenue; a currency without a deal is absent."""
     return {
-        currencies.texts[code]: Amounts((won[0] << LIMB_BITS) + won[1], (open[0] << LIMB_BITS) + open[1])
+        currencies.texts[code]: Amounts(join_limbs(*won[:2]), join_limbs(*open[:2]))
         for code, (won, open) in enumerate(amounts.tolist())
         if won[2] or open[2]
     }
@@ -804,7 +859,7 @@ def _said_between(counted: Counted, after: int, upto: int) -> _Said:
 
 def _with_all_names(counted: Counted, names: Column, positions: Iterable[int]) -> Column:
     """These names and all others that their accounts go by at one of the positions."""
-    size = len(counted.accounts)
+    size = counted.size
     theirs = np.zeros(size, bool)
     theirs[names] = True
     for p in positions:
@@ -861,7 +916,7 @@ def _places(rows: Columns, naming: Naming) -> tuple[Column, Column]:
 def _ordered(
     counted: Counted, account: Column, requirement: Column, importance: Column, asked: Column, asked_at: Column
 ) -> Live:
-    size = max(1, len(counted.requirements))
+    size = max(1, counted.width)
     key = account.astype(np.int64) * size + requirement
     if len(key) > 1 and (key[1:] < key[:-1]).any():
         put = np.argsort(key, kind="stable")

@@ -20,7 +20,7 @@ from schemas.criteria import attributes
 from services.projector.columns import Column, begin_anew, spans
 from services.projector.fit import CLASSES, Class, Revision
 from services.projector.lenses import Departs
-from services.projector.scoring import MET, NOTHING_KNOWN, OFF_TARGET, ON_TARGET, UNDETERMINED, Scores, score
+from services.projector.scoring import MET, NOTHING_KNOWN, UNDETERMINED, Scores, score
 from services.projector.standings import (
     Adopted,
     Counted,
@@ -28,6 +28,7 @@ from services.projector.standings import (
     Live,
     Revenues,
     add_amounts,
+    departs_of,
     live,
     most_important,
     revenues,
@@ -156,14 +157,14 @@ def what_if(
     chosen = most_important(asks)
     pairs = Live(*(getattr(asks, name)[chosen] for name in asks.__struct_fields__)) if judges_asks else _nobody(asks)
     subjects = _everybody(counted, position, asks)
-    row_of = np.zeros(len(counted.accounts), np.int64)
+    row_of = np.zeros(counted.size, np.int64)
     row_of[subjects] = np.arange(len(subjects))
     subject = row_of[pairs.account]
     adopted = Adopted(counted, position)
     profiles = _profiles(counted, [each for each in (before, after) if each], subjects, position)
     was, is_ = (_judge(counted, revision, profiles, subjects, subject, pairs, adopted) for revision in (before, after))
     worth = revenues(counted, position, now)
-    worth_of = np.full(len(counted.accounts), -1, np.int64)
+    worth_of = np.full(counted.size, -1, np.int64)
     worth_of[worth.accounts] = np.arange(len(worth.accounts))
     importance = np.bincount(subject, pairs.importance, len(subjects)).astype(np.int64)
     changed = _changed(counted, subjects, importance, was, is_)
@@ -215,7 +216,7 @@ def by_bullet(found: WhatIf, judged: Judged, requirements: Sequence[int]) -> dic
     if judged.scores is None or judged.revision is None or not requirements:
         return {each: {} for each in requirements}
     scores, bullets = judged.scores, judged.revision.bullets
-    place = np.full(len(found.counted.requirements), -1, np.int64)
+    place = np.full(found.counted.width, -1, np.int64)
     place[[*requirements]] = np.arange(len(requirements))
     at = place[found.pairs.requirement]
     rows = np.flatnonzero(at >= 0)
@@ -246,7 +247,7 @@ def by_bullet(found: WhatIf, judged: Judged, requirements: Sequence[int]) -> dic
 
 def _everybody(counted: Counted, position: int, asks: Live) -> Column:
     """Every account that was mentioned, by its root, sorted."""
-    size = len(counted.accounts)
+    size = counted.size
     there = np.zeros(size, bool)
     for rows in (counted.mentions, counted.asks, counted.opportunities):
         said = rows.whole
@@ -275,7 +276,7 @@ def _judge(
     pairs: Live,
     adopted: Adopted,
 ) -> Judged:
-    size = len(counted.requirements)
+    size = counted.width
     nothing = np.zeros(size, np.int64)
     if revision is None:
         undetermined = np.full(len(subjects), UNDETERMINED, np.int8)
@@ -304,7 +305,7 @@ def _changed(counted: Counted, subjects: Column, importance: Column, before: Jud
 
 
 def _voices(counted: Counted, pairs: Live, before: Judged, after: Judged) -> list[VoiceChange]:
-    asked = np.flatnonzero(np.bincount(pairs.requirement, minlength=len(counted.requirements))).tolist()
+    asked = np.flatnonzero(np.bincount(pairs.requirement, minlength=counted.width)).tolist()
     found = [VoiceChange(each, before.voice(each), after.voice(each)) for each in asked]
     return sorted(found, key=lambda each: (-abs(each.change), counted.requirements.texts[each.requirement]))
 
@@ -335,7 +336,7 @@ def _decisions(
     counted: Counted, decisions: Sequence[Decided], pairs: Live, before: Judged, after: Judged, position: int
 ) -> list[Affected]:
     """The decisions that the change is about. Who asks for several of the requirements of one counts once."""
-    roots = counted.naming(position).merged(len(counted.requirements))
+    roots = counted.naming(position).merged(counted.width)
     by_requirement = np.argsort(pairs.requirement, kind="stable")
     requirement = pairs.requirement[by_requirement]
     remembered: dict[tuple[int, ...], tuple[int, Departs | None, Departs | None]] = {}
@@ -351,22 +352,13 @@ def _decisions(
                 rows = rows[np.lexsort([key[rows] for key in keys])]
                 rows = rows[np.append(begin_anew(pairs.account[rows])[1:], True)]
             was, is_ = before.pairs[rows], after.pairs[rows]
-            remembered[about] = (int((was != is_).sum()), _departs(was), _departs(is_))
+            remembered[about] = (int((was != is_).sum()), departs_of(was), departs_of(is_))
         changed, then, here = remembered[about]
         if decided.outcome != "commit":
             then = here = None
         if changed or here == "yes":
             found.append(Affected(decided, changed, then, here))
     return found
-
-
-def _departs(classes: Column) -> Departs | None:
-    """As lenses.departs has it, of a commitment."""
-    if not len(classes):
-        return None
-    if (classes == ON_TARGET).any():
-        return "no"
-    return "yes" if (classes == OFF_TARGET).all() else "undetermined"
 
 
 def _coverage(revision: Revision, profiles: Mapping[str, Column], subjects: Column) -> list[Coverage]:

@@ -43,22 +43,31 @@ class KnowledgeRead(Struct, frozen=True):
     lineage: Lineage
 
     def knowledge(self) -> Knowledge:
-        adoptions = (
-            Adoption(
-                row["in_force_from"],
-                row["position"],
-                Revision(
-                    agreement=row["agreement"],
-                    revision=row["revision"],
-                    title=row["title"],
-                    stage=row["stage"],
-                    threshold=row["threshold"],
-                    bullets=_bullets.decode(row["bullets"]),
-                ),
-            )
-            for row in self.adoptions
+        return Knowledge(adoptions_of(self.adoptions), map(Fact._make, self.facts), self.lineage)
+
+
+async def read_adoptions(snapshot: Snapshot, agreement: str = TARGET_MARKET) -> list[Adoption]:
+    """Every revision of an agreement that was ever adopted."""
+    return adoptions_of(await snapshot.fetch(_statements, "adoptions", snapshot.position, agreement))
+
+
+def adoptions_of(rows: Iterable[asyncpg.Record]) -> list[Adoption]:
+    """Adoptions, of rows as they were read."""
+    return [
+        Adoption(
+            row["in_force_from"],
+            row["position"],
+            Revision(
+                agreement=row["agreement"],
+                revision=row["revision"],
+                title=row["title"],
+                stage=row["stage"],
+                threshold=row["threshold"],
+                bullets=_bullets.decode(row["bullets"]),
+            ),
         )
-        return Knowledge(adoptions, map(Fact._make, self.facts), self.lineage)
+        for row in rows
+    ]
 
 
 async def read_lineage(

@@ -1,48 +1,32 @@
 """The requirements: how loud each is and of which classes, its revenue, and what was decided last."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
 import asyncpg
 import msgspec
+import numpy as np
 from msgspec import Struct
 
 from schemas.times import format_time
 from services.projector import lenses, revenue
-from services.projector.answers.decisions import (
-    Grounds,
-    Outcome,
-    asked_of,
-    decision_of,
-    departures,
-    read_every_made,
-    read_made_at,
-)
-from services.projector.answers.evidence import (
-    KnowledgeRead,
-    accounts_in,
-    asks_by_requirement,
-    read_accounts_lineage,
-    read_ask_rows,
-    read_knowledge,
-    read_lineage,
-    read_live_asks,
-    read_requirements_lineage,
-    read_revenue,
-    revenue_by_account,
-)
+from services.projector.answers.counted import READS as READS
+from services.projector.answers.counted import Known
+from services.projector.answers.decisions import Grounds, Outcome, read_made_at
+from services.projector.answers.evidence import read_requirements_lineage
 from services.projector.answers.snapshot import AsOf, Snapshot
-from services.projector.fit import Class, shown
-from services.projector.lenses import Ask, Asker, Departs, Knowledge, count_by_class, voice
-from services.projector.revenue import Money, Revenue
+from services.projector.columns import Codes, Column, join_limbs, microseconds
+from services.projector.fit import CLASSES, Class, shown
+from services.projector.headings import Delivered, Heading, Made
+from services.projector.lenses import Departs
+from services.projector.revenue import Money
+from services.projector.standings import Adopted, Lens, money
 from services.statements import Statements
 
-READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")
-
-Lens = Literal["now", "asked"]
 Sort = Literal["voice", "recent", "revenue"]
 Status = Literal["open", "committed", "declined", "deferred", "exploring", "merged"]
 
@@ -93,86 +77,31 @@ class RequirementList(Struct, frozen=True, kw_only=True):
 
 
 class Listed(Struct, frozen=True, kw_only=True):
-    """A requirement with what it is chosen and sorted by: exact voices, the `last` position of an event about it."""
+    """A requirement with what it is chosen and sorted by.
 
-    header: asyncpg.Record
-    decision: asyncpg.Record | None
+    `loudness`: both voices in shares of `share`, which all of a list have in common; None where no agreement was in
+    force. `last`: the last position of an event about it.
+    """
+
+    heading: Heading
+    decision: Made | None
     status: Status
     into: str | None
     last: int
     accounts: dict[Class, int]
-    voice: Fraction | None
-    voice_if_known: Fraction | None
+    loudness: tuple[int, int] | None
+    share: int
     departs: Departs | None
-    earned: list[tuple[Class, Revenue]]
+    amounts: Column
+    currencies: Codes
 
     def pipeline_and_contracted(self, currency: str) -> int:
         """All revenue in one currency, in millionths."""
-        return sum(sum(revenue.get(currency, ())) for _, revenue in self.earned)
-
-    @property
-    def currencies(self) -> set[str]:
-        return {currency for _, revenue in self.earned for currency in revenue}
-
-
-class Evidence(Struct, frozen=True, kw_only=True):
-    """What the list of requirements is made from, as it was read at one position."""
-
-    position: int
-    now: datetime | None
-    headers: list[asyncpg.Record]
-    asks: list[asyncpg.Record]
-    revenues: list[asyncpg.Record]
-    knowledge: KnowledgeRead
-    last_made: dict[int, asyncpg.Record]
-    ask_rows: list[asyncpg.Record]
-    """All that was said about asks of what the last decisions commit to."""
-
-
-async def read_requirements(snapshot: Snapshot) -> Evidence:
-    headers = await snapshot.fetch(_statements, "headers", snapshot.position)
-    made = {row["position"]: row for row in await read_every_made(snapshot)}
-    last_made = {each: made[each] for each in {row["decision_position"] for row in headers} - {None}}
-    commits = asked_of(decision_of(row) for row in last_made.values() if row["outcome"] == "commit")
-    lineage = await read_lineage(snapshot)
-    return Evidence(
-        position=snapshot.position,
-        now=snapshot.now,
-        headers=headers,
-        asks=await read_live_asks(snapshot, lineage),
-        revenues=await read_revenue(snapshot),
-        knowledge=await read_knowledge(snapshot, lineage),
-        last_made=last_made,
-        ask_rows=await read_ask_rows(snapshot, lineage.related(commits)),
-    )
-
-
-async def read_requirements_of(snapshot: Snapshot, requirements: Sequence[str]) -> Evidence:
-    """What the rows of these requirements are made from: as read_requirements has it, without reading about others."""
-    position, now = snapshot.position, snapshot.now
-    lineage = await read_requirements_lineage(snapshot, requirements)
-    wanted = lineage.requirements.related(requirements)
-    headers = await snapshot.fetch(_statements, "headers_of", position, sorted(wanted))
-    last_made = await read_made_at(snapshot, {row["decision_position"] for row in headers} - {None})
-    commits = asked_of(decision_of(row) for row in last_made.values() if row["outcome"] == "commit")
-    if not commits <= wanted:
-        lineage = await read_requirements_lineage(snapshot, wanted | commits)
-    ask_rows = await read_ask_rows(snapshot, lineage.related(wanted | commits))
-    named = accounts_in(ask_rows)
-    lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, named))
-    rows = [Ask(*row) for row in ask_rows]
-    live = [] if now is None else lenses.live_asks(rows, now, position, lineage, requirements)
-    accounts = lineage.accounts.related(named)
-    return Evidence(
-        position=position,
-        now=now,
-        headers=headers,
-        asks=live,
-        revenues=await read_revenue(snapshot, accounts),
-        knowledge=await read_knowledge(snapshot, lineage, accounts),
-        last_made=last_made,
-        ask_rows=ask_rows,
-    )
+        code = self.currencies.find(currency)
+        if code is None or code >= self.amounts.shape[1]:
+            return 0
+        high, low, _ = self.amounts[:, code].sum(axis=(0, 1)).tolist()
+        return join_limbs(high, low)
 
 
 async def read_statuses(snapshot: Snapshot, requirements: Iterable[str]) -> dict[str, Status]:
@@ -195,102 +124,112 @@ async def read_statuses(snapshot: Snapshot, requirements: Iterable[str]) -> dict
     return {each: status(each) for each in wanted}
 
 
-def list_requirements(evidence: Evidence, lens: Lens) -> list[Listed]:
+def list_requirements(known: Known, lens: Lens) -> list[Listed]:
     """Every requirement, in the order of its id."""
-    knowledge = evidence.knowledge.knowledge()
-    decisions = [decision_of(row) for row in evidence.last_made.values()]
-    departed = departures(knowledge, decisions, asks_by_requirement(evidence.ask_rows))
-    asks = asks_by_requirement(evidence.asks)
-    lineage, position = knowledge.lineage, evidence.position
-    revenues = revenue_by_account(evidence.revenues, lineage.accounts, position)
-    heard = _Hearing(evidence, knowledge, lens)
-    parts: dict[str, list[asyncpg.Record]] = {}
-    for row in evidence.headers:
-        parts.setdefault(lineage.requirements.root(row["requirement"], position), []).append(row)
-    return [
-        _listed(
-            row,
-            parts.get(row["requirement"], [row]),
-            into=lineage.requirements.into(row["requirement"], position),
-            askers=heard.askers(asks.get(row["requirement"], ())),
-            agreed=heard.agreed,
-            revenues=revenues,
-            made=evidence.last_made,
-            departed=departed,
+    counted, position = known.counted, known.position
+    heard = known.standing(lens).heard
+    adopted = Adopted(counted, position)
+    is_agreed = adopted.number(microseconds(known.now)) >= 0
+    asked = counted.asks.last_positions("requirement", counted.width, position)
+    withdrawn = counted.withdrawals.last_positions("requirement", counted.width, position)
+    headings = known.headings.at(position, asked > 0, np.maximum(asked, withdrawn))
+    lineage = counted.lineage.requirements
+    parts: dict[str, list[Heading]] = {}
+    for each in headings:
+        parts.setdefault(lineage.root(each.requirement, position), []).append(each)
+
+    share = math.lcm(*heard.voices, *heard.voices_if_known)
+    classes = heard.classes.tolist()
+    voices, voices_if_known = (_in_shares(each, share, len(classes)) for each in (heard.voices, heard.voices_if_known))
+    listed = []
+    for heading in headings:
+        code = counted.requirements.code(heading.requirement)
+        here = code < len(classes)  # Of what was heard before it was first named, it has no row.
+        into = lineage.into(heading.requirement, position)
+        whole = parts.get(heading.requirement, [heading])
+        decided = max((each.decided for each in whole if each.decided is not None), default=None)
+        decision = None if decided is None else known.headings.made[decided]
+        listed.append(
+            Listed(
+                heading=heading,
+                decision=decision,
+                status=status_of(decision.outcome if decision else None) if into is None else "merged",
+                into=into,
+                last=max(each.last for each in whole),
+                accounts=dict(zip(CLASSES, classes[code] if here else [0] * len(CLASSES), strict=True)),
+                loudness=((voices[code], voices_if_known[code]) if here else (0, 0)) if is_agreed else None,
+                share=share,
+                departs=known.departs(decision) if decision else None,
+                amounts=heard.revenue[code] if here else heard.revenue[:1].sum(axis=0) * 0,
+                currencies=counted.currencies,
+            )
         )
-        for row in evidence.headers
-    ]
+    return listed
 
 
-class _Hearing:
-    """Who asks for a requirement, under one lens."""
-
-    def __init__(self, evidence: Evidence, knowledge: Knowledge, lens: Lens) -> None:
-        self._position, self._now, self._lens, self._knowledge = evidence.position, evidence.now, lens, knowledge
-        self.agreed = evidence.now is not None and knowledge.in_force(evidence.now, evidence.position) is not None
-
-    def askers(self, asks: Sequence[Ask]) -> list[Asker]:
-        if not asks or self._now is None:
-            return []
-        if self._lens == "asked":
-            return lenses.as_asked(self._knowledge, asks, self._position)
-        return lenses.as_now(self._knowledge, asks, self._now, self._position)
-
-
-def _listed(
-    header: asyncpg.Record,
-    parts: Sequence[asyncpg.Record],
-    *,
-    into: str | None,
-    askers: list[Asker],
-    agreed: bool,
-    revenues: Mapping[str, Revenue],
-    made: Mapping[int, asyncpg.Record],
-    departed: Mapping[int, Departs | None],
-) -> Listed:
-    """`parts`: the headers of all that was merged into it, and its own."""
-    total, total_if_known = voice(askers) if agreed else (None, None)
-    decided = max((row["decision_position"] for row in parts if row["decision_position"] is not None), default=None)
-    decision = None if decided is None else made[decided]
-    return Listed(
-        header=header,
-        decision=decision,
-        status=status_of(decision["outcome"] if decision else None) if into is None else "merged",
-        into=into,
-        last=max(row["last"] for row in parts),
-        accounts=count_by_class(asker.class_ for asker in askers),
-        voice=total,
-        voice_if_known=total_if_known,
-        departs=departed[decision["position"]] if decision else None,
-        earned=[(asker.class_, revenues[asker.account]) for asker in askers if asker.account in revenues],
-    )
+def currencies_of(listed: Sequence[Listed]) -> list[str]:
+    """The currencies that occur, for the columns of CSV."""
+    if not listed:
+        return []
+    deals = sum(each.amounts[..., 2].sum(axis=(0, 2)) for each in listed)
+    return sorted(listed[0].currencies.texts[code] for code in np.flatnonzero(deals))
 
 
 def show_row(listed: Listed) -> RequirementRow:
-    header = listed.header
+    heading, amounts = listed.heading, listed.amounts
+    voice, voice_if_known = (
+        (None, None) if listed.loudness is None else (Fraction(each, listed.share) for each in listed.loudness)
+    )
     return RequirementRow(
-        requirement=header["requirement"],
-        title=header["title"],
-        area=header["area"],
+        requirement=heading.requirement,
+        title=heading.title,
+        area=heading.area,
         status=listed.status,
         into=listed.into,
-        delivery=show_delivery(header) if header["state"] else None,
-        voice=shown(listed.voice),
-        voice_if_known=shown(listed.voice_if_known),
+        delivery=_show_delivered(heading.delivery) if heading.delivery else None,
+        voice=shown(voice),
+        voice_if_known=shown(voice_if_known),
         accounts=listed.accounts,
-        revenue=revenue.by_class(listed.earned),
+        revenue={
+            revenue.CLASS_NAMES[class_]: revenue.shown(money(listed.currencies, amounts[number]))
+            for number, class_ in enumerate(CLASSES)
+        },
         departs=listed.departs,
         decision=_last_decision(listed.decision) if listed.decision else None,
     )
 
 
-def _last_decision(row: asyncpg.Record) -> LastDecision:
-    return LastDecision(
-        decision=row["decision"],
-        position=row["position"],
-        time=format_time(row["time"]),
-        outcome=row["outcome"],
-        grounds=row["grounds"],
+def _in_shares(voices: Mapping[int, Column], share: int, size: int) -> list[int]:
+    """The sums of all, as whole numbers of shares, which may be small."""
+    summed = [0] * size
+    for total, each in voices.items():
+        summed = [one + other * (share // total) for one, other in zip(summed, each.tolist(), strict=True)]
+    return summed
+
+
+def _last_decision(made: Made) -> LastDecision:
+    return msgspec.convert(
+        {
+            "decision": made.decision,
+            "position": made.position,
+            "time": format_time(made.time),
+            "outcome": made.outcome,
+            "grounds": made.grounds,
+        },
+        LastDecision,
+    )
+
+
+def _show_delivered(delivered: Delivered) -> Delivery:
+    return msgspec.convert(
+        {
+            "state": delivered.state,
+            "target": delivered.target,
+            "url": delivered.url,
+            "position": delivered.position,
+            "time": format_time(delivered.time),
+        },
+        Delivery,
     )
 
 
@@ -320,9 +259,6 @@ def in_order(listed: Sequence[Listed], sort: Sort, currency: str | None) -> list
             return sorted(listed, key=lambda each: -each.pipeline_and_contracted(currency or ""))
 
 
-def _quietness(listed: Listed) -> tuple[bool, Fraction, Fraction]:
-    return (
-        listed.voice is None,
-        -(listed.voice or lenses.NOTHING),
-        -(listed.voice_if_known or lenses.NOTHING),
-    )
+def _quietness(listed: Listed) -> tuple[bool, int, int]:
+    voice, voice_if_known = listed.loudness or (0, 0)
+    return listed.loudness is None, -voice, -voice_if_known

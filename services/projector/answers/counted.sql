@@ -1,0 +1,74 @@
+-- asks --
+-- The asks that were recorded in between, each id by the first 16 octets of its SHA-256; times in microseconds.
+SELECT account, requirement, substring(sha256(convert_to(ask, 'UTF8')) FOR 16), importance,
+       (extract(epoch FROM valid_from) * 1000000)::bigint, position
+  FROM {schema}.asks
+ WHERE position > $1 AND position <= $2 AND NOT withdrawn;
+
+-- withdrawals --
+-- The withdrawals in between.
+SELECT requirement, substring(sha256(convert_to(ask, 'UTF8')) FOR 16),
+       (extract(epoch FROM valid_from) * 1000000)::bigint, position
+  FROM {schema}.asks
+ WHERE position > $1 AND position <= $2 AND withdrawn;
+
+-- facts --
+-- What was said of accounts in between.
+SELECT account, attribute, value, (extract(epoch FROM valid_from) * 1000000)::bigint, position
+  FROM {schema}.account_facts
+ WHERE position > $1 AND position <= $2;
+
+-- opportunities --
+-- The opportunities in between, in millionths; days by their numbers, from 1970 on.
+SELECT opportunity, account, stage, amount * 1000000 AS amount, currency, ends - date '1970-01-01' AS ends,
+       (extract(epoch FROM valid_from) * 1000000)::bigint AS valid, position
+  FROM {schema}.opportunity_rows
+ WHERE position > $1 AND position <= $2;
+
+-- mentions --
+-- Which accounts were named in between, in events that say something of them.
+SELECT account, position FROM {schema}.account_mentions WHERE position > $1 AND position <= $2;
+
+-- retractions --
+-- What was retracted in between.
+SELECT position, retracted FROM {schema}.retractions WHERE position > $1 AND position <= $2 ORDER BY position;
+
+-- aliases --
+-- Which aliases accounts claimed in between.
+SELECT DISTINCT account, alias FROM {schema}.account_aliases WHERE position > $1 AND position <= $2;
+
+-- anew --
+-- Whether it was said in between what names stand for, by more than a claim.
+SELECT EXISTS (SELECT FROM {schema}.account_merges WHERE position > $1 AND position <= $2)
+    OR EXISTS (SELECT FROM {schema}.requirement_merges WHERE position > $1 AND position <= $2)
+    OR EXISTS (SELECT FROM {schema}.ask_moves WHERE position > $1 AND position <= $2)
+    OR EXISTS (SELECT FROM {schema}.retractions AS retraction
+                 JOIN {schema}.account_aliases AS said ON said.position = retraction.retracted
+                WHERE retraction.position > $1 AND retraction.position <= $2) AS anew;
+
+-- raised --
+-- What was said in between of what requirements are called.
+SELECT requirement, act, title, area, (extract(epoch FROM valid_from) * 1000000)::bigint, position
+  FROM {schema}.requirement_rows
+ WHERE position > $1 AND position <= $2;
+
+-- deliveries --
+-- What was said in between of how delivery stands.
+SELECT requirement, state, target, url, (extract(epoch FROM time) * 1000000)::bigint,
+       (extract(epoch FROM valid_from) * 1000000)::bigint, position
+  FROM {schema}.deliveries
+ WHERE position > $1 AND position <= $2;
+
+-- made --
+-- The decisions that were made in between.
+SELECT decision, position, time, valid_from, seen, outcome, grounds, requirements
+  FROM {schema}.decisions_made
+ WHERE position > $1 AND position <= $2
+ ORDER BY position;
+
+-- superseded --
+-- The decisions whose place another took in between.
+SELECT decision, position
+  FROM {schema}.decision_supersessions
+ WHERE position > $1 AND position <= $2
+ ORDER BY position;

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from urllib.parse import urlencode
 
 import msgspec
-from msgspec import UnsetType
+from msgspec import NODEFAULT, UnsetType
 
 from services.projector.http import routes
 from services.web import Route
@@ -32,6 +32,7 @@ VALUES: dict[str, Sequence[str]] = {
     "type": TYPES,
 }
 
+QUESTIONS_OF_A_ROUTE_MIN = 10
 ABOUT_THE_MOMENT = {"as_of", "at_least", "timeout", "cursor"}
 NOT_AT_A_POSITION = {"/projections"}
 
@@ -57,19 +58,33 @@ def below(path: str) -> str:
 
 
 def questions() -> list[Question]:
-    """Whatever can be asked, each parameter and each of its values at least once."""
+    """Whatever can be asked, each parameter and each of its values at least once, in an order that mixes routes."""
     found = []
     for route in declared():
-        media = [*route.answers[200].bodies]
-        named = {name: [*_values(name, hint)] for name, hint in parameters(route).items()}
-        plain = Question(route, _required(route, {}), media[0], "query", _body(route))
-        found += [plain, plain._replace(key="personal"), *(plain._replace(accept=each) for each in media[1:])]
-        for name, values in named.items():
-            for number, value in enumerate(values):
-                accept = media[(number + len(name)) % len(media)]
-                found.append(plain._replace(parameters=_required(route, {name: value}), accept=accept))
+        of_route = [*_questions_of(route)]
+        # A route with few parameters is asked as often as another.
+        found += of_route * -(-QUESTIONS_OF_A_ROUTE_MIN // len(of_route))
     random.Random(0).shuffle(found)
     return found
+
+
+def plain_questions() -> list[Question]:
+    """Each route once, without parameters of its own that it does not need, as JSON."""
+    return [next(_questions_of(route)) for route in declared()]
+
+
+def _questions_of(route: Route) -> Iterator[Question]:
+    media = [*route.answers[200].bodies]
+    named = parameters(route)
+    needed = {name: next(_values(name, hint)) for name, hint in named.items() if name in _needed(route)}
+    plain = Question(route, needed, media[0], "query", _body(route))
+    yield plain
+    yield plain._replace(key="personal")
+    yield from (plain._replace(accept=each) for each in media[1:])
+    for name, hint in named.items():
+        for number, value in enumerate(_values(name, hint)):
+            accept = media[(number + len(name)) % len(media)]
+            yield plain._replace(parameters=_beside(route, needed | {name: value}), accept=accept)
 
 
 def parameters(route: Route) -> dict[str, Any]:
@@ -98,8 +113,19 @@ def _values(name: str, hint: Any) -> Iterator[str]:
         raise AssertionError(f"VALUES has to say what is asked with `{name}`")
 
 
-def _required(route: Route, given: dict[str, str]) -> dict[str, str]:
-    """These parameters with those that they need beside them."""
+def _needed(route: Route) -> set[str]:
+    """The parameters without which nothing is answered."""
+    if route.parameters is None:
+        return set()
+    return {
+        field.encode_name
+        for field in msgspec.structs.fields(route.parameters)
+        if field.default is NODEFAULT and field.default_factory is NODEFAULT
+    }
+
+
+def _beside(route: Route, given: dict[str, str]) -> dict[str, str]:
+    """These parameters with those that go with them."""
     if given.get("sort") == "revenue":
         return given | {"currency": "EUR"}
     if "currency" in given and "sort" in parameters(route):
@@ -113,8 +139,13 @@ def _body(route: Route) -> bytes | None:
     raise AssertionError(f"what is asked of {route.method} {route.path}?")
 
 
-def path_of(question: Question, events: Sequence[Any], chance: random.Random, ledger: str = "main") -> str:
-    """The path of a question, with ids that these events name in the places that want one, and its parameters."""
+def path_of(
+    question: Question, events: Sequence[Any], chance: random.Random, *, ledger: str = "main", unheard_of: bool = True
+) -> str:
+    """The path of a question, with ids that these events name in the places that want one, and its parameters.
+
+    `unheard_of`: now and then an id that they do not name.
+    """
     path = question.route.path.replace("{ledger}", ledger)
     agreement = chance.choice(_named(events, "agreement") or ["target-market"])
     for name in re.findall(r"{(\w+)}", path):
@@ -122,9 +153,10 @@ def path_of(question: Question, events: Sequence[Any], chance: random.Random, le
         if name == "revision":
             revised = [each["data"] for each in events if each["type"] == "ledger.agreement.revised.v1"]
             known = [each["revision"] for each in revised if each["agreement"] == agreement]
-        chosen = agreement if name == "agreement" else chance.choice([*known] * 9 + ["unheard-of"])
+        strange = ["unheard-of"] if unheard_of or not known else []
+        chosen = agreement if name == "agreement" else chance.choice([*known] * 9 + strange)
         path = path.replace(f"{{{name}}}", chosen)
-    return f"{path}?{urlencode(question.parameters)}"
+    return path + ("?" + urlencode(question.parameters) if question.parameters else "")
 
 
 def _named(events: Sequence[Any], kind: str) -> list[str]:

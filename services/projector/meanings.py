@@ -150,9 +150,28 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "who_asked": "Who asked for it: the accounts of this page, the loudest voice first.",
         "how_on_target": "How on-target they were: what the asks add up to, and each account judged bullet by bullet.",
         "who_decided": "Who decided, and on what knowledge: every decision about it.",
+        "assessments": "The last word of each team that would build it, in the order of the teams' names, all at the"
+        " same size.",
+        "perspectives": "The last statement of each team, and of each decision that it speaks of, in the order of the"
+        " teams' names, all at the same size.",
         "history": "The events about it, in the order of the log.",
         "problem": "The customer's problem, in the customer's words; only with the scope `personal`. Null: none was"
         " given, or it was erased.",
+    },
+    **{
+        cls: {
+            "team": "Whose word it is.",
+            "recorded_on": "The requirement that the event names; it may have been merged since.",
+            "earlier": "How often the team had said something else, or the same, before.",
+            "by": "On whose behalf it was said.",
+            "feasibility": "Whether it can be done: `feasible`, `costly`, `infeasible`, or `unknown`.",
+            "effort": "The estimate. Null: none was given.",
+            "risks": "What may go otherwise.",
+            "plain": "The same for people who do not build it. Null: nothing was said.",
+            "decision": "The decision that it speaks of. Null: it speaks of the requirement.",
+            "statement": "The team's own words.",
+        }
+        for cls in ("SideShown", "AssessmentShown", "PerspectiveShown")
     },
     "Merged": {
         "requirement": "The requirement that was merged.",

@@ -46,7 +46,7 @@ MEMBERS = {
     "/requirements/{requirement}": {
         *("who_asked.asks.contact", "who_asked.asks.by", "who_decided.deciders", "who_decided.consulted"),
         *("who_decided.acknowledgements.by", "who_decided.reaffirmations.by"),
-        "merged.by",
+        *("merged.by", "assessments.by", "perspectives.by"),
     },
     "/accounts/{account}": {"asks.contact", "asks.by", "merged.by"},
     "/agreements/{agreement}": {"revisions.by", "revisions.endorsements.by", "revisions.adoptions.by"},

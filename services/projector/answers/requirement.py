@@ -52,6 +52,14 @@ from services.projector.answers.shown import (
     show_merge,
     show_revisions,
 )
+from services.projector.answers.sides import (
+    AssessmentShown,
+    PerspectiveShown,
+    SidesRead,
+    read_sides,
+    show_assessments,
+    show_perspectives,
+)
 from services.projector.answers.since import SinceRead, holding, read_since, read_superseded
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.fit import Class, shown
@@ -160,6 +168,8 @@ class OneRequirement(Struct, frozen=True, kw_only=True):
     who_asked: list[WhoAsked]
     how_on_target: HowOnTarget
     who_decided: list[Made]
+    assessments: list[AssessmentShown]
+    perspectives: list[PerspectiveShown]
     history: list[Happened]
     problem: str | UnsetType | None = UNSET
 
@@ -173,6 +183,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     said: list[asyncpg.Record]
     deliveries: list[asyncpg.Record]
     made: list[asyncpg.Record]
+    sides: SidesRead
     since: SinceRead
     superseded: dict[str, str]
     """Decision → what it has given way to, and that in its turn."""
@@ -221,6 +232,7 @@ async def read_requirement(snapshot: Snapshot, requirement: str) -> Evidence:
         said=said,
         deliveries=await snapshot.fetch(_statements, "delivery", position, requirement),
         made=made,
+        sides=await read_sides(snapshot, names),
         since=await read_since(snapshot, [row["decision"] for row in made]),
         superseded=await read_superseded(snapshot, [row["decision"] for row in made]),
         merges=await snapshot.fetch(_statements, "merges", position, [*names]),
@@ -323,6 +335,8 @@ async def show_requirement(
             show_made(row, knowledge, since, judged.departed[row["position"]], judged.reviewed[row["position"]])
             for row in made
         ],
+        assessments=show_assessments(evidence.sides),
+        perspectives=show_perspectives(evidence.sides),
         history=show_history(history),
     )
 

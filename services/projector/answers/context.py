@@ -247,10 +247,10 @@ async def read_context(snapshot: Snapshot, decision: str) -> Evidence:
     )
 
 
-class Happened(NamedTuple):
+class Occurrence(NamedTuple):
     """An event of a context, or one attribute of a profile, before it is decoded.
 
-    `before`: of an attribute, what stood before it. `retracts`: the position that it retracts.
+    `before`: of an attribute, what stood before it.
     """
 
     valid_from: datetime
@@ -258,24 +258,23 @@ class Happened(NamedTuple):
     attribute: str | None
     recorded_at: datetime
     before: Any = None
-    retracts: int | None = None
 
 
 class Judged(Struct, frozen=True, kw_only=True):
     """What belongs to a context, in the order of time. `retracted`: the position of what was retracted → by what."""
 
     evidence: Evidence
-    happened: list[Happened]
+    happened: list[Occurrence]
     retracted: Mapping[int, asyncpg.Record]
 
 
 def judge_context(evidence: Evidence) -> Judged:
     retracted = {row["retracted"]: row for row in evidence.retractions}
     until = {at: row["position"] for at, row in retracted.items()}
-    found: dict[tuple[int, str | None], Happened] = {}
+    found: dict[tuple[int, str | None], Occurrence] = {}
     for series in _series(evidence).values():
         for said, before in differences(series, until):
-            found[said.position, said.attribute] = Happened(
+            found[said.position, said.attribute] = Occurrence(
                 said.valid_from,
                 said.position,
                 said.attribute,
@@ -284,11 +283,10 @@ def judge_context(evidence: Evidence) -> Judged:
             )
     for row in evidence.said:
         if row.get("series") is None:
-            found[row["position"], None] = Happened(row["valid_from"], row["position"], None, row["recorded_at"])
+            found[row["position"], None] = Occurrence(row["valid_from"], row["position"], None, row["recorded_at"])
     for at in {position for position, _ in found} & retracted.keys():
         row = retracted[at]
-        happened = Happened(row["valid_from"], row["position"], None, row["recorded_at"], retracts=at)
-        found[row["position"], None] = happened
+        found[row["position"], None] = Occurrence(row["valid_from"], row["position"], None, row["recorded_at"])
     in_order = sorted(found.values(), key=lambda each: (each.valid_from, each.position, each.attribute or ""))
     return Judged(evidence=evidence, happened=in_order, retracted=retracted)
 
@@ -299,7 +297,7 @@ async def read_states(snapshot: Snapshot, judged: Judged, after: int) -> Mapping
     `snapshot` is at the position of the evidence. What emitters declare stands in the events only, so where the cut
     goes by that, all are read.
     """
-    wanted: Iterable[Happened] = judged.happened
+    wanted: Iterable[Occurrence] = judged.happened
     if judged.evidence.taken.declared is None:
         wanted = (each for items in _split(judged, {}).values() for each in _page(items, after))
     rows = await snapshot.fetch(_statements, "states", sorted({each.position for each in wanted}))
@@ -471,10 +469,10 @@ def _declared(state: bytes) -> datetime | None:
     return None if declared is None else read_time(declared)
 
 
-def _split(judged: Judged, declared: Mapping[int, datetime | None]) -> dict[ListName, list[Happened]]:
+def _split(judged: Judged, declared: Mapping[int, datetime | None]) -> dict[ListName, list[Occurrence]]:
     """`declared`: position → when its emitter came to know of it, where the cut goes by that."""
     taken = judged.evidence.taken
-    lists: dict[ListName, list[Happened]] = {"known": [], "true_then_not_yet_known": [], "happened_later": []}
+    lists: dict[ListName, list[Occurrence]] = {"known": [], "true_then_not_yet_known": [], "happened_later": []}
     for each in judged.happened:
         if taken.declared is None:
             is_known = each.position <= taken.cut
@@ -487,7 +485,7 @@ def _split(judged: Judged, declared: Mapping[int, datetime | None]) -> dict[List
     return lists
 
 
-def _page(items: Sequence[Happened], after: int) -> Sequence[Happened]:
+def _page(items: Sequence[Occurrence], after: int) -> Sequence[Occurrence]:
     end = max(len(items) - after, 0)
     return items[max(end - CONTEXT_ITEMS_MAX, 0) : end]
 
@@ -502,7 +500,7 @@ def _show_cut(taken: Taken) -> Cut:
     return Cut(position=taken.cut, recordedtime=None if at is None else format_time(at))
 
 
-def _show(happened: Happened, recorded: Recorded, judged: Judged, accounts: Resolution) -> ContextItem:
+def _show(happened: Occurrence, recorded: Recorded, judged: Judged, accounts: Resolution) -> ContextItem:
     event, position = recorded.event, judged.evidence.as_of.position
     more = {name: value for name, value in _of_kind(event).items() if value is not None}
     named = more.get("account")
@@ -528,7 +526,7 @@ def _show(happened: Happened, recorded: Recorded, judged: Judged, accounts: Reso
     )
 
 
-def _summary(event: Event, happened: Happened) -> str:
+def _summary(event: Event, happened: Occurrence) -> str:
     match event, happened.attribute:
         case AccountProfiled(), str() as attribute:
             value = event.attributes[attribute]

@@ -75,10 +75,16 @@ SELECT position, valid_from, recorded_at, jsonb_build_array('promise', promise):
 UNION ALL
 SELECT position, valid_from, recorded_at, NULL, NULL, NULL
   FROM {schema}.requirement_merges
- WHERE position <= $1
-   AND (requirement = ANY($2::text[]) OR merged_into = ANY($2::text[])
-        OR merged_into IS NULL AND requirement IN (SELECT requirement FROM {schema}.requirement_merges
-                                                    WHERE merged_into = ANY($2::text[]) AND position <= $1))
+ WHERE position IN (
+       SELECT position FROM {schema}.requirement_merges WHERE requirement = ANY($2::text[]) AND position <= $1
+       UNION
+       SELECT position FROM {schema}.requirement_merges WHERE merged_into = ANY($2::text[]) AND position <= $1
+       UNION
+       SELECT apart.position
+         FROM {schema}.requirement_merges AS merged
+         JOIN {schema}.requirement_merges AS apart
+           ON apart.requirement = merged.requirement AND apart.merged_into IS NULL
+        WHERE merged.merged_into = ANY($2::text[]) AND merged.position <= $1 AND apart.position <= $1)
 UNION ALL
 SELECT position, valid_from, recorded_at, NULL, NULL, NULL
   FROM {schema}.ask_moves
@@ -123,8 +129,10 @@ SELECT position, valid_from, recorded_at
   FROM {schema}.decision_reaffirmations WHERE decision IN (SELECT decision FROM related) AND position <= $1
 UNION ALL
 SELECT position, valid_from, recorded_at
-  FROM {schema}.decision_supersessions
- WHERE (decision IN (SELECT decision FROM related) OR superseded_by = $3) AND position <= $1;
+  FROM {schema}.decision_supersessions WHERE decision IN (SELECT decision FROM related) AND position <= $1
+UNION
+SELECT position, valid_from, recorded_at
+  FROM {schema}.decision_supersessions WHERE superseded_by = $3 AND position <= $1;
 
 -- about_accounts --
 -- What systems say again and again about these accounts ($2, by all their names), without what only repeats what was
@@ -166,10 +174,15 @@ SELECT position, valid_from, recorded_at, jsonb_build_array('feedback', feedback
 UNION ALL
 SELECT position, valid_from, recorded_at, NULL, NULL, NULL
   FROM {schema}.account_merges
- WHERE position <= $1
-   AND (account = ANY($2::text[]) OR merged_into = ANY($2::text[])
-        OR merged_into IS NULL AND account IN (SELECT account FROM {schema}.account_merges
-                                                WHERE merged_into = ANY($2::text[]) AND position <= $1));
+ WHERE position IN (
+       SELECT position FROM {schema}.account_merges WHERE account = ANY($2::text[]) AND position <= $1
+       UNION
+       SELECT position FROM {schema}.account_merges WHERE merged_into = ANY($2::text[]) AND position <= $1
+       UNION
+       SELECT apart.position
+         FROM {schema}.account_merges AS merged
+         JOIN {schema}.account_merges AS apart ON apart.account = merged.account AND apart.merged_into IS NULL
+        WHERE merged.merged_into = ANY($2::text[]) AND merged.position <= $1 AND apart.position <= $1);
 
 -- bullets --
 -- The bullets of every revision of an agreement.

@@ -179,6 +179,15 @@ class Resolution:
         return self._states[component, known]
 
 
+class Reach(Struct, frozen=True):
+    """Where something may have been said that bears on some asks: whatever was said on these requirements, and beside
+    that what was said of one ask on one requirement."""
+
+    requirements: frozenset[str]
+    asks: frozenset[tuple[str, str]]
+    """Requirement and the ask's id."""
+
+
 class Lineage(Struct, frozen=True):
     """Accounts, requirements and asks, each by what it counts for. `moves`: ask → its moves, by position."""
 
@@ -212,6 +221,32 @@ class Lineage(Struct, frozen=True):
             each for moves in self.moves.values() for each in moves if each.requirement in names or each.to in names
         ]
         return self.requirements.related(names | {name for move in near for name in (move.requirement, move.to)})
+
+    def reach(self, requirements: Iterable[str]) -> Reach:
+        """Where something may have been said about asks that are for one of these requirements, or were.
+
+        An ask that was moved brings no others with it: of its other places only it is meant.
+        """
+        names = frozenset(self.requirements.related(requirements))
+        moved = (
+            (place, ask)
+            for ask, moves in self.moves.items()
+            if any(move.requirement in names or move.to in names for move in moves)
+            for place in self._places_of(moves)
+        )
+        return Reach(names, frozenset(each for each in moved if each[0] not in names))
+
+    def reach_of(self, asks: Iterable[tuple[str, str]]) -> Reach:
+        """Where something may have been said about these asks, each by the requirement on which it was recorded."""
+        places = {
+            (place, ask)
+            for requirement, ask in asks
+            for place in self._places_of(self.moves.get(ask, ())) | self.requirements.related([requirement])
+        }
+        return Reach(frozenset(), frozenset(places))
+
+    def _places_of(self, moves: Iterable[Move]) -> set[str]:
+        return self.requirements.related(name for move in moves for name in (move.requirement, move.to))
 
     def moved(self, recorded_on: str, ask: str, after: int, upto: int) -> Change | None:
         """The last event in between by which an ask came to be for another requirement; None if it is for the same."""

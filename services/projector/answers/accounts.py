@@ -17,7 +17,7 @@ from services.projector.answers.evidence import (
     KnowledgeRead,
     names_by_account,
     read_accounts_lineage,
-    read_ask_rows,
+    read_asks,
     read_knowledge,
     read_lineage,
     read_live_asks,
@@ -266,10 +266,10 @@ async def read_account(snapshot: Snapshot, name: str, *, opener: Opener | None =
     aliases = await snapshot.fetch(_statements, "aliases", position, members)
     merges = await snapshot.fetch(_statements, "merges", position, members)
 
-    asked = [row["requirement"] for row in await snapshot.fetch(_statements, "asked", position, members)]
-    lineage = await read_requirements_lineage(snapshot, asked)
+    asked = [(row["requirement"], row["ask"]) for row in await snapshot.fetch(_statements, "asked", position, members)]
+    lineage = await read_requirements_lineage(snapshot, {requirement for requirement, _ in asked})
     lineage = msgspec.structs.replace(lineage, accounts=known_as)
-    ask_rows = await read_ask_rows(snapshot, lineage.related(asked))
+    ask_rows = await read_asks(snapshot, lineage.reach_of(asked))
     live = lenses.live_asks((lenses.Ask(*row) for row in ask_rows), now, position, lineage)
     asks = sorted((ask for ask in live if ask.account == account), key=lambda ask: ask.asked[1])
     shown_asks = {row["position"]: row for row in await read_shown_asks(snapshot, asks)}

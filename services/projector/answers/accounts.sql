@@ -43,8 +43,8 @@ SELECT *
  ORDER BY position;
 
 -- asked --
--- The requirements on which asks of these accounts were recorded.
-SELECT DISTINCT requirement FROM {schema}.asks WHERE account = ANY($2::text[]) AND position <= $1;
+-- The asks of these accounts that were recorded, and on which requirements.
+SELECT DISTINCT requirement, ask FROM {schema}.asks WHERE account = ANY($2::text[]) AND position <= $1;
 
 -- titles --
 -- What these requirements are called.

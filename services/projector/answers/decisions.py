@@ -1,7 +1,7 @@
 """Who decided, and on what knowledge: made and proposed decisions, with fits as decided, what was at stake, and what
 was said of them since."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -17,12 +17,13 @@ from services.problems import Problem
 from services.projector import lenses
 from services.projector.answers.evidence import (
     TARGET_MARKET,
+    AskedOn,
     KnowledgeRead,
     accounts_in,
     asks_by_requirement,
     names_by_account,
     read_accounts_lineage,
-    read_ask_rows,
+    read_asks,
     read_knowledge,
     read_names,
     read_requirements_lineage,
@@ -204,7 +205,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     proposals: dict[str, asyncpg.Record]
     made: dict[str, asyncpg.Record]
     ask_rows: list[asyncpg.Record]
-    """On all requirements that may be among those that the decisions are about."""
+    """What bears on asks for the requirements that the decisions are about."""
     knowledge: KnowledgeRead
     stakes: StakesRead
     since: SinceRead
@@ -237,7 +238,7 @@ async def _read(
     decisions = [decision_of(row) for row in last_made.values()]
     asked = asked_of(decisions)
     lineage = await read_requirements_lineage(snapshot, asked)
-    ask_rows = await read_ask_rows(snapshot, lineage.related(asked))
+    ask_rows = await read_asks(snapshot, lineage.reach(asked))
     stakes = await read_stakes(snapshot, decisions, lineage)
     accounts = accounts_in(ask_rows) | stakes.accounts
     lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, accounts))
@@ -331,14 +332,12 @@ def asked_of(decisions: Iterable[Decision]) -> set[str]:
     return {each for decision in decisions for each in decision.requirements}
 
 
-def about(decision: Decision, asks: Mapping[str, Sequence[Ask]], lineage: Lineage) -> list[Ask]:
+def about(decision: Decision, asks: AskedOn, lineage: Lineage) -> list[Ask]:
     """All recordings and withdrawals of asks that a decision may be about, at one position or another."""
-    return [ask for requirement in lineage.related(decision.requirements) for ask in asks.get(requirement, ())]
+    return asks.about(decision.requirements, lineage)
 
 
-def departures(
-    knowledge: Knowledge, decisions: Iterable[Decision], asks: Mapping[str, Sequence[Ask]]
-) -> dict[int, Departs | None]:
+def departures(knowledge: Knowledge, decisions: Iterable[Decision], asks: AskedOn) -> dict[int, Departs | None]:
     """Position of each decision → whether it departs from the agreement. `asks` are all rows of what was asked."""
     departed: dict[int, Departs | None] = {}
     for decision in decisions:
@@ -351,7 +350,7 @@ def departures(
 def reviews(
     knowledge: Knowledge,
     decisions: Iterable[Decision],
-    asks: Mapping[str, Sequence[Ask]],
+    asks: AskedOn,
     since: Since,
     now: datetime,
     position: int,

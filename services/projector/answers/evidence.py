@@ -21,7 +21,7 @@ from schemas.events import Bullet
 from services.projector.answers.snapshot import Snapshot
 from services.projector.fit import Revision
 from services.projector.lenses import Adoption, Ask, Fact, Knowledge
-from services.projector.resolution import Claim, Lineage, Merge, Move, Resolution
+from services.projector.resolution import Claim, Lineage, Merge, Move, Reach, Resolution
 from services.projector.revenue import Amounts, Revenue, millionths, total
 from services.statements import Statements
 
@@ -160,16 +160,51 @@ async def settle(resolution: Resolution, position: int) -> Mapping[str, str]:
 
 async def read_ask_rows(snapshot: Snapshot, requirements: Iterable[str]) -> list[asyncpg.Record]:
     """All recordings and withdrawals of asks on these requirements."""
-    return await snapshot.fetch(_statements, "ask_rows", snapshot.position, sorted(set(requirements)))
+    return await read_asks(snapshot, Reach(frozenset(requirements), frozenset()))
 
 
-def asks_by_requirement(rows: Iterable[asyncpg.Record]) -> dict[str, list[Ask]]:
+async def read_asks(snapshot: Snapshot, reach: Reach) -> list[asyncpg.Record]:
+    """All recordings and withdrawals of asks that are within reach."""
+    alone = sorted(reach.asks)
+    return await snapshot.fetch(
+        _statements,
+        "ask_rows",
+        snapshot.position,
+        sorted(reach.requirements),
+        *([each[column] for each in alone] for column in range(2)),
+    )
+
+
+class AskedOn(dict[str, list[Ask]]):
+    """Requirement → all that was read about asks on it."""
+
+    def __init__(self, asks: Iterable[Ask]) -> None:
+        super().__init__()
+        for ask in asks:
+            self.setdefault(ask.requirement, []).append(ask)
+        self._by_id: dict[str, dict[str, list[Ask]]] = {}
+        self._reaches: dict[frozenset[str], Reach] = {}
+
+    def about(self, requirements: Iterable[str], lineage: Lineage) -> list[Ask]:
+        """All of it that bears on asks which are for one of these requirements, or were."""
+        names = frozenset(requirements)
+        if names not in self._reaches:
+            self._reaches[names] = lineage.reach(names)
+        reach = self._reaches[names]
+        rows = [ask for requirement in reach.requirements for ask in self.get(requirement, ())]
+        return rows + [ask for place, id in reach.asks for ask in self._of(place).get(id, ())]
+
+    def _of(self, requirement: str) -> dict[str, list[Ask]]:
+        if requirement not in self._by_id:
+            by_id = self._by_id[requirement] = {}
+            for ask in self.get(requirement, ()):
+                by_id.setdefault(ask.ask, []).append(ask)
+        return self._by_id[requirement]
+
+
+def asks_by_requirement(rows: Iterable[asyncpg.Record]) -> AskedOn:
     """Requirement → its asks, of rows as they were read."""
-    asks: dict[str, list[Ask]] = {}
-    for row in rows:
-        ask = Ask(*row)
-        asks.setdefault(ask.requirement, []).append(ask)
-    return asks
+    return AskedOn(Ask(*row) for row in rows)
 
 
 def accounts_in(rows: Iterable[asyncpg.Record]) -> set[str]:

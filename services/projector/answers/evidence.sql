@@ -155,10 +155,16 @@ SELECT requirement, ask, account, importance, valid_from, position, NULL::bigint
  WHERE position NOT IN (SELECT position FROM ended);
 
 -- ask_rows --
--- All that was said about asks of these requirements, withdrawals too.
+-- All that was said about asks of these requirements ($2), and of single asks on others ($3, $4); withdrawals too.
 SELECT requirement, ask, account, coalesce(importance, 0) AS importance, valid_from, position, {until said} AS until
   FROM {schema}.asks AS said
- WHERE position <= $1 AND requirement = ANY($2::text[]);
+ WHERE position <= $1 AND requirement = ANY($2::text[])
+UNION ALL
+SELECT said.requirement, said.ask, said.account, coalesce(said.importance, 0), said.valid_from, said.position,
+       {until said}
+  FROM unnest($3::text[], $4::text[]) AS alone (requirement, ask)
+  JOIN {schema}.asks AS said ON said.requirement = alone.requirement AND said.ask = alone.ask
+ WHERE said.position <= $1;
 
 -- names --
 -- What each account is called.

@@ -30,7 +30,7 @@ from services.projector.answers.evidence import (
     asks_by_requirement,
     names_by_account,
     read_accounts_lineage,
-    read_ask_rows,
+    read_asks,
     read_knowledge,
     read_names,
     read_requirements_lineage,
@@ -185,7 +185,7 @@ async def read_outcome(snapshot: Snapshot, requirement: str) -> Evidence:
     decisions = [decision_of(row) for row in made]
     asked = {requirement, *asked_of(decisions)}
     lineage = await read_requirements_lineage(snapshot, asked)
-    ask_rows = await read_ask_rows(snapshot, lineage.related(asked))
+    ask_rows = await read_asks(snapshot, lineage.reach(asked))
     stakes = await read_stakes(snapshot, decisions, lineage)
     accounts = accounts_in(ask_rows) | stakes.accounts
     lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, accounts))

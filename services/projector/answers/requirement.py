@@ -27,12 +27,13 @@ from services.projector.answers.decisions import (
     show_made,
 )
 from services.projector.answers.evidence import (
+    AskedOn,
     KnowledgeRead,
     accounts_in,
     asks_by_requirement,
     names_by_account,
     read_accounts_lineage,
-    read_ask_rows,
+    read_asks,
     read_at_stake,
     read_knowledge,
     read_names,
@@ -190,7 +191,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     merges: list[asyncpg.Record]
     """The last merges of what counts for it, and of itself."""
     ask_rows: list[asyncpg.Record]
-    """On all requirements that may be among those that its decisions are about."""
+    """What bears on asks for it, and for the requirements that its decisions are about."""
     live: list[Ask]
     at_stake: dict[str, Revenue]
     revenues: list[asyncpg.Record]
@@ -208,7 +209,7 @@ async def read_requirement(snapshot: Snapshot, requirement: str) -> Evidence:
     made = await read_made_on(snapshot, names)
     asked = {requirement, *asked_of(decision_of(row) for row in made)}
     lineage = await read_requirements_lineage(snapshot, asked)
-    ask_rows = await read_ask_rows(snapshot, lineage.related(asked))
+    ask_rows = await read_asks(snapshot, lineage.reach(asked))
     accounts = accounts_in(ask_rows)
     lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, accounts))
     rows = [Ask(*row) for row in ask_rows]
@@ -370,7 +371,7 @@ class _Heard(Struct, frozen=True, kw_only=True):
 def _hear(
     evidence: Evidence,
     knowledge: Knowledge,
-    asks: Mapping[str, Sequence[Ask]],
+    asks: AskedOn,
     last: Decision | None,
     revenues: Mapping[str, Revenue],
 ) -> _Heard:

@@ -6,12 +6,14 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS_MAX = 90
 STEP = "--- the next block ---"
+YEAR_BLOCKS = 9
 
 pytestmark = pytest.mark.system
 
@@ -63,7 +65,8 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
     script = f"\necho '{STEP}'\n".join(walk)
     done = subprocess.run(["bash", "-e", "-c", script], cwd=running, capture_output=True, text=True, check=True)
     answers = done.stdout.split(STEP)
-    asked, departing, table, earlier, recorded, refused, *first, merged, dry_run, key = answers
+    asked, departing, table, earlier, recorded, refused, *rest = answers
+    year, [*first, merged, dry_run, key] = rest[:YEAR_BLOCKS], rest[YEAR_BLOCKS:]
 
     one = json.loads(asked)
     assert one["who_asked"][0]["asks"][0]["quote"]
@@ -80,6 +83,7 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
         "/data/importance",
         "/data/mood",
     }
+    a_year(*year)
     first_events(*first)
     assert [each["duplicate"] for each in json.loads(merged)["results"]] == [False, False]
     assert "ledger.ask.recorded.v1" in dry_run
@@ -97,6 +101,81 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
     assert json.loads(again.splitlines()[-1])["results"] == [
         {**json.loads(recorded.splitlines()[-1])["results"][0], "duplicate": True}
     ]
+
+
+def a_year(
+    lenses: str,
+    context: str,
+    marks: str,
+    retraction: str,
+    departures: str,
+    engineering: str,
+    sales: str,
+    promises: str,
+    alignment: str,
+) -> None:
+    """What the text beside each of these commands says of its answer."""
+    classes = {account: fits for account, *fits in map(str.split, lenses.strip().splitlines())}
+    assert classes["rowan"] == ["off_target", "undetermined", "on_target"]
+    assert classes["acme"] == ["exploratory", "on_target", "on_target"]
+
+    known, unknown, later = re.split(r"^true_then_not_yet_known$|^happened_later$", context.strip(), flags=re.MULTILINE)
+    assert "quill asked" in known and "hazel: runs_on is cloud" in known
+    assert "hazel: runs_on is own servers" in unknown and "2026-03-01" in unknown
+    assert "recorded in error" in later and "superseded by D-9" in later
+
+    assert [line.split()[:2] for line in marks.strip().splitlines()] == [
+        ["185", "learned_since"],
+        ["187", "withdrawn"],
+        ["188", "withdrawn"],
+    ]
+    assert retraction.strip().splitlines() == ["187 ['quill', 'hazel']", "188 ['hazel']"]
+
+    listed, deals = departures.rsplit("}\n", 1)
+    [departure] = json.loads(listed + "}")["decisions"]
+    assert (departure["decision"], departure["grounds"]) == ("D-2", "exception")
+    assert departure["at_stake"]["opportunistic"] == [
+        {"currency": "EUR", "contracted": "0.00", "pipeline": "430000.00"}
+    ]
+    assert departure["became"]["won"]["opportunistic"] == [{"currency": "EUR", "amount": "340000.00"}]
+    assert departure["became"]["lost"]["opportunistic"] == [{"currency": "EUR", "amount": "90000.00"}]
+    assert deals.splitlines() == [
+        "at stake O-1006 Delta Freight 340000.00 EUR won",
+        "at stake O-1007 Kelp Foods 90000.00 EUR lost",
+        "later O-1010 Delta Freight 80000.00 EUR lost",
+        "later O-1009 Kelp Foods 75000.50 EUR open",
+    ]
+
+    for fact in (
+        "* Decision: D-2",
+        "* Requirements: ONPREM-1",
+        "* Outcome: commit",
+        "* Decided on: 2026-04-09T14:00:00.000000Z",
+        "* Available from: 2026-11-30, confidence medium",
+    ):
+        assert fact in engineering.splitlines() and fact in sales.splitlines()
+    assert engineering.startswith("\n---\nstatus: ") and "* Bad, because" in engineering
+    assert "* Bad, because" not in sales and "Not decided yet; nothing may be promised." in sales
+
+    against, infeasible = documents(promises)
+    assert [(each["promise"], each["held"]["decision"]) for each in against["promises"]] == [("P-8", "D-5")]
+    assert [(each["promise"], each["infeasible"]) for each in infeasible["promises"]] == [("P-7", ["engineering"])]
+
+    counts, *shared = alignment.strip().splitlines()
+    assert "'on_target': " in counts
+    assert shared[0].startswith("industry public - lift 2.5 - Citizens identify themselves")
+    assert shared[1].startswith("runs_on own servers - lift ") and "Installation" in shared[1]
+
+
+def documents(output: str) -> list[Any]:
+    """The JSON documents that a block has shown, one after the other."""
+    found = []
+    text = output.strip()
+    while text:
+        document, end = json.JSONDecoder().raw_decode(text)
+        found.append(document)
+        text = text[end:].lstrip()
+    return found
 
 
 def first_events(

@@ -169,6 +169,23 @@ class Knowledge:
             None,
         )
 
+    def since_in_force(self, t: datetime, p: int) -> list[Adoption]:
+        """The adoptions since which the revision in force at t has been in force without a break, as known at p."""
+        found: list[Adoption] = []
+        for adoption in reversed(self._adoptions):
+            if adoption.in_force_from <= t and adoption.position <= p:
+                if found and adoption.revision.name != found[0].revision.name:
+                    break
+                found.append(adoption)
+        return found[::-1]
+
+    def facts(self, account: str, attribute: str, t: datetime, p: int) -> list[Fact]:
+        """All that was said of an attribute about the times up to t, and recorded up to p, in the order in which it
+        counts; what was retracted too."""
+        names = self.lineage.accounts.members(account, p)
+        found = (fact for name in names for fact in self._facts.get(name, {}).get(attribute, ()))
+        return sorted((fact for fact in found if fact.valid_from <= t and fact.position <= p), key=_said)
+
     def profile(self, account: str, attributes: Sequence[str], t: datetime, p: int) -> tuple[str, ...]:
         """These attributes of an account at t, as known at p: JSON texts, in the order asked for."""
         return self.profile_of(self.lineage.accounts.members(account, p), attributes, t, p)
@@ -249,24 +266,45 @@ def live_asks(
     return [
         ask
         for key, ask in standing.recorded.items()
-        if (end := standing.ends.get(key)) is None or _order(end) < _order(ask)
+        if (ends := standing.ends.get(key)) is None or _order(ends[-1]) < _order(ask)
         if wanted is None or ask.requirement in wanted
     ]
 
 
 def withdrawal(rows: Iterable[Ask], ask: Ask, t: datetime, p: int, lineage: Lineage) -> Ask | None:
-    """What withdrew an ask since it was recorded so, as known at p."""
+    """What withdrew an ask since it was recorded last, as known at p: of withdrawals that repeat it, the one that the
+    ledger came to know of first."""
     assert ask.account is not None and ask.recorded_on is not None
-    place = lineage.place(ask.recorded_on, ask.ask, p)
-    end = _standing(rows, t, p, lineage).ends.get((place, ask.ask, lineage.accounts.root(ask.account, p)))
-    return None if end is None or _order(end) < _order(ask) else end
+    key = (lineage.place(ask.recorded_on, ask.ask, p), ask.ask, lineage.accounts.root(ask.account, p))
+    standing = _standing(rows, t, p, lineage)
+    ends = [end for end in standing.ends.get(key, ()) if _order(end) > _order(standing.recorded[key])]
+    return min(ends, key=lambda end: end.position, default=None)
+
+
+def recordings(rows: Iterable[Ask], ask: Ask, t: datetime, p: int, lineage: Lineage) -> list[Ask]:
+    """The recordings since which an ask has stood at its importance without a break, as known at p, in their order."""
+    assert ask.account is not None and ask.recorded_on is not None
+    key = (lineage.place(ask.recorded_on, ask.ask, p), ask.ask, lineage.accounts.root(ask.account, p))
+    standing = _standing(rows, t, p, lineage)
+    found: list[Ask] = []
+    for row in sorted(rows, key=_order, reverse=True):
+        if row.account is None or row.ask != ask.ask or row.valid_from > t or not row.is_known(p):
+            continue
+        if (lineage.place(row.requirement, row.ask, p), row.ask, lineage.accounts.root(row.account, p)) != key:
+            continue
+        if found and row.importance != found[0].importance:
+            break
+        if found and any(_order(row) < _order(end) < _order(found[-1]) for end in standing.ends.get(key, ())):
+            break
+        found.append(row)
+    return found[::-1]
 
 
 class _Standing(NamedTuple):
-    """Asks by their places, ids and accounts: the last recording of each, and its last withdrawal."""
+    """Asks by their places, ids and accounts: the last recording of each, and its withdrawals."""
 
     recorded: Mapping[tuple[str, str, str], Ask]
-    ends: Mapping[tuple[str, str, str], Ask]
+    ends: Mapping[tuple[str, str, str], Sequence[Ask]]
 
 
 def _standing(rows: Iterable[Ask], t: datetime, p: int, lineage: Lineage) -> _Standing:
@@ -285,7 +323,7 @@ def _standing(rows: Iterable[Ask], t: datetime, p: int, lineage: Lineage) -> _St
         recorded[key] = ask if first is None else _revised(first, ask)
         recorded_on.setdefault(row.ask, {}).setdefault(key, set()).add(row.requirement)
 
-    ends: dict[tuple[str, str, str], Ask] = {}
+    ends: dict[tuple[str, str, str], list[Ask]] = {}
     for end in withdrawn:
         known = recorded_on.get(end.ask, {})
         root = lineage.requirements.root(end.requirement, p)
@@ -294,7 +332,8 @@ def _standing(rows: Iterable[Ask], t: datetime, p: int, lineage: Lineage) -> _St
             or [key for key in known if key[0] == end.requirement]
             or [key for key in known if recorded[key].requirement == root]
         )
-        ends.update(dict.fromkeys(ended, end))
+        for key in ended:
+            ends.setdefault(key, []).append(end)
     return _Standing(recorded, ends)
 
 

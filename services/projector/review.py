@@ -7,6 +7,12 @@ marked. An account whose class is now what it was as decided has no marks.
 
 Learned since: recorded after the cut, about a time before the decision. Changed since: about a time after it.
 Withdrawn: what it rested on was withdrawn, retracted, moved or merged away.
+
+A decision that was reaffirmed is compared with what was known then, at the time and the cut of its last reaffirmation:
+a class that it had seen is not marked, and what has changed since is.
+
+A mark is at the position at which the ledger came to know the value that the input has now. What says the same once
+more, every night or late, makes no mark and moves none.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,6 +34,7 @@ from services.projector.lenses import (
     as_decided,
     as_now,
     live_asks,
+    recordings,
     withdrawal,
 )
 from services.projector.resolution import Lineage
@@ -65,16 +72,33 @@ class _Change(Struct, frozen=True, kw_only=True):
 
 
 def marks(
-    knowledge: Knowledge, rows: Sequence[Ask], decision: Decision, agreement: str, now: datetime, position: int
+    knowledge: Knowledge,
+    rows: Sequence[Ask],
+    decision: Decision,
+    agreement: str,
+    now: datetime,
+    position: int,
+    *,
+    reaffirmed: Decision | None = None,
 ) -> list[Mark]:
-    """Why a decision needs review, by position. `rows` are all recordings and withdrawals of what it is about."""
+    """Why a decision needs review, by position. `rows` are all recordings and withdrawals of what it is about.
+
+    `reaffirmed`: the decision with the time, the position and what was seen of its last reaffirmation.
+    """
     accounts = knowledge.lineage.accounts
     asks = live_asks(rows, now, position, knowledge.lineage, decision.requirements)
     asking = {asker.account: asker for asker in as_now(knowledge, asks, now, position)}
+    looked_at = {} if reaffirmed is None else _by_root(knowledge, as_decided(knowledge, rows, reaffirmed), position)
     found: dict[tuple[int, str], Mark] = {}
-    for then in as_decided(knowledge, rows, decision):
-        today = asking.get(accounts.root(then.account, position))
-        for mark in _marks_of(knowledge, rows, decision, agreement, now, position, then, today):
+    for decided in as_decided(knowledge, rows, decision):
+        root = accounts.root(decided.account, position)
+        today = asking.get(root)
+        then = decided if reaffirmed is None else looked_at.get(root)
+        if _class_of(today) in (_class_of(decided), _class_of(then)):
+            continue
+        classes = [Reclassified(account=decided.account, as_decided=decided.class_, as_now=_class_of(today))]
+        base = reaffirmed or decision
+        for mark in _marks_of(knowledge, rows, base, agreement, now, position, then, today, classes):
             before = found.get((mark.position, mark.input))
             classes = mark.classes if before is None else before.classes + mark.classes
             found[mark.position, mark.input] = msgspec.structs.replace(mark, classes=classes)
@@ -86,27 +110,29 @@ def marks(
 
 def _marks_of(
     knowledge: Knowledge,
-    rows: Iterable[Ask],
+    rows: Sequence[Ask],
     decision: Decision,
     agreement: str,
     now: datetime,
     position: int,
-    then: Asker,
+    then: Asker | None,
     today: Asker | None,
+    classes: list[Reclassified],
 ) -> list[Mark]:
+    if then is None:
+        assert today is not None  # An account that asked neither then nor now is of the same class.
+        again = _return_of(knowledge, rows, decision, now, position, today)
+        input = f"{today.account}: ask {today.ask.ask}"
+        return [Mark(position=again[0], kind=again[1], input=input, from_=None, to=today.ask.ask, classes=classes)]
     if today is None:
         at = _end_of(knowledge, rows, decision, now, position, then)
         assert at is not None, f"{then.account} asks no more, and nothing says so"
-        gone = [Reclassified(account=then.account, as_decided=then.class_, as_now=None)]
         input = f"{then.account}: ask {then.ask.ask}"
-        return [Mark(position=at, kind="withdrawn", input=input, from_=then.ask.ask, to=None, classes=gone)]
-    if then.class_ == today.class_:
-        return []
+        return [Mark(position=at, kind="withdrawn", input=input, from_=then.ask.ask, to=None, classes=classes)]
 
     changes = [*_changes(knowledge, rows, decision, agreement, now, position, then, today)]
     assert changes, f"the class of {then.account} has changed, and none of its inputs"
     enough = [change for change in changes if change.alone != then.class_] or changes
-    classes = [Reclassified(account=then.account, as_decided=then.class_, as_now=today.class_)]
     return [
         Mark(
             position=change.position,
@@ -123,8 +149,8 @@ def _marks_of(
 def _end_of(
     knowledge: Knowledge, rows: Iterable[Ask], decision: Decision, now: datetime, position: int, then: Asker
 ) -> int | None:
-    """Where the log says that the ask by which an account was heard is so no more: it was withdrawn, retracted, moved, or
-    merged away."""
+    """Where the log says that the ask by which an account was heard is so no more: it was withdrawn, retracted, moved,
+    or merged away."""
     lineage, ask, cut = knowledge.lineage, then.ask, decision.cut
     recorded_on = ask.recorded_on or ask.requirement
     end = withdrawal(rows, ask, now, position, lineage)
@@ -137,6 +163,37 @@ def _end_of(
     ]
     ends = [change.position for change in changes if change is not None]
     return max([*ends, *_retractions(rows, ask, decision, position, lineage)], default=None)
+
+
+def _return_of(
+    knowledge: Knowledge, rows: Sequence[Ask], decision: Decision, now: datetime, position: int, today: Asker
+) -> tuple[int, Kind]:
+    """Where the log says that an account asks again that did not when the decision was looked at."""
+    lineage, ask, cut = knowledge.lineage, today.ask, decision.cut
+    recorded_on = ask.recorded_on or ask.requirement
+    changes = [
+        lineage.moved(recorded_on, ask.ask, cut, position),
+        lineage.accounts.changed(today.account, cut, position),
+        *(lineage.requirements.changed(name, cut, position) for name in decision.requirements),
+    ]
+    ends = [row.until for row in rows if row.account is None and row.ask == ask.ask and row.is_known(cut)]
+    known = [change.position for change in changes if change is not None]
+    known += [until for until in ends if until is not None and until <= position]
+    at, kind = _came(recordings(rows, ask, now, position, lineage), decision.valid_from)
+    return max(at, *known) if known else at, kind
+
+
+def _came(said: Sequence[Fact | Ask], t: datetime) -> tuple[int, Kind]:
+    """Where the ledger came to know what is said again and again, and whether that is about t or before."""
+    kind: Kind = "learned_since" if said[0].valid_from <= t else "changed_since"
+    return min(each.position for each in said if (each.valid_from <= t) == (said[0].valid_from <= t)), kind
+
+
+def _came_into_force(adoptions: Sequence[Adoption], t: datetime) -> tuple[int, Kind]:
+    """The same of a revision that is adopted again."""
+    begun = adoptions[0].in_force_from <= t
+    at = min(each.position for each in adoptions if (each.in_force_from <= t) == begun)
+    return at, "learned_since" if begun else "changed_since"
 
 
 def _retractions(rows: Iterable[Ask], ask: Ask, decision: Decision, position: int, lineage: Lineage) -> list[int]:
@@ -153,7 +210,7 @@ def _retractions(rows: Iterable[Ask], ask: Ask, decision: Decision, position: in
 
 def _changes(
     knowledge: Knowledge,
-    rows: Iterable[Ask],
+    rows: Sequence[Ask],
     decision: Decision,
     agreement: str,
     now: datetime,
@@ -188,17 +245,24 @@ def _changes(
             alone=class_if(known),
         )
     for name in attributes:
-        before, fact = knowledge.fact(account, name, t, cut), knowledge.fact(account, name, now, position)
-        value = "null" if fact is None else fact.value
+        facts = knowledge.facts(account, name, now, position)
+        said = _last_said([fact for fact in facts if fact.is_known(position)])
+        value = said[0].value if said else "null"
         if value == profile[name]:
             continue
-        retracted = before is not None and before.until is not None and before.until <= position
-        if before is not None and retracted and (fact is None or _said(fact) < _said(before)):
-            at, kind = before.until, "withdrawn"
-        # What another of its names had said by then changed nothing by itself.
-        elif fact is not None and (fact.position > cut or fact.account in names):
-            at, kind = fact.position, since(fact.valid_from)
-        else:
+        # What stood before what is said now, for those who could know it, and was retracted since.
+        ends = [
+            fact.until
+            for fact in facts
+            if fact.until is not None and fact.until <= position
+            if fact.account in names and fact.is_known(cut) and fact.valid_from <= t
+            if not said or (fact.valid_from, fact.position) > (said[0].valid_from, said[0].position)
+        ]
+        at, kind = _came(said, t) if said else (0, "learned_since")
+        if ends and max(ends) > at:
+            at, kind = max(ends), "withdrawn"
+        # What was known by then, or what another of its names had said, changed nothing by itself.
+        elif at <= cut and (kind == "learned_since" or _account_at(said, at) not in names):
             continue
         yield _Change(
             position=at,
@@ -209,9 +273,10 @@ def _changes(
             alone=class_if({name: value}),
         )
     if new is not None and _name(new) != _name(old):
+        at, kind = _came_into_force(knowledge.since_in_force(now, position), t)
         yield _Change(
-            position=new.position,
-            kind=since(new.in_force_from),
+            position=at,
+            kind=kind,
             input=agreement,
             from_=_name(old),
             to=_name(new),
@@ -220,9 +285,10 @@ def _changes(
     for ask in {each.asked: each for each in (then.ask, today.ask)}.values():
         was, is_ = knowledge.in_force(ask.asked[0], cut), knowledge.in_force(ask.asked[0], position)
         if is_ is not None and knowledge.exploring(ask, cut) != knowledge.exploring(ask, position):
+            at, kind = _came_into_force(knowledge.since_in_force(ask.asked[0], position), t)
             yield _Change(
-                position=is_.position,
-                kind=since(is_.in_force_from),
+                position=at,
+                kind=kind,
                 input=f"{account}: {agreement} when ask {ask.ask} was made",
                 from_=_name(was),
                 to=_name(is_),
@@ -232,9 +298,16 @@ def _changes(
         then.ask.recorded_on or then.ask.requirement, then.ask.ask, position
     ):
         ended = _end_of(knowledge, rows, decision, now, position, then)
+        if ended is not None:
+            at, kind = ended, "withdrawn"
+        else:
+            at, kind = _came(recordings(rows, today.ask, now, position, lineage), t)
+            if at <= cut and kind == "learned_since":
+                # It says what it said; the other one is not as important as it was.
+                at, kind = _came(recordings(rows, then.ask, now, position, lineage), t)
         yield _Change(
-            position=today.ask.position if ended is None else ended,
-            kind=since(today.ask.valid_from) if ended is None else "withdrawn",
+            position=at,
+            kind=kind,
             input=f"{account}: ask {today.ask.ask}",
             from_=then.ask.ask,
             to=today.ask.ask,
@@ -253,8 +326,29 @@ def _changes(
         )
 
 
-def _said(fact: Fact) -> tuple[datetime, int]:
-    return fact.valid_from, fact.position
+def _last_said(facts: Sequence[Fact]) -> Sequence[Fact]:
+    """Of what was said of an attribute, in order, the last ones that say the same."""
+    first = len(facts)
+    while first and facts[first - 1].value == facts[-1].value:
+        first -= 1
+    return facts[first:]
+
+
+def _account_at(facts: Iterable[Fact], position: int) -> str | None:
+    """By what name the account is called in what was said at a position."""
+    return next((fact.account for fact in facts if fact.position == position), None)
+
+
+def _by_root(knowledge: Knowledge, askers: Iterable[Asker], position: int) -> dict[str, Asker]:
+    """Account as it is now → who asked. Of two that were told apart then, the one of the account's own name."""
+    root = knowledge.lineage.accounts.root
+    known = sorted(askers, key=lambda asker: (asker.account == root(asker.account, position), asker.account))
+    return {root(asker.account, position): asker for asker in known}
+
+
+def _class_of(asker: Asker | None) -> Class | None:
+    """None: it does not ask."""
+    return None if asker is None else asker.class_
 
 
 def _name(adoption: Adoption | None) -> str | None:

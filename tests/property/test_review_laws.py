@@ -1,16 +1,19 @@
 """Whoever's class has moved since a decision is marked, and nobody else, whatever came in whatever order."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from services.projector.fit import Class
 from services.projector.lenses import Adoption, Ask, Decision, Fact, Knowledge, as_decided, as_now, live_asks
 from services.projector.resolution import Claim, Lineage, Merge, Move, Resolution
-from services.projector.review import marks
+from services.projector.review import Mark, marks
 from tests.unit.test_lenses import ask, day, fact, revision
 
 DAYS = 12
+NOW = day(DAYS)
+FIRST = {"first_valid_from": None, "first_position": None, "recorded_on": None}
 ACCOUNTS = ["acme", "bank"]
 REVISIONS = [
     revision("r1", 3, 2),
@@ -38,20 +41,119 @@ happenings = st.lists(
 )
 
 
+class Told(NamedTuple):
+    """What a log comes to, as the lenses are given it; `position` is its head."""
+
+    known: list[Fact]
+    rows: list[Ask]
+    adopted: list[Adoption]
+    lineage: Lineage
+    position: int
+
+    @property
+    def knowledge(self) -> Knowledge:
+        return Knowledge(self.adopted, self.known, self.lineage)
+
+    def classes_as(self, decision: Decision) -> dict[str, Class]:
+        return {each.account: each.class_ for each in as_decided(self.knowledge, self.rows, decision)}
+
+    def classes_now(self) -> dict[str, Class]:
+        asks = live_asks(self.rows, NOW, self.position, self.lineage, ["R"])
+        return {each.account: each.class_ for each in as_now(self.knowledge, asks, NOW, self.position)}
+
+    def root(self, account: str) -> str:
+        return self.lineage.accounts.root(account, self.position)
+
+    def marks(self, decision: Decision, reaffirmed: Decision | None = None) -> list[Mark]:
+        return marks(self.knowledge, self.rows, decision, "target-market", NOW, self.position, reaffirmed=reaffirmed)
+
+
 @given(happenings, st.data())
 def test_a_class_that_has_changed_always_has_a_mark(log: list[Any], data: st.DataObject) -> None:
-    position = len(log) + 1
-    at = data.draw(st.integers(1, position))
-    decision = Decision("D", at, day(data.draw(days)), data.draw(st.none() | st.integers(0, at - 1)), "commit", ["R"])
+    at = data.draw(st.integers(1, len(log) + 1))
+    decision, told = act(data, at), tell(log, at)
+    now = told.classes_now()
+    differs = {
+        account: (class_, found)
+        for account, class_ in told.classes_as(decision).items()
+        if (found := now.get(told.root(account))) != class_
+    }
+    found = told.marks(decision)
+    assert marked(found) == differs
+    assert all(mark.position > decision.cut for mark in found if mark.kind == "learned_since")
+
+
+@given(happenings, st.data())
+def test_a_reaffirmation_clears_what_it_had_seen_and_nothing_else(log: list[Any], data: st.DataObject) -> None:
+    at = data.draw(st.integers(1, len(log)))
+    again = data.draw(st.integers(at + 1, len(log) + 2))
+    decision, reaffirmed, told = act(data, at), act(data, again), tell(log, at, again)
+    now, seen = told.classes_now(), told.classes_as(reaffirmed)
+    by_root: dict[str, Class] = {}
+    for account in sorted(seen, key=lambda each: (each == told.root(each), each)):
+        by_root[told.root(account)] = seen[account]
+    differs = {
+        account: (class_, found)
+        for account, class_ in told.classes_as(decision).items()
+        if (found := now.get(told.root(account))) not in (class_, by_root.get(told.root(account)))
+    }
+    found = told.marks(decision, reaffirmed)
+    assert marked(found) == differs
+    assert all(mark.position > reaffirmed.cut for mark in found if mark.kind == "learned_since")
+
+
+@given(happenings, st.data())
+def test_what_says_the_same_once_more_makes_no_mark_and_moves_none(log: list[Any], data: st.DataObject) -> None:
+    at = data.draw(st.integers(1, len(log)))
+    again = data.draw(st.none() | st.integers(at + 1, len(log) + 2))
+    decision, reaffirmed = act(data, at), None if again is None else act(data, again)
+    told = tell(log, at, *([] if again is None else [again]))
+    before, live = told.marks(decision, reaffirmed), told.classes_now()
+
+    knowledge, here = told.knowledge, told.position + 1
+    standing = live_asks(told.rows, NOW, told.position, told.lineage)
+    said: list[Fact | Ask] = [
+        fact._replace(account=name)
+        for name in [*ACCOUNTS, "zen:1"]
+        for attribute in "abc"
+        if (fact := knowledge.fact(name, attribute, NOW, told.position)) is not None
+    ]
+    said += [each._replace(requirement=each.recorded_on or "", **FIRST) for each in standing]
+    said += [each for each in told.rows if each.account is None and each.is_known(told.position)]
+    assume(said)
+    for repeated in data.draw(st.lists(st.sampled_from(said), min_size=1, max_size=4)):
+        late = day(data.draw(st.integers((repeated.valid_from - day(0)).days, DAYS)))
+        (told.known if isinstance(repeated, Fact) else told.rows).append(
+            repeated._replace(valid_from=late, position=here, until=None)
+        )
+        here += 1
+    told = told._replace(position=here)
+    # Who asked again after a withdrawal asks no more if that is said again.
+    assume(told.classes_now() == live)
+    assert told.marks(decision, reaffirmed) == before
+
+
+def act(data: st.DataObject, at: int) -> Decision:
+    return Decision("D", at, day(data.draw(days)), data.draw(st.none() | st.integers(0, at - 1)), "commit", ["R"])
+
+
+def marked(found: list[Mark]) -> dict[str, tuple[Class, Class | None]]:
+    return {each.account: (each.as_decided, each.as_now) for mark in found for each in mark.classes}
+
+
+def tell(log: list[Any], *acts: int) -> Told:
+    """What a log comes to. The acts take these positions; what comes from there on is one further for each."""
     known: list[Fact] = []
     rows: list[Ask] = []
     adopted: list[Adoption] = []
     claimed: list[Claim] = []
     merged: dict[str, list[Merge]] = {"account": [], "requirement": []}
     moved: dict[str, list[Move]] = {}
-    # The decision itself takes the position `at`; what comes from there on is one further.
-    for number, happening in enumerate(log, 1):
-        here = number + (number >= at)
+    here = 0
+    for happening in log:
+        here += 1
+        while here in acts:
+            here += 1
         match happening:
             case Claim():
                 claimed.append(happening._replace(position=here))
@@ -72,21 +174,8 @@ def test_a_class_that_has_changed_always_has_a_mark(log: list[Any], data: st.Dat
             case int(retracted):
                 for observed in (known, rows, claimed):
                     retract(observed, retracted, here)
-
     lineage = Lineage(Resolution(merged["account"], claimed), Resolution(merged["requirement"]), moved)
-    knowledge, now = Knowledge(adopted, known, lineage), day(DAYS)
-    then = {each.account: each.class_ for each in as_decided(knowledge, rows, decision)}
-    today = as_now(knowledge, live_asks(rows, now, position, lineage, ["R"]), now, position)
-    classes = {each.account: each.class_ for each in today}
-    differs = {
-        account: (class_, found)
-        for account, class_ in then.items()
-        if (found := classes.get(lineage.accounts.root(account, position))) != class_
-    }
-    found = marks(knowledge, rows, decision, "target-market", now, position)
-    marked = {each.account: (each.as_decided, each.as_now) for mark in found for each in mark.classes}
-    assert marked == differs
-    assert all(mark.position > decision.cut for mark in found if mark.kind == "learned_since")
+    return Told(known, rows, adopted, lineage, max(here, *acts))
 
 
 def retract(observed: list[Any], position: int, until: int) -> None:

@@ -356,12 +356,15 @@ def reviews(
     position: int,
 ) -> dict[int, list[Mark]]:
     """Position of each decision → why it needs review. `asks` are all rows of what was asked."""
-    return {
-        decision.position: []
-        if since.is_superseded(decision.decision)
-        else marks(knowledge, about(decision, asks, knowledge.lineage), decision, TARGET_MARKET, now, position)
-        for decision in decisions
-    }
+
+    def review(decision: Decision) -> list[Mark]:
+        if since.is_superseded(decision.decision):
+            return []  # It has given way.
+        rows = about(decision, asks, knowledge.lineage)
+        reaffirmed = since.reaffirmed(decision)
+        return marks(knowledge, rows, decision, TARGET_MARKET, now, position, reaffirmed=reaffirmed)
+
+    return {decision.position: review(decision) for decision in decisions}
 
 
 def show_made(

@@ -12,6 +12,7 @@ from schemas.times import format_time
 from schemas.values import By, same_team
 from services.projector.answers.shown import show_by
 from services.projector.answers.snapshot import Snapshot
+from services.projector.lenses import Decision
 from services.statements import Statements
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
@@ -104,9 +105,14 @@ class Since:
     def is_superseded(self, decision: str) -> bool:
         return decision in self._superseded
 
-    def last_reaffirmation(self, decision: str) -> asyncpg.Record | None:
-        rows = self._reaffirmations.get(decision)
-        return rows[-1] if rows else None
+    def reaffirmed(self, decision: Decision) -> Decision | None:
+        """The decision with the position, the time and what was seen of its last reaffirmation."""
+        rows = self._reaffirmations.get(decision.decision)
+        if not rows:
+            return None
+        return decision._replace(
+            position=rows[-1]["position"], valid_from=rows[-1]["valid_from"], seen=rows[-1]["seen"]
+        )
 
     def is_due_again(self, decision: str, revisit: date | None, today: date) -> bool:
         """Whether the day to look at a made decision again has passed, and nobody has since that day."""

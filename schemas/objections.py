@@ -87,6 +87,18 @@ def objections(value: dict[str, Any], now: datetime, index: int = 0) -> Iterator
                 yield Refusal(problem="invalid-event", pointer="/subject", message=message, plain=plain, index=index)
 
 
+def spots(value: Any, hint: Any) -> Iterator[tuple[str, str]]:
+    """Each spot of a decoded JSON value that a type refuses: JSON pointer and message."""
+    if deeper_than(DATA_LEVELS_MAX, value):
+        yield "", f"nests more than {DATA_LEVELS_MAX} levels"
+        return
+    try:
+        msgspec.convert(value, hint)
+    except msgspec.ValidationError:
+        yield from ((spot.pointer, spot.message) for spot in islice(_violations(value, hint, ""), SPOTS_TOLD_MAX))
+    yield from nuls(value, "")
+
+
 def _envelope(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Each spot beside the data: JSON pointer and message. No message quotes what was sent."""
     for name in ("specversion", "id", "source", "type"):

@@ -230,6 +230,19 @@ PAGES: Mapping[str, Page] = {
             "missing": ["engineering"],
         },
     ),
+    "invalid-proposal": Page(
+        "The body of a what-if is JSON, and no revision that accounts can be judged by.",
+        "A weight is 0, a test nests too deeply, two bullets have one id; or a test names an attribute that no account"
+        " has, which is allowed with `new_attributes=true`.",
+        "no account has the attribute 'employes'; the nearest: 'employees'. With `new_attributes=true` it may be one"
+        " that nobody has yet",
+        _spot(
+            "/bullets/0/test/attribute",
+            "no account has the attribute 'employes'; the nearest: 'employees'. With `new_attributes=true` it may be"
+            " one that nobody has yet",
+            "invalid-proposal",
+        ),
+    ),
     "signature-invalid": Page(
         "The webhook is signed, and not with the secret of this hook; or it is not signed at all.",
         "The secret was changed at one end only, or something on the way has rewritten the body.",

@@ -86,6 +86,9 @@ KINDS: Mapping[str, Kind] = {
         "The rule of this act is not met",
         "With `retryable` the same act can become possible after a later event; `errors` says what it waits for.",
     ),
+    "invalid-proposal": Kind(
+        422, "The proposed revision is refused", "`errors` points at each spot of the body. Mend it, and ask again."
+    ),
     "signature-invalid": Kind(
         401,
         "The signature does not match",

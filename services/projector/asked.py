@@ -96,6 +96,17 @@ class AccountsAsked(Lists, frozen=True, kw_only=True, rename={"class_": "class"}
     alias: Annotated[Id, Meta(description="the account that this stands for, as `system:id`")] | UnsetType = UNSET
 
 
+class WhatIfAsked(Moment, frozen=True, kw_only=True):
+    """`limit`: rows of each list. `new_attributes`: the proposal may look at attributes that no account has yet."""
+
+    limit: Annotated[int, Meta(ge=1, le=paging.PAGE_ROWS_MAX, description="rows of each list at most")] = (
+        paging.PAGE_ROWS
+    )
+    new_attributes: Annotated[bool, Meta(description="the proposal may look at attributes that no account has yet")] = (
+        False
+    )
+
+
 class DecisionsAsked(Lists, frozen=True, kw_only=True):
     state: Annotated[DecisionState, Meta(description="how far they are")] | UnsetType = UNSET
     departs: (

@@ -30,6 +30,7 @@ from services.projector.answers import (
     requirement,
     requirements,
     similarity,
+    whatif,
 )
 from services.projector.answers.accounts import AccountList, AccountRow, ListedAccount, OneAccount
 from services.projector.answers.agreements import AgreementList, AgreementRow, OneAgreement, OneRevision
@@ -47,6 +48,7 @@ from services.projector.answers.requirement import WHO_ASKED_MAX, OneRequirement
 from services.projector.answers.requirements import Listed, RequirementList, RequirementRow
 from services.projector.answers.similarity import RequirementsFound, SimilarRow
 from services.projector.answers.snapshot import Wanted
+from services.projector.answers.whatif import WhatIfAnswer
 from services.projector.asked import (
     AccountsAsked,
     AlignmentAsked,
@@ -58,6 +60,7 @@ from services.projector.asked import (
     ReconciliationAsked,
     RequirementBriefAsked,
     RequirementsAsked,
+    WhatIfAsked,
     choice,
     instant,
     is_decision_asked_for,
@@ -83,6 +86,7 @@ from services.projector.replies import (
     MARKDOWN,
     as_it_is,
     respond,
+    send_computed,
     send_document,
     send_list,
     send_page,
@@ -152,6 +156,20 @@ def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
         route("/attributes", answers.attributes, "Attributes of accounts", AttributesAsked, AttributeList),
         route("/agreements", answers.agreements, "Agreements, and what is in force", Lists, AgreementList),
         route("/agreements/{agreement}", answers.agreement, "An agreement with its revisions", Moment, OneAgreement),
+        Route(
+            method="POST",
+            path=ledger + "/agreements/{agreement}/what-if",
+            handler=answers.what_if,
+            summary="What a proposed revision would change; nothing is recorded",
+            scope="query",
+            parameters=WhatIfAsked,
+            takes={JSON: whatif.PROPOSAL},
+            answers={200: Answer("What a proposed revision would change", {JSON: WhatIfAnswer})},
+            refusals=(
+                *("no-such-ledger", "not-found", "beyond-the-head", "projection-stopped", "not-there-yet"),
+                *("malformed-json", "invalid-proposal", "too-large"),
+            ),
+        ),
         route("/agreements/{agreement}/revisions/{revision}", answers.revision, "One revision", Moment, OneRevision),
         route("/decisions", answers.decisions, "Decisions, the last one first", DecisionsAsked, DecisionList),
         route("/decisions/{decision}", answers.decision, "A decision, with fits as decided", Moment, OneDecision),
@@ -408,6 +426,26 @@ class _Answers:
             answer = await agreements.one_agreement(snapshot, name)
         return respond(call, answer)
 
+    async def what_if(self, call: Call) -> web.StreamResponse:
+        name, asked = _named(call, "agreement"), call.parameters
+        proposal = whatif.read_proposal(await _small_body(call.request, whatif.PROPOSAL_OCTETS_MAX))
+        async with self._readings.known(call, paging.wanted(asked)) as (settled, known):
+            if known is None:
+                raise Problem("not-found", "nothing is recorded at position 0")
+            pinned = Wanted(as_of=settled.as_of.position)
+            async with self._readings.snapshot(call, whatif.READS, pinned) as snapshot:
+                evidence = await whatif.read_evidence(snapshot, name)
+            tried = await asyncio.to_thread(
+                whatif.try_revision,
+                *(known, evidence, proposal),
+                limit=asked.limit,
+                new_attributes=asked.new_attributes,
+            )
+            async with self._readings.snapshot(call, whatif.READS, pinned) as snapshot:
+                names = await whatif.read_names_shown(snapshot, tried)
+            answer = await asyncio.to_thread(whatif.show, tried, names, settled.as_of)
+        return send_computed(answer)
+
     async def revision(self, call: Call) -> web.StreamResponse:
         name, revision = _named(call, "agreement"), _named(call, "revision")
         async with self._readings.snapshot(call, agreements.READS, paging.wanted(call.parameters)) as snapshot:
@@ -557,6 +595,16 @@ async def _send_brief(call: Call, tell: Callable[[], Any], written: Callable[[An
         return brief_documents.file_name(brief), written(brief)
 
     return send_document(call, *await asyncio.to_thread(document))
+
+
+async def _small_body(request: web.Request, octets_max: int) -> bytes:
+    """The body of a request. Raises Problem if it has too many octets; so many are read at most."""
+    body = bytearray()
+    async for part in request.content.iter_chunked(octets_max):
+        body += part
+        if len(body) > octets_max:
+            raise Problem("too-large", f"the body of this request has at most {octets_max} bytes")
+    return bytes(body)
 
 
 def _page(call: Call) -> tuple[Page, Any]:

@@ -451,6 +451,91 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "agreement": "The agreement that was in force for the deciders. Null: none was.",
         "revision": "Its revision that was in force for the deciders. Null: none was.",
     },
+    "WhatIfAnswer": {
+        "judges_asks": "Whether asks are judged by this agreement, as they are by the target market only. By another no"
+        " voice changes: its accounts and its coverage are answered, and the other lists are empty.",
+        "agreement": "The agreement of which a revision is proposed.",
+        "before": "The revision in force. Null: none is, and what is said of before is null everywhere.",
+        "after": "The proposal.",
+        "totals": "What would change, in numbers: of all, not only of what is listed.",
+        "accounts": "Accounts whose class would change: those whose asks weigh most first, then by id. Without a"
+        " revision in force all of them.",
+        "voices": "Requirements whose voice would change, those that change most first, then by id.",
+        "ranks": "Requirements whose place by voice would change: by the higher of both places, then by id. Those that"
+        " were merged have none.",
+        "decisions": "Made decisions that nothing superseded and to which it would matter, those made last first.",
+        "coverage": "How much is known of the attributes that the proposal looks at.",
+        "digest": "SHA-256, in hexadecimal, of the whole result, whatever is listed: the same input gives the same.",
+    },
+    "ProposedRevision": {
+        "bullets": "The lines by which accounts would be judged, as in `agreement.revised`.",
+    },
+    "TriedRevision": {
+        "revision": "Its name. Null: it is the proposal.",
+        "weights": "What the weights of all bullets with a test come to: a voice is a sum of weights, divided by this.",
+    },
+    "TotalsTried": {
+        "accounts": "Accounts by class.",
+        "voices": "Requirements by what becomes of their voices.",
+        "ranks": "How many requirements change their place.",
+        "decisions": "Made decisions that nothing superseded.",
+    },
+    "AccountsTried": {
+        "total": "How many accounts there are.",
+        "before": "How many are of each class now. Null: no revision is in force.",
+        "after": "How many would be of each class.",
+        "change": "How many would be of another class.",
+    },
+    "VoicesTried": {
+        "grow": "How many requirements would have a louder voice.",
+        "shrink": "How many would have a lower one.",
+        "stay": "How many would have the same.",
+    },
+    "RevenueTried": {
+        "before": "What all accounts are worth now, by class. Null: no revision is in force.",
+        "after": "What they would be worth by class.",
+    },
+    "DecisionsTried": {
+        "total": "How many there are.",
+        "need_review": "How many have an asking account whose class would change.",
+        "depart": "How many commitments would depart from the agreement: all who ask would be off target.",
+    },
+    "AccountTried": {
+        "from": "Its class now. Null: no revision is in force.",
+        "to": "The class that it would have.",
+        "fit_before": "Its fit now.",
+        "fit_after": "The fit that it would have.",
+        "importance": "What its asks weigh: the sum of their importances, for each requirement the highest.",
+    },
+    "VoiceTried": {
+        "before": "The voice now. Null: no revision is in force.",
+        "after": "The voice that it would have.",
+        "change": "The difference.",
+        "by_bullet": "What each bullet adds to the voice before and after.",
+    },
+    "BulletTried": {
+        "before": "What it adds to the voice now. Null: the revision in force has no such bullet.",
+        "after": "What it would add. Null: the proposal has no such bullet.",
+        "weight_before": "The same exactly: importance × weight of those who meet it. The sum of all bullets, divided"
+        " by `weights` of the revision, is the voice.",
+        "weight_after": "The same of the proposal.",
+    },
+    "RankTried": {
+        "before": "Its place now, from 1. Null: no revision is in force.",
+        "after": "The place that it would have.",
+    },
+    "DecisionTried": {
+        "needs_review": "Whether the class of an account that asks would change.",
+        "accounts": "Of how many accounts that ask it would change.",
+        "departs_before": "Whether it would depart from the agreement if it were made now.",
+        "departs_after": "The same by the proposal.",
+    },
+    "CoverageTried": {
+        "attribute": "An attribute that tests of the proposal look at.",
+        "accounts": "How many accounts have it.",
+        "share": "Of all accounts. Null: there are none.",
+        "bullets": "The bullets whose tests look at it.",
+    },
     "OneDecision": {
         "proposed": "The question with its options, as last proposed. Null: it was made without a proposal.",
         "agreement": "The agreement that was in force for the deciders. Null: none was.",

@@ -73,12 +73,23 @@ def send_document(call: Call, name: str, text: str) -> web.Response:
     return _send(call, text.encode(), f"{MARKDOWN}; charset=utf-8", headers)
 
 
+def send_computed(body: Struct) -> web.Response:
+    """What was computed from the body of a request: such an answer is not asked for again by its ETag."""
+    content = msgspec.json.encode(body)
+    headers = {"ETag": _etag(content), "Vary": "Authorization", "Cache-Control": "private"}
+    return web.Response(body=content, headers={**headers, "Content-Type": JSON})
+
+
 def _send(call: Call, body: bytes, content_type: str, headers: dict[str, str]) -> web.Response:
-    etag = f'"{sha256(body).hexdigest()[:32]}"'
+    etag = _etag(body)
     headers = {"ETag": etag, "Vary": "Authorization", "Cache-Control": "private", **headers}
     if has_already(call.request, etag):
         return web.Response(status=304, headers=headers)
     return web.Response(body=body, headers={**headers, "Content-Type": content_type})
+
+
+def _etag(body: bytes) -> str:
+    return f'"{sha256(body).hexdigest()[:32]}"'
 
 
 def wants_csv(accept: str) -> bool:

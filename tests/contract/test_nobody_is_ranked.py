@@ -61,7 +61,7 @@ PARAMETERS = {
     *("source", "type", "agrees", "from", "to"),
     *("account", "alias", "channel", "similar_to", "used"),
     *("state", "overdue", "requirement", "basis", "infeasible"),
-    "voice",
+    *("voice", "new_attributes"),
 }
 """What may be asked. Whoever adds one says here that it is not about a person."""
 

@@ -10,6 +10,7 @@ clock starts.
 import asyncio
 import random
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -48,7 +49,7 @@ WANTED = {
     "account": {"asks_in_the_middle": 8, "asks_now": 12, "facts_in_the_middle": 17, "facts_now": 25},
     "decision": {"askers_when_made": 25, "askers_in_the_middle": 50, "askers_now": 50},
 }
-"""How large what is asked about is, in either log; what comes nearest is chosen."""
+"""How large what is asked about is to be."""
 
 VS_NOW_MAX, GROWTH_MAX = 1.5, 1.2
 
@@ -176,10 +177,8 @@ async def _measure(
                     shown = partial(_show, progress, task)
                     catch_up[ledger] = await timed(partial(served.caught_up, ledger, shown))
                     await vacuum(settings, ledger)
-                logs = {
-                    ledger: Log(served, ledger, length, await _choose(settings, ledger, length // 2), seed)
-                    for ledger, length in lengths.items()
-                }
+                chosen = await _choose(settings, lengths)
+                logs = {ledger: Log(served, ledger, length, chosen[ledger], seed) for ledger, length in lengths.items()}
                 samples = {}
                 task = progress.add_task("asking", total=len(queries))
                 for query in queries:
@@ -196,10 +195,7 @@ async def _measure(
                         progress=partial(_tell, progress, task, query),
                     )
                     progress.advance(task)
-                    medians = (
-                        f"{case} {Figure.of(milliseconds(each)).value:,.1f} ms" for case, each in samples[query].items()
-                    )
-                    console.print(f"{query}: {'; '.join(medians)}")
+                    console.print(f"{query}: {_medians(samples[query])}")
                     # What one query has remembered must not answer for the next.
                     served.stop("projector")
                     served.start("projector")
@@ -283,27 +279,31 @@ def _judged(value: float, most: float) -> str:
     return f"{value:.2f}" if value <= most else f"[bold red]{value:.2f}[/]"
 
 
-async def _choose(settings: Settings, ledger: str, middle: int) -> Subjects:
-    """A requirement, an account and a decision that are much the same in logs of any length."""
+async def _choose(settings: Settings, lengths: Mapping[str, int]) -> dict[str, Subjects]:
+    """A requirement, an account and a decision for each of the logs, the longest first, that are much the same in all:
+    what comes nearest to the sizes that are wanted there, and to those found there in the others."""
     connection = await connect(settings.url("projector"))
+    chosen: dict[str, Subjects] = {}
+    wanted = WANTED
     try:
-        found = {kind: await _closest(connection, ledger, kind, middle) for kind in WANTED}
+        for ledger, length in sorted(lengths.items(), key=lambda each: -each[1]):
+            found = {kind: await _closest(connection, ledger, kind, length // 2, wanted[kind]) for kind in WANTED}
+            sizes = {kind: {name: row[name] for name in WANTED[kind]} for kind, row in found.items()}
+            names = {kind: row["name"] for kind, row in found.items()}
+            chosen[ledger] = Subjects(sizes=sizes, **names)
+            wanted = sizes
     finally:
         await connection.close()
-    return Subjects(
-        requirement=found["requirement"]["name"],
-        account=found["account"]["name"],
-        decision=found["decision"]["name"],
-        sizes={kind: {name: row[name] for name in WANTED[kind]} for kind, row in found.items()},
-    )
+    return chosen
 
 
-async def _closest(connection: asyncpg.Connection, ledger: str, kind: str, middle: int) -> asyncpg.Record:
+async def _closest(
+    connection: asyncpg.Connection, ledger: str, kind: str, middle: int, wanted: Mapping[str, int]
+) -> asyncpg.Record:
     """What has counts that are the nearest to those wanted, the first by name of several."""
     rows = await connection.fetch(fill(_statements[kind], schema=ledger_schema(ledger)), middle)
     if not rows:
         raise RunningError(f"the log is too short to choose a {kind} to ask about")
-    wanted = WANTED[kind]
     return min(rows, key=lambda row: (sum(abs(row[name] - count) for name, count in wanted.items()), row["name"]))
 
 

@@ -282,6 +282,8 @@ class OnRecord(Struct, frozen=True, kw_only=True):
     holds: Holding | None = None
     passed: Sequence[Cited] = ()
     """The events by which decisions gave way, from this one to the one that holds."""
+    recorded_on: Mapping[int, str] = {}
+    """Position of each ask → the requirement that it was recorded on, which may have been merged since."""
     reviewed: Sequence[Cited] = ()
     """The events that say what has changed since by enough to be marked."""
 
@@ -432,7 +434,12 @@ def _cited(on_record: OnRecord) -> list[Cited]:
             for each in one.supersedes
         ]
         found += [
-            Cited(position=each.position, type=ASKED, subject=f"requirement/{each.requirement}", tells=["evidence"])
+            Cited(
+                position=each.position,
+                type=ASKED,
+                subject=f"requirement/{on_record.recorded_on.get(each.position, each.requirement)}",
+                tells=["evidence"],
+            )
             for each in one.fits[:FITS_MAX]
         ]
     if on_record.holds is not None:

@@ -187,6 +187,7 @@ def judge_brief(evidence: Evidence) -> OnRecord:
             for name in evidence.requirements
         ],
         cited=[*map(_cited_title, titles.values()), *_cited_merges(evidence), *_cited_adoption(judged, taken)],
+        recorded_on={} if judged is None else {row["position"]: row["requirement"] for row in judged.ask_rows},
         assessments=[
             Assessed(root=evidence.lineage.root(row["requirement"], position), told=_assessment(row, taken))
             for row in _last_words(evidence.assessments, evidence.lineage, position, taken)

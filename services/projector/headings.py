@@ -3,7 +3,7 @@
 As columns of numbers, like all that is counted: see columns.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from services.projector.columns import (
     taken,
     times_of,
 )
+from services.projector.lenses import holding
 
 NOT_SAID = -1
 
@@ -74,7 +75,7 @@ class Worded(Struct, frozen=True, kw_only=True):
     raised: Sequence[tuple[str, bool, str | None, str | None, int, int]] = ()
     deliveries: Sequence[tuple[str, str, date | None, str | None, int, int, int]] = ()
     made: Sequence[Made] = ()
-    superseded: Sequence[tuple[str, int]] = ()
+    superseded: Sequence[tuple[str, int, str]] = ()
     retractions: Sequence[tuple[int, int]] = ()
 
 
@@ -92,8 +93,8 @@ class Headings(Struct, frozen=True, kw_only=True):
     decided: Rows
     made: Mapping[int, Made]
     """By their positions, in order."""
-    superseded: Mapping[str, int]
-    """Decision → where another took its place."""
+    superseded: Mapping[str, tuple[int, str]]
+    """Decision → where another took its place, and which."""
 
     @classmethod
     def nothing(cls, requirements: Codes) -> "Headings":
@@ -120,13 +121,34 @@ class Headings(Struct, frozen=True, kw_only=True):
             deliveries=self.deliveries.plus(self._deliveries(worded.deliveries)).retracted(until),
             decided=self.decided.plus(self._decided(worded.made)),
             made={**self.made, **{each.position: each for each in worded.made}} if worded.made else self.made,
-            superseded={**dict(reversed(worded.superseded)), **self.superseded},
+            superseded={**{name: (at, by) for name, at, by in reversed(worded.superseded)}, **self.superseded},
         )
 
     def standing(self, p: int) -> list[Made]:
         """The made decisions that nothing has superseded, as known at p; of those made anew the last."""
         last = {each.decision: each for each in self.made.values() if each.position <= p}
-        return [each for each in last.values() if self.superseded.get(each.decision, FOREVER) > p]
+        superseded = self.superseded_by(p)
+        return [each for each in last.values() if each.decision not in superseded]
+
+    def superseded_by(self, p: int) -> dict[str, str]:
+        """Decision → what it has given way to, as known at p."""
+        return {name: by for name, (at, by) in self.superseded.items() if at <= p}
+
+    def holding(
+        self, requirements: Collection[str], decided: int, p: int, superseded: Mapping[str, str]
+    ) -> Made | None:
+        """The decision that holds on requirements that count as one, as known at p. `decided`: where the last was made.
+        `superseded`: as superseded_by has it."""
+        last = self.made[decided]
+        if last.decision not in superseded:
+            return last
+        made = {
+            each.decision: each
+            for each in self.made.values()
+            if each.position <= p and any(name in requirements for name in each.requirements)
+        }
+        name = holding([*made], superseded)
+        return None if name is None else made[name]
 
     def at(self, p: int, asked: Column, asked_last: Column) -> list[Heading]:
         """Each requirement, by its id. `asked`: which are asked for; `asked_last`: where anything was said of that."""

@@ -420,8 +420,25 @@ STATUSES: Mapping[str, str] = {
 
 
 def status(outcome: str | None) -> str:
-    """The status of a requirement whose last made decision had this outcome."""
+    """The status of a requirement if the decision that holds on it has this outcome."""
     return "open" if outcome is None else STATUSES[outcome]
+
+
+def holding(made: Sequence[str], superseded: Mapping[str, str]) -> str | None:
+    """Of the decisions on a requirement, in the order in which they were made, the one that holds; None: none does.
+
+    `superseded`: decision → what it has given way to. The one that holds is the last one, or what that has given way to
+    in the end. Where that is about something else, it is the last one that has not given way.
+    """
+    if not made:
+        return None
+    name, passed = made[-1], set[str]()
+    while name in superseded and name not in passed:
+        passed.add(name)
+        name = superseded[name]
+    if name in made and name not in superseded:
+        return name
+    return next((each for each in reversed(made) if each not in superseded), None)
 
 
 def is_known(position: int, until: int | None, p: int) -> bool:

@@ -68,7 +68,7 @@ SELECT decision, position, time, valid_from, seen, outcome, grounds, requirement
 
 -- superseded --
 -- The decisions whose place another took in between.
-SELECT decision, position
+SELECT decision, position, superseded_by
   FROM {schema}.decision_supersessions
  WHERE position > $1 AND position <= $2
  ORDER BY position;

@@ -314,13 +314,6 @@ async def read_every_made(snapshot: Snapshot) -> list[asyncpg.Record]:
     return await snapshot.fetch(_statements, "every_made", snapshot.position)
 
 
-async def read_made_at(snapshot: Snapshot, positions: Iterable[int]) -> dict[int, asyncpg.Record]:
-    """The made decisions at these positions."""
-    wanted = sorted(positions)
-    rows = await snapshot.fetch(_statements, "made_at", wanted) if wanted else []
-    return {row["position"]: row for row in rows}
-
-
 def decision_of(row: asyncpg.Record) -> Decision:
     return Decision(
         row["decision"], row["position"], row["valid_from"], row["seen"], row["outcome"], row["requirements"]

@@ -21,7 +21,3 @@ SELECT * FROM {schema}.decision_proposals WHERE position <= $1 ORDER BY position
 -- proposed --
 -- The proposals of one decision.
 SELECT * FROM {schema}.decision_proposals WHERE decision = $2 AND position <= $1 ORDER BY position;
-
--- made_at --
--- The made decisions at these positions.
-SELECT * FROM {schema}.decisions_made WHERE position = ANY($1::bigint[]);

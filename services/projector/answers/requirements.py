@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from fractions import Fraction
-from pathlib import Path
 from typing import Literal
 
 import asyncpg
@@ -16,8 +15,9 @@ from schemas.times import format_time
 from services.projector import lenses, revenue
 from services.projector.answers.counted import READS as READS
 from services.projector.answers.counted import Known
-from services.projector.answers.decisions import Grounds, Outcome, read_made_at
+from services.projector.answers.decisions import Grounds, Outcome, read_made_on
 from services.projector.answers.evidence import read_requirements_lineage
+from services.projector.answers.since import holding, read_superseded
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.columns import Codes, Column, join_limbs, microseconds
 from services.projector.fit import CLASSES, Class, shown
@@ -25,12 +25,9 @@ from services.projector.headings import Delivered, Heading, Made
 from services.projector.lenses import Departs
 from services.projector.revenue import Money
 from services.projector.standings import Adopted, Lens, money
-from services.statements import Statements
 
 Sort = Literal["voice", "recent", "revenue"]
 Status = Literal["open", "committed", "declined", "deferred", "exploring", "merged"]
-
-_statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -108,18 +105,19 @@ async def read_statuses(snapshot: Snapshot, requirements: Iterable[str]) -> dict
     """Requirement → its status."""
     position, wanted = snapshot.position, sorted(set(requirements))
     known = (await read_requirements_lineage(snapshot, wanted)).requirements
-    headers = await snapshot.fetch(_statements, "headers_of", position, sorted(known.related(wanted)))
-    last: dict[str, int] = {}
-    for row in headers:
-        if row["decision_position"] is not None:
-            root = known.root(row["requirement"], position)
-            last[root] = max(last.get(root, 0), row["decision_position"])
-    made = await read_made_at(snapshot, last.values())
+    names = known.related(wanted)
+    made = await read_made_on(snapshot, sorted(names))
+    superseded = await read_superseded(snapshot, [row["decision"] for row in made])
+    decided: dict[str, list[asyncpg.Record]] = {}
+    for row in made:
+        for root in {known.root(name, position) for name in row["requirements"] if name in names}:
+            decided.setdefault(root, []).append(row)
 
     def status(requirement: str) -> Status:
         if known.into(requirement, position) is not None:
             return "merged"
-        return status_of(made[last[requirement]]["outcome"] if requirement in last else None)
+        holds = holding(decided.get(requirement, []), superseded)
+        return status_of(None if holds is None else holds["outcome"])
 
     return {each: status(each) for each in wanted}
 
@@ -134,6 +132,7 @@ def list_requirements(known: Known, lens: Lens) -> list[Listed]:
     withdrawn = counted.withdrawals.last_positions("requirement", counted.width, position)
     headings = known.headings.at(position, asked > 0, np.maximum(asked, withdrawn))
     lineage = counted.lineage.requirements
+    superseded = known.headings.superseded_by(position)
     parts: dict[str, list[Heading]] = {}
     for each in headings:
         parts.setdefault(lineage.root(each.requirement, position), []).append(each)
@@ -148,7 +147,8 @@ def list_requirements(known: Known, lens: Lens) -> list[Listed]:
         into = lineage.into(heading.requirement, position)
         whole = parts.get(heading.requirement, [heading])
         decided = max((each.decided for each in whole if each.decided is not None), default=None)
-        decision = None if decided is None else known.headings.made[decided]
+        named = [each.requirement for each in whole]
+        decision = None if decided is None else known.headings.holding(named, decided, position, superseded)
         listed.append(
             Listed(
                 heading=heading,

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from schemas.times import format_time
 from schemas.values import By, same_team
+from services.projector import lenses
 from services.projector.answers.shown import show_by
 from services.projector.answers.snapshot import Snapshot
 from services.projector.lenses import Decision
@@ -138,21 +139,9 @@ async def read_superseded(snapshot: Snapshot, decisions: Iterable[str]) -> dict[
 
 
 def holding(made: Sequence[asyncpg.Record], superseded: Mapping[str, str]) -> asyncpg.Record | None:
-    """Of the made decisions on a requirement, in the order of positions, the one that holds; None if none does.
-
-    It is the last one, or what that has given way to in the end. Where that is about something else, it is the last
-    one that has not given way.
-    """
-    if not made:
-        return None
-    by_name = {row["decision"]: row for row in made}
-    name, seen = made[-1]["decision"], set[str]()
-    while name in superseded and name not in seen:
-        seen.add(name)
-        name = superseded[name]
-    if name in by_name and name not in superseded:
-        return by_name[name]
-    return next((row for row in reversed(made) if row["decision"] not in superseded), None)
+    """Of the made decisions on a requirement, in the order of positions, the one that holds; None if none does."""
+    name = lenses.holding([row["decision"] for row in made], superseded)
+    return next((row for row in reversed(made) if row["decision"] == name), None)
 
 
 def _by(rows: Iterable[asyncpg.Record], column: str) -> dict[str, list[asyncpg.Record]]:

@@ -6,7 +6,7 @@ What is off target is not worth less: many of one kind who ask may be an opportu
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple
@@ -24,7 +24,6 @@ LIFT_MIN = 2
 """How many times as frequent as among all accounts something is at least: less is how accounts are anyway."""
 
 CLUSTERS_MAX = 20
-REQUIREMENTS_OF_CLUSTER_MAX = 3
 
 RANGES_MAX = 4
 """Ranges that the numbers of an attribute go into: the quarters of all known values. Numbers of which there are no
@@ -33,12 +32,13 @@ more different ones are values of their own."""
 _DAY = Fraction(timedelta(days=1) // timedelta(microseconds=1))
 
 
-class Known(NamedTuple):
-    """One attribute of an account as it is known now; `value` is JSON text, never `null`."""
+class Shared(Struct, frozen=True, kw_only=True):
+    """One attribute as it is known now: JSON text of a value → how many of all accounts have it; and off-target asker →
+    its value. Who has none (null) is in neither."""
 
-    account: str
     attribute: str
-    value: str
+    accounts: Mapping[str, int]
+    askers: Mapping[str, str]
 
 
 class Cluster(Struct, frozen=True, kw_only=True):
@@ -91,26 +91,13 @@ class _Trait(NamedTuple):
     value: str | bool | int | float
 
 
-def clusters(known: Iterable[Known], off_target: Collection[str]) -> list[Cluster]:
-    """What the accounts that ask and are `off_target` share, those first that are most beyond the base rate.
+def clusters(known: Iterable[Shared]) -> list[Cluster]:
+    """What off-target askers share, that first of which most share it beyond the base rate.
 
-    `known` is of all accounts, each attribute of an account at most once. Texts are the same as tests compare them;
-    of a list, each member is shared. Numbers are shared in ranges.
+    `known` has each attribute once. Texts are the same as tests compare them; of a list, each member is shared.
+    Numbers are shared in ranges.
     """
-    off = frozenset(off_target)
-    by_attribute: dict[str, list[Known]] = {}
-    for each in known:
-        by_attribute.setdefault(each.attribute, []).append(each)
-    found = [
-        cluster for attribute, values in sorted(by_attribute.items()) for cluster in _of_one(attribute, values, off)
-    ]
-    return sorted(found, key=_place)
-
-
-def most_asked(asked: Mapping[str, Collection[str]], accounts: Iterable[str]) -> list[tuple[str, int]]:
-    """The requirements that most of these accounts ask for, with how many. `asked`: account → its requirements."""
-    counts = Counter(requirement for account in accounts for requirement in {*asked.get(account, ())})
-    return sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:REQUIREMENTS_OF_CLUSTER_MAX]
+    return sorted((cluster for each in known for cluster in _of_one(each)), key=_place)
 
 
 def settling(waiting: Mapping[str, Sequence[str]]) -> list[Settling]:
@@ -149,39 +136,39 @@ def shares(counts: Mapping[Any, int]) -> dict[Any, Fraction] | None:
     return {name: Fraction(count, whole) for name, count in counts.items()} if whole else None
 
 
-def _of_one(attribute: str, known: Sequence[Known], off_target: Collection[str]) -> Iterable[Cluster]:
+def _of_one(known: Shared) -> Iterable[Cluster]:
     """The clusters of one attribute."""
-    texts = Counter(each.value for each in known)
-    values = {text: msgspec.json.decode(text) for text in texts}
-    bounds = _bounds({text: value for text, value in values.items() if _is_number(value)}, texts)
+    values = {text: msgspec.json.decode(text) for text in known.accounts}
+    bounds = _bounds({text: value for text, value in values.items() if _is_number(value)}, known.accounts)
     traits = {text: _traits(value, bounds) for text, value in values.items()}
+    members: dict[_Trait, list[str]] = {}
+    for account, text in known.askers.items():
+        for trait in traits[text]:
+            members.setdefault(trait, []).append(account)
     accounts: Counter[_Trait] = Counter()
     spellings: dict[_Trait, Counter[str]] = {}
-    for text, count in texts.items():
+    for text, count in known.accounts.items():
         for trait, spelling in traits[text].items():
-            accounts[trait] += count
-            spellings.setdefault(trait, Counter())[spelling] += count
-    askers = [each for each in known if each.account in off_target]
-    members: dict[_Trait, list[str]] = {}
-    for each in askers:
-        for trait in traits[each.value]:
-            members.setdefault(trait, []).append(each.account)
+            if trait in members:
+                accounts[trait] += count
+                spellings.setdefault(trait, Counter())[spelling] += count
 
+    whole = sum(known.accounts.values())
     for trait, sharing in members.items():
-        # Whole numbers: lift = (sharing / askers) / (accounts / known).
-        is_far_above = len(sharing) * len(known) >= LIFT_MIN * accounts[trait] * len(askers)
+        # Whole numbers: lift = (sharing / askers) / (accounts / whole).
+        is_far_above = len(sharing) * whole >= LIFT_MIN * accounts[trait] * len(known.askers)
         if len(sharing) >= ASKERS_MIN and is_far_above:
             value, above, upto = _shown(trait, spellings[trait], bounds)
             yield Cluster(
-                attribute=attribute,
+                attribute=known.attribute,
                 value=value,
                 above=above,
                 upto=upto,
-                test=_test(attribute, trait, value, above, upto),
+                test=_test(known.attribute, trait, value, above, upto),
                 members=tuple(sorted(sharing)),
-                askers_known=len(askers),
+                askers_known=len(known.askers),
                 accounts=accounts[trait],
-                accounts_known=len(known),
+                accounts_known=whole,
             )
 
 

@@ -523,13 +523,18 @@ class _Answers:
     async def alignment(self, call: Call) -> web.StreamResponse:
         asked: AlignmentAsked = call.parameters
         within = period(asked.from_, asked.to)
-        _, whole = await self._readings.whole(
+        settled, read = await self._readings.whole(
             call,
-            ("alignment", str(within.since), str(within.until)),
+            ("alignment", "read"),
             alignment.READS,
             paging.wanted(asked),
-            lambda snapshot: alignment.read_alignment(snapshot, within),
-            lambda evidence: Whole([alignment.align(evidence, within)]),
+            alignment.read_alignment,
+            lambda evidence: Whole([evidence]),
+        )
+        [evidence] = read.rows
+        name, pinned = ("alignment", str(within.since), str(within.until)), Wanted(as_of=settled.as_of.position)
+        _, whole = await self._readings.whole_of_known(
+            call, name, pinned, lambda known: Whole([alignment.align(evidence, known, within)])
         )
         return respond(call, whole.rows[0])
 

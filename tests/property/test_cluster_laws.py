@@ -1,7 +1,8 @@
 """What off-target askers share: against an oracle that judges the test of every cluster by the rules of a fit."""
 
 import statistics
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from fractions import Fraction
 from typing import Any
@@ -15,10 +16,9 @@ from services.projector.clusters import (
     ASKERS_MIN,
     LIFT_MIN,
     RANGES_MAX,
-    Known,
+    Shared,
     clusters,
     days_between,
-    most_asked,
     quartiles,
     settling,
     shares,
@@ -56,10 +56,15 @@ def demands(draw: st.DrawFn) -> tuple[Profiles, set[str]]:
     return profile, off
 
 
-def known(profile: Profiles) -> list[Known]:
+def known(profile: Profiles, off: Iterable[str]) -> list[Shared]:
+    texts = {key: msgspec.json.encode(value).decode() for key, value in profile.items()}
     return [
-        Known(account, attribute, msgspec.json.encode(value).decode())
-        for (account, attribute), value in profile.items()
+        Shared(
+            attribute=attribute,
+            accounts=Counter(text for (_, name), text in texts.items() if name == attribute),
+            askers={account: text for (account, name), text in texts.items() if name == attribute and account in off},
+        )
+        for attribute in dict.fromkeys(name for _, name in texts)
     ]
 
 
@@ -99,7 +104,7 @@ def test_a_cluster_is_what_its_test_finds(demand: tuple[Profiles, set[str]]) -> 
                 and Fraction(len(members), len(askers)) / Fraction(len(sharing), len(having)) >= LIFT_MIN
             ):
                 expected.add((attribute, tuple(sorted(members)), len(askers), len(sharing), len(having)))
-    found = clusters(known(profile), off)
+    found = clusters(known(profile, off))
     assert {
         (each.attribute, each.members, each.askers_known, each.accounts, each.accounts_known) for each in found
     } == expected
@@ -115,10 +120,10 @@ def test_a_cluster_is_what_its_test_finds(demand: tuple[Profiles, set[str]]) -> 
 @given(demands(), st.randoms(use_true_random=False))
 def test_the_order_of_the_input_is_no_matter(demand: tuple[Profiles, set[str]], chance: st.DrawFn) -> None:
     profile, off = demand
-    rows = known(profile)
-    found = clusters(rows, off)
+    found = clusters(known(profile, off))
+    rows = [*profile.items()]
     chance.shuffle(rows)  # type: ignore[attr-defined]
-    assert clusters(rows, off) == found
+    assert clusters(known(dict(rows), off)) == found
     beyond = [len(each.members) - each.expected for each in found]
     assert beyond == sorted(beyond, reverse=True)
 
@@ -128,7 +133,7 @@ def test_a_cluster_of_shops() -> None:
     profile |= {(f"shop-{n}", "industry"): "Retail" if n else "retail" for n in range(3)}
     profile |= {(f"bank-{n}", "employees"): 100 * n for n in range(1, 7)}
     profile |= {(f"shop-{n}", "employees"): n + 1 for n in range(3)}
-    [industry, employees] = clusters(known(profile), {"shop-0", "shop-1", "shop-2", "nobody"})
+    [industry, employees] = clusters(known(profile, {"shop-0", "shop-1", "shop-2", "nobody"}))
     assert (industry.value, industry.test) == ("Retail", Eq(attribute="industry", value="Retail"))
     assert industry.members == ("shop-0", "shop-1", "shop-2")
     assert (industry.askers_known, industry.accounts, industry.accounts_known) == (3, 3, 10)
@@ -141,10 +146,10 @@ def test_a_cluster_of_shops() -> None:
 
 def test_few_or_ordinary_are_no_cluster() -> None:
     profile: Profiles = {(f"a-{n}", "kind"): "shop" if n < 2 else "bank" for n in range(9)}
-    assert clusters(known(profile), {"a-0", "a-1"}) == []  # Two are too few.
+    assert clusters(known(profile, {"a-0", "a-1"})) == []  # Two are too few.
     profile = {(f"a-{n}", "kind"): "shop" if n < 6 else "bank" for n in range(9)}
-    assert clusters(known(profile), {"a-0", "a-1", "a-2"}) == []  # Two thirds of all are shops.
-    assert clusters([], set()) == []
+    assert clusters(known(profile, {"a-0", "a-1", "a-2"})) == []  # Two thirds of all are shops.
+    assert clusters([]) == []
 
 
 @given(st.dictionaries(st.sampled_from(ACCOUNTS), st.lists(st.sampled_from(["a", "b", "c"]), max_size=4)))
@@ -182,8 +187,3 @@ def test_days_are_exact() -> None:
 def test_shares_of_nothing_are_none() -> None:
     assert shares({"a": 0}) is None
     assert shares({"a": 1, "b": 2, "c": 0}) == {"a": Fraction(1, 3), "b": Fraction(2, 3), "c": 0}
-
-
-def test_what_most_ask_for() -> None:
-    asked = {"a": ["R-1", "R-2"], "b": ["R-2", "R-2"], "c": ["R-3", "R-4", "R-5"], "elsewhere": ["R-9"]}
-    assert most_asked(asked, ["a", "b", "c", "silent"]) == [("R-2", 2), ("R-1", 1), ("R-3", 1)]

@@ -3,46 +3,37 @@
 Of a period, as a whole: no team and no person is compared with another.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, get_args
 
 import asyncpg
+import msgspec
+import numpy as np
 from msgspec import Struct
 
 from schemas.criteria import Test
 from schemas.times import format_time
-from services.projector import clusters, lenses, revenue
-from services.projector.answers.decisions import (
-    Grounds,
-    Outcome,
-    asked_of,
-    decision_of,
-    departures,
-    read_every_made,
-)
-from services.projector.answers.evidence import (
-    KnowledgeRead,
-    accounts_in,
-    asks_by_requirement,
-    read_ask_rows,
-    read_knowledge,
-    read_lineage,
-    read_live_asks,
-    read_revenue,
-    revenue_by_account,
-    settle,
-)
-from services.projector.answers.promises import read_promise_days
+from schemas.values import YEAR_MIN
+from services.projector import clusters, revenue
+from services.projector.answers.counted import Known, Remembered
+from services.projector.answers.decisions import Grounds, Outcome
+from services.projector.answers.evidence import read_lineage
+from services.projector.answers.promises import read_promise_times
 from services.projector.answers.snapshot import AsOf, Snapshot
-from services.projector.clusters import CLUSTERS_MAX, Cluster, Known, Settling, days_between, quartiles
-from services.projector.fit import Class, shown
-from services.projector.lenses import Ask, Asker, Departs, Knowledge, class_of, count_by_class
+from services.projector.clusters import CLUSTERS_MAX, Cluster, Settling, days_between, quartiles
+from services.projector.columns import Column
+from services.projector.demand import Demand, Judged, Made, demand, most_asked, requirements_asked, shared, waiting
+from services.projector.fit import CLASSES, Class, shown
+from services.projector.headings import Headings
+from services.projector.headings import Made as MadeDecision
+from services.projector.lenses import Departs
 from services.projector.period import Period
 from services.projector.promises import QuarterEnd, counted, quarter_end, settles
 from services.projector.revenue import CLASS_NAMES, Money, Revenue
+from services.projector.standings import Counted, money
 from services.statements import Statements
 
 READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "promises", "retractions")
@@ -50,6 +41,10 @@ READS = ("accounts", "opportunities", "requirements", "agreements", "decisions",
 _OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 _GROUNDS: tuple[Grounds, ...] = get_args(Grounds)
 
+_counted = Counted.nothing()
+_NOTHING = Known(
+    0, datetime(YEAR_MIN, 1, 1, tzinfo=UTC), _counted, Headings.nothing(_counted.requirements), Remembered()
+)
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
 
@@ -195,118 +190,74 @@ class Alignment(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """What the answer is made from, as it was read at one position."""
+    """What the answer is made from besides what is held in memory, as it was read at one position."""
 
     as_of: AsOf
-    now: datetime | None
-    live: list[asyncpg.Record]
     first_asks: list[asyncpg.Record]
-    known: list[asyncpg.Record]
-    titles: list[asyncpg.Record]
-    revenues: list[asyncpg.Record]
-    made: list[asyncpg.Record]
-    ask_rows: list[asyncpg.Record]
-    """All that was said about asks of what the decisions of the period commit to."""
-    promised: list[tuple[datetime, date]]
-    knowledge: KnowledgeRead
+    promised: list[datetime]
 
 
-async def read_alignment(snapshot: Snapshot, period: Period) -> Evidence:
+async def read_alignment(snapshot: Snapshot) -> Evidence:
     position = snapshot.position
-    lineage = await read_lineage(snapshot)
+    lineage = await read_lineage(snapshot, accounts=())
     moved = [(*recorded, place) for recorded, place in lineage.places(position).items()]
-    named = await settle(lineage.accounts, position)
-    live = await read_live_asks(snapshot, lineage)
-    made = await read_every_made(snapshot)
-    commits = asked_of(
-        decision_of(row) for row in made if row["outcome"] == "commit" and period.holds(row["valid_from"])
-    )
-    ask_rows = await read_ask_rows(snapshot, lineage.related(commits))
     return Evidence(
         as_of=snapshot.as_of,
-        now=snapshot.now,
-        live=live,
         first_asks=await snapshot.fetch(
             _statements, "first_asks", position, *([each[column] for each in moved] for column in range(3))
         ),
-        known=await snapshot.fetch(_statements, "known", position, [*named], [*named.values()]),
-        titles=await snapshot.fetch(_statements, "titles", position),
-        revenues=await read_revenue(snapshot),
-        made=made,
-        ask_rows=ask_rows,
-        promised=await read_promise_days(snapshot),
-        knowledge=await read_knowledge(snapshot, lineage, {row["account"] for row in live} | accounts_in(ask_rows)),
+        promised=await read_promise_times(snapshot),
     )
 
 
-def align(evidence: Evidence, period: Period) -> Alignment:
-    """The answer about a period, as of the position of the evidence."""
-    knowledge, position = evidence.knowledge.knowledge(), evidence.as_of.position
-    now = evidence.now or datetime.min.replace(tzinfo=UTC)  # In the empty ledger nothing is judged by it.
-    adoption = knowledge.in_force(now, position)
-    revenues = revenue_by_account(evidence.revenues, knowledge.lineage.accounts, position)
-    asks = [ask for ask in (Ask(*row) for row in evidence.live) if period.holds(ask.asked[0])]
-    hearing = _Hearing(knowledge, now, position, revenues)
-    askers = lenses.as_now(knowledge, asks, now, position)
+def align(evidence: Evidence, known: Known | None, period: Period) -> Alignment:
+    """The answer about a period. Of the empty ledger nothing is held."""
+    known = _NOTHING if known is None else known
+    judged = Judged.within(known.counted, known.position, known.now, period)
+    asked = demand(judged)
+    revision = judged.revision()
     return Alignment(
         as_of=evidence.as_of,
         period=PeriodShown(from_=_time(period.since), to=_time(period.until)),
-        revision=None if adoption is None else adoption.revision.name,
-        asked=_all_heard(hearing, asks),
-        first_to_decision=_first_to_decision(evidence, knowledge, period, now),
-        decisions=_decided(evidence, knowledge, period),
-        off_target=_off_target(evidence, asks, askers, revenues),
-        undetermined=_undetermined(askers, revenues),
-        promises=quarter_end([day for made, day in evidence.promised if period.holds(made)]),
+        revision=None if revision is None else revision.name,
+        asked=_show_demand(judged, asked),
+        first_to_decision=_first_to_decision(evidence, known, period),
+        decisions=_decided(known, period),
+        off_target=_off_target(judged, known, asked.off_target),
+        undetermined=_undetermined(judged, asked.undetermined),
+        promises=quarter_end([time.astimezone(UTC).date() for time in evidence.promised if period.holds(time)]),
     )
 
 
-class _Hearing:
-    """Asks by class, under one lens or another."""
-
-    def __init__(self, knowledge: Knowledge, now: datetime, position: int, revenues: Mapping[str, Revenue]) -> None:
-        self._knowledge, self._now, self._position, self._revenues = knowledge, now, position, revenues
-
-    def as_asked(self, asks: Sequence[Ask]) -> Heard:
-        judged = ((ask, ask.asked[0]) for ask in asks)
-        return self._heard(judged, lenses.as_asked(self._knowledge, asks, self._position))
-
-    def as_now(self, asks: Sequence[Ask]) -> Heard:
-        judged = ((ask, self._now) for ask in asks)
-        return self._heard(judged, lenses.as_now(self._knowledge, asks, self._now, self._position))
-
-    def _heard(self, judged: Iterable[tuple[Ask, datetime]], askers: Sequence[Asker]) -> Heard:
-        counts = count_by_class(
-            class_of(self._knowledge.judge(ask.account or "", time, self._position, ask)) for ask, time in judged
-        )
-        earned = [(asker.class_, self._revenues.get(asker.account, {})) for asker in askers]
-        found = clusters.shares(counts)
-        return Heard(
-            asks=counts,
-            ask_shares=None if found is None else _shown(found),
-            accounts=count_by_class(asker.class_ for asker in askers),
-            revenue=revenue.by_class(earned),
-            revenue_shares=_shares_of_revenue(earned),
-        )
-
-
-def _all_heard(hearing: _Hearing, asks: Sequence[Ask]) -> AllHeard:
-    months: dict[str, list[Ask]] = {}
-    for ask in asks:
-        months.setdefault(f"{ask.asked[0].astimezone(UTC):%Y-%m}", []).append(ask)
+def _show_demand(judged: Judged, asked: Demand) -> AllHeard:
     return AllHeard(
-        as_asked=hearing.as_asked(asks),
-        as_now=hearing.as_now(asks),
+        as_asked=_heard(judged, asked.as_asked),
+        as_now=_heard(judged, asked.as_now),
         months=[
-            HeardInMonth(month=month, as_asked=hearing.as_asked(made), as_now=hearing.as_now(made))
-            for month, made in sorted(months.items())
+            HeardInMonth(month=each.month, as_asked=_heard(judged, each.as_asked), as_now=_heard(judged, each.as_now))
+            for each in asked.months
         ],
     )
 
 
-def _shares_of_revenue(earned: Sequence[tuple[Class, Revenue]]) -> list[ShareOfRevenue]:
+def _heard(judged: Judged, made: Made) -> Heard:
+    asks: dict[Class, int] = dict(zip(CLASSES, made.asks.tolist(), strict=True))
+    earned = {
+        class_: money(judged.counted.currencies, amounts) for class_, amounts in zip(CLASSES, made.revenue, strict=True)
+    }
+    found = clusters.shares(asks)
+    return Heard(
+        asks=asks,
+        ask_shares=None if found is None else _shown(found),
+        accounts=dict(zip(CLASSES, made.accounts.tolist(), strict=True)),
+        revenue=revenue.by_class(earned.items()),
+        revenue_shares=_shares_of_revenue(earned),
+    )
+
+
+def _shares_of_revenue(earned: Mapping[Class, Revenue]) -> list[ShareOfRevenue]:
     counts: dict[str, dict[str, int]] = {}
-    for class_, amounts in earned:
+    for class_, amounts in earned.items():
         for currency, each in amounts.items():
             of_currency = counts.setdefault(currency, dict.fromkeys(CLASS_NAMES.values(), 0))
             of_currency[CLASS_NAMES[class_]] += sum(each)
@@ -314,30 +265,30 @@ def _shares_of_revenue(earned: Sequence[tuple[Class, Revenue]]) -> list[ShareOfR
     return [ShareOfRevenue(currency=currency, shares=_shown(each)) for currency, each in found if each is not None]
 
 
-def _first_to_decision(evidence: Evidence, knowledge: Knowledge, period: Period, now: datetime) -> FirstToDecision:
-    position, requirements = evidence.as_of.position, knowledge.lineage.requirements
+def _first_to_decision(evidence: Evidence, known: Known, period: Period) -> FirstToDecision:
+    position, requirements = known.position, known.counted.lineage.requirements
     asked: dict[str, datetime] = {}
     for row in evidence.first_asks:
         root = requirements.root(row["requirement"], position)
         asked[root] = min(asked.get(root, row["asked"]), row["asked"])
     settled: dict[str, datetime] = {}
-    for row in evidence.made:
-        if settles(row["outcome"]):
-            for name in row["requirements"]:
+    for made in _made_by(known):
+        if settles(made.outcome):
+            for name in made.requirements:
                 root = requirements.root(name, position)
-                settled[root] = min(settled.get(root, row["valid_from"]), row["valid_from"])
+                settled[root] = min(settled.get(root, made.valid_from), made.valid_from)
 
     in_period = {root: time for root, time in settled.items() if root in asked and period.holds(time)}
-    standing = {row["requirement"] for row in evidence.live}
-    end = now if period.until is None else min(now, period.until)
-    waiting = [
+    standing = requirements_asked(known.counted, position)
+    end = known.now if period.until is None else min(known.now, period.until)
+    waiting_still = [
         root
         for root, first in asked.items()
         if root in standing and not period.is_over(first) and (root not in settled or period.is_over(settled[root]))
     ]
     return FirstToDecision(
         decided=_waited(days_between(asked[root], time) for root, time in in_period.items() if asked[root] <= time),
-        undecided=_waited(days_between(asked[root], end) for root in waiting),
+        undecided=_waited(days_between(asked[root], end) for root in waiting_still),
         before_asked=sum(time < asked[root] for root, time in in_period.items()),
     )
 
@@ -353,13 +304,12 @@ def _waited(days: Iterable[Fraction]) -> Waited:
     )
 
 
-def _decided(evidence: Evidence, knowledge: Knowledge, period: Period) -> DecidedInPeriod:
-    made = [row for row in evidence.made if period.holds(row["valid_from"])]
-    departed = departures(knowledge, map(decision_of, made), asks_by_requirement(evidence.ask_rows))
-    commits = [(row["grounds"], departed[row["position"]]) for row in made if row["outcome"] == "commit"]
+def _decided(known: Known, period: Period) -> DecidedInPeriod:
+    made = [each for each in _made_by(known) if period.holds(each.valid_from)]
+    commits = [(each.grounds, known.departs(each)) for each in made if each.outcome == "commit"]
     return DecidedInPeriod(
         made=len(made),
-        outcomes=counted((row["outcome"] for row in made), _OUTCOMES),
+        outcomes=counted((msgspec.convert(each.outcome, Outcome) for each in made), _OUTCOMES),
         commitments=[
             DepartedOnGrounds(
                 grounds=each,
@@ -373,75 +323,71 @@ def _decided(evidence: Evidence, knowledge: Knowledge, period: Period) -> Decide
     )
 
 
-def _off_target(
-    evidence: Evidence, asks: Sequence[Ask], askers: Sequence[Asker], revenues: Mapping[str, Revenue]
-) -> OffTarget:
-    accounts = {asker.account for asker in askers if asker.class_ == "off_target"}
-    asked: dict[str, set[str]] = {}
-    for ask in asks:
-        asked.setdefault(ask.account or "", set()).add(ask.requirement)
-    titles = {row["requirement"]: row["title"] for row in evidence.titles}
-    found = clusters.clusters((Known(*row) for row in evidence.known), accounts)
+def _made_by(known: Known) -> list[MadeDecision]:
+    """The made decisions; of one that was made anew, the last."""
+    last = {each.decision: each for each in known.headings.made.values() if each.position <= known.position}
+    return [*last.values()]
+
+
+def _off_target(judged: Judged, known: Known, accounts: Column) -> OffTarget:
+    found = clusters.clusters(shared(judged, accounts))
+    titles = _titles(known) if found else {}
     return OffTarget(
         askers=len(accounts),
-        revenue=_worth(accounts, revenues),
+        revenue=revenue.shown(judged.revenue_of(accounts)),
         askers_min=clusters.ASKERS_MIN,
         lift_min=clusters.LIFT_MIN,
         total=len(found),
-        clusters=[_show_cluster(each, asked, titles, revenues) for each in found[:CLUSTERS_MAX]],
+        clusters=[_show_cluster(judged, each, titles) for each in found[:CLUSTERS_MAX]],
     )
 
 
-def _show_cluster(
-    cluster: Cluster, asked: Mapping[str, set[str]], titles: Mapping[str, str], revenues: Mapping[str, Revenue]
-) -> ClusterShown:
-    lift = cluster.lift
+def _titles(known: Known) -> dict[str, str]:
+    """Requirement → what it is called."""
+    nowhere = np.zeros(known.counted.width, np.int64)
+    headings = known.headings.at(known.position, nowhere > 0, nowhere)
+    return {each.requirement: each.title for each in headings if each.title is not None}
+
+
+def _show_cluster(judged: Judged, cluster: Cluster, titles: Mapping[str, str]) -> ClusterShown:
+    lift, members = cluster.lift, judged.codes(cluster.members)
     return ClusterShown(
         attribute=cluster.attribute,
         value=cluster.value,
         above=cluster.above,
         upto=cluster.upto,
         test=cluster.test,
-        askers=len(cluster.members),
+        askers=len(members),
         askers_known=cluster.askers_known,
         accounts=cluster.accounts,
         accounts_known=cluster.accounts_known,
         expected=_number(cluster.expected),
         lift=_number(lift),
         lift_exact=f"{lift.numerator}/{lift.denominator}",
-        revenue=_worth(cluster.members, revenues),
+        revenue=revenue.shown(judged.revenue_of(members)),
         requirements=[
             RequirementOfCluster(requirement=requirement, title=titles.get(requirement), accounts=accounts)
-            for requirement, accounts in clusters.most_asked(asked, cluster.members)
+            for requirement, accounts in most_asked(judged, members)
         ],
     )
 
 
-def _undetermined(askers: Sequence[Asker], revenues: Mapping[str, Revenue]) -> Undetermined:
-    waiting = {
-        asker.account: asker.judgement.fit.would_settle if asker.judgement else []
-        for asker in askers
-        if asker.class_ == "undetermined"
-    }
+def _undetermined(judged: Judged, accounts: Column) -> Undetermined:
     return Undetermined(
-        askers=len(waiting),
-        revenue=_worth(waiting, revenues),
-        settled_by=[_show_settling(each, revenues) for each in clusters.settling(waiting)],
+        askers=len(accounts),
+        revenue=revenue.shown(judged.revenue_of(accounts)),
+        settled_by=[_show_settling(judged, each) for each in clusters.settling(waiting(judged, accounts))],
     )
 
 
-def _show_settling(settling: Settling, revenues: Mapping[str, Revenue]) -> SettledBy:
+def _show_settling(judged: Judged, settling: Settling) -> SettledBy:
     return SettledBy(
         attribute=settling.attribute,
         accounts=len(settling.waiting),
-        revenue=_worth(settling.waiting, revenues),
+        revenue=revenue.shown(judged.revenue_of(judged.codes(settling.waiting))),
         alone=len(settling.alone),
-        alone_revenue=_worth(settling.alone, revenues),
+        alone_revenue=revenue.shown(judged.revenue_of(judged.codes(settling.alone))),
     )
-
-
-def _worth(accounts: Iterable[str], revenues: Mapping[str, Revenue]) -> list[Money]:
-    return revenue.shown(revenue.total(revenues.get(account, {}) for account in accounts))
 
 
 def _shown(shares: Mapping[Any, Fraction]) -> dict[Any, float]:

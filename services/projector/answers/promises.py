@@ -173,10 +173,9 @@ async def read_promises(snapshot: Snapshot) -> Evidence:
     )
 
 
-async def read_promise_days(snapshot: Snapshot) -> list[tuple[datetime, date]]:
-    """When each promise was made: the instant, and its day in UTC."""
-    rows = await snapshot.fetch(_statements, "first_made", snapshot.position)
-    return [(row["made"], row["made"].astimezone(UTC).date()) for row in rows]
+async def read_promise_times(snapshot: Snapshot) -> list[datetime]:
+    """When each promise was made."""
+    return [row["made"] for row in await snapshot.fetch(_statements, "first_made", snapshot.position)]
 
 
 async def read_subjects(snapshot: Snapshot, account: str | None, requirement: str | None) -> Subjects:

@@ -298,6 +298,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "OpportunityState": {
         "stage": "Whether it is open, won or lost.",
         "amount": "What it is worth, as a decimal text. Null: nobody has said.",
+        "currency": "The currency of the amount, ISO 4217.",
         "kind": "New business, more of it, or its renewal.",
         "closes": "The day on which it is expected to close, or did.",
         "ends": "The last day of the contract.",

@@ -56,6 +56,15 @@ class Asking:
         async with self._http.get(self.url + whole, params=names or None, headers=given | (headers or {})) as reply:
             return Reply(reply.status, reply.headers, await reply.read())
 
+    async def post(self, path: str, body: Any, *, key: str = "query", **parameters: Any) -> Reply:
+        """POST below the ledger main; a body that is no bytes goes as JSON."""
+        content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        names = {name: str(value) for name, value in parameters.items()}
+        headers = {"Authorization": f"Bearer {self.keys[key]}", "Content-Type": "application/json"}
+        url = f"{self.url}/v1/ledgers/main/{path}"
+        async with self._http.post(url, params=names or None, data=content, headers=headers) as reply:
+            return Reply(reply.status, reply.headers, await reply.read())
+
     async def answer(self, path: str, **parameters: Any) -> Any:
         """The JSON of an answer that reflects all that was recorded, unless `as_of` says otherwise."""
         more = parameters if "as_of" in parameters else {"at_least": self.head, **parameters}

@@ -33,4 +33,7 @@ SELECT DISTINCT channel FROM {schema}.feedback_rows WHERE position <= $1 AND cha
 
 -- currencies --
 -- The currencies that any opportunity has.
-SELECT DISTINCT currency FROM {schema}.opportunity_rows WHERE position <= $1 AND amount IS NOT NULL ORDER BY currency;
+SELECT DISTINCT currency
+  FROM {schema}.opportunity_rows AS said
+ WHERE position <= $1 AND amount IS NOT NULL AND {stands said}
+ ORDER BY currency;

@@ -30,33 +30,40 @@ class Target(Struct, frozen=True):
     key: str
 
 
+class Ended(Struct, frozen=True):
+    """How an import went: its exit status, and what the operator has to know of it, if anything."""
+
+    status: int
+    message: str | None = None
+
+
 def import_files(mapping: Path, files: Sequence[Path], target: Target, *, rejects: Path, batch_events_max: int) -> int:
     """Import files by a mapping and report. Returns the exit status."""
     tally = Tally()
-    status = _import(mapping, files, target, tally, rejects=rejects, batch_events_max=batch_events_max)
+    ended = _import(mapping, files, target, tally, rejects=rejects, batch_events_max=batch_events_max)
     _report(tally)
-    return status
+    return _told(ended)
 
 
 def load_sample(folder: Path, target: Target) -> int:
     """Import what is numbered in a folder, in the order of the numbers, and report once: a mapping by itself, a folder
     of exports by `exports.yaml`. Returns the exit status."""
     tally = Tally()
-    status = ALL_IN
+    every = []
     for step in sorted(folder.glob("[0-9]*")):
         click.echo(step.name)
         mapping, files = (folder / "exports.yaml", [step]) if step.is_dir() else (step, [])
         rejects = Path(f"{step.stem}.rejects.ndjson")
-        status = max(status, _import(mapping, files, target, tally, rejects=rejects, batch_events_max=BATCH_EVENTS_MAX))
-        if status == COULD_NOT_RUN:
+        every.append(_import(mapping, files, target, tally, rejects=rejects, batch_events_max=BATCH_EVENTS_MAX))
+        if every[-1].status == COULD_NOT_RUN:
             break
     _report(tally)
-    return status
+    return max((_told(ended) for ended in every), default=ALL_IN)
 
 
 def _import(
     mapping: Path, files: Sequence[Path], target: Target, tally: Tally, *, rejects: Path, batch_events_max: int
-) -> int:
+) -> Ended:
     try:
         found = _planned(mapping, files)
         if any(rejects.exists() and rejects.samefile(path) for path in (mapping, *files, *_paths(found))):
@@ -65,17 +72,24 @@ def _import(
             items = read(found, tally, now=datetime.now(UTC), progress=advance)
             asyncio.run(_deliver(items, target, written, tally, batch_events_max, say))
     except (CannotImport, DeliveryFailed) as error:
-        return _failed(str(error))
+        return Ended(COULD_NOT_RUN, str(error))
     except OSError as error:
-        return _failed(f"{rejects} cannot be written: {error.strerror}")
+        return Ended(COULD_NOT_RUN, f"{rejects} cannot be written: {error.strerror}")
     except KeyboardInterrupt:
-        return _failed("Stopped. What is recorded stays; run this again for the rest.")
+        return Ended(COULD_NOT_RUN, "Stopped. What is recorded stays; run this again for the rest.")
     for path, reason in found.unused:
         click.echo(f"not used: {path.name} ({reason})")
     if written.count:
-        click.echo(f"rejected rows and reasons: {written.path}")
-        return SOME_REJECTED
-    return ALL_IN
+        return Ended(SOME_REJECTED, f"rejected rows and reasons: {written.path}")
+    return Ended(ALL_IN)
+
+
+def _told(ended: Ended) -> int:
+    if ended.status == COULD_NOT_RUN:
+        return _failed(ended.message or "")
+    if ended.message is not None:
+        click.echo(ended.message)
+    return ended.status
 
 
 def rehearse(mapping: Path, files: Sequence[Path]) -> int:

@@ -262,6 +262,26 @@ async def test_what_only_repeated_is_shown_once_nothing_before_it_stands(databas
         }  # fmt: skip
 
 
+async def test_what_follows_a_retracted_fact_repeats_what_stood_before_that(database: Database) -> None:
+    async with asking(database) as client:
+        await on(client, 0, raised(), *agreed(), asked("acme", "k-1"), made("D", "R"))
+        await on(client, 1, profiled("acme", industry="banking"))  # 6
+        await on(client, 2, profiled("acme", industry="retail"))  # 7
+        await on(client, 3, retracted(7, "account/acme"))
+        await on(client, 4, profiled("acme", industry="banking"))
+        assert positions(await context_of(client))["happened_later"] == [6, 7, 8]
+
+
+async def test_an_opportunity_that_is_told_of_late_hides_nothing_that_was_known(database: Database) -> None:
+    async with asking(database) as client:
+        await on(client, 0, raised(), asked("acme", "k-1"))
+        await on(client, 4, sold("O-1", "acme", "open"), made("D", "R"))
+        await on(client, 9, sold("O-1", "acme", "open") | {"time": day(2)})
+        assert positions(await context_of(client)) == {
+            "known": [1, 2, 3], "true_then_not_yet_known": [5], "happened_later": [],
+        }  # fmt: skip
+
+
 async def test_an_imported_decision_goes_by_what_emitters_declare(database: Database) -> None:
     async with asking(database) as client:
         await on(

@@ -736,7 +736,10 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         " off-target ones.",
         "revenue_shares": "The share of each class in that revenue, by currency. Currencies without any are left out.",
     },
-    "ShareOfRevenue": {"shares": "By class: `strategic` is from on-target accounts, `opportunistic` from off-target."},
+    "ShareOfRevenue": {
+        "currency": "The currency, ISO 4217.",
+        "shares": "By class: `strategic` is from on-target accounts, `opportunistic` from off-target ones.",
+    },
     "FirstToDecision": {
         "decided": "Requirements that were first settled in the period, after somebody had asked for them: by a"
         " decision to commit, decline or defer.",

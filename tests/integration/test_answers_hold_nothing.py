@@ -45,6 +45,7 @@ async def held() -> Held:
     [
         *("requirements", "accounts", "attributes", "feedback", "decisions", "promises", "alignment"),
         *("requirements/R-1", "decisions/D-1", "decisions/D-1/context", "accounts/acme"),
+        "requirements/R-1/outcome",
     ],
 )
 async def test_no_transaction_is_open_while_rows_are_judged(database: Database, path: str) -> None:

@@ -8,9 +8,10 @@ import asyncpg
 from msgspec import Struct
 
 from services.projector import lenses, revenue, stakes
+from services.projector.answers.evidence import AskedOn
 from services.projector.answers.snapshot import Snapshot
 from services.projector.fit import Class
-from services.projector.lenses import Ask, Decision, Knowledge
+from services.projector.lenses import Decision, Knowledge
 from services.projector.resolution import Lineage
 from services.projector.revenue import Money, Sum, millionths
 from services.projector.stakes import GAINED, GONE, Candidate, Fate, Naming, Opportunity, Stake
@@ -42,8 +43,9 @@ class StakesRead(Struct, frozen=True, kw_only=True):
 
 async def read_stakes(snapshot: Snapshot, decisions: Sequence[Decision], lineage: Lineage) -> StakesRead:
     """What may have been at stake in these decisions: one reading for all of them."""
-    related = {decision.position: sorted(lineage.related(decision.requirements)) for decision in decisions}
-    pairs = [(position, name) for position, names in related.items() for name in names]
+    reaches = {decision.position: lineage.reach(decision.requirements) for decision in decisions}
+    whole = [(position, name) for position, reach in reaches.items() for name in sorted(reach.requirements)]
+    alone = [(position, *each) for position, reach in reaches.items() for each in sorted(reach.asks)]
     candidates = await snapshot.fetch(
         _statements,
         "candidates",
@@ -51,15 +53,19 @@ async def read_stakes(snapshot: Snapshot, decisions: Sequence[Decision], lineage
         [decision.position for decision in decisions],
         [decision.cut for decision in decisions],
         [decision.valid_from for decision in decisions],
-        [position for position, _ in pairs],
-        [name for _, name in pairs],
+        *([each[column] for each in whole] for column in range(2)),
+        *([each[column] for each in alone] for column in range(3)),
     )
     positions = {row[column] for row in candidates for column in ("then_position", "now_position")} - {None}
     return StakesRead(
         candidates=candidates,
         states=await snapshot.fetch(_statements, "states", sorted(positions)),
         asked_for=await snapshot.fetch(
-            _statements, "asked_for", snapshot.position, sorted({name for _, name in pairs})
+            _statements,
+            "asked_for",
+            snapshot.position,
+            sorted({name for _, name in whole}),
+            *([each[column] for each in alone] for column in (1, 2)),
         ),
     )
 
@@ -67,7 +73,7 @@ async def read_stakes(snapshot: Snapshot, decisions: Sequence[Decision], lineage
 class Stakes:
     """What was at stake in each of the decisions that were read. `asks` are all rows of what was asked."""
 
-    def __init__(self, read: StakesRead, knowledge: Knowledge, asks: Mapping[str, Sequence[Ask]]) -> None:
+    def __init__(self, read: StakesRead, knowledge: Knowledge, asks: AskedOn) -> None:
         self._knowledge, self._asks = knowledge, asks
         self._asked_for = {row["position"]: row["opportunity"] for row in read.asked_for}
         self._naming_ids = {row["ask"] for row in read.asked_for}
@@ -106,13 +112,9 @@ class Stakes:
         if not self._asked_for:
             return Naming(self._knowledge, requirements, p, ())
         # What an ask is told apart by has its id, so those of other ids need not be looked at.
-        rows = [
-            ask
-            for name in self._knowledge.lineage.related(requirements)
-            for ask in self._asks.get(name, ())
-            if ask.ask in self._naming_ids
-        ]
-        live = lenses.live_asks(rows, t, p, self._knowledge.lineage, requirements)
+        lineage = self._knowledge.lineage
+        rows = [ask for ask in self._asks.about(requirements, lineage) if ask.ask in self._naming_ids]
+        live = lenses.live_asks(rows, t, p, lineage, requirements)
         asked_for = {self._asked_for[ask.position] for ask in live if ask.position in self._asked_for}
         return Naming(self._knowledge, requirements, p, asked_for)
 

@@ -1,7 +1,8 @@
 -- candidates --
 -- The opportunities that may have been at stake in these decisions ($2, with their cuts $3 and times $4): those that at
--- some time named one of the requirements ($5 decision, $6 requirement), or that an ask on one of them names. Of each
--- the position of what counted for the deciders, and of what counts now.
+-- some time named one of the requirements ($5 decision, $6 requirement), or that an ask on one of them names, or one of
+-- these asks on others ($7 decision, $8 requirement, $9 ask). Of each the position of what counted for the deciders, and
+-- of what counts now.
 WITH decided AS (
     SELECT * FROM unnest($2::bigint[], $3::bigint[], $4::timestamptz[]) AS decided (decision, cut, valid_from)
 ), about AS (
@@ -15,6 +16,11 @@ WITH decided AS (
     SELECT about.decision, said.opportunity
       FROM about
       JOIN {schema}.asks AS said ON said.requirement = about.requirement
+     WHERE said.position <= $1 AND said.opportunity IS NOT NULL
+    UNION
+    SELECT alone.decision, said.opportunity
+      FROM unnest($7::bigint[], $8::text[], $9::text[]) AS alone (decision, requirement, ask)
+      JOIN {schema}.asks AS said ON said.requirement = alone.requirement AND said.ask = alone.ask
      WHERE said.position <= $1 AND said.opportunity IS NOT NULL
 )
 SELECT candidates.decision, candidates.opportunity, known.position AS then_position, standing.position AS now_position
@@ -46,7 +52,12 @@ SELECT opportunity, account, stage, amount, currency, kind, closes, ends, closed
  WHERE position = ANY($1::bigint[]);
 
 -- asked_for --
--- Which recordings of asks on these requirements ($2) name an opportunity.
+-- Which recordings of asks on these requirements ($2), and of these asks on others ($3, $4), name an opportunity.
 SELECT said.position, said.ask, said.opportunity
   FROM {schema}.asks AS said
- WHERE said.position <= $1 AND said.requirement = ANY($2::text[]) AND said.opportunity IS NOT NULL;
+ WHERE said.position <= $1 AND said.requirement = ANY($2::text[]) AND said.opportunity IS NOT NULL
+UNION
+SELECT said.position, said.ask, said.opportunity
+  FROM unnest($3::text[], $4::text[]) AS alone (requirement, ask)
+  JOIN {schema}.asks AS said ON said.requirement = alone.requirement AND said.ask = alone.ask
+ WHERE said.position <= $1 AND said.opportunity IS NOT NULL;

@@ -48,6 +48,8 @@ class Service:
         more = urlencode(moment | ({"timeout": 30} if "as_of" in moment or "at_least" in moment else {}))
         url = f"{self._url}{path}{'&' if '?' in path else '?'}{more}"
         headers = {"Authorization": f"Bearer {self._keys[question.key]}", "Accept": question.accept}
+        if question.body is not None:
+            headers["Content-Type"] = "application/json"
         async with self._http.request(question.route.method, url, headers=headers, data=question.body) as reply:
             kept = {name: reply.headers[name] for name in ("Content-Type", "ETag", "Link") if name in reply.headers}
             return Answer(reply.status, kept, await reply.read())

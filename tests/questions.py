@@ -12,6 +12,7 @@ from msgspec import NODEFAULT, UnsetType
 
 from services.projector.http import routes
 from services.web import Route
+from tests.asking import Asking, Reply
 from tests.histories import ACCOUNTS, AGREEMENTS, CHANNELS, REQUIREMENTS, SOURCES, TYPES
 
 # What is asked of a parameter whose type does not say it.
@@ -30,6 +31,27 @@ VALUES: dict[str, Sequence[str]] = {
     "source": SOURCES,
     "to": ["2024-12-01", "2025-02-01T12:00:00Z"],
     "type": TYPES,
+}
+
+# What is posted to a route, as JSON.
+BODIES: dict[str, Sequence[Any]] = {
+    "/agreements/{agreement}/what-if": [
+        {
+            "stage": stage,
+            "threshold": threshold,
+            "bullets": [
+                {
+                    "bullet": "line",
+                    "text": "Line 2",
+                    "test": {"op": "eq", "attribute": "line", "value": 2},
+                    "weight": 2,
+                },
+                {"bullet": "size", "text": "Small", "test": {"op": "lt", "attribute": "size", "value": 10}},
+                {"bullet": "prose", "text": "Who mean it"},
+            ],
+        }
+        for stage, threshold in (("focused", 50), ("focused", 100), ("exploratory", 0))
+    ],
 }
 
 QUESTIONS_OF_A_ROUTE_MIN = 10
@@ -75,16 +97,26 @@ def plain_questions() -> list[Question]:
 
 def _questions_of(route: Route) -> Iterator[Question]:
     media = [*route.answers[200].bodies]
+    bodies = [msgspec.json.encode(each) for each in BODIES.get(below(route.path), [])] or [None]
     named = parameters(route)
     needed = {name: next(_values(name, hint)) for name, hint in named.items() if name in _needed(route)}
-    plain = Question(route, needed, media[0], "query", _body(route))
+    plain = Question(route, needed, media[0], "query", bodies[0])
     yield plain
     yield plain._replace(key="personal")
     yield from (plain._replace(accept=each) for each in media[1:])
+    yield from (plain._replace(body=each) for each in bodies[1:])
     for name, hint in named.items():
         for number, value in enumerate(_values(name, hint)):
-            accept = media[(number + len(name)) % len(media)]
-            yield plain._replace(parameters=_beside(route, needed | {name: value}), accept=accept)
+            accept, body = media[(number + len(name)) % len(media)], bodies[number % len(bodies)]
+            given = _beside(route, needed | {name: value})
+            yield plain._replace(parameters=given, accept=accept, body=body)
+
+
+async def ask(client: Asking, path: str, question: Question, **more: Any) -> Reply:
+    """The answer to a question, whose path this is."""
+    if question.body is None:
+        return await client.get(path, headers={"Accept": question.accept}, **more)
+    return await client.post(path.removeprefix("/v1/ledgers/main/"), question.body, **more)
 
 
 def parameters(route: Route) -> dict[str, Any]:
@@ -115,6 +147,8 @@ def _values(name: str, hint: Any) -> Iterator[str]:
 
 def _needed(route: Route) -> set[str]:
     """The parameters without which nothing is answered."""
+    if below(route.path) in BODIES:
+        return {"new_attributes"} & {*parameters(route)}  # At first nobody has the attributes.
     if route.parameters is None:
         return set()
     return {
@@ -131,12 +165,6 @@ def _beside(route: Route, given: dict[str, str]) -> dict[str, str]:
     if "currency" in given and "sort" in parameters(route):
         return given | {"sort": "revenue"}
     return given
-
-
-def _body(route: Route) -> bytes | None:
-    if route.method == "GET":
-        return None
-    raise AssertionError(f"what is asked of {route.method} {route.path}?")
 
 
 def path_of(

@@ -14,7 +14,7 @@ from tests.asking import Asking, Reply, asking
 from tests.conftest import Database
 from tests.ledger_service import LedgerService
 from tests.log import event
-from tests.questions import Question, below, path_of, plain_questions
+from tests.questions import ask, below, path_of, plain_questions
 
 BY = {"role": "head of product", "team": "product"}
 AGREEMENT = {"agreement": "target-market", "revision": "r1"}
@@ -173,12 +173,6 @@ async def everything(client: Asking, **moment: Any) -> list[tuple[Route, Reply]]
         path = path_of(question, RECORDED, chance, unheard_of=False)
         found.append((question.route, await ask(client, path, question, **moment)))
     return found
-
-
-async def ask(client: Asking, path: str, question: Question, **moment: Any) -> Reply:
-    if question.route.method == "GET":
-        return await client.get(path, headers={"Accept": question.accept}, **moment)
-    raise AssertionError(question.route)
 
 
 def refused(reply: Reply, problem: str) -> Any:

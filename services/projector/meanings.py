@@ -589,7 +589,8 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "account": "The account that it is about: what the event's name for it stands for.",
         "named": "The account as the event names it, if that is another name.",
         "attribute": "The attribute of the account.",
-        "from": "What the attribute was before, by the time it is about. Null: unknown.",
+        "from": "What the attribute was before, by the time it is about, as known when this was recorded; or as known"
+        " now, where this makes a difference only by what was recorded since. Null: unknown.",
         "to": "What the attribute is from then on. Null: unknown again.",
         "requirement": "The requirement that the event names.",
         "ask": "The id of the ask.",

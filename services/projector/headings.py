@@ -142,11 +142,10 @@ class Headings(Struct, frozen=True, kw_only=True):
         last = self.made[decided]
         if last.decision not in superseded:
             return last
-        made = {
-            each.decision: each
-            for each in self.made.values()
-            if each.position <= p and any(name in requirements for name in each.requirements)
-        }
+        codes = (self.requirements.find(name) for name in requirements)
+        rows = self.decided.having("requirement", np.unique([code for code in codes if code is not None]))
+        at = np.unique(rows["position"][rows["position"] <= p]).tolist()
+        made = {each.decision: each for each in map(self.made.__getitem__, at)}
         name = holding([*made], superseded)
         return None if name is None else made[name]
 

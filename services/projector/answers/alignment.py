@@ -43,7 +43,7 @@ _GROUNDS: tuple[Grounds, ...] = get_args(Grounds)
 
 _counted = Counted.nothing()
 _NOTHING = Known(
-    0, datetime(YEAR_MIN, 1, 1, tzinfo=UTC), _counted, Headings.nothing(_counted.requirements), Remembered()
+    0, datetime(YEAR_MIN, 1, 1, tzinfo=UTC), _counted, Headings.nothing(_counted.requirements), Remembered(_counted)
 )
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 

@@ -58,13 +58,15 @@ class Known(Struct, frozen=True):
 
     def departs(self, made: Made) -> Departs | None:
         """Whether a made decision departs from the agreement: that never changes."""
-        return self.remembered.departs(self.counted, made)
+        return self.remembered.departs(made)
 
 
 class Remembered:
     """What follows from what is held of one ledger, and does not change: standings, and which decisions depart."""
 
-    def __init__(self) -> None:
+    def __init__(self, counted: Counted) -> None:
+        self.counted = counted
+        """The newest there is; whoever keeps what is remembered keeps no older one."""
         self._standings: dict[Lens, list[tuple[int, Standing]]] = {"now": [], "asked": []}
         self._departs: dict[int, Departs | None] = {}
         self._lock = Lock()
@@ -84,10 +86,11 @@ class Remembered:
             self._keep(self._standings[lens], found)
         return found
 
-    def departs(self, counted: Counted, made: Made) -> Departs | None:
+    def departs(self, made: Made) -> Departs | None:
+        """Whether a made decision that is held departs from the agreement."""
         if made.position not in self._departs:
             cut = made.position - 1 if made.seen is None else made.seen
-            self._departs[made.position] = departs(counted, made.requirements, made.outcome, made.valid_from, cut)
+            self._departs[made.position] = departs(self.counted, made.requirements, made.outcome, made.valid_from, cut)
         return self._departs[made.position]
 
     @property
@@ -147,7 +150,7 @@ class _Ledger:
         self._versions: tuple[str, ...] = ()
         self._counted = Counted.nothing()
         self._headings = Headings.nothing(self._counted.requirements)
-        self._remembered = Remembered()
+        self._remembered = Remembered(self._counted)
         self._aliases: set[tuple[Any, ...]] = set()
         self._is_whole = False
         self._says_anew = False
@@ -166,7 +169,8 @@ class _Ledger:
                     async with open(Wanted(as_of=position)) as snapshot:
                         page = await self._read(snapshot)
                     counted, headings = await asyncio.to_thread(_grown, self._counted, self._headings, page)
-                    self._counted, self._headings = counted, headings
+                    self._counted = self._remembered.counted = counted
+                    self._headings = headings
                     self._aliases |= page.aliases
                     self._is_whole = page.is_last
                     self._says_anew = page.says_anew and not page.is_last
@@ -198,7 +202,7 @@ class _Ledger:
     def _forget(self) -> None:
         self._counted = Counted.nothing()
         self._headings = Headings.nothing(self._counted.requirements)
-        self._remembered = Remembered()
+        self._remembered = Remembered(self._counted)
         self._aliases = set()
         self._is_whole = False
         self._says_anew = False

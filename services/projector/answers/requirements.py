@@ -14,7 +14,7 @@ from msgspec import Struct
 from schemas.times import format_time
 from services.projector import lenses, revenue
 from services.projector.answers.counted import READS as READS
-from services.projector.answers.counted import Known
+from services.projector.answers.counted import Known, Remembered
 from services.projector.answers.decisions import Grounds, Outcome, read_made_on
 from services.projector.answers.evidence import read_requirements_lineage
 from services.projector.answers.since import holding, read_superseded
@@ -28,6 +28,10 @@ from services.projector.standings import Adopted, Lens, money
 
 Sort = Literal["voice", "recent", "revenue"]
 Status = Literal["open", "committed", "declined", "deferred", "exploring", "merged"]
+
+_STATUSES: Mapping[str | None, Status] = {
+    outcome: msgspec.convert(lenses.status(outcome), Status) for outcome in (None, *lenses.STATUSES)
+}
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -88,8 +92,8 @@ class Listed(Struct, frozen=True, kw_only=True):
     accounts: dict[Class, int]
     loudness: tuple[int, int] | None
     share: int
-    departs: Departs | None
     amounts: Column
+    remembered: Remembered
     currencies: Codes
 
     def pipeline_and_contracted(self, currency: str) -> int:
@@ -134,33 +138,34 @@ def list_requirements(known: Known, lens: Lens) -> list[Listed]:
     lineage = counted.lineage.requirements
     superseded = known.headings.superseded_by(position)
     parts: dict[str, list[Heading]] = {}
-    for each in headings:
+    for each in headings if lineage.names() else ():
         parts.setdefault(lineage.root(each.requirement, position), []).append(each)
 
     share = math.lcm(*heard.voices, *heard.voices_if_known)
-    classes = heard.classes.tolist()
+    classes, nothing = heard.classes.tolist(), np.zeros(heard.revenue.shape[1:], np.int64)
     voices, voices_if_known = (_in_shares(each, share, len(classes)) for each in (heard.voices, heard.voices_if_known))
     listed = []
     for heading in headings:
         code = counted.requirements.code(heading.requirement)
         here = code < len(classes)  # Of what was heard before it was first named, it has no row.
         into = lineage.into(heading.requirement, position)
-        whole = parts.get(heading.requirement, [heading])
-        decided = max((each.decided for each in whole if each.decided is not None), default=None)
-        named = [each.requirement for each in whole]
+        decided, last, named = heading.decided, heading.last, [heading.requirement]
+        for part in parts.get(heading.requirement, ()):
+            decided, last = _later(decided, part.decided), max(last, part.last)
+            named.append(part.requirement)
         decision = None if decided is None else known.headings.holding(named, decided, position, superseded)
         listed.append(
             Listed(
                 heading=heading,
                 decision=decision,
-                status=status_of(decision.outcome if decision else None) if into is None else "merged",
+                status=_STATUSES[decision.outcome if decision else None] if into is None else "merged",
                 into=into,
-                last=max(each.last for each in whole),
+                last=last,
                 accounts=dict(zip(CLASSES, classes[code] if here else [0] * len(CLASSES), strict=True)),
                 loudness=((voices[code], voices_if_known[code]) if here else (0, 0)) if is_agreed else None,
                 share=share,
-                departs=known.departs(decision) if decision else None,
-                amounts=heard.revenue[code] if here else heard.revenue[:1].sum(axis=0) * 0,
+                amounts=heard.revenue[code] if here else nothing,
+                remembered=known.remembered,
                 currencies=counted.currencies,
             )
         )
@@ -194,7 +199,7 @@ def show_row(listed: Listed) -> RequirementRow:
             revenue.CLASS_NAMES[class_]: revenue.shown(money(listed.currencies, amounts[number]))
             for number, class_ in enumerate(CLASSES)
         },
-        departs=listed.departs,
+        departs=listed.remembered.departs(listed.decision) if listed.decision else None,
         decision=_last_decision(listed.decision) if listed.decision else None,
     )
 
@@ -205,6 +210,10 @@ def _in_shares(voices: Mapping[int, Column], share: int, size: int) -> list[int]
     for total, each in voices.items():
         summed = [one + other * (share // total) for one, other in zip(summed, each.tolist(), strict=True)]
     return summed
+
+
+def _later(one: int | None, other: int | None) -> int | None:
+    return other if one is None or (other is not None and other > one) else one
 
 
 def _last_decision(made: Made) -> LastDecision:
@@ -244,8 +253,7 @@ def show_delivery(row: asyncpg.Record) -> Delivery:
 
 
 def status_of(outcome: str | None) -> Status:
-    status: Status = msgspec.convert(lenses.status(outcome), Status)
-    return status
+    return _STATUSES[outcome]
 
 
 def in_order(listed: Sequence[Listed], sort: Sort, currency: str | None) -> list[Listed]:

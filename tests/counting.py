@@ -66,8 +66,11 @@ class History(NamedTuple):
         """What is known at p."""
         return Knowledge(self.adoptions, [each for each in self.facts if self.holds(each.position, p)], self.lineage)
 
+    def known_asks(self, p: int) -> list[Ask]:
+        return [each for each in self.asks if self.holds(each.position, p)]
+
     def live(self, p: int) -> list[Ask]:
-        return live_asks([each for each in self.asks if self.holds(each.position, p)], self.now(p), p, self.lineage)
+        return live_asks(self.known_asks(p), self.now(p), p, self.lineage)
 
 
 def some_test(chance: random.Random, levels: int = 2) -> dict[str, Any]:

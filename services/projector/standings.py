@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -344,19 +344,12 @@ def touched(counted: Counted, since: Standing, position: int, now: datetime) -> 
     """The names of all accounts of which anything was said between two positions, sorted."""
     after, upto = sorted((since.position, position))
     begun, ended = sorted((day_number(since.now.date()), day_number(now.date())))
-    asks, withdrawals = counted.asks.between(after, upto), counted.withdrawals.between(after, upto)
-    facts, deals = counted.facts.between(after, upto), counted.opportunities.between(after, upto)
     first, last = np.searchsorted(counted.retractions["position"], [after, upto], "right")
-    for at in counted.retractions["retracted"][first:last].tolist():
-        asks, withdrawals = (
-            joined(asks, counted.asks.between(at - 1, at)),
-            joined(withdrawals, counted.withdrawals.between(at - 1, at)),
-        )
-        facts, deals = (
-            joined(facts, counted.facts.between(at - 1, at)),
-            joined(deals, counted.opportunities.between(at - 1, at)),
-        )
-
+    spans_said = [(after, upto), *((at - 1, at) for at in counted.retractions["retracted"][first:last].tolist())]
+    asks, withdrawals, facts, deals = (
+        reduce(joined, (rows.between(*each) for each in spans_said))
+        for rows in (counted.asks, counted.withdrawals, counted.facts, counted.opportunities)
+    )
     found = [asks["account"], facts["account"]]
     if length(deals):
         found.append(counted.opportunities.having("opportunity", np.unique(deals["opportunity"]))["account"])

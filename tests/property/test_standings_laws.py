@@ -8,13 +8,13 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.projector import standings
+from services.projector import lenses, standings
 from services.projector.fit import CLASSES, fit
-from services.projector.lenses import as_asked, as_now, count_by_class, voice
+from services.projector.lenses import Decision, as_asked, as_decided, as_now, count_by_class, voice
 from services.projector.revenue import Amounts, Revenue, total
 from services.projector.scoring import Values, score
 from services.projector.standings import Counted, Heard, Lens, money, stand
-from tests.counting import ATTRIBUTES, VALUES, History, counted, some_history, some_revision
+from tests.counting import ATTRIBUTES, REQUIREMENTS, VALUES, History, counted, some_history, some_revision
 
 seeds = st.integers(0, 2**32)
 LENSES: tuple[Lens, ...] = ("now", "asked")
@@ -64,6 +64,19 @@ def test_what_is_heard_follows_from_what_was_heard_elsewhere(seed: int, length: 
         since = stand(columns, lens, there, history.now(there))
         found = stand(columns, lens, here, history.now(here), since)
         assert shown(columns, found.heard) == shown(columns, stand(columns, lens, here, history.now(here)).heard)
+
+
+@given(seeds, st.integers(5, 70), st.data())
+@settings(deadline=None)
+def test_a_commitment_departs_as_the_lenses_say(seed: int, length: int, data: st.DataObject) -> None:
+    history = some_history(random.Random(seed), length)
+    at = data.draw(st.integers(2, length + 1))
+    time, seen = history.now(data.draw(st.integers(0, length))), data.draw(st.none() | st.integers(1, at - 1))
+    about = data.draw(st.lists(st.sampled_from(REQUIREMENTS), min_size=1, max_size=3))
+    decision = Decision("D", at, time, seen, "commit", about)
+    heard = as_decided(history.knowledge(decision.cut), history.known_asks(decision.cut), decision)
+    found = standings.departs(counted(history), about, "commit", time, decision.cut)
+    assert found == lenses.departs("commit", heard)
 
 
 def shown(columns: Counted, heard: Heard) -> dict[str, Any]:

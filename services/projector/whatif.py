@@ -411,7 +411,10 @@ def _shown(by_class: dict[Class, Any] | None, found: WhatIf) -> Any:
     if by_class is None:
         return None
     currencies = found.counted.currencies.texts
+    # What is held in memory may have met currencies that nobody deals in at this position.
     return {
-        name: sorted((currencies[code], *each) for code, each in enumerate(amounts.tolist()))
+        name: sorted(
+            (currencies[code], won, open) for code, (won, open) in enumerate(amounts.tolist()) if won[2] or open[2]
+        )
         for name, amounts in by_class.items()
     }

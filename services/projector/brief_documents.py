@@ -278,15 +278,12 @@ def _evidence(brief: EngineeringBrief) -> Iterator[str]:
     if brief.revision is not None:
         yield f"The agreement in force for the deciders: {inline(f'{brief.agreement}@{brief.revision}')}."
     counted = ", ".join(f"{count} {_CLASSES[each]}" for each, count in evidence.accounts.items() if count)
+    lens = "as the deciders knew them" if evidence.lens == "decided" else "as they are now"
     if not evidence.total:
-        yield (
-            "No account had asked, as far as the deciders could know."
-            if brief.outcome
-            else "Not judged before a decision."
-        )
+        yield "No account had asked, as far as the deciders could know." if brief.outcome else "No account asks for it."
         return
-    shown = f", the {len(evidence.fits)} weightiest here" if evidence.total > len(evidence.fits) else ""
-    yield f"Accounts that asked, as the deciders knew them: {evidence.total} ({counted}){shown}."
+    shown = f"; the {len(evidence.fits)} weightiest are these" if evidence.total > len(evidence.fits) else ""
+    yield f"Accounts that asked, {lens}: {evidence.total} ({counted}){shown}."
     yield items(map(_fit_line, evidence.fits))
     yield from _at_stake(evidence.at_stake or {})
 

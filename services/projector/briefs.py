@@ -109,7 +109,7 @@ class Brief(Struct, frozen=True, kw_only=True):
 
 
 class FitTold(Struct, frozen=True, kw_only=True, rename={"class_": "class"}):
-    """An account that asked, as the deciders knew it, with the ids of the bullets that it met and missed."""
+    """An account that asked, with the ids of the bullets that it met and missed."""
 
     account: str
     name: str | None
@@ -126,8 +126,10 @@ class FitTold(Struct, frozen=True, kw_only=True, rename={"class_": "class"}):
 
 
 class EvidenceTold(Struct, frozen=True, kw_only=True):
-    """Who asked, as decided: the weightiest accounts, and the counts by class of all."""
+    """Who asked: the weightiest accounts, and the counts by class of all. As the deciders knew it; of a decision that
+    is not made yet, as it is now."""
 
+    lens: Literal["decided", "now"]
     total: int
     accounts: dict[Class, int]
     at_stake: dict[str, list[Money]] | None
@@ -267,8 +269,8 @@ class OpenPromise(Struct, frozen=True, kw_only=True):
 class OnRecord(Struct, frozen=True, kw_only=True):
     """All that briefs are made of, at one position.
 
-    `one`: the decision, or None where a requirement has none. `assessments` and `perspectives`: in the
-    order of requirement and team.
+    `one`: the decision, or None where a requirement has none; before it is made, with the fits of who asks now.
+    `assessments` and `perspectives`: in the order of requirement and team.
     """
 
     as_of: AsOf
@@ -313,6 +315,7 @@ def engineering_brief(on_record: OnRecord) -> EngineeringBrief:
         revision=one.revision,
         cut=one.cut,
         evidence=EvidenceTold(
+            lens="now" if one.position is None else "decided",
             total=sum(one.accounts.values()),
             accounts=one.accounts,
             at_stake=one.at_stake,

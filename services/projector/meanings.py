@@ -624,7 +624,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "options": "What can be decided, with what speaks for and against each.",
         "agreement": "The agreement that was in force for the deciders. Null: none was.",
         "revision": "Its revision that was in force for the deciders. Null: none was.",
-        "evidence": "Who asked, and how on-target they were, as the deciders knew it.",
+        "evidence": "Who asked, and how on-target they were.",
         "assessments": "What those who would build it say of it, by team, each at the same size.",
         "perspectives": "What each side says in its own words, by team, each at the same size.",
         "marks": "Which inputs have changed since, by enough to change the class of an account that asked.",
@@ -664,8 +664,9 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "due": "The first day by which one of them is due. Null: none has such a day.",
     },
     "EvidenceTold": {
+        "lens": "`decided`: as the deciders knew it. `now`: it is not decided yet, and this is how it is now.",
         "total": "How many accounts asked.",
-        "accounts": "How many accounts asked, by their class as decided. Each is counted once.",
+        "accounts": "How many accounts asked, by class. Each is counted once.",
         "at_stake": "The revenue that argued for it, by class as decided: opportunities that named its requirements, or"
         " that an ask named. Null: nothing is decided.",
         "fits": "The weightiest of them: those of highest fit × importance.",

@@ -262,6 +262,25 @@ async def test_no_person_is_in_a_brief(database: Database) -> None:
                 assert PERSON.encode() not in reply.body
 
 
+async def test_before_a_decision_the_evidence_is_that_of_now(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(*(each for each in FULL if each["type"] != "ledger.decision.made.v1"))
+        evidence = (await brief(client, "decisions/D-7", "engineering"))["evidence"]
+        assert (evidence["lens"], evidence["total"], evidence["at_stake"]) == ("now", 2, None)
+        assert [(each["account"], each["name"], each["class"]) for each in evidence["fits"]] == [
+            ("acme", "Acme Bank", "on_target"), ("zeta", None, "off_target"),
+        ]  # fmt: skip
+        record = read_record((await document(client, "decisions/D-7", "engineering")).body.decode())
+        [told] = [each for each in record.under("More Information") if each.title == "Evidence"]
+        assert told.paragraphs == ["Accounts that asked, as they are now: 2 (1 on target, 1 off target)."]
+        await client.record(event("account.profiled", account="zeta", attributes={"industry": "banking"}))
+        evidence = (await brief(client, "decisions/D-7", "engineering"))["evidence"]
+        assert evidence["accounts"]["undetermined"] == 1
+        await client.record(made("D-7", "SSO"))
+        evidence = (await brief(client, "decisions/D-7", "engineering"))["evidence"]
+        assert (evidence["lens"], evidence["accounts"]["undetermined"]) == ("decided", 1)
+
+
 async def test_before_a_decision_it_is_said_what_may_be_said(database: Database) -> None:
     async with asking(database) as client:
         await client.record(event("ask.recorded", requirement="SSO", account="acme"))

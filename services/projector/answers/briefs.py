@@ -15,14 +15,25 @@ from schemas.values import By, same_team
 from services.problems import Problem
 from services.projector import lenses
 from services.projector.answers import decisions
-from services.projector.answers.decisions import decision_of, one_decision, read_made_on
-from services.projector.answers.evidence import TARGET_MARKET, read_requirements_lineage
+from services.projector.answers.decisions import DecidedFit, OneDecision, decision_of, one_decision, read_made_on
+from services.projector.answers.evidence import (
+    TARGET_MARKET,
+    KnowledgeRead,
+    accounts_in,
+    names_by_account,
+    read_accounts_lineage,
+    read_asks,
+    read_knowledge,
+    read_names,
+    read_requirements_lineage,
+)
 from services.projector.answers.requirements import show_delivery, status_of
-from services.projector.answers.shown import Role, show_role
+from services.projector.answers.shown import Role, show_fit, show_revisions, show_role
 from services.projector.answers.since import holding
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.briefs import (
     ADOPTED,
+    FITS_MAX,
     MERGED,
     RAISED,
     REWORDED,
@@ -41,6 +52,7 @@ from services.projector.briefs import (
     requirement_brief,
     roles,
 )
+from services.projector.lenses import Ask
 from services.projector.resolution import Resolution
 from services.statements import Statements
 
@@ -49,12 +61,22 @@ READS = (*decisions.READS, "promises")
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
 
+class Asking(Struct, frozen=True, kw_only=True):
+    """Who asks for what a decision is proposed on, as it was read."""
+
+    ask_rows: list[asyncpg.Record]
+    knowledge: KnowledgeRead
+    names: list[asyncpg.Record]
+
+
 class Evidence(Struct, frozen=True, kw_only=True):
     """What a brief is made of, as it was read at one position. `judged`: of the decision, None where there is none."""
 
     as_of: AsOf
     decision: str | None
     judged: decisions.Evidence | None
+    asking: Asking | None
+    """Before a decision; what a made one rests on is in `judged`."""
     requirements: list[str]
     lineage: Resolution
     titles: list[asyncpg.Record]
@@ -145,6 +167,7 @@ async def _read(snapshot: Snapshot, decision: str | None, requirements: Sequence
         as_of=snapshot.as_of,
         decision=decision,
         judged=judged,
+        asking=None if judged is None or judged.made else await _read_asking(snapshot, named),
         requirements=named,
         lineage=lineage,
         titles=await snapshot.fetch(_statements, "titles", position, named),
@@ -159,10 +182,25 @@ async def _read(snapshot: Snapshot, decision: str | None, requirements: Sequence
     )
 
 
+async def _read_asking(snapshot: Snapshot, requirements: Sequence[str]) -> Asking:
+    lineage = await read_requirements_lineage(snapshot, requirements)
+    ask_rows = await read_asks(snapshot, lineage.reach(requirements))
+    accounts = accounts_in(ask_rows)
+    lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, accounts))
+    return Asking(
+        ask_rows=ask_rows,
+        knowledge=await read_knowledge(snapshot, lineage, accounts),
+        names=await read_names(snapshot, lineage.accounts.related(accounts)),
+    )
+
+
 def judge_brief(evidence: Evidence) -> OnRecord:
     """What is on record, judged."""
     decision, judged = evidence.decision, evidence.judged
     one = None if judged is None or decision is None else one_decision(judged, decision)
+    if one is not None and judged is not None and evidence.asking is not None:
+        one = _with_askers(one, evidence.asking, judged.now, evidence.as_of.position)
+    asks = [] if judged is None else (judged if evidence.asking is None else evidence.asking).ask_rows
     made = None if judged is None or decision is None else judged.made.get(decision)
     taken = None if made is None else decision_of(made)
     ways = _ways(evidence.given_way)
@@ -187,7 +225,7 @@ def judge_brief(evidence: Evidence) -> OnRecord:
             for name in evidence.requirements
         ],
         cited=[*map(_cited_title, titles.values()), *_cited_merges(evidence), *_cited_adoption(judged, taken)],
-        recorded_on={} if judged is None else {row["position"]: row["requirement"] for row in judged.ask_rows},
+        recorded_on={row["position"]: row["requirement"] for row in asks},
         assessments=[
             Assessed(root=evidence.lineage.root(row["requirement"], position), told=_assessment(row, taken))
             for row in _last_words(evidence.assessments, evidence.lineage, position, taken)
@@ -216,6 +254,34 @@ def judge_brief(evidence: Evidence) -> OnRecord:
             )
             for row in evidence.given_way
         ],
+    )
+
+
+def _with_askers(one: OneDecision, asking: Asking, now: datetime | None, position: int) -> OneDecision:
+    """A proposed decision with those who ask as of now: they are whom it will be judged by."""
+    assert now is not None  # It was proposed.
+    knowledge = asking.knowledge.knowledge()
+    rows = [Ask(*row) for row in asking.ask_rows]
+    live = lenses.live_asks(rows, now, position, knowledge.lineage, one.requirements)
+    askers = lenses.as_now(knowledge, live, now, position)
+    askers.sort(key=lambda asker: (-asker.weight, asker.account))
+    names = names_by_account(asking.names, knowledge.lineage.accounts, position)
+    return msgspec.structs.replace(
+        one,
+        accounts=lenses.count_by_class(asker.class_ for asker in askers),
+        fits=[
+            DecidedFit(
+                account=asker.account,
+                name=names.get(asker.account),
+                requirement=asker.ask.requirement,
+                ask=asker.ask.ask,
+                position=asker.ask.position,
+                importance=asker.ask.importance,
+                as_decided=show_fit(asker.judgement),
+            )
+            for asker in askers[:FITS_MAX]
+        ],
+        revisions=show_revisions(asker.judgement.fit.revision for asker in askers[:FITS_MAX] if asker.judgement),
     )
 
 

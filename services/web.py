@@ -418,6 +418,9 @@ def _presented(authorization: str) -> str:
             raise Unauthorized("the Authorization header is neither Bearer nor Basic with a key")
 
 
+_MISSING_PARAMETER = re.compile(r"Object missing required field `(\w+)`")
+
+
 def _parameter_names(parameters: type[Struct]) -> frozenset[str]:
     return frozenset(field.encode_name for field in msgspec.structs.fields(parameters))
 
@@ -438,7 +441,8 @@ def _parameters(request: web.Request, parameters: type[Struct] | None, names: fr
         return msgspec.convert(dict(given), parameters, strict=False)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
-        name = path.rstrip("`")
+        missing = _MISSING_PARAMETER.fullmatch(message)
+        name = missing[1] if missing else path.rstrip("`")
         if choices := _choices(parameters, name):
             message = f"must be one of {', '.join(choices)}"
         raise Problem("bad-parameter", f"`{name}`: {message}" if name else message, parameter=name) from None

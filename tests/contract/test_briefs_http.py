@@ -567,11 +567,11 @@ async def test_an_answer_for_a_past_position_never_changes(database: Database) -
 @pytest.mark.parametrize(
     ("path", "parameters", "status", "said"),
     [
-        ("decisions/D-1", {}, 400, "voice"),
+        ("decisions/D-1", {}, 400, "`voice`: must be one of engineering, sales"),
         ("decisions/D-1", {"voice": "marketing"}, 400, "`voice`: must be one of engineering, sales"),
         ("decisions/D-1", {"voice": "sales", "q": "x"}, 400, "no parameter 'q'"),
         ("requirements/R", {"voice": "engineering"}, 400, "`voice`: must be one of sales"),
-        ("requirements/R", {}, 400, "voice"),
+        ("requirements/R", {}, 400, "`voice`: must be one of sales"),
         ("decisions/D-2", {"voice": "sales"}, 404, "there is no decision 'D-2' at position 2"),
         ("decisions/D-2", {"voice": "engineering"}, 404, "there is no decision 'D-2'"),
         ("requirements/S", {"voice": "sales"}, 404, "there is no requirement 'S' at position 2"),

@@ -45,7 +45,7 @@ async def held() -> Held:
     [
         *("requirements", "accounts", "attributes", "feedback", "decisions", "promises", "alignment"),
         *("requirements/R-1", "decisions/D-1", "decisions/D-1/context", "accounts/acme"),
-        "requirements/R-1/outcome",
+        *("requirements/R-1/outcome", "requirements/R-1/brief?voice=sales", "decisions/D-1/brief?voice=engineering"),
     ],
 )
 async def test_no_transaction_is_open_while_rows_are_judged(database: Database, path: str) -> None:

@@ -80,17 +80,19 @@ def marks(
     position: int,
     *,
     reaffirmed: Decision | None = None,
+    askers: Iterable[Asker] | None = None,
 ) -> list[Mark]:
     """Why a decision needs review, by position. `rows` are all recordings and withdrawals of what it is about.
 
-    `reaffirmed`: the decision with the time, the position and what was seen of its last reaffirmation.
+    `reaffirmed`: the decision with the time, the position and what was seen of its last reaffirmation. `askers`: those
+    who asked as decided, where that has been found already.
     """
     accounts = knowledge.lineage.accounts
     asks = live_asks(rows, now, position, knowledge.lineage, decision.requirements)
     asking = {asker.account: asker for asker in as_now(knowledge, asks, now, position)}
     looked_at = {} if reaffirmed is None else _by_root(knowledge, as_decided(knowledge, rows, reaffirmed), position)
     found: dict[tuple[int, str], Mark] = {}
-    for decided in as_decided(knowledge, rows, decision):
+    for decided in as_decided(knowledge, rows, decision) if askers is None else askers:
         root = accounts.root(decided.account, position)
         today = asking.get(root)
         then = decided if reaffirmed is None else looked_at.get(root)

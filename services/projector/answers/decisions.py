@@ -1,7 +1,7 @@
 """Who decided, and on what knowledge: made and proposed decisions, with fits as decided, what was at stake, and what
 was said of them since."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -349,15 +349,25 @@ def reviews(
     position: int,
 ) -> dict[int, list[Mark]]:
     """Position of each decision → why it needs review. `asks` are all rows of what was asked."""
+    return {
+        decision.position: _review(knowledge, decision, about(decision, asks, knowledge.lineage), since, now, position)
+        for decision in decisions
+    }
 
-    def review(decision: Decision) -> list[Mark]:
-        if since.is_superseded(decision.decision):
-            return []  # It has given way.
-        rows = about(decision, asks, knowledge.lineage)
-        reaffirmed = since.reaffirmed(decision)
-        return marks(knowledge, rows, decision, TARGET_MARKET, now, position, reaffirmed=reaffirmed)
 
-    return {decision.position: review(decision) for decision in decisions}
+def _review(
+    knowledge: Knowledge,
+    decision: Decision,
+    rows: Sequence[Ask],
+    since: Since,
+    now: datetime,
+    position: int,
+    askers: Sequence[Asker] | None = None,
+) -> list[Mark]:
+    if since.is_superseded(decision.decision):
+        return []  # It has given way.
+    reaffirmed = since.reaffirmed(decision)
+    return marks(knowledge, rows, decision, TARGET_MARKET, now, position, reaffirmed=reaffirmed, askers=askers)
 
 
 def show_made(
@@ -419,15 +429,16 @@ class _Judging:
 
     def judged(self, row: asyncpg.Record) -> _Judged:
         decision, name = decision_of(row), row["decision"]
-        askers = lenses.as_decided(self._knowledge, about(decision, self._asks, self._knowledge.lineage), decision)
+        rows = about(decision, self._asks, self._knowledge.lineage)
+        askers = lenses.as_decided(self._knowledge, rows, decision)
         departs = lenses.departs(decision.outcome, askers)
-        reviewed = reviews(self._knowledge, [decision], self._asks, self._since, self._now, self._position)
+        reviewed = _review(self._knowledge, decision, rows, self._since, self._now, self._position, askers)
         classes = {asker.account: asker.class_ for asker in askers}
         stakes = self._stakes.at_stake(decision, decision.requirements, classes, self.today)
         return _Judged(
             state="superseded" if self._since.is_superseded(name) else "made",
             requirements=row["requirements"],
-            made=show_made(row, self._knowledge, self._since, departs, reviewed[decision.position]),
+            made=show_made(row, self._knowledge, self._since, departs, reviewed),
             askers=askers,
             at_stake=show_at_stake(stakes),
             became=show_became(stakes),

@@ -7,16 +7,20 @@ WITH decided AS (
     SELECT * FROM unnest($2::bigint[], $3::bigint[], $4::timestamptz[]) AS decided (decision, cut, valid_from)
 ), about AS (
     SELECT * FROM unnest($5::bigint[], $6::text[]) AS about (decision, requirement)
-), candidates AS (
-    SELECT about.decision, said.opportunity
-      FROM about
-      JOIN {schema}.opportunity_rows AS said ON said.requirements @> ARRAY[about.requirement]
-     WHERE said.position <= $1
+), named AS ( -- Joined once each, and not once for every night on which it was said again.
+    SELECT DISTINCT named.requirement, said.opportunity
+      FROM {schema}.opportunity_rows AS said
+     CROSS JOIN LATERAL unnest(said.requirements) AS named (requirement)
+       -- Of many names an index finds little less than all, and to compare each with each takes long.
+     WHERE said.position <= $1 AND (cardinality($6::text[]) > 100 OR said.requirements && $6::text[])
     UNION
-    SELECT about.decision, said.opportunity
+    SELECT said.requirement, said.opportunity
+      FROM {schema}.asks AS said
+     WHERE said.position <= $1 AND said.requirement = ANY($6::text[]) AND said.opportunity IS NOT NULL
+), candidates AS (
+    SELECT about.decision, named.opportunity
       FROM about
-      JOIN {schema}.asks AS said ON said.requirement = about.requirement
-     WHERE said.position <= $1 AND said.opportunity IS NOT NULL
+      JOIN named USING (requirement)
     UNION
     SELECT alone.decision, said.opportunity
       FROM unnest($7::bigint[], $8::text[], $9::text[]) AS alone (decision, requirement, ask)

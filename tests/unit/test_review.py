@@ -137,3 +137,65 @@ def test_an_account_that_asks_no_more_because_of_its_names_is_marked_where_they_
     [mark] = marks(known, rows, decision, "target-market", day(9), 7)
     # Not where the ask was once withdrawn: it was recorded again since.
     assert (mark.position, mark.kind, mark.input) == (6, "withdrawn", "acme: ask A")
+
+
+def test_a_nightly_sync_moves_no_mark() -> None:
+    facts = [fact(3, 1, value=1), fact(20, 15, value=2)]
+    before = review(facts, [ask(4, 1)])
+    nightly = [fact(21 + night, 16 + night, value=2) for night in range(9)]
+    assert review([*facts, *nightly], [ask(4, 1)]) == before
+    assert [mark["position"] for mark in before] == [20]
+    # Nor does what is said again late, about a time in between; and a value that came back is there since it came back.
+    assert review([*facts, *nightly, fact(40, 17, value=2)], [ask(4, 1)]) == before
+    again = [
+        *facts,
+        fact(21, 16, value=1),
+        fact(22, 17, value=2),
+        *(fact(30 + night, 18, value=2) for night in range(3)),
+    ]
+    assert [mark["position"] for mark in review(again, [ask(4, 1)])] == [22]
+
+
+def test_that_it_was_so_before_the_decision_already_is_learned() -> None:
+    facts = [fact(3, 1, value=1), fact(20, 15, value=2), fact(30, 9, value=2)]
+    assert [(mark["position"], mark["kind"]) for mark in review(facts, [ask(4, 1)])] == [(30, "learned_since")]
+
+
+def test_a_withdrawal_that_is_said_again_moves_no_mark() -> None:
+    rows = [ask(4, 1), ask(12, 11), ask(20, 15, None), ask(21, 16, None), ask(22, 17, None)]
+    [mark] = review([fact(3, 1)], rows)
+    assert (mark["position"], mark["kind"]) == (20, "withdrawn")
+    # Where it was asked again in between, the last time counts.
+    [mark] = review([fact(3, 1)], [*rows, ask(23, 18), ask(24, 19, None), ask(25, 20, None)])
+    assert mark["position"] == 24
+
+
+def test_a_revision_that_is_adopted_again_moves_no_mark() -> None:
+    adoptions = [Adoption(day(15 + number), 20 + number, revision("r2", 1, 9)) for number in range(3)]
+    [mark] = review([fact(3, 1)], [ask(4, 1)], *adoptions)
+    assert (mark["position"], mark["input"], mark["to"]) == (20, "target-market", "r2")
+
+
+def reviewed(facts: list[Fact], rows: list[Ask], reaffirmed: Decision) -> list[tuple[int, str, Any, Any]]:
+    """Position, input, from and to of each mark of the decision that was reaffirmed so."""
+    known = Knowledge([AGREED], facts)
+    found = marks(known, rows, DECISION, "target-market", day(30), 99, reaffirmed=reaffirmed)
+    return [(mark.position, mark.input, mark.from_, mark.to) for mark in found]
+
+
+def test_what_a_reaffirmation_had_seen_is_marked_no_more() -> None:
+    facts, rows = [fact(3, 1, value=1), fact(20, 15, value=2)], [ask(4, 1)]
+    again = DECISION._replace(position=25, valid_from=day(20))
+    assert reviewed(facts, rows, again) == []
+    assert reviewed(facts, rows, again._replace(seen=19)) == [(20, "acme: a", 1, 2)]
+    # What changes later is marked, from what was the case when it was reaffirmed; not what is again as it was decided.
+    assert reviewed([*facts, fact(30, 22, value=None)], rows, again) == [(30, "acme: a", 2, None)]
+    assert reviewed([*facts, fact(30, 22, value=1)], rows, again) == []
+
+
+def test_who_was_gone_and_asks_again_is_marked() -> None:
+    again = DECISION._replace(position=25, valid_from=day(20))
+    facts = [fact(3, 1, value=1), fact(20, 15, value=2)]
+    rows = [ask(4, 1), ask(21, 16, None)]
+    assert reviewed(facts, rows, again) == []
+    assert reviewed(facts, [*rows, ask(30, 22), ask(31, 23)], again) == [(30, "acme: ask A", None, "A")]

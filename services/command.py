@@ -225,7 +225,7 @@ def demo(url: str | None, name: str, key_file: Path | None, key: str | None) -> 
         click.echo(f"  curl {authorization} {ask}/requirements/SSO-42")
         click.echo("\nWhat was built for a customer outside the target market, and on what grounds:")
         click.echo(f"  curl {authorization} {ask}/requirements/ONPREM-1")
-        click.echo("\nA decision that looks wrong today, and what its deciders could know:")
+        click.echo("\nA decision on which later facts cast another light, and what its deciders could know:")
         click.echo(f"  curl {authorization} {ask}/decisions/D-4/context")
         click.echo("\nAll requirements, the strongest voice first:")
         click.echo(f"  curl {authorization} {ask}/requirements")

@@ -147,7 +147,7 @@ _SPOT = {
     "properties": {
         "index": {"type": "integer", "minimum": 0, "description": "the place of the event in the request, from 0"},
         "pointer": {"type": "string", "description": "RFC 6901 pointer into the event; empty: all of it"},
-        "message": {"type": "string", "description": "what is wrong there"},
+        "message": {"type": "string", "description": "what speaks against it there"},
         "type": {"type": "string", "pattern": "^/problems/", "description": "the problem of this spot"},
         "retryable": _RETRYABLE,
         "current_version": _CURRENT,
@@ -167,7 +167,7 @@ _PROBLEM = {
         },
         "title": {"type": "string", "description": "the kind in words"},
         "status": {"type": "integer", "minimum": 400, "maximum": 599, "description": "the status of the answer"},
-        "detail": {"type": "string", "description": "what was found here, and what is wrong with it"},
+        "detail": {"type": "string", "description": "what was found here, and why it cannot be taken"},
         "instance": {"type": "string", "description": "by which the service's log can be asked"},
         "errors": {
             "type": "array",

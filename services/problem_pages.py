@@ -98,7 +98,7 @@ PAGES: Mapping[str, Page] = {
     ),
     "bad-parameter": Page(
         "A parameter behind the question mark is unknown, is given twice, or has a value that it cannot have.",
-        "Often a name that is spelled wrong: nothing that is unknown is passed over. `parameter` names it.",
+        "Often a name with a slip in its spelling: nothing that is unknown is passed over. `parameter` names it.",
         "`limit`: Expected `int` <= 1000",
         {"parameter": "limit"},
     ),
@@ -209,7 +209,7 @@ PAGES: Mapping[str, Page] = {
     ),
     "time-in-future": Page(
         "The `time` of the event lies more than five minutes ahead of the ledger's clock.",
-        "The emitter's clock is wrong, or a time without its zone was taken for UTC.",
+        "The emitter's clock is ahead, or a time without its zone was taken for UTC.",
         "2026-11-21T12:00:00Z is more than five minutes ahead of 2026-11-21T10:00:00.000000Z",
         _spot("/time", "2026-11-21T12:00:00Z is more than five minutes ahead of …", "time-in-future"),
     ),

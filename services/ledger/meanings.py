@@ -10,7 +10,7 @@ from schemas import meanings
 # What a field of this name means wherever nothing else is said below.
 _EVERYWHERE: Mapping[str, str] = {
     "created_at": "When it was made.",
-    "detail": "What was found, and what is wrong with it.",
+    "detail": "What was found, and why it cannot be taken.",
     "dry_run": "Whether this was a rehearsal: nothing was recorded.",
     "duplicate": "Whether the event was recorded before. Sending an event again records it once.",
     "errors": "Everything that was refused, and where in the event.",

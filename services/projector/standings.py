@@ -74,22 +74,23 @@ _EXACT_MAX = float(2**53)
 
 
 class Said(Struct, frozen=True, kw_only=True):
-    """What was recorded up to a position and is new, as rows.
+    """What was recorded up to a position and is new.
 
-    `asks`: account, requirement, digest (of the ask's id, see columns.digest), importance, valid, position.
-    `withdrawals`: requirement, digest, valid, position. `facts`: account, attribute, value, valid, position.
-    `opportunities`: opportunity, account, stage, millionths or None, currency or None, ends (a day's number) or None,
-    valid, position. `mentions`: account, position. `retractions`: position, retracted.
+    What there is most of comes as columns: `asks` as account, requirement, the octets of the digests of the asks' ids
+    (see columns.digest), importance, valid, position; `facts` as account, attribute, value, valid, position; `mentions`
+    as account, position. The rest as rows: `withdrawals` as requirement, digest, valid, position; `opportunities` as
+    opportunity, account, stage, millionths or None, currency or None, ends (a day's number) or None, valid, position;
+    `retractions` as position, retracted.
 
     Lineage and adoptions are whole; None: nothing new.
     """
 
     upto: int
-    asks: Sequence[tuple[str, str, bytes, int, int, int]] = ()
+    asks: tuple[Sequence[str], Sequence[str], bytes, Column, Column, Column] | None = None
+    facts: tuple[Sequence[str], Sequence[str], Sequence[str], Column, Column] | None = None
+    mentions: tuple[Sequence[str], Column] | None = None
     withdrawals: Sequence[tuple[str, bytes, int, int]] = ()
-    facts: Sequence[tuple[str, str, str, int, int]] = ()
     opportunities: Sequence[tuple[str, str, str, int | None, str | None, int | None, int, int]] = ()
-    mentions: Sequence[tuple[str, int]] = ()
     retractions: Sequence[tuple[int, int]] = ()
     adoptions: Sequence[Adoption] | None = None
     lineage: Lineage | None = None
@@ -169,11 +170,11 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
         grown = replace(
             self,
             position=said.upto,
-            asks=self.asks.plus(_ask_columns(self, said.asks)).retracted(until),
+            asks=self.asks.plus(_ask_columns(self, said)).retracted(until),
             withdrawals=self.withdrawals.plus(_withdrawal_columns(self, said.withdrawals)).retracted(until),
-            facts=self.facts.plus(_fact_columns(self, said.facts)).retracted(until),
+            facts=self.facts.plus(_fact_columns(self, said)).retracted(until),
             opportunities=self.opportunities.plus(_deal_columns(self, said.opportunities)).retracted(until),
-            mentions=self.mentions.plus(_mention_columns(self, said.mentions)).retracted(until),
+            mentions=self.mentions.plus(_mention_columns(self, said)).retracted(until),
             retractions=joined(
                 self.retractions,
                 {
@@ -729,13 +730,15 @@ def money(currencies: Codes, amounts: Any) -> Revenue:
 # How they are made
 
 
-def _ask_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
-    account, requirement, ids, importance, valid, position = _split(rows, 6)
+def _ask_columns(counted: Counted, said: Said) -> Columns | None:
+    if said.asks is None:
+        return None
+    account, requirement, ids, importance, valid, position = said.asks
     return {
         "account": counted.accounts.codes(account),
         "requirement": counted.requirements.codes(requirement),
         **_id_columns(ids),
-        "importance": np.array(importance, np.int8),
+        "importance": importance.astype(np.int8),
         **times_of(valid, position),
     }
 
@@ -744,13 +747,15 @@ def _withdrawal_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
     requirement, ids, valid, position = _split(rows, 4)
     return {
         "requirement": counted.requirements.codes(requirement),
-        **_id_columns(ids),
+        **_id_columns(b"".join(ids)),
         **times_of(valid, position),
     }
 
 
-def _fact_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
-    account, attribute, value, valid, position = _split(rows, 5)
+def _fact_columns(counted: Counted, said: Said) -> Columns | None:
+    if said.facts is None:
+        return None
+    account, attribute, value, valid, position = said.facts
     return {
         "account": counted.accounts.codes(account),
         "attribute": counted.attributes.codes(attribute),
@@ -778,12 +783,14 @@ def _deal_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
     }
 
 
-def _mention_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
-    account, position = _split(rows, 2)
+def _mention_columns(counted: Counted, said: Said) -> Columns | None:
+    if said.mentions is None:
+        return None
+    account, position = said.mentions
     return {
         "account": counted.accounts.codes(account),
-        "position": np.array(position, np.int64),
-        "until": np.full(len(rows), FOREVER, np.int64),
+        "position": position,
+        "until": np.full(len(position), FOREVER, np.int64),
     }
 
 
@@ -791,9 +798,9 @@ def _split(rows: Sequence[Any], size: int) -> Sequence[Sequence[Any]]:
     return [*zip(*rows, strict=True)] if rows else [()] * size
 
 
-def _id_columns(digests: Sequence[bytes]) -> dict[str, Column]:
-    """Of the first 16 octets of each digest."""
-    halves = np.frombuffer(b"".join(digests), ">u8").reshape(len(digests), 2).astype(np.uint64)
+def _id_columns(digests: bytes) -> dict[str, Column]:
+    """Of digests, one after the other."""
+    halves = np.frombuffer(digests, ">u8").reshape(-1, 2).astype(np.uint64)
     return {"high": halves[:, 0], "low": halves[:, 1]}
 
 

@@ -14,10 +14,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import numpy as np
 from msgspec import Struct
 
 from services.projector.answers.evidence import read_adoptions, read_lineage
 from services.projector.answers.snapshot import Snapshot, Wanted
+from services.projector.columns import Column
 from services.projector.headings import Headings, Made, Worded
 from services.projector.lenses import Adoption, Departs
 from services.projector.resolution import Lineage
@@ -26,17 +28,17 @@ from services.statements import Statements
 
 READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")
 
-PAGE_POSITIONS = 20_000
+PAGE_POSITIONS = 50_000
 HELD_OCTETS_MAX = 400 * 1024 * 1024
 """Over all ledgers; one that is larger is held alone."""
 
 STANDINGS_HELD_MAX = 48
 """Of each lens."""
 
-STANDINGS_NEAR_POSITIONS = 20_000
-"""Within so many positions what is heard is found from what was heard; farther away it is heard anew, unless more than
-STANDINGS_NEAR_SHARE of the log lie nearer than that."""
-STANDINGS_NEAR_SHARE = 8
+STANDINGS_NEAR_POSITIONS = 2_000
+"""Within so many positions what is heard is found from what was heard there, and farther away it is heard anew; in
+large ledgers within a quarter as many as there are accounts: to hear most of them twice costs more than all once."""
+STANDINGS_NEAR_SHARE = 4
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
@@ -75,7 +77,7 @@ class Remembered:
         """What is heard at a position, from what was heard nearest to it."""
         with self._lock:
             held = [*self._standings[lens]]
-        near = max(STANDINGS_NEAR_POSITIONS, position // STANDINGS_NEAR_SHARE)
+        near = max(STANDINGS_NEAR_POSITIONS, counted.size // STANDINGS_NEAR_SHARE)
         _, since = min(held, key=lambda each: abs(each[0] - position), default=(0, None))
         if since is not None and since.position == position:
             return since
@@ -211,16 +213,25 @@ class _Ledger:
 def _grown(counted: Counted, headings: Headings, page: _Page) -> tuple[Counted, Headings]:
     """What was held, with what a page has."""
     rows = page.rows
+    [asks], [facts], [mentions] = (rows[name] for name in ("asks", "facts", "mentions"))
     deals = (
         (*row[:3], None if row["amount"] is None else int(row["amount"]), *row[4:]) for row in rows["opportunities"]
     )
     said = Said(
         upto=page.upto,
-        asks=rows["asks"],
+        asks=(
+            asks["account"],
+            asks["requirement"],
+            asks["id"] or b"",
+            *(_numbers(asks[name]) for name in ("importance", "valid", "position")),
+        ),
         withdrawals=rows["withdrawals"],
-        facts=rows["facts"],
+        facts=(
+            *(facts[name] for name in ("account", "attribute", "value")),
+            *(_numbers(facts[name]) for name in ("valid", "position")),
+        ),
         opportunities=[*deals],
-        mentions=rows["mentions"],
+        mentions=(mentions["account"], _numbers(mentions["position"])),
         retractions=[tuple(row) for row in rows["retractions"]],
         adoptions=page.adoptions,
         lineage=page.lineage,
@@ -234,3 +245,8 @@ def _grown(counted: Counted, headings: Headings, page: _Page) -> tuple[Counted, 
     )
     headings = headings.plus(worded)  # Requirements get their numbers here too, before they are counted.
     return counted.plus(said), headings
+
+
+def _numbers(octets: bytes | None) -> Column:
+    """Whole numbers, as PostgreSQL sends them; None: not one."""
+    return np.frombuffer(octets or b"", ">i8").astype(np.int64)

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from schemas.events import Bullet
 from services.projector.columns import FOREVER, day_number, digest, microseconds
@@ -65,14 +66,6 @@ class History(NamedTuple):
     def knowledge(self, p: int) -> Knowledge:
         """What is known at p."""
         return Knowledge(self.adoptions, [each for each in self.facts if self.holds(each.position, p)], self.lineage)
-
-    def knowledge_with_retractions(self) -> Knowledge:
-        """All that was ever said, with what was retracted."""
-        facts = [each._replace(until=self.retracted.get(each.position)) for each in self.facts]
-        return Knowledge(self.adoptions, facts, self.lineage)
-
-    def asks_with_retractions(self) -> list[Ask]:
-        return [each._replace(until=self.retracted.get(each.position)) for each in self.asks]
 
     def known_asks(self, p: int) -> list[Ask]:
         return [each for each in self.asks if self.holds(each.position, p)]
@@ -196,19 +189,27 @@ def said(history: History, after: int, upto: int) -> Said:
     def new(rows: Iterable[Any]) -> list[Any]:
         return [each for each in rows if after < each.position <= upto]
 
-    asks = new(history.asks)
-    everybody = [*asks, *new(history.facts), *new(history.deals)]
+    asks, facts = new(history.asks), new(history.facts)
+    recorded = [each for each in asks if each.account is not None]
+    everybody = [*recorded, *facts, *new(history.deals)]
     return Said(
         upto=upto,
-        asks=[
-            (each.account, each.requirement, digest(each.ask), each.importance, at(each), each.position)
-            for each in asks
-            if each.account is not None
-        ],
+        asks=(
+            [each.account for each in recorded],
+            [each.requirement for each in recorded],
+            b"".join(digest(each.ask) for each in recorded),
+            np.array([each.importance for each in recorded], np.int64),
+            *numbers(recorded),
+        ),
         withdrawals=[
             (each.requirement, digest(each.ask), at(each), each.position) for each in asks if each.account is None
         ],
-        facts=[(each.account, each.attribute, each.value, at(each), each.position) for each in new(history.facts)],
+        facts=(
+            [each.account for each in facts],
+            [each.attribute for each in facts],
+            [each.value for each in facts],
+            *numbers(facts),
+        ),
         opportunities=[
             (
                 each.opportunity,
@@ -222,7 +223,7 @@ def said(history: History, after: int, upto: int) -> Said:
             )
             for each in new(history.deals)
         ],
-        mentions=[(each.account, each.position) for each in everybody if each.account is not None],
+        mentions=([each.account for each in everybody], numbers(everybody)[1]),
         retractions=[
             (p, position)
             for position, p in sorted(history.retracted.items(), key=lambda each: each[1])
@@ -242,3 +243,8 @@ def said(history: History, after: int, upto: int) -> Said:
 
 def at(row: Any) -> int:
     return microseconds(row.valid_from)
+
+
+def numbers(rows: list[Any]) -> tuple[Any, Any]:
+    """valid and position."""
+    return np.array([at(each) for each in rows], np.int64), np.array([each.position for each in rows], np.int64)

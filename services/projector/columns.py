@@ -61,7 +61,10 @@ class Codes:
         return self._add(text) if code is None else code
 
     def codes(self, texts: Sequence[str]) -> Column:
-        return np.fromiter((self.code(text) for text in texts), np.int32, len(texts))
+        known = self._codes
+        return np.fromiter(
+            (self._add(text) if (code := known.get(text)) is None else code for text in texts), np.int32, len(texts)
+        )
 
     def find(self, text: str) -> int | None:
         return self._codes.get(text)
@@ -106,9 +109,9 @@ class Rows:
         columns = [*self._main.values(), *(self._tail or {}).values(), *self._orders.values()]
         return sum(column.nbytes for column in columns)
 
-    def plus(self, columns: Columns) -> "Rows":
+    def plus(self, columns: Columns | None) -> "Rows":
         """These and new ones."""
-        if not length(columns):
+        if columns is None or not length(columns):
             return self
         tail = columns if self._tail is None else joined(self._tail, columns)
         grown = Rows(self._keys, self._main, tail, self._orders)
@@ -166,11 +169,7 @@ class Rows:
         if not len(new):
             return picked
         picked = joined(picked, taken(self._tail, new))
-        return self.in_order(picked)
-
-    def in_order(self, columns: Columns) -> Columns:
-        """Some of these rows in their order."""
-        return taken(columns, order(columns, self._keys))
+        return taken(picked, order(picked, self._keys))
 
     def between(self, after: int, upto: int) -> Columns:
         """The rows that were recorded after one position and up to another, in no order."""
@@ -283,7 +282,7 @@ def moment(microseconds: int) -> datetime:
     return _EPOCH + microseconds * _MICROSECOND
 
 
-def times_of(valid: Sequence[int], position: Sequence[int]) -> dict[str, Column]:
+def times_of(valid: Sequence[int] | Column, position: Sequence[int] | Column) -> dict[str, Column]:
     """The columns of rows that are about a time, and hold until they are retracted."""
     return {
         "valid": np.array(valid, np.int64),

@@ -455,12 +455,17 @@ class _Answers:
     async def decisions(self, call: Call) -> web.StreamResponse:
         page, asked = _page(call)
 
-        def judge(read: decisions.ListRead, known: Known | None) -> Whole:
-            listed = decisions.list_decisions(read, known)
+        def judge(evidence: decisions.Evidence) -> Whole:
+            listed = decisions.list_decisions(evidence)
             return Whole(listed, _currencies(listed))
 
-        settled, whole = await self._readings.whole_beside_known(
-            call, ("decisions",), page.wanted, decisions.read_decisions, judge
+        settled, whole = await self._readings.whole(
+            call,
+            ("decisions",),
+            decisions.READS,
+            page.wanted,
+            decisions.read_decisions,
+            judge,
         )
 
         def body(found: Sequence[DecisionRow], rows: list[DecisionRow]) -> DecisionList:

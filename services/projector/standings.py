@@ -46,7 +46,7 @@ from services.projector.columns import (
 )
 from services.projector.fit import CLASSES, Revision
 from services.projector.lenses import Adoption, Departs
-from services.projector.resolution import Lineage, Reach
+from services.projector.resolution import Lineage
 from services.projector.revenue import Amounts, Revenue
 from services.projector.scoring import (
     EXPLORATORY,
@@ -74,25 +74,23 @@ _EXACT_MAX = float(2**53)
 
 
 class Said(Struct, frozen=True, kw_only=True):
-    """What was recorded up to a position and is new, as rows.
+    """What was recorded up to a position and is new.
 
-    `asks`: account, requirement, digest (of the ask's id, see columns.digest), importance, valid, position.
-    `withdrawals`: requirement, digest, valid, position. `facts`: account, attribute, value, valid, position.
-    `opportunities`: opportunity, account, stage, millionths or None, currency or None, ends (a day's number) or None,
-    valid, position. `mentions`: account, position. `named`: requirement, the opportunity that names it, position.
-    `asked_for`: the opportunity that an ask names, position. `retractions`: position, retracted.
+    What there is most of comes as columns: `asks` as account, requirement, the octets of the digests of the asks' ids
+    (see columns.digest), importance, valid, position; `facts` as account, attribute, value, valid, position; `mentions`
+    as account, position. The rest as rows: `withdrawals` as requirement, digest, valid, position; `opportunities` as
+    opportunity, account, stage, millionths or None, currency or None, ends (a day's number) or None, valid, position;
+    `retractions` as position, retracted.
 
     Lineage and adoptions are whole; None: nothing new.
     """
 
     upto: int
-    asks: Sequence[tuple[str, str, bytes, int, int, int]] = ()
+    asks: tuple[Sequence[str], Sequence[str], bytes, Column, Column, Column] | None = None
+    facts: tuple[Sequence[str], Sequence[str], Sequence[str], Column, Column] | None = None
+    mentions: tuple[Sequence[str], Column] | None = None
     withdrawals: Sequence[tuple[str, bytes, int, int]] = ()
-    facts: Sequence[tuple[str, str, str, int, int]] = ()
     opportunities: Sequence[tuple[str, str, str, int | None, str | None, int | None, int, int]] = ()
-    mentions: Sequence[tuple[str, int]] = ()
-    named: Sequence[tuple[str, str, int]] = ()
-    asked_for: Sequence[tuple[str, int]] = ()
     retractions: Sequence[tuple[int, int]] = ()
     adoptions: Sequence[Adoption] | None = None
     lineage: Lineage | None = None
@@ -104,8 +102,7 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
     `asks`: account, requirement, high and low (of the ask's id), importance, valid, position, until.
     `withdrawals`: requirement, high, low, valid, position, until. `facts`: account, attribute, value, valid, position,
     until. `opportunities`: opportunity, account, stage, currency, high and low (the amount), ends (a day), valid,
-    position, until. `mentions`: account, position, until. `named`: requirement, opportunity, position, until.
-    `asked_for`: opportunity, position (of the ask), until. `retractions`: position, retracted, in order.
+    position, until. `mentions`: account, position, until. `retractions`: position, retracted, in order.
     """
 
     position: int
@@ -119,8 +116,6 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
     facts: Rows
     opportunities: Rows
     mentions: Rows
-    named: Rows
-    asked_for: Rows
     retractions: Columns
     adoptions: Sequence[Adoption]
     lineage: Lineage
@@ -144,8 +139,6 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
         amounts = {"currency": code, "high": np.int64, "low": np.int64}
         opportunities = empty(opportunity=code, account=code, stage=small, **amounts, ends=code, **times)
         mentions = empty(account=code, position=np.int64, until=np.int64)
-        asked_for = empty(opportunity=code, position=np.int64, until=np.int64)
-        named = empty(requirement=code, opportunity=code, position=np.int64, until=np.int64)
         return cls(
             position=0,
             accounts=Codes(),
@@ -158,8 +151,6 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
             facts=Rows(("account", "attribute", "valid", "position"), facts),
             opportunities=Rows(("opportunity", "valid", "position"), opportunities),
             mentions=Rows(("account", "position"), mentions),
-            named=Rows(("requirement", "opportunity", "position"), named),
-            asked_for=Rows(("opportunity", "position"), asked_for),
             retractions=empty(position=np.int64, retracted=np.int64),
             adoptions=(),
             lineage=Lineage(),
@@ -179,13 +170,11 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
         grown = replace(
             self,
             position=said.upto,
-            asks=self.asks.plus(_ask_columns(self, said.asks)).retracted(until),
+            asks=self.asks.plus(_ask_columns(self, said)).retracted(until),
             withdrawals=self.withdrawals.plus(_withdrawal_columns(self, said.withdrawals)).retracted(until),
-            facts=self.facts.plus(_fact_columns(self, said.facts)).retracted(until),
+            facts=self.facts.plus(_fact_columns(self, said)).retracted(until),
             opportunities=self.opportunities.plus(_deal_columns(self, said.opportunities)).retracted(until),
-            mentions=self.mentions.plus(_mention_columns(self, said.mentions)).retracted(until),
-            named=self.named.plus(_named_columns(self, said.named)),
-            asked_for=self.asked_for.plus(_asked_for_columns(self, said.asked_for)),
+            mentions=self.mentions.plus(_mention_columns(self, said)).retracted(until),
             retractions=joined(
                 self.retractions,
                 {
@@ -202,7 +191,7 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
     @property
     def octets(self) -> int:
         """How much room the rows take, roughly, in bytes."""
-        rows = (self.asks, self.withdrawals, self.facts, self.opportunities, self.mentions, self.named, self.asked_for)
+        rows = (self.asks, self.withdrawals, self.facts, self.opportunities, self.mentions)
         texts = (self.accounts, self.requirements, self.values, self.deals)
         return sum(each.octets for each in rows) + sum(len(each) for each in texts) * TEXT_OCTETS
 
@@ -263,14 +252,13 @@ class Naming(Struct, frozen=True):
 
 class Live(Struct, frozen=True):
     """The asks that stand, a row each: by account, then by requirement. `asked` and `asked_at` are of the first
-    recording, `said_at` is the position of the last."""
+    recording."""
 
     account: Column
     requirement: Column
     importance: Column
     asked: Column
     asked_at: Column
-    said_at: Column
     begins: Column
     """Where the asks of another account or for another requirement begin."""
 
@@ -323,16 +311,11 @@ class Heard(Struct, frozen=True):
         return sum(each.nbytes for each in (self.classes, self.revenue, *voices))
 
 
-class Moment(Struct, frozen=True):
-    """A position, whose recorded time is `now`."""
+class Standing(Struct, frozen=True):
+    """What is heard at a position, whose recorded time is `now`."""
 
     position: int
     now: datetime
-
-
-class Standing(Moment, frozen=True):
-    """What is heard at a position."""
-
     heard: Heard
 
 
@@ -341,7 +324,7 @@ class Standing(Moment, frozen=True):
 
 def stand(counted: Counted, lens: Lens, position: int, now: datetime, since: Standing | None = None) -> Standing:
     """What is heard at a position; from what was heard `since` another, if nothing came into force in between."""
-    if since is None or not is_alike(counted, since, position, now):
+    if since is None or not _is_alike(counted, since, position, now):
         return Standing(position, now, hear(counted, lens, position, now))
     names = touched(counted, since, position, now)
     if not len(names):
@@ -358,7 +341,7 @@ def hear(counted: Counted, lens: Lens, position: int, now: datetime, names: Colu
     return add_up(counted, pairs, revenues(counted, position, now, names))
 
 
-def touched(counted: Counted, since: Moment, position: int, now: datetime) -> Column:
+def touched(counted: Counted, since: Standing, position: int, now: datetime) -> Column:
     """The names of all accounts of which anything was said between two positions, sorted."""
     after, upto = sorted((since.position, position))
     begun, ended = sorted((day_number(since.now.date()), day_number(now.date())))
@@ -397,14 +380,14 @@ def live(
     *,
     t: int | None = None,
     names: Column | None = None,
-    reach: Reach | None = None,
+    requirements: Column | None = None,
 ) -> Live:
-    """The asks that stood at t, as known at p: of all, of the accounts of these names, or within reach. Which those are
-    is said at lenses.live_asks."""
+    """The asks that stood at t, as known at p: of all, of the accounts of these names, or recorded on these
+    requirements. Which those are is said at lenses.live_asks."""
     if names is not None:
         rows = counted.asks.having("account", names)
-    elif reach is not None:
-        rows = _within(counted, reach)
+    elif requirements is not None:
+        rows = counted.asks.having("requirement", requirements)
     else:
         rows = counted.asks.whole
     rows = _by(known(rows, p), t)
@@ -428,7 +411,7 @@ def live(
         rows = taken(rows, put)
         account, place, requirement = account[put], place[put], requirement[put]
     if not len(account):
-        return _ordered(counted, account, place, *(np.empty(0, np.int64) for _ in range(4)))
+        return _ordered(counted, account, place, *(np.empty(0, np.int64) for _ in range(3)))
 
     anew = begin_anew(account, place, rows["low"], rows["high"])
     first = np.flatnonzero(anew)
@@ -443,7 +426,6 @@ def live(
         rows["importance"][last],
         rows["valid"][first],
         rows["position"][first],
-        rows["position"][last],
     )
 
 
@@ -687,55 +669,30 @@ def add_amounts(amounts: Column) -> Column:
     return summed
 
 
-class AskedWhen(Struct, frozen=True):
-    """Who asked for some requirements at a time, as known at a position: accounts, sorted, and their classes.
-
-    `asks`: the positions of what was said last of each of their asks for one of these.
-    """
-
-    accounts: Column
-    classes: Column
-    asks: Column
-
-    @property
-    def octets(self) -> int:
-        return self.accounts.nbytes + self.classes.nbytes + self.asks.nbytes
-
-
-def asked_when(counted: Counted, requirements: Sequence[str], at: datetime, cut: int) -> AskedWhen:
-    """Who asked, and of which class: as lenses.as_decided has it."""
-    t = microseconds(at)
-    asks = live(counted, cut, t=t, reach=counted.lineage.reach(requirements))
-    rows = np.flatnonzero(is_among(asks.requirement, roots_of(counted, requirements, cut)))
-    said_at = asks.said_at[rows]
-    rows = rows[np.lexsort([key[rows] for key in (asks.asked_at, asks.asked, asks.importance, asks.account)])]
-    rows = rows[np.append(begin_anew(asks.account[rows])[1:], True)] if len(rows) else rows
-    accounts = asks.account[rows]
-    classes = Adopted(counted, cut).heeded(classes_when(counted, accounts, t, cut), asks.asked[rows])
-    return AskedWhen(accounts, classes, said_at)
-
-
-def classes_when(counted: Counted, accounts: Column, t: int, p: int) -> Column:
-    """The classes of these accounts, sorted roots, at t, as known at p. When they asked is not heeded."""
-    revision = Adopted(counted, p).revision(t)
-    if revision is None or not len(accounts):
-        return np.full(len(accounts), UNDETERMINED, np.int8)
-    return judge(counted, revision, accounts, p, _with_all_names(counted, accounts, (p,)), t).class_
-
-
-def roots_of(counted: Counted, requirements: Iterable[str], p: int) -> Column:
-    """What these requirements stand for, as known at p, as numbers, sorted, each once."""
-    roots = counted.naming(p).merged(counted.width)
-    return np.unique(roots[_there(counted.requirements.find(name) for name in requirements)])
-
-
 def departs(
     counted: Counted, requirements: Sequence[str], outcome: str, valid_from: datetime, cut: int
 ) -> Departs | None:
     """Whether a decision departs from the agreement: as lenses.departs of lenses.as_decided."""
     if outcome != "commit":
         return None
-    return departs_of(asked_when(counted, requirements, valid_from, cut).classes)
+    t = microseconds(valid_from)
+    related = (counted.requirements.find(name) for name in counted.lineage.related(requirements))
+    asks = live(counted, cut, t=t, requirements=np.unique([code for code in related if code is not None]))
+    roots = counted.naming(cut).merged(counted.width)
+    codes = (counted.requirements.find(name) for name in requirements)
+    about = np.unique([roots[code] for code in codes if code is not None])
+    rows = np.flatnonzero(is_among(asks.requirement, about))
+    rows = rows[np.lexsort([key[rows] for key in (asks.asked_at, asks.asked, asks.importance, asks.account)])]
+    if not len(rows):
+        return None
+    rows = rows[np.append(begin_anew(asks.account[rows])[1:], True)]
+    adopted = Adopted(counted, cut)
+    revision = adopted.revision(t)
+    if revision is None:
+        return "undetermined"
+    subjects = asks.account[rows]
+    scores = judge(counted, revision, subjects, cut, _with_all_names(counted, subjects, (cut,)), t)
+    return departs_of(adopted.heeded(scores.class_, asks.asked[rows]))
 
 
 def departs_of(classes: Column) -> Departs | None:
@@ -773,13 +730,15 @@ def money(currencies: Codes, amounts: Any) -> Revenue:
 # How they are made
 
 
-def _ask_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
-    account, requirement, ids, importance, valid, position = _split(rows, 6)
+def _ask_columns(counted: Counted, said: Said) -> Columns | None:
+    if said.asks is None:
+        return None
+    account, requirement, ids, importance, valid, position = said.asks
     return {
         "account": counted.accounts.codes(account),
         "requirement": counted.requirements.codes(requirement),
         **_id_columns(ids),
-        "importance": np.array(importance, np.int8),
+        "importance": importance.astype(np.int8),
         **times_of(valid, position),
     }
 
@@ -788,13 +747,15 @@ def _withdrawal_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
     requirement, ids, valid, position = _split(rows, 4)
     return {
         "requirement": counted.requirements.codes(requirement),
-        **_id_columns(ids),
+        **_id_columns(b"".join(ids)),
         **times_of(valid, position),
     }
 
 
-def _fact_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
-    account, attribute, value, valid, position = _split(rows, 5)
+def _fact_columns(counted: Counted, said: Said) -> Columns | None:
+    if said.facts is None:
+        return None
+    account, attribute, value, valid, position = said.facts
     return {
         "account": counted.accounts.codes(account),
         "attribute": counted.attributes.codes(attribute),
@@ -822,31 +783,14 @@ def _deal_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
     }
 
 
-def _mention_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
-    account, position = _split(rows, 2)
+def _mention_columns(counted: Counted, said: Said) -> Columns | None:
+    if said.mentions is None:
+        return None
+    account, position = said.mentions
     return {
         "account": counted.accounts.codes(account),
-        "position": np.array(position, np.int64),
-        "until": np.full(len(rows), FOREVER, np.int64),
-    }
-
-
-def _named_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
-    requirement, opportunity, position = _split(rows, 3)
-    return {
-        "requirement": counted.requirements.codes(requirement),
-        "opportunity": counted.deals.codes(opportunity),
-        "position": np.array(position, np.int64),
-        "until": np.full(len(rows), FOREVER, np.int64),
-    }
-
-
-def _asked_for_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
-    opportunity, position = _split(rows, 2)
-    return {
-        "opportunity": counted.deals.codes(opportunity),
-        "position": np.array(position, np.int64),
-        "until": np.full(len(rows), FOREVER, np.int64),
+        "position": position,
+        "until": np.full(len(position), FOREVER, np.int64),
     }
 
 
@@ -854,13 +798,13 @@ def _split(rows: Sequence[Any], size: int) -> Sequence[Sequence[Any]]:
     return [*zip(*rows, strict=True)] if rows else [()] * size
 
 
-def _id_columns(digests: Sequence[bytes]) -> dict[str, Column]:
-    """Of the first 16 octets of each digest."""
-    halves = np.frombuffer(b"".join(digests), ">u8").reshape(len(digests), 2).astype(np.uint64)
+def _id_columns(digests: bytes) -> dict[str, Column]:
+    """Of digests, one after the other."""
+    halves = np.frombuffer(digests, ">u8").reshape(-1, 2).astype(np.uint64)
     return {"high": halves[:, 0], "low": halves[:, 1]}
 
 
-def is_alike(counted: Counted, since: Moment, position: int, now: datetime) -> bool:
+def _is_alike(counted: Counted, since: Standing, position: int, now: datetime) -> bool:
     """Whether the same revisions judge at both positions."""
     then, here = Adopted(counted, since.position), Adopted(counted, position)
     same_now = then.number(microseconds(since.now)) == here.number(microseconds(now))
@@ -970,40 +914,15 @@ def _places(rows: Columns, naming: Naming) -> tuple[Column, Column]:
 
 
 def _ordered(
-    counted: Counted,
-    account: Column,
-    requirement: Column,
-    importance: Column,
-    asked: Column,
-    asked_at: Column,
-    said_at: Column,
+    counted: Counted, account: Column, requirement: Column, importance: Column, asked: Column, asked_at: Column
 ) -> Live:
     size = max(1, counted.width)
     key = account.astype(np.int64) * size + requirement
     if len(key) > 1 and (key[1:] < key[:-1]).any():
         put = np.argsort(key, kind="stable")
         key, account, requirement = key[put], account[put], requirement[put]
-        importance, asked, asked_at, said_at = importance[put], asked[put], asked_at[put], said_at[put]
-    return Live(account, requirement, importance, asked, asked_at, said_at, begin_anew(key))
-
-
-def _within(counted: Counted, reach: Reach) -> Columns:
-    """The recordings of asks that are within reach."""
-    codes = (counted.requirements.find(name) for name in reach.requirements)
-    rows = counted.asks.having("requirement", np.unique(_there(codes)))
-    if not reach.asks:
-        return rows
-    # Of an id that was moved, the recordings elsewhere come to no more rows than these.
-    lows = np.unique(np.array([halves(digest(ask))[1] for _, ask in reach.asks], np.uint64))
-    places = (counted.requirements.find(name) for name, _ in reach.asks)
-    others = counted.asks.having("low", lows)
-    others = taken(others, np.flatnonzero(is_among(others["requirement"], np.unique(_there(places)))))
-    others = taken(others, np.flatnonzero(~is_among(others["position"], np.sort(rows["position"]))))
-    return counted.asks.in_order(joined(rows, others))
-
-
-def _there(codes: Iterable[int | None]) -> Column:
-    return np.array([code for code in codes if code is not None], np.int32)
+        importance, asked, asked_at = importance[put], asked[put], asked_at[put]
+    return Live(account, requirement, importance, asked, asked_at, begin_anew(key))
 
 
 def _stands(

@@ -1,8 +1,11 @@
 """No answer ranks, groups or counts persons. Their ids are shown where one subject says who asked and who decided."""
 
+import random
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
@@ -12,18 +15,20 @@ from schemas.events import EVENT_TYPES
 from schemas.examples import EXAMPLES
 from schemas.values import By
 from services.postgres import connect
+from services.projector import answers
 from services.projector.answers.requirements import Sort
 from services.projector.http import routes
+from services.projector.paging import Lists
 from services.projector.projections import ALL
+from services.statements import Statements
 from services.web import Route
 from tests.asking import asking
 from tests.conftest import Database
 from tests.log import event
+from tests.questions import ask, path_of, questions
 
 PERSON = "somebody-in-particular"
 NAMES_A_PERSON = {"person", "contact"}
-LISTS = ("requirements", "accounts", "agreements", "decisions", "promises")
-
 COLUMNS = {
     ("asks", "contact"),
     ("feedback_rows", "contact"),
@@ -66,6 +71,17 @@ PARAMETERS = {
 """What may be asked. Whoever adds one says here that it is not about a person."""
 
 
+SORTS = {"voice", "recent", "revenue"}
+"""By what lists may be sorted."""
+
+# What a statement says next to the id of a person. In what it selects the id may stand, and nowhere else.
+_CLAUSE = re.compile(
+    r"\b(SELECT|DISTINCT ON|FROM|JOIN|USING|ON|WHERE|AND|OR|NOT|GROUP BY|HAVING|ORDER BY|PARTITION BY|LIMIT|IN|ANY|"
+    r"array_agg|string_agg|jsonb_agg|count|sum|min|max|lag|lead|rank|row_number)\b(?= |\(|\n)",
+)
+_PERSON = re.compile(r"\b(by_person|person|contact|deciders|consulted)\b")
+
+
 def declared() -> list[Route]:
     projector: Any = None  # Only what is declared is looked at.
     return routes(projector)
@@ -73,6 +89,11 @@ def declared() -> list[Route]:
 
 def below(route: Route) -> str:
     return route.path.removeprefix("/v1/ledgers/{ledger}")
+
+
+def lists() -> list[str]:
+    """The lists that there are, as paths below a ledger."""
+    return [below(each).lstrip("/") for each in declared() if each.parameters and issubclass(each.parameters, Lists)]
 
 
 def events_that_name_a_person() -> list[Any]:
@@ -88,6 +109,11 @@ def events_that_name_a_person() -> list[Any]:
                 named[field.name] = [by] if "list" in str(field.type) else by
         named.pop("seen", None)
         found.append(event(type.removeprefix("ledger.").removesuffix(".v1"), **named))
+    # The examples withdraw the ask that they have, and take up the feedback.
+    asked = {"requirement": "SSO-42", "account": "acme", "ask": "another", "contact": PERSON}
+    by = {"role": "tester", "team": "sales", "person": PERSON}
+    found.append(event("ask.recorded", **asked, by=by))
+    found.append(event("feedback.received", feedback="another", text="slow", account="acme", contact=PERSON))
     return found
 
 
@@ -126,7 +152,7 @@ async def test_read_models_hold_persons_only_beside_what_they_said_and_index_non
             await owner.close()
 
 
-@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.parametrize("path", lists())
 async def test_no_list_shows_a_person_or_finds_one(database: Database, path: str) -> None:
     async with asking(database) as client:
         await client.record(*events_that_name_a_person())
@@ -139,15 +165,107 @@ async def test_no_list_shows_a_person_or_finds_one(database: Database, path: str
             assert (await client.answer(path, q=PERSON))["total"] == 0
 
 
+async def test_a_person_is_shown_where_one_subject_says_who_asked_and_who_decided_and_nowhere_else(
+    database: Database,
+) -> None:
+    events = events_that_name_a_person()
+    chance = random.Random(0)
+    shown = set()
+    async with asking(database) as client:
+        await client.record(*events)
+        await client.answer("requirements")
+        for question in questions():
+            path = path_of(question, events, chance, unheard_of=False)
+            reply = await ask(client, path, question._replace(key="personal"), at_least=client.head)
+            if PERSON.encode() in reply.body:
+                assert question.accept == "application/json", path
+                here = {re.sub(r"\.person$", "", place) for place in places_of(PERSON, reply.json)}
+                assert here <= MEMBERS.get(below(question.route), set()), path
+                shown |= {(below(question.route), place) for place in here}
+    # Each of the places has been seen, so that what is said of the others means something.
+    unseen = {(path, place) for path, places in MEMBERS.items() for place in places} - shown
+    assert {place for _, place in unseen} <= {"merged.by"}  # What is merged is another subject's answer.
+
+
+def places_of(word: str, answer: Any, name: str = "") -> Iterator[str]:
+    """The members that hold a text, as `a.b`."""
+    match answer:
+        case dict():
+            for key, item in answer.items():
+                yield from places_of(word, item, f"{name}.{key}".lstrip("."))
+                assert word not in key
+        case list():
+            for item in answer:
+                yield from places_of(word, item, name)
+        case str() if word in answer:
+            yield name
+
+
+async def test_no_parameter_finds_a_person(database: Database) -> None:
+    events = events_that_name_a_person()
+    chance = random.Random(0)
+    async with asking(database) as client:
+        await client.record(*events)
+        await client.answer("requirements")
+        for question in questions():
+            for name, value in question.parameters.items():
+                asked = question._replace(parameters={**question.parameters, name: PERSON}, key="personal")
+                path = path_of(asked, events, chance, unheard_of=False)
+                reply = await ask(client, path, asked._replace(accept="application/json"), at_least=client.head)
+                if reply.status == 200:
+                    assert reply.json["total"] == 0, (path, value)
+                else:
+                    assert reply.status in (400, 404), path
+
+
 def test_nothing_is_asked_for_filtered_or_sorted_by_person() -> None:
-    names = {
-        field.encode_name
-        for route in declared()
-        if route.parameters
-        for field in msgspec.structs.fields(route.parameters)
-    }
-    assert names == PARAMETERS
-    assert {*get_args(Sort)} == {"voice", "recent", "revenue"}
+    fields = [field for route in declared() if route.parameters for field in msgspec.structs.fields(route.parameters)]
+    assert {field.encode_name for field in fields} == PARAMETERS
+    assert {*get_args(Sort)} == SORTS
+    chosen = {value for field in fields for value in literals(field.type)}
+    assert not {each for each in chosen if re.search("person|contact|decider|by$|who", str(each))}
+
+
+def literals(hint: Any) -> Iterator[Any]:
+    """The values that a parameter chooses from."""
+    if get_origin(hint) is Literal:
+        yield from get_args(hint)
+    for part in get_args(hint):
+        yield from literals(part)
+
+
+def statements() -> list[tuple[str, str]]:
+    """Every statement by which answers read, without its comments."""
+    folder = Path(answers.__file__).parent
+    return [
+        (f"{path.stem}: {name}", re.sub(r"--[^\n]*", "", statement))
+        for path in sorted(folder.glob("*.sql"))
+        for name, statement in Statements.load(path).items()
+    ]
+
+
+def test_no_statement_filters_joins_groups_sorts_or_counts_by_a_person() -> None:
+    found = []
+    for name, statement in statements():
+        for person in _PERSON.finditer(statement):
+            clauses = [each[1] for each in _CLAUSE.finditer(statement, 0, person.start())]
+            if clauses[-1] not in ("SELECT", "DISTINCT ON") or "(" in _open(statement[: person.start()]):
+                found.append((name, clauses[-1], person[0]))
+    assert found == []
+
+
+def _open(text: str) -> str:
+    """The parentheses that are open at the end of a text, but for that of a part that selects by itself."""
+    last = text.rfind("SELECT")
+    rest = text[last:]
+    while (shorter := re.sub(r"\([^()]*\)", "", rest)) != rest:
+        rest = shorter
+    return "".join(each for each in rest if each == "(")
+
+
+def test_who_is_shown_is_shown_of_one_subject() -> None:
+    for path in MEMBERS:
+        assert path.endswith("}"), "a list, a context, a brief or an outcome shows no persons"
 
 
 @pytest.mark.parametrize("route", declared(), ids=below)

@@ -7,43 +7,38 @@ made columns of in threads: nothing holds a transaction or the loop for long.
 import asyncio
 from bisect import insort
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any
 
+import numpy as np
 from msgspec import Struct
-from msgspec.structs import replace
 
 from services.projector.answers.evidence import read_adoptions, read_lineage
 from services.projector.answers.snapshot import Snapshot, Wanted
-from services.projector.decided import Looked, Review, Stakes, at_stake, review, who_asked
+from services.projector.columns import Column
 from services.projector.headings import Headings, Made, Worded
-from services.projector.lenses import Adoption, Decision, Departs
+from services.projector.lenses import Adoption, Departs
 from services.projector.resolution import Lineage
-from services.projector.standings import AskedWhen, Counted, Lens, Moment, Said, Standing, departs, stand
+from services.projector.standings import Counted, Lens, Said, Standing, departs, stand
 from services.statements import Statements
 
 READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")
 
-PAGE_POSITIONS = 20_000
+PAGE_POSITIONS = 50_000
 HELD_OCTETS_MAX = 400 * 1024 * 1024
 """Over all ledgers; one that is larger is held alone."""
 
 STANDINGS_HELD_MAX = 48
 """Of each lens."""
 
-STANDINGS_NEAR_POSITIONS = 20_000
-"""Within so many positions what is heard is found from what was heard; farther away it is heard anew, unless more than
-STANDINGS_NEAR_SHARE of the log lie nearer than that."""
-STANDINGS_NEAR_SHARE = 8
-
-ASKED_HELD_OCTETS_MAX = 64 * 1024 * 1024
-"""Of who asked when decisions were made, of one ledger."""
-
-_Moment = TypeVar("_Moment", bound=Moment)
+STANDINGS_NEAR_POSITIONS = 2_000
+"""Within so many positions what is heard is found from what was heard there, and farther away it is heard anew; in
+large ledgers within a quarter as many as there are accounts: to hear most of them twice costs more than all once."""
+STANDINGS_NEAR_SHARE = 4
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
@@ -67,18 +62,6 @@ class Known(Struct, frozen=True):
         """Whether a made decision departs from the agreement: that never changes."""
         return self.remembered.departs(made)
 
-    def decided(self, decision: Decision) -> AskedWhen:
-        """Who asked for what a decision is about, as its deciders knew it."""
-        return self.remembered.decided(self.counted, decision)
-
-    def stakes(self, decision: Decision) -> Stakes:
-        """What was at stake in a decision."""
-        return self.remembered.stakes(self.counted, decision)
-
-    def review(self, looked: Mapping[tuple[int, int], Looked]) -> Review:
-        """Which of these decisions need review."""
-        return self.remembered.review(self.counted, looked, self.position, self.now)
-
 
 class Remembered:
     """What follows from what is held of one ledger, and does not change: standings, and which decisions depart."""
@@ -88,20 +71,21 @@ class Remembered:
         """The newest there is; whoever keeps what is remembered keeps no older one."""
         self._standings: dict[Lens, list[tuple[int, Standing]]] = {"now": [], "asked": []}
         self._departs: dict[int, Departs | None] = {}
-        self._reviews: list[tuple[int, Review]] = []
-        self._asked: OrderedDict[tuple[int, int], AskedWhen] = OrderedDict()
-        self._stakes: dict[int, Stakes] = {}
         self._lock = Lock()
 
     def standing(self, counted: Counted, lens: Lens, position: int, now: datetime) -> Standing:
         """What is heard at a position, from what was heard nearest to it."""
         with self._lock:
-            since = _nearest(self._standings[lens], position)
+            held = [*self._standings[lens]]
+        near = max(STANDINGS_NEAR_POSITIONS, counted.size // STANDINGS_NEAR_SHARE)
+        _, since = min(held, key=lambda each: abs(each[0] - position), default=(0, None))
         if since is not None and since.position == position:
             return since
+        if since is not None and abs(since.position - position) > near:
+            since = None
         found = stand(counted, lens, position, now, since)
         with self._lock:
-            _keep(self._standings[lens], found)
+            self._keep(self._standings[lens], found)
         return found
 
     def departs(self, made: Made) -> Departs | None:
@@ -111,52 +95,22 @@ class Remembered:
             self._departs[made.position] = departs(self.counted, made.requirements, made.outcome, made.valid_from, cut)
         return self._departs[made.position]
 
-    def review(
-        self, counted: Counted, looked: Mapping[tuple[int, int], Looked], position: int, now: datetime
-    ) -> Review:
-        """Which decisions need review at a position, from which did nearest to it."""
-        with self._lock:
-            since = _nearest(self._reviews, position)
-        found = review(counted, looked, position, now, since)
-        with self._lock:
-            _keep(self._reviews, found)
-        return found
-
-    def decided(self, counted: Counted, decision: Decision) -> AskedWhen:
-        """Who asked for what a decision is about, as its deciders knew it, or those who reaffirmed it: the accounts.
-        That does not change."""
-        key = (decision.position, decision.cut)
-        with self._lock:
-            if key in self._asked:
-                self._asked.move_to_end(key)
-                return self._asked[key]
-        return self._look(counted, decision)[0]
-
-    def stakes(self, counted: Counted, decision: Decision) -> Stakes:
-        """What was at stake in a decision. That does not change either."""
-        found = self._stakes.get(decision.position)
-        if found is None:
-            found = self._stakes[decision.position] = at_stake(counted, decision, self._look(counted, decision)[1])
-        return found
-
-    def _look(self, counted: Counted, decision: Decision) -> tuple[AskedWhen, AskedWhen]:
-        """Who asked, as it is kept, and with the asks."""
-        found = who_asked(counted, decision)
-        kept = replace(found, asks=found.asks[:0])
-        with self._lock:
-            self._asked[decision.position, decision.cut] = kept
-            held = sum(each.octets for each in self._asked.values())
-            while held > ASKED_HELD_OCTETS_MAX and len(self._asked) > 1:
-                held -= self._asked.popitem(last=False)[1].octets
-        return kept, found
-
     @property
     def octets(self) -> int:
-        with self._lock:
-            heard = sum(each.heard.octets for held in self._standings.values() for _, each in held)
-            reviewed = sum(each.octets for _, each in self._reviews)
-            asked = sum(each.octets for each in self._asked.values())
-            return heard + reviewed + asked + sum(each.octets for each in self._stakes.values())
+        return sum(each.heard.octets for held in self._standings.values() for _, each in held)
+
+    @staticmethod
+    def _keep(held: list[tuple[int, Standing]], found: Standing) -> None:
+        """Keep what was found; of too many, one whose neighbours lie closest together makes room."""
+        if all(position != found.position for position, _ in held):
+            insort(held, (found.position, found), key=lambda each: each[0])
+        while len(held) > STANDINGS_HELD_MAX:
+            gaps = [
+                (held[number + 1][0] - held[number - 1][0], number)
+                for number in range(1, len(held) - 1)
+                if held[number][0] != found.position
+            ]
+            del held[min(gaps)[1]]
 
 
 class Held:
@@ -259,18 +213,25 @@ class _Ledger:
 def _grown(counted: Counted, headings: Headings, page: _Page) -> tuple[Counted, Headings]:
     """What was held, with what a page has."""
     rows = page.rows
+    [asks], [facts], [mentions] = (rows[name] for name in ("asks", "facts", "mentions"))
     deals = (
         (*row[:3], None if row["amount"] is None else int(row["amount"]), *row[4:]) for row in rows["opportunities"]
     )
     said = Said(
         upto=page.upto,
-        asks=rows["asks"],
+        asks=(
+            asks["account"],
+            asks["requirement"],
+            asks["id"] or b"",
+            *(_numbers(asks[name]) for name in ("importance", "valid", "position")),
+        ),
         withdrawals=rows["withdrawals"],
-        facts=rows["facts"],
+        facts=(
+            *(facts[name] for name in ("account", "attribute", "value")),
+            *(_numbers(facts[name]) for name in ("valid", "position")),
+        ),
         opportunities=[*deals],
-        mentions=rows["mentions"],
-        named=rows["named"],
-        asked_for=rows["asked_for"],
+        mentions=(mentions["account"], _numbers(mentions["position"])),
         retractions=[tuple(row) for row in rows["retractions"]],
         adoptions=page.adoptions,
         lineage=page.lineage,
@@ -286,21 +247,6 @@ def _grown(counted: Counted, headings: Headings, page: _Page) -> tuple[Counted, 
     return counted.plus(said), headings
 
 
-def _nearest(held: Sequence[tuple[int, _Moment]], position: int) -> _Moment | None:
-    """What is held of the position that is the nearest to one, if that is near enough."""
-    near = max(STANDINGS_NEAR_POSITIONS, position // STANDINGS_NEAR_SHARE)
-    at, found = min(held, key=lambda each: abs(each[0] - position), default=(position, None))
-    return found if abs(at - position) <= near else None
-
-
-def _keep(held: list[tuple[int, _Moment]], found: _Moment) -> None:
-    """Keep what was found; of too many, one whose neighbours lie closest together makes room."""
-    if all(position != found.position for position, _ in held):
-        insort(held, (found.position, found), key=lambda each: each[0])
-    while len(held) > STANDINGS_HELD_MAX:
-        gaps = [
-            (held[number + 1][0] - held[number - 1][0], number)
-            for number in range(1, len(held) - 1)
-            if held[number][0] != found.position
-        ]
-        del held[min(gaps)[1]]
+def _numbers(octets: bytes | None) -> Column:
+    """Whole numbers, as PostgreSQL sends them; None: not one."""
+    return np.frombuffer(octets or b"", ">i8").astype(np.int64)

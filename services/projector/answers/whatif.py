@@ -282,7 +282,8 @@ def try_revision(
     meant to be new."""
     position, now = known.position, known.now
     # Whom only feedback names is an account as well.
-    held = known.counted.plus(Said(upto=known.counted.position, mentions=[(name, position) for name in evidence.named]))
+    mentions = (evidence.named, np.full(len(evidence.named), position))
+    held = known.counted.plus(Said(upto=known.counted.position, mentions=mentions))
     asked = held.asks.last_positions("requirement", held.width, position)
     headings = known.headings.at(position, asked > 0, asked)
     own = [each for each in headings if held.lineage.requirements.into(each.requirement, position) is None]

@@ -2,9 +2,10 @@
 
 import random
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
+from msgspec import UnsetType
 
 from schemas.events import EVENT_TYPES, Observation
 from schemas.examples import EXAMPLES
@@ -14,7 +15,7 @@ from tests.asking import Asking, Reply, asking
 from tests.conftest import Database
 from tests.ledger_service import LedgerService
 from tests.log import event
-from tests.questions import ask, below, path_of, plain_questions
+from tests.questions import ask, below, parameters, path_of, plain_questions
 
 BY = {"role": "head of product", "team": "product"}
 AGREEMENT = {"agreement": "target-market", "revision": "r1"}
@@ -305,3 +306,73 @@ async def test_every_observation_can_be_retracted_and_no_act(ledger: LedgerServi
         assert reply.status == (201 if issubclass(event_type, Observation) else 422), (type, reply.body)
         if reply.status == 201:
             assert reply.results[0]["stream"] == stored["subject"]
+
+
+async def test_each_parameter_refuses_what_it_cannot_be(client: Asking) -> None:
+    await client.record(*RECORDED)
+    chance = random.Random(0)
+    for question in plain_questions():
+        path = path_of(question._replace(parameters={}), RECORDED, chance, unheard_of=False)
+        for name, hint in {**parameters(question.route), "unheard_of": bool, "timeout": float, "at_least": int}.items():
+            # A plain text can be anything; whoever asks for what nobody has said finds nothing.
+            if is_chosen(hint) or name in ("from", "to", "type", "currency"):
+                reply = await ask(client, path, question, **{**question.parameters, name: "nonsense"})
+                assert refused(reply, "bad-parameter")["parameter"] == name, (path, reply.body)
+        if {"from", "to"} <= {*parameters(question.route)} and question.route.path not in OVERLAPPING:
+            period = {"from": "2026-03-01", "to": "2026-02-01"}
+            found = refused(await ask(client, path, question, **{**question.parameters, **period}), "bad-parameter")
+            assert found["parameter"] in period, path
+    assert client.head == HEAD
+
+
+OVERLAPPING = {"/v1/ledgers/{ledger}/reconciliation"}
+"""Counts of periods that overlap with one: of one that ends before it begins nothing is."""
+
+
+def is_chosen(hint: Any) -> bool:
+    """Whether a parameter takes only some values."""
+    if get_origin(hint) is Literal or hint in (bool, int, float):
+        return True
+    return any(is_chosen(part) for part in get_args(hint) if part is not UnsetType)
+
+
+PROPOSED: dict[str, Any] = {
+    "stage": "focused",
+    "threshold": 50,
+    "bullets": [{"bullet": "b", "text": "Banks", "test": {"op": "eq", "attribute": "industry", "value": "bank"}}],
+}
+
+
+def proposed(**more: Any) -> Any:
+    return {**PROPOSED, "bullets": [{**PROPOSED["bullets"][0], **more}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "words"),
+    [
+        (proposed(weight=0), "/bullets/0/weight", ">= 1"),
+        (
+            proposed(test={"op": "not", "test": {"op": "not", "test": {"op": "not", "test": {"op": "not", "test": {
+                "op": "not", "test": {"op": "exists", "attribute": "industry"},
+            }}}}}),
+            "/bullets/0",
+            "at most 5 levels",
+        ),
+        (proposed(test={"op": "exists", "attribute": "industri"}), "/bullets/0/test/attribute", "'industry'"),
+        (proposed(test={"op": "near", "attribute": "industry"}), "/bullets/0/test/op", "near"),
+        ({**PROPOSED, "threshold": 101}, "/threshold", "<= 100"),
+        ({**PROPOSED, "bullets": []}, "", "needs a `test`"),
+        ({**PROPOSED, "by": BY}, "/by", "unknown field"),
+    ],
+)  # fmt: skip
+async def test_a_proposal_that_judges_nobody_is_refused_and_nothing_is_recorded(
+    ledger: LedgerService, client: Asking, body: Any, pointer: str, words: str
+) -> None:
+    await client.record(*RECORDED)
+    await client.answer("requirements")
+    reply = await client.post("agreements/target-market/what-if", body)
+    [error] = refused(reply, "invalid-proposal")["errors"]
+    assert error["pointer"].startswith(pointer)
+    assert words in error["message"]
+    assert (await client.post("agreements/target-market/what-if", PROPOSED)).status == 200
+    assert await ledger.head() == HEAD

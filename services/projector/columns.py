@@ -109,15 +109,15 @@ class Rows:
         columns = [*self._main.values(), *(self._tail or {}).values(), *self._orders.values()]
         return sum(column.nbytes for column in columns)
 
-    def plus(self, columns: Columns | None) -> "Rows":
-        """These and new ones."""
-        if columns is None or not length(columns):
-            return self
-        tail = columns if self._tail is None else joined(self._tail, columns)
-        grown = Rows(self._keys, self._main, tail, self._orders)
-        if length(tail) > max(TAIL_ROWS_MIN, length(self._main) // TAIL_SHARE):
-            return Rows(self._keys, grown.whole)
-        return grown
+    def plus(self, columns: Columns | None, more_follows: bool = False) -> "Rows":
+        """These and new ones. If more follows at once, the new ones wait for it behind the sorted ones."""
+        tail = self._tail
+        if columns is not None and length(columns):
+            tail = columns if tail is None else joined(tail, columns)
+        grown = self if tail is self._tail else Rows(self._keys, self._main, tail, self._orders)
+        if tail is None or more_follows or length(tail) <= max(TAIL_ROWS_MIN, length(self._main) // TAIL_SHARE):
+            return grown
+        return Rows(self._keys, grown.whole)
 
     def retracted(self, until: Mapping[int, int]) -> "Rows":
         """The same where what was said at some positions holds until others."""

@@ -82,10 +82,11 @@ class Said(Struct, frozen=True, kw_only=True):
     opportunity, account, stage, millionths or None, currency or None, ends (a day's number) or None, valid, position;
     `retractions` as position, retracted.
 
-    Lineage and adoptions are whole; None: nothing new.
+    Lineage and adoptions are whole; None: nothing new. `more_follows`: this is not all of what is read now.
     """
 
     upto: int
+    more_follows: bool = False
     asks: tuple[Sequence[str], Sequence[str], bytes, Column, Column, Column] | None = None
     facts: tuple[Sequence[str], Sequence[str], Sequence[str], Column, Column] | None = None
     mentions: tuple[Sequence[str], Column] | None = None
@@ -170,11 +171,15 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
         grown = replace(
             self,
             position=said.upto,
-            asks=self.asks.plus(_ask_columns(self, said)).retracted(until),
-            withdrawals=self.withdrawals.plus(_withdrawal_columns(self, said.withdrawals)).retracted(until),
-            facts=self.facts.plus(_fact_columns(self, said)).retracted(until),
-            opportunities=self.opportunities.plus(_deal_columns(self, said.opportunities)).retracted(until),
-            mentions=self.mentions.plus(_mention_columns(self, said)).retracted(until),
+            asks=self.asks.plus(_ask_columns(self, said), said.more_follows).retracted(until),
+            withdrawals=self.withdrawals.plus(_withdrawal_columns(self, said.withdrawals), said.more_follows).retracted(
+                until
+            ),
+            facts=self.facts.plus(_fact_columns(self, said), said.more_follows).retracted(until),
+            opportunities=self.opportunities.plus(_deal_columns(self, said.opportunities), said.more_follows).retracted(
+                until
+            ),
+            mentions=self.mentions.plus(_mention_columns(self, said), said.more_follows).retracted(until),
             retractions=joined(
                 self.retractions,
                 {

@@ -219,6 +219,7 @@ def _grown(counted: Counted, headings: Headings, page: _Page) -> tuple[Counted, 
     )
     said = Said(
         upto=page.upto,
+        more_follows=not page.is_last,
         asks=(
             asks["account"],
             asks["requirement"],

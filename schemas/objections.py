@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from itertools import islice
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -20,6 +20,7 @@ TIME_AHEAD_MAX = timedelta(minutes=5)
 SPOTS_TOLD_MAX = 100
 DATA_LEVELS_MAX = 32  # No event nests half as deep; what does is refused before it is looked into.
 
+UNKNOWN_FIELD = "unknown field"
 LEDGER_ATTRIBUTES = ("sequence", "streamversion", "authid", "authtype")
 
 _ID = re.compile(ID_PATTERN)
@@ -31,6 +32,7 @@ _JSON_TYPE = re.compile(r"application/([a-z0-9.+-]+\+)?json\s*(;\s*charset=\"?ut
 _AT = re.compile(r"^(?P<message>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 _NAMED = re.compile(r"`(\w+)`")
 _REGEX = re.compile(r"Expected `str` matching regex '(.*)'", re.DOTALL)
+_NOT_ALLOWED = re.compile(r"Invalid (enum )?value '", re.DOTALL)
 
 _NO_ID = "an id is 1 to 100 of A-Z a-z 0-9 . _ ~ : @ -, first a letter or digit"
 _SEALED_HERE = "is sealed by the ledger; send the text"
@@ -154,7 +156,7 @@ def _data(data: Any, cls: type[Event]) -> Iterator[_Spot]:
     sealed = SEALED_FIELDS[str(cls.__struct_config__.tag)]
     spotless = False
     if isinstance(data, dict) and "@type" in data:
-        yield _Spot("/data/@type", "unknown field")
+        yield _Spot("/data/@type", UNKNOWN_FIELD)
         data = {name: item for name, item in data.items() if name != "@type"}
     try:
         event = msgspec.convert(data, cls)
@@ -205,7 +207,7 @@ def _violations(value: Any, hint: Any, pointer: str) -> Iterator[_Spot]:
         for name in value:
             if name not in fields and name != tag_field:
                 found = True
-                yield _Spot(f"{pointer}/{_escape(name)}", "unknown field")
+                yield _Spot(f"{pointer}/{_escape(name)}", UNKNOWN_FIELD)
         for name, field in fields.items():
             if name not in value:
                 if field.required:
@@ -228,19 +230,21 @@ def _violations(value: Any, hint: Any, pointer: str) -> Iterator[_Spot]:
                 found = True
                 yield violation
     if not found:
-        yield _spot(whole, pointer, inner)
+        yield _spot(whole, pointer, hint, inner)
 
 
-def _spot(error: msgspec.ValidationError, pointer: str, hint: Any) -> _Spot:
+def _spot(error: msgspec.ValidationError, pointer: str, hint: Any, inner: Any) -> _Spot:
     match = _AT.match(str(error))
     assert match is not None  # The pattern matches every text.
     message, path = match["message"], match["path"] or "$"
     # Our types quote nothing, and msgspec names what it expected; in other words it quotes what it got.
     quotes = error.__cause__ is None and not message.startswith("Expected `")
+    if quotes and _NOT_ALLOWED.match(message) and (values := allowed(hint)):
+        message, quotes = f"must be one of {', '.join(values)}", False
     named = _NAMED.search(message)
-    if path == "$" and named and isinstance(hint, type) and issubclass(hint, Struct):
+    if path == "$" and named and isinstance(inner, type) and issubclass(inner, Struct):
         # What a struct says of several members is told at the first that it names.
-        return _Spot(f"{pointer}/{named[1]}" if named[1] in _member_names(hint) else pointer, message, quotes)
+        return _Spot(f"{pointer}/{named[1]}" if named[1] in _member_names(inner) else pointer, message, quotes)
     regex = _REGEX.fullmatch(message)
     if regex:
         pattern = regex[1].replace("\\\\", "\\")
@@ -276,6 +280,20 @@ def nuls(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
 def _escape(name: str) -> str:
     """One step of a JSON pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1")
+
+
+def allowed(hint: Any) -> list[str]:
+    """The texts that a value of this type may be, if it is one of a few; of structs, those that tell them apart."""
+    if get_origin(hint) is Annotated:
+        return allowed(get_args(hint)[0])
+    if get_origin(hint) is Literal:
+        return [str(each) for each in get_args(hint)]
+    if get_origin(hint) in (Union, UnionType):
+        return [*dict.fromkeys(each for member in get_args(hint) for each in allowed(member))]
+    if hint is bool:
+        return ["true", "false"]
+    tag = hint.__struct_config__.tag if isinstance(hint, type) and issubclass(hint, Struct) else None
+    return [] if tag is None else [str(tag)]
 
 
 def meant(hint: Any, value: Any) -> Any:

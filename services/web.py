@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
+from typing import Any, Protocol, get_type_hints
 
 import msgspec
 import structlog
@@ -22,6 +22,7 @@ from aiohttp import hdrs, web
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
 
+from schemas.objections import allowed
 from schemas.values import LEDGER_PATTERN
 from services import cross_origin, problem_pages
 from services.keys import Principal, Scope, Unauthorized
@@ -443,14 +444,18 @@ def _parameters(request: web.Request, parameters: type[Struct] | None, names: fr
         message, _, path = str(error).partition(" - at `$.")
         missing = _MISSING_PARAMETER.fullmatch(message)
         name = missing[1] if missing else path.rstrip("`")
-        if choices := _choices(parameters, name):
-            message = f"must be one of {', '.join(choices)}"
-        raise Problem("bad-parameter", f"`{name}`: {message}" if name else message, parameter=name) from None
+        raise Problem(
+            "bad-parameter", f"`{name}`: {_demand(parameters, name) or message}" if name else message, parameter=name
+        ) from None
 
 
-def _choices(parameters: type[Struct], name: str) -> list[str]:
-    """The values that a parameter may have, if they are a list of texts."""
+def _demand(parameters: type[Struct], name: str) -> str | None:
+    """What a parameter has to be, if it has few values: all of them, and of a single one what is said of it."""
     fields = {field.encode_name: field.name for field in msgspec.structs.fields(parameters)}
-    hint = get_type_hints(parameters)[fields[name]] if name in fields else None
-    choices = [each for each in (hint, *get_args(hint)) if get_origin(each) is Literal]
-    return [str(value) for each in choices for value in get_args(each)]
+    if name not in fields:
+        return None
+    schema = msgspec.json.schema(get_type_hints(parameters, include_extras=True)[fields[name]])
+    values = allowed(get_type_hints(parameters)[fields[name]])
+    if len(values) == 1:
+        return f"must be {values[0]} ({schema['description']})" if "description" in schema else f"must be {values[0]}"
+    return f"must be one of {', '.join(values)}" if values else None

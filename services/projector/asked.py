@@ -130,7 +130,10 @@ class RequirementBriefAsked(Moment, frozen=True, kw_only=True):
     """Of a requirement there is one voice: engineering works from the briefs of its decisions."""
 
     voice: Annotated[
-        Literal["sales"], Meta(description="for whom it is told; engineering works from the briefs of its decisions")
+        Literal["sales"],
+        Meta(
+            description="for whom it is told: engineering works from the briefs of its decisions, decisions/{id}/brief"
+        ),
     ]
 
 

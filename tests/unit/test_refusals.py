@@ -92,6 +92,7 @@ def test_no_message_holds_a_day(day: str):
         ("invalid-event", "importance", 9, "Expected `int` <= 3"),
         ("invalid-event", "importance", "3", "Expected `int`, got `str`"),
         ("invalid-event", "needed_by", "soon", ""),
+        ("invalid-event", "by", {"role": "x", "team": "y", "mood": "z"}, "unknown field"),
         ("invalid-event", "quote", {"sealed": "x"}, "is sealed by the ledger; send the text"),
         ("unknown-type", "", "ledger.ask.sung.v1", ""),
     ],
@@ -146,6 +147,33 @@ def test_usual_messages_are_kept():
         "/data/importance": "Expected `int`, got `str`",
         "/data/by/role": "must not be blank",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "pointer", "values"),
+    [
+        ("delivery.updated", {"state": "zugzwang"}, "/data/state", "planned, in_progress, beta, shipped, cancelled"),
+        (
+            "requirement.assessed",
+            {"feasibility": "maybe"},
+            "/data/feasibility",
+            "feasible, costly, infeasible, unknown",
+        ),
+        (
+            "agreement.revised",
+            {"bullets": [{"bullet": "b", "text": "t", "test": {"op": "not", "test": {"op": "equals"}}}]},
+            "/data/bullets/0/test/test/op",
+            "eq, ne, gt, gte, lt, lte, in, not_in, between, has, exists, all, any, not",
+        ),
+    ],
+)
+def test_what_is_none_of_a_few_is_told_which_there_are(name: str, more: Any, pointer: str, values: str):
+    name = f"ledger.{name}.v1"
+    event = {"specversion": "1.0", "id": "a", "source": "/crm", "type": name, "data": EXAMPLES[name] | more}
+    refused = read_event(event, now=NOON)
+    assert isinstance(refused, list)
+    told = f"must be one of {values}"
+    assert [(each.pointer, each.message, each.plain) for each in refused] == [(pointer, told, told)]
 
 
 def test_a_day_is_that_of_the_clock_in_utc():

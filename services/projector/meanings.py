@@ -102,7 +102,7 @@ _EVERYWHERE: Mapping[str, str] = {
     "text": "The line, in a few words.",
     "threshold": "The share of the weights, in percent, from which an account is on target.",
     "time": "When it happened, as RFC 3339. Nothing counts from later than it was recorded.",
-    "title": "The requirement in a few words. Null: it was asked for and never raised.",
+    "title": "The requirement in a few words. Null: nobody has named it, as it was never raised.",
     "total": "How many rows there are on all pages, with the filters applied.",
     "type": "The event type.",
     "voice": "What the askers add up to: fit × importance, each account once. Null: no agreement was ever in force.",
@@ -464,7 +464,8 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "voices": "Requirements whose voice would change, those that change most first, then by id.",
         "ranks": "Requirements whose place by voice would change: by the higher of both places, then by id. Those that"
         " were merged have none.",
-        "decisions": "Made decisions that nothing superseded and to which it would matter, those made last first.",
+        "decisions": "Made decisions that nothing superseded and to which something would change: somebody who asks"
+        " would be of another class, or it would depart otherwise than now. Those made last first.",
         "coverage": "How much is known of the attributes that the proposal looks at.",
         "digest": "SHA-256, in hexadecimal, of the whole result, whatever is listed: the same input gives the same.",
     },
@@ -499,7 +500,8 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "DecisionsTried": {
         "total": "How many there are.",
         "need_review": "How many have an asking account whose class would change.",
-        "depart": "How many commitments would depart from the agreement: all who ask would be off target.",
+        "depart": "How many commitments would depart from the agreement that do not now: all who ask would be off"
+        " target.",
     },
     "AccountTried": {
         "from": "Its class now. Null: no revision is in force.",

@@ -94,7 +94,7 @@ class Rank(NamedTuple):
 
 
 class Affected(NamedTuple):
-    """A decision on whose requirements somebody asks whose class changes, or whose commitment would depart."""
+    """A decision on whose requirements somebody asks whose class changes, or that would depart otherwise."""
 
     decided: Decided
     accounts: int
@@ -356,7 +356,7 @@ def _decisions(
         changed, then, here = remembered[about]
         if decided.outcome != "commit":
             then = here = None
-        if changed or here == "yes":
+        if changed or here != then:
             found.append(Affected(decided, changed, then, here))
     return found
 

@@ -173,15 +173,19 @@ async def test_a_what_if_is_what_a_plain_recomputation_says(database: Database, 
     mattering = {}
     for decision, (outcome, about) in company.decisions.items():
         asking_ = company.askers(about)
-        departs = outcome == "commit" and {after[each].class_ for each in asking_} == {"off_target"}
-        if asking_ & changed or departs:
-            mattering[decision] = (len(asking_ & changed), departs)
+        departed, departs = (
+            outcome == "commit" and {fits[each].class_ for each in asking_} == {"off_target"}
+            for fits in (before, after)
+        )
+        if asking_ & changed:
+            mattering[decision] = (len(asking_ & changed), departed, departs)
     assert {
-        row["decision"]: (row["accounts"], row["departs_after"] == "yes") for row in found["decisions"]
+        row["decision"]: (row["accounts"], row["departs_before"] == "yes", row["departs_after"] == "yes")
+        for row in found["decisions"]
     } == mattering
     totals = found["totals"]["decisions"]
-    assert totals["need_review"] == sum(count > 0 for count, _ in mattering.values())
-    assert totals["depart"] == sum(departs for _, departs in mattering.values())
+    assert totals["need_review"] == len(mattering)
+    assert totals["depart"] == sum(after > before for _, before, after in mattering.values())
     assert {row["attribute"]: row["accounts"] for row in found["coverage"]} == {
         name: sum(name in profile for profile in company.profiles.values()) for name in ("region", "segment")
     }
@@ -208,6 +212,22 @@ async def test_the_same_input_has_the_same_digest_and_nothing_is_recorded(databa
         assert await tried(client, limit=200, as_of=head) == first
         agreement = await client.answer("agreements/target-market")
         assert [each["revision"] for each in agreement["revisions"]] == ["r1"]
+
+
+async def test_what_is_in_force_changes_nothing(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(
+            *agreed("r1", NOW),
+            event("account.profiled", account="far", attributes={"segment": "retail", "employees": 5}),
+            event("ask.recorded", requirement="R-1", account="far", importance=2),
+            event("decision.made", decision="D-1", requirements=["R-1"], outcome="commit", rationale="so",
+                  instruction="do", deciders=[BY]),
+            recordedtime=START + timedelta(days=1),
+        )  # fmt: skip
+        assert (await client.answer("decisions/D-1"))["departs"] == "yes"
+        found = await tried(client, {"stage": "focused", "threshold": 60, "bullets": NOW})
+        assert [found[name] for name in ("accounts", "voices", "ranks", "decisions")] == [[]] * 4
+        assert found["totals"]["decisions"] == {"total": 1, "need_review": 0, "depart": 0}
 
 
 async def test_revenue_and_exploring_and_names_count_as_everywhere(database: Database) -> None:
@@ -288,6 +308,19 @@ async def test_a_proposal_that_cannot_be_judged_by_is_refused_where_it_is_wrong(
             reply = await client.post(PATH, body)
             assert (reply.status, reply.json["type"]) == (422, "/problems/invalid-proposal"), body
             assert pointer in [each["pointer"] for each in reply.json["errors"]], (body, reply.json)
+        takes = "a what-if takes `stage`, `threshold` and `bullets` only; leave out"
+        for more, detail in (
+            ({"threshold": 101}, "/threshold: Expected `int` <= 100"),
+            ({"stage": "sure"}, "/stage: must be one of exploratory, focused"),
+            (
+                {"threshold": 101, "stage": "sure"},
+                "/stage: must be one of exploratory, focused, and 1 more in `errors`",
+            ),
+            ({"signatories": ["sales"]}, f"{takes} /signatories"),
+            ({"agreement": "target-market", "revision": "r2", "title": "New"}, f"{takes} /agreement and 2 more"),
+            ({"threshold": 101, "title": "New"}, f"/threshold: Expected `int` <= 100; {takes} /title"),
+        ):
+            assert (await client.post(PATH, PROPOSED | more)).json["detail"] == detail
         for levels in (5, 40, 400):
             reply = await client.post(PATH, deep(levels))
             assert (reply.status, reply.json["type"]) == (422, "/problems/invalid-proposal"), levels
@@ -304,5 +337,7 @@ async def test_a_proposal_that_cannot_be_judged_by_is_refused_where_it_is_wrong(
         assert (await client.post(PATH, b"{")).json["type"] == "/problems/malformed-json"
         assert (await client.post(PATH, b"[" * 70_000)).status == 413
         assert (await client.post(PATH, PROPOSED, limit=201)).status == 400
+        maybe = await client.post(PATH, PROPOSED, new_attributes="maybe")
+        assert (maybe.status, maybe.json["detail"]) == (400, "`new_attributes`: must be one of true, false")
         assert (await client.post(PATH, PROPOSED, as_of=client.head + 1)).status == 404
         assert (await client.post(PATH, PROPOSED, key="observe")).status == 403

@@ -15,7 +15,7 @@ from schemas.codec import MalformedJson, parse
 from schemas.criteria import All, Not, Test
 from schemas.criteria import Any as AnyOf
 from schemas.events import BULLETS_MAX, Bullet
-from schemas.objections import SPOTS_TOLD_MAX, spots
+from schemas.objections import SPOTS_TOLD_MAX, UNKNOWN_FIELD, spots
 from services.problems import Problem
 from services.projector import revenue
 from services.projector.answers import counted
@@ -379,7 +379,7 @@ def _totals(found: WhatIf) -> TotalsTried:
         decisions=DecisionsTried(
             total=found.decided,
             need_review=sum(each.accounts > 0 for each in found.decisions),
-            depart=sum(each.after == "yes" for each in found.decisions),
+            depart=sum(each.after == "yes" and each.before != "yes" for each in found.decisions),
         ),
     )
 
@@ -515,4 +515,22 @@ def _refused(found: Sequence[tuple[str, str]]) -> Problem:
         {"index": 0, "pointer": pointer, "message": message, "type": "/problems/invalid-proposal"}
         for pointer, message in found[:SPOTS_TOLD_MAX]
     ]
-    return Problem("invalid-proposal", found[0][1], errors=errors)
+    return Problem("invalid-proposal", _told(found), errors=errors)
+
+
+def _told(found: Sequence[tuple[str, str]]) -> str:
+    """What is refused, in a sentence: the first spot, and how many more there are. Members that a proposal does not
+    have are told apart, once: whoever posts a whole revision has several."""
+    fields = [f"`{field.encode_name}`" for field in msgspec.structs.fields(ProposedRevision)]
+    foreign = [pointer for pointer, message in found if message == UNKNOWN_FIELD and pointer.count("/") == 1]
+    others = [(pointer, message) for pointer, message in found if pointer not in foreign]
+    parts = []
+    if others:
+        pointer, message = others[0]
+        more = f", and {len(others) - 1} more in `errors`" if len(others) > 1 else ""
+        parts.append((f"{pointer}: " if pointer else "") + message + more)
+    if foreign:
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        takes = f"{', '.join(fields[:-1])} and {fields[-1]}"
+        parts.append(f"a what-if takes {takes} only; leave out {foreign[0]}{more}")
+    return "; ".join(parts)

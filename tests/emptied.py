@@ -64,6 +64,7 @@ class Ledgers:
         self._superuser = superuser
         self._logs = logs
         self._keys = Keys(client.projector.pool)
+        self._heads = dict.fromkeys(logs, 0)
         self._description = describe("The projector", "Answers", routes(client.projector), meaning)
 
     @asynccontextmanager
@@ -76,18 +77,21 @@ class Ledgers:
             yield Service(str(server.make_url("")).rstrip("/"), self._client.keys, http)
 
     async def record(self, ledger: str, history: Sequence[Told]) -> None:
-        """Record these events behind those that are there. Nobody is told; whoever asks waits for them."""
+        """Record these events behind those that are there, and have them in every read model."""
         log = self._logs[ledger]
         async with log.connection.transaction():
             await log.lock()
             for recordedtime, told in groupby(history, key=lambda each: each.recordedtime):
-                await log.insert([each.sent for each in told], recordedtime)
+                self._heads[ledger] = (await log.insert([each.sent for each in told], recordedtime))[-1]
+        # Else an answer about the past might be the same only because the rest has not been read yet.
+        await reached(await self._client.projector.ledger(ledger), self._heads[ledger])
 
     async def empty(self, ledger: str) -> None:
         """Make the ledger as if nothing had ever been recorded, once its projector has nothing left to do."""
         runner = await self._client.projector.ledger(ledger)
         schema = ledger_schema(ledger)
-        await reached(runner, await self._superuser.fetchval(f"SELECT count(*) FROM {schema}.stored_events"))
+        await reached(runner, self._heads[ledger])
+        self._heads[ledger] = 0
         tables = await self._superuser.fetch(
             "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = $1", schema
         )

@@ -6,7 +6,7 @@
 from typing import Any
 
 from schemas.codec import BATCH_EVENTS_MAX
-from schemas.events import EVENT_TYPES, Event, type_of
+from schemas.events import EVENT_TYPES, Act, Event, type_of
 from schemas.examples import EXAMPLES
 from schemas.objections import LEDGER_ATTRIBUTES
 from schemas.values import ID_PATTERN, SOURCE_PATTERN
@@ -152,9 +152,13 @@ def example(name: str) -> dict[str, Any]:
 
 def _sent(cls: type[Event]) -> dict[str, Any]:
     name = type_of(cls)
+    kind, scope = ("act", "act") if issubclass(cls, Act) else ("observation", "observe")
     return {
         "type": "object",
         "title": name,
+        "description": f"An {kind}: a key needs the scope `{scope}` to send it.",
+        "x-kind": kind,
+        "x-scope": scope,
         "required": _REQUIRED,
         "properties": {
             "specversion": _VERSION,

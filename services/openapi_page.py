@@ -136,7 +136,8 @@ class _Shapes:
         name = schema.get("$ref", "").removeprefix(_REFERENCE)
         if name in self._in_place and name not in self._shown:
             self._shown.add(name)
-            return Body(media, self.type(schema), self.shape(name))
+            shape = self.shape(name)
+            return Body(media, self.type(schema), shape._replace(example=_example(schema) or shape.example))
         rows = self._rows(schema, {})
         if rows:  # One without a name.
             return Body(media, self.type(schema), Shape("", Markup(), self.type(schema), rows, [], ""))
@@ -156,14 +157,13 @@ class _Shapes:
         means = sentence(schema.get("description", ""))
         if union:
             means += Markup(" It also has the fields of ") + _link(union) + "."
-        examples = schema.get("examples", [])
         return Shape(
             name,
             means,
             self.type(schema),
             self._rows(fields, common),
             options,
-            _pretty(examples[0]) if examples else "",
+            _example(schema),
         )
 
     def type(self, schema: Mapping[str, Any]) -> Markup:
@@ -343,5 +343,7 @@ def _code(value: Any) -> Markup:
     return Markup("<code>{}</code>").format(text)
 
 
-def _pretty(value: Any) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+def _example(schema: Mapping[str, Any]) -> str:
+    """The first example that a schema has, as JSON; empty if it has none."""
+    examples = schema.get("examples", [])
+    return msgspec.json.format(msgspec.json.encode(examples[0]), indent=2).decode() if examples else ""

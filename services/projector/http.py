@@ -98,6 +98,12 @@ from services.web import Answer, Call, Route
 
 _id = re.compile(ID_PATTERN)
 
+_OTHERWISE = {
+    CSV: "With `Accept: text/csv` as CSV.",
+    MARKDOWN: "With `Accept: text/markdown` as a document: for engineering a decision record in the format MADR 4.0,"
+    " for sales a page.",
+}
+
 
 def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
     """What the projector answers. `master_key`: the file of the key that opens sealed texts."""
@@ -117,7 +123,9 @@ def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
             scope="query",
             parameters=parameters,
             answers={
-                200: Answer(summary, {JSON: body, otherwise: None} if otherwise else {JSON: body}),
+                200: Answer(f"{summary}. {_OTHERWISE[otherwise]}", {JSON: body, otherwise: None})
+                if otherwise
+                else Answer(summary, {JSON: body}),
                 304: Answer("The answer still has the ETag that If-None-Match names."),
             },
             refusals=(

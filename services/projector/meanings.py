@@ -7,6 +7,7 @@ bullet, is said in schemas/meanings.py.
 from collections.abc import Mapping
 
 from schemas import meanings
+from services.projector.answers.context import CONTEXT_ITEMS_MAX
 
 _AS_NOW = "how on-target the account is now: by the agreement in force, and by what is known of it"
 _AS_DECIDED = (
@@ -562,7 +563,8 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         " decision that was imported with the time at which another system recorded it, by such times of its events.",
         "cut": "Up to where the deciders knew the log; while it is only proposed, up to where anybody does.",
         "position": "The place of the decision in the log. Null while it is proposed, as are both times.",
-        "totals": "How many items each list has on all pages.",
+        "totals": "How many items each list has on all pages. The first page has the last"
+        f" {CONTEXT_ITEMS_MAX} of each list; while there are more, the header `Link` leads to those before them.",
         "known": "What was known when it was decided: recorded by the cut, about a time not after the decision's.",
         "true_then_not_yet_known": "What was true when it was decided, and recorded only after the cut.",
         "happened_later": "What is about a time after the decision's, whenever it was recorded.",

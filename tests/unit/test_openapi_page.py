@@ -67,6 +67,29 @@ def test_an_answer_says_what_its_words_mean():
     assert "The knowledge cut: the last position of the log that the deciders can have known." in page
 
 
+def test_what_a_request_takes_is_shown_by_an_example():
+    takes, _ = request_section(projector_page(), "post_v1_ledgers_ledger_agreements_agreement_what_if").split(
+        "It answers 200"
+    )
+    assert "&#34;threshold&#34;: 60" in takes
+
+
+def test_an_event_says_what_it_is_and_which_scope_it_needs():
+    page = ledger_page()
+    asks, decides = (request_section(page, f"{each}Event") for each in ("AskRecorded", "DecisionMade"))
+    assert "An observation: a key needs the scope <code>observe</code> to send it." in asks
+    assert "An act: a key needs the scope <code>act</code> to send it." in decides
+
+
+def test_other_forms_and_the_size_of_a_page_are_told():
+    page = projector_page()
+    brief = request_section(page, "get_v1_ledgers_ledger_decisions_decision_brief")
+    assert "With <code>Accept: text/markdown</code> as a document" in brief
+    assert "MADR 4.0" in brief
+    assert "With <code>Accept: text/csv</code> as CSV." in request_section(page, "get_v1_ledgers_ledger_decisions")
+    assert "The first page has the last 500 of each list" in page
+
+
 def test_types_are_told_in_words(page: str):
     for type in re.findall(r"<td>(.*?)</td><td>.*?</td></tr>", page):
         assert not re.search(r"[{}^]|\[0-9|&#34;|\$ref", re.sub(r"<code>.*?</code>", "", type)), type

@@ -218,6 +218,8 @@ async def test_a_retracted_end_of_a_promise_opens_it_again(ledger: LedgerService
     for position, state in ((said - 1, "open"), (said, "kept"), (retracted, "open")):
         [promise] = (await client.answer("promises", as_of=position))["promises"]
         assert promise["state"] == state, position
+        brief = await client.answer("requirements/R-1/brief", voice="sales", as_of=position)
+        assert brief["promises"]["open"] == (state == "open"), position
 
 
 async def test_deciders_keep_what_they_had_before_them(ledger: LedgerService, client: Asking) -> None:

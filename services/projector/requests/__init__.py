@@ -1,0 +1,1 @@
+"""What may be asked of the projector: a module a subject, with its routes and how each is answered."""

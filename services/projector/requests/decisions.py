@@ -1,0 +1,82 @@
+"""Decisions, each in the light of its own moment: the routes, and how each is answered."""
+
+import asyncio
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from services.projector import paging
+from services.projector.answers import context, decisions
+from services.projector.answers.context import CONTEXT_ITEMS_MAX, OneContext
+from services.projector.answers.decisions import DecisionList, DecisionRow, OneDecision
+from services.projector.answers.snapshot import Wanted
+from services.projector.asked import DecisionsAsked, choice, is_decision_asked_for
+from services.projector.paging import Moment, Pages
+from services.projector.readings import Readings, Whole
+from services.projector.replies import as_it_is, respond, send_list
+from services.projector.requests.route import currencies_in, get, named, page_of
+from services.web import Call, Route
+
+
+def routes(readings: Readings) -> list[Route]:
+    answers = _Decisions(readings)
+    return [
+        get("/decisions", answers.decisions, "Decisions, the last one first", DecisionsAsked, DecisionList),
+        get("/decisions/{decision}", answers.decision, "A decision, with fits as decided", Moment, OneDecision),
+        get(
+            "/decisions/{decision}/context",
+            answers.context,
+            "What was known when it was decided, what was true and not known yet, and what came later",
+            Pages,
+            OneContext,
+        ),
+    ]
+
+
+class _Decisions:
+    def __init__(self, readings: Readings) -> None:
+        self._readings = readings
+
+    async def decisions(self, call: Call) -> web.StreamResponse:
+        page, asked = page_of(call)
+
+        def judge(evidence: decisions.Evidence) -> Whole:
+            listed = decisions.list_decisions(evidence)
+            return Whole(listed, currencies_in(listed))
+
+        settled, whole = await self._readings.whole(
+            call,
+            ("decisions",),
+            decisions.READS,
+            page.wanted,
+            decisions.read_decisions,
+            judge,
+        )
+
+        def body(found: Sequence[DecisionRow], rows: list[DecisionRow]) -> DecisionList:
+            return DecisionList(as_of=settled.as_of, total=len(found), decisions=rows)
+
+        wanted = choice(asked, lambda row: is_decision_asked_for(row, asked))
+        return await send_list(call, page, settled.as_of, whole, wanted, as_it_is, DecisionRow, body)
+
+    async def decision(self, call: Call) -> web.StreamResponse:
+        name = named(call, "decision")
+        async with self._readings.snapshot(call, decisions.READS, paging.wanted(call.parameters)) as snapshot:
+            evidence = await decisions.read_decision(snapshot, name)
+        return respond(call, await asyncio.to_thread(decisions.one_decision, evidence, name))
+
+    async def context(self, call: Call) -> web.StreamResponse:
+        page, _ = page_of(call)
+        name = named(call, "decision")
+        async with self._readings.snapshot(call, context.READS, page.wanted) as snapshot:
+            evidence = await context.read_context(snapshot, name)
+        judged = await asyncio.to_thread(context.judge_context, evidence)
+        pinned = Wanted(as_of=evidence.as_of.position)
+        async with self._readings.snapshot(call, context.READS, pinned) as snapshot:
+            states = await context.read_states(snapshot, judged, page.after)
+        answer = await asyncio.to_thread(context.show_context, judged, states, page.after)
+        after = page.after + CONTEXT_ITEMS_MAX
+        headers = {}
+        if after < context.longest(answer):
+            headers["Link"] = paging.next_link(page, position=answer.as_of.position, after=after, limit=None)
+        return respond(call, answer, headers)

@@ -1,0 +1,139 @@
+"""Requirements, who asked for them, and what became of it: the routes, and how each is answered."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET
+
+from services.problems import Problem
+from services.projector import paging, sheets
+from services.projector.answers import counted, outcome, requirement, requirements, similarity
+from services.projector.answers.counted import Known
+from services.projector.answers.outcome import RequirementOutcome
+from services.projector.answers.requirement import WHO_ASKED_MAX, OneRequirement
+from services.projector.answers.requirements import Listed, RequirementList, RequirementRow
+from services.projector.answers.similarity import RequirementsFound, SimilarRow
+from services.projector.answers.snapshot import Wanted
+from services.projector.asked import RequirementsAsked, choice, is_requirement_asked_for
+from services.projector.paging import Moment, Page, Pages
+from services.projector.readings import Readings, Settled, Whole
+from services.projector.replies import CSV, JSON, respond, send_list, send_page, wants_csv
+from services.projector.requests.route import get, named, page_of
+from services.projector.standings import Lens
+from services.web import Call, Route
+
+
+def routes(readings: Readings) -> list[Route]:
+    answers = _Requirements(readings)
+    return [
+        get("/requirements", answers.requirements, "Requirements by voice", RequirementsAsked, RequirementsFound),
+        get(
+            "/requirements/{requirement}",
+            answers.requirement,
+            "Who asked for it, how on-target they were, who decided",
+            Pages,
+            OneRequirement,
+        ),
+        get(
+            "/requirements/{requirement}/outcome",
+            answers.outcome,
+            "What was at stake when it was decided, and what became of it",
+            Moment,
+            RequirementOutcome,
+        ),
+    ]
+
+
+class _Requirements:
+    def __init__(self, readings: Readings) -> None:
+        self._readings = readings
+
+    async def requirements(self, call: Call) -> web.StreamResponse:
+        page, asked = page_of(call)
+        if asked.similar_to is not UNSET:
+            return await self._similar(call, page, asked)
+        if (asked.sort == "revenue") != (asked.currency is not UNSET):
+            raise Problem(
+                "bad-parameter", "`currency` goes with `sort=revenue`, and that with it", parameter="currency"
+            )
+        currency = None if asked.currency is UNSET else asked.currency
+
+        settled, whole = await self._requirements(call, page.wanted, asked.lens)
+        name = ("requirements", asked.lens)
+        ordered = await self._readings.remembered.whole(
+            (settled.key, *name, asked.sort, currency),
+            lambda: asyncio.to_thread(
+                lambda: Whole(requirements.in_order(whole.rows, asked.sort, currency), whole.currencies)
+            ),
+        )
+
+        def body(found: Sequence[Listed], rows: list[RequirementRow]) -> RequirementList:
+            return RequirementList(as_of=settled.as_of, lens=asked.lens, total=len(found), requirements=rows)
+
+        wanted = choice(asked, lambda each: is_requirement_asked_for(each, asked))
+        return await send_list(call, page, settled.as_of, ordered, wanted, requirements.show_row, RequirementRow, body)
+
+    async def requirement(self, call: Call) -> web.StreamResponse:
+        page, _ = page_of(call)
+        name = named(call, "requirement")
+        async with self._readings.snapshot(call, requirements.READS, page.wanted) as snapshot:
+            evidence = await requirement.read_requirement(snapshot, name)
+        judged = await asyncio.to_thread(requirement.judge_requirement, evidence)
+        pinned = Wanted(as_of=evidence.as_of.position)
+        async with self._readings.snapshot(call, requirements.READS, pinned) as snapshot:
+            answer = await requirement.show_requirement(
+                snapshot, judged, after=page.after, opener=self._readings.opener(call)
+            )
+        after = page.after + WHO_ASKED_MAX
+        headers = {}
+        if after < answer.who_asked_total:
+            headers["Link"] = paging.next_link(page, position=answer.as_of.position, after=after, limit=None)
+        return respond(call, answer, headers)
+
+    async def outcome(self, call: Call) -> web.StreamResponse:
+        name = named(call, "requirement")
+        async with self._readings.snapshot(call, outcome.READS, paging.wanted(call.parameters)) as snapshot:
+            evidence = await outcome.read_outcome(snapshot, name)
+        return respond(call, await asyncio.to_thread(outcome.show_outcome, evidence))
+
+    async def _requirements(self, call: Call, wanted: Wanted, lens: Lens) -> tuple[Settled, Whole]:
+        """Every requirement, in the order of its id."""
+
+        def judge(known: Known | None) -> Whole:
+            listed = [] if known is None else requirements.list_requirements(known, lens)
+            return Whole(listed, requirements.currencies_of(listed))
+
+        return await self._readings.whole_of_known(call, ("requirements", lens), wanted, judge)
+
+    async def _similar(self, call: Call, page: Page, asked: RequirementsAsked) -> web.StreamResponse:
+        """The requirements most like a text."""
+        for name in ("sort", "currency"):
+            if name in page.filters:
+                raise Problem("bad-parameter", f"`similar_to` has an order of its own: no `{name}`", parameter=name)
+        wanted = choice(asked, lambda each: is_requirement_asked_for(each, asked))
+        settled, whole = await self._requirements(call, page.wanted, asked.lens)
+        as_of = settled.as_of
+        opener = self._readings.opener(call)
+        # What is opened is taken apart into words.
+        reading = self._readings.snapshot if opener is None else self._readings.in_turn
+        async with reading(call, counted.READS, Wanted(as_of=as_of.position)) as snapshot:
+            compared = await similarity.read_similar(snapshot, str(asked.similar_to), opener)
+            likely = compared.alike if wanted else compared.alike[: asked.limit]
+            similarities = await similarity.read_similarities(snapshot, compared, likely)
+
+        def rows() -> tuple[int, list[SimilarRow]]:
+            listed = {row.heading.requirement: row for row in whole.rows}
+            found = [row for each in likely if (row := listed.get(each.requirement)) and (not wanted or wanted(row))]
+            shown = [
+                similarity.show_similar(row, similarities[row.heading.requirement]) for row in found[: asked.limit]
+            ]
+            return len(found) if wanted else len(compared.alike), shown
+
+        total, shown = await asyncio.to_thread(rows)
+        if wants_csv(call.request.headers.get("Accept", "")):
+            currencies = sorted({money.currency for row in shown for each in row.revenue.values() for money in each})
+            return send_page(call, page, as_of, len(shown), CSV, sheets.sheet(shown, currencies, SimilarRow))
+        body = RequirementsFound(as_of=as_of, lens=asked.lens, total=total, requirements=shown)
+        return send_page(call, page, as_of, len(shown), JSON, msgspec.json.encode(body))

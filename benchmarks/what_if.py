@@ -123,11 +123,16 @@ async def _measure(events: int, rounds: int, window: float | None, seed: int, ke
                     seconds_max=600,
                     progress=lambda doing: progress.update(task, description=doing, advance=1),
                 )
+                processor_seconds = trial.processor_seconds[-len(samples["what-if"]) :]
                 peak = served.memory_mib("projector", peak=True)
                 totals = trial.last
                 recording = {} if window is None else await _recording(trial, window, progress)
                 peak_recording = served.memory_mib("projector", peak=True)
-    figures = {"what_if_s": Figure.of(samples["what-if"]), "what_if_peak_mib": Figure.of([peak])}
+    figures = {
+        "what_if_s": Figure.of(samples["what-if"]),
+        "what_if_processor_s": Figure.of(processor_seconds),
+        "what_if_peak_mib": Figure.of([peak]),
+    }
     for setting, cases in recording.items():
         figures[f"ingest_with_what_ifs: {setting}"] = Figure.ratio(cases["with what-ifs"], cases["without"])
     Console().print(_table(figures, first))
@@ -164,6 +169,8 @@ class Trial:
     def __init__(self, served: Served, events: int, seed: int) -> None:
         self.last: Any = None
         """The totals of the last answer."""
+        self.processor_seconds: list[float] = []
+        """What each what-if took of the processors."""
         self._served = served
         self._proposals = proposals()
         accounts = round(events * company.ASKS / company.ASKS_AN_ACCOUNT)
@@ -172,9 +179,10 @@ class Trial:
 
     async def what_if(self) -> float:
         url = f"{self._served.projector}/{LEDGER}/agreements/target-market/what-if?limit=50"
-        begun = time.perf_counter()
+        used, begun = self._served.processor_seconds("projector"), time.perf_counter()
         answer = await self._served.fetch("POST", url, next(self._proposals))
         seconds = time.perf_counter() - begun
+        self.processor_seconds.append(self._served.processor_seconds("projector") - used)
         self.last = msgspec.json.decode(answer).get("totals")
         return seconds
 
@@ -282,6 +290,7 @@ def _table(figures: dict[str, Figure], first: float) -> Table:
     for heading in ("figure", "value", "wanted"):
         table.add_column(heading, justify="left" if heading == "figure" else "right")
     table.add_row("seconds of a what-if", f"{figures['what_if_s'].value:.2f}", f"at most {WHAT_IF_SECONDS_MAX:g}")
+    table.add_row("of processors, which others do not lengthen", f"{figures['what_if_processor_s'].value:.2f}", "")
     table.add_row("seconds of the first one", f"{first:.2f}", "")
     table.add_row("memory of the projector, MiB", f"{figures['what_if_peak_mib'].value:.0f}", f"below {MEMORY_MIB_MAX}")
     for name, figure in figures.items():

@@ -4,11 +4,11 @@ A promise was made at the time of its first recording, and says what its last on
 that time by what the ledger knew at that recording's position; "as known now" at the same time by what it knows at
 the position of the answer. So a decision that was recorded late is no reproach to who promised without knowing it.
 
-Of the decisions on a requirement, by what that was merged into, the one that the log has last holds, unless it was
-superseded. To explore settles nothing: whoever promises meanwhile promises without a decision.
+Which decision holds is what `lenses.holding` says, of the decisions on the requirement, by what that was merged into,
+that were made by then. To explore settles nothing: whoever promises meanwhile promises without a decision.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 from typing import Literal, NamedTuple, TypeVar, get_args
@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, TypeVar, get_args
 from msgspec import Struct
 
 from schemas.values import same_team
+from services.projector import lenses
 from services.projector.fit import shown
 from services.projector.lenses import Decision
 from services.projector.resolution import Resolution
@@ -38,6 +39,7 @@ class Supersession(NamedTuple):
     position: int
     valid_from: datetime
     decision: str
+    superseded_by: str
 
 
 class Assessment(NamedTuple):
@@ -72,7 +74,8 @@ class QuarterEnd(Struct, frozen=True, kw_only=True):
 
 
 class Decided:
-    """What was decided on requirements. `decisions` and `supersessions` are all that are known."""
+    """What was decided on requirements. `decisions` are all that are known; `supersessions` what these have given way
+    to, and that in its turn."""
 
     def __init__(
         self, decisions: Iterable[Decision], supersessions: Iterable[Supersession], requirements: Resolution
@@ -82,14 +85,13 @@ class Decided:
         for decision in sorted(decisions, key=lambda each: each.position):
             for requirement in dict.fromkeys(decision.requirements):
                 self._on.setdefault(requirement, []).append(decision)
-        self._ends: dict[str, list[Supersession]] = {}
-        for end in supersessions:
-            self._ends.setdefault(end.decision, []).append(end)
+        self._supersessions = {each.decision: each for each in supersessions}
 
     def held(self, requirement: str, t: datetime, p: int) -> Decision | None:
         """The decision that held for a requirement at t, as known at p."""
-        known = [each for each in self._known(requirement, t, p) if not self._superseded(each, t, p)]
-        return max(known, key=lambda each: each.position, default=None)
+        known = {each.decision: each for each in self._known(requirement, t, p)}
+        name = lenses.holding([*known], self._superseded(known, t, p))
+        return None if name is None else known[name]
 
     def basis(self, requirement: str, t: datetime, p: int, now: datetime, position: int) -> Basis:
         """How a promise made at t stood to decisions, as known at p; what came later is what counts now and did not
@@ -101,15 +103,26 @@ class Decided:
         since = (each for each in self._known(requirement, now, position) if each.position not in then)
         return "before" if any(settles(each.outcome) for each in since) else "without"
 
-    def _known(self, requirement: str, t: datetime, p: int) -> Iterator[Decision]:
-        for name in self._requirements.members(requirement, p):
-            for decision in self._on.get(name, ()):
-                if decision.position <= p and decision.valid_from <= t:
-                    yield decision
+    def _known(self, requirement: str, t: datetime, p: int) -> list[Decision]:
+        """The decisions on a requirement that were made by t, as known at p, in the order of the log."""
+        found = {
+            decision.position: decision
+            for name in self._requirements.members(requirement, p)
+            for decision in self._on.get(name, ())
+            if decision.position <= p and decision.valid_from <= t
+        }
+        return [found[position] for position in sorted(found)]
 
-    def _superseded(self, decision: Decision, t: datetime, p: int) -> bool:
-        ends = self._ends.get(decision.decision, ())
-        return any(end.position <= p and end.valid_from <= t for end in ends)
+    def _superseded(self, decisions: Iterable[str], t: datetime, p: int) -> dict[str, str]:
+        """What these had given way to by t, as known at p, and that in its turn."""
+        found: dict[str, str] = {}
+        left = [*decisions]
+        while left:
+            end = self._supersessions.get(left.pop())
+            if end is not None and end.position <= p and end.valid_from <= t and end.decision not in found:
+                found[end.decision] = end.superseded_by
+                left.append(end.superseded_by)
+        return found
 
 
 class Assessed:

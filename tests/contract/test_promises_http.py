@@ -205,6 +205,29 @@ async def test_a_superseded_decision_holds_no_more(database: Database) -> None:
         assert (rows["P-2"]["basis"], rows["P-2"]["held"]) == ("without", None)
 
 
+async def test_the_decision_that_holds_is_the_one_that_the_requirement_shows(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(
+            event("requirement.raised", requirement="R-1", title="Single sign-on"),
+            event("requirement.raised", requirement="R-2", title="Dark mode"),
+            recordedtime=recorded(1, 1),
+        )
+        for number, (decision, requirement, outcome) in enumerate(
+            [("D-1", "R-1", "commit"), ("D-2", "R-1", "decline"), ("D-3", "R-1", "defer"), ("D-4", "R-2", "commit")], 2
+        ):
+            await client.record(decided(decision, requirement, outcome), recordedtime=recorded(1, number))
+        await client.record(superseded("D-3", "D-4"), promised("P-1"), recordedtime=recorded(1, 6))
+        await client.record(superseded("D-4", "D-1"), promised("P-2"), recordedtime=recorded(1, 7))
+        rows = await promises(client)
+        assert (await client.answer("requirements/R-1"))["status"] == "committed"
+        # What D-3 gave way to was about something else; then that gave way to D-1.
+        assert [(rows[each]["held"]["decision"], rows[each]["basis"]) for each in ("P-1", "P-2")] == [
+            ("D-2", "against"),
+            ("D-1", "with"),
+        ]
+        assert {row["holds_now"]["decision"] for row in rows.values()} == {"D-1"}
+
+
 async def test_merged_requirements_are_decided_on_together(database: Database) -> None:
     async with asking(database) as client:
         await client.record(decided("D-1", "R-2", "decline"), recordedtime=recorded(2, 1))

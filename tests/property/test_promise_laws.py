@@ -1,4 +1,5 @@
-"""How promises stand: against oracles that look at everything that was ever said, and know no index."""
+"""How promises stand: against oracles that look at everything that was ever said, and know no index. Which decision
+holds is said in one place, for all answers."""
 
 from datetime import date, timedelta
 from fractions import Fraction
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.values import same_team
+from services.projector import lenses
 from services.projector.lenses import Decision
 from services.projector.promises import (
     BASES,
@@ -41,13 +43,14 @@ said = st.lists(
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[list[Decision], list[Supersession], Resolution]:
-    """Decisions and supersessions at positions of their own, and merges anywhere."""
+    """Decisions and supersessions at positions of their own, and merges anywhere. What a decision gives way to may be
+    an earlier one, or about something else, or unknown yet."""
     made = [
         Decision(f"D-{number}", 2 * number + 1, day(on), None, outcome, requirements)
         for number, (requirements, outcome, on) in enumerate(draw(decided))
     ]
     ends = [
-        Supersession(2 * draw(st.integers(1, 6)), day(draw(days)), each.decision)
+        Supersession(2 * draw(st.integers(1, 6)), day(draw(days)), each.decision, draw(st.sampled_from(made)).decision)
         for each in made
         if draw(st.booleans())
     ]
@@ -59,7 +62,7 @@ def histories(draw: st.DrawFn) -> tuple[list[Decision], list[Supersession], Reso
 
 
 @given(histories(), promised)
-def test_what_held_is_the_last_decision_that_nothing_superseded(
+def test_what_held_is_the_decision_that_every_answer_says_holds(
     history: tuple[list[Decision], list[Supersession], Resolution], asked: tuple[str, int, int]
 ) -> None:
     (made, ends, requirements), (name, on, p) = history, asked
@@ -72,12 +75,10 @@ def test_what_held_is_the_last_decision_that_nothing_superseded(
             and requirements.root(name, p_) in {requirements.root(other, p_) for other in each.requirements}
         )
 
-    def given_way(each: Decision) -> bool:
-        return any(end.decision == each.decision and end.position <= p and end.valid_from <= t for end in ends)
-
     known = Decided(made, ends, requirements)
-    standing = [each for each in made if counts(each, t, p) and not given_way(each)]
-    held = standing[-1] if standing else None
+    given_way = {end.decision: end.superseded_by for end in ends if end.position <= p and end.valid_from <= t}
+    holds = lenses.holding([each.decision for each in made if counts(each, t, p)], given_way)
+    held = next((each for each in made if each.decision == holds), None)
     assert known.held(name, t, p) == held
     came = [each for each in made if counts(each, day(9), LAST) and not counts(each, t, p)]
     if held is not None and held.outcome != "explore":

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from schemas.times import format_time
 from services.projector import promises
-from services.projector.answers.decisions import Outcome, decision_of
+from services.projector.answers.decisions import Outcome, decision_of, read_made_on
 from services.projector.answers.evidence import (
     names_by_account,
     read_accounts_lineage,
@@ -18,6 +18,7 @@ from services.projector.answers.evidence import (
     read_requirements_lineage,
 )
 from services.projector.answers.shown import Role, show_by, show_role
+from services.projector.answers.since import read_chains
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.lenses import Decision
 from services.projector.promises import (
@@ -157,14 +158,14 @@ async def read_promises(snapshot: Snapshot) -> Evidence:
     promised = {row["requirement"] for row in made}
     requirements = (await read_requirements_lineage(snapshot, promised)).requirements
     related = sorted(requirements.related(promised))
-    decided = await snapshot.fetch(_statements, "decided", position, related)
+    decided = await read_made_on(snapshot, related)
     return Evidence(
         position=position,
         now=snapshot.now,
         made=made,
         closed=await snapshot.fetch(_statements, "closed", position),
         decided=decided,
-        superseded=await snapshot.fetch(_statements, "superseded", position, [row["decision"] for row in decided]),
+        superseded=await read_chains(snapshot, [row["decision"] for row in decided]),
         assessed=await snapshot.fetch(_statements, "assessed", position, related),
         titles=await snapshot.fetch(_statements, "titles", position, related),
         names=await read_names(snapshot, sorted(accounts.related(row["account"] for row in made))),

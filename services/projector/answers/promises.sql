@@ -25,20 +25,6 @@ SELECT DISTINCT ON (promise) promise, outcome, reason, by_role, by_team, by_pers
  WHERE position <= $1 AND {stands said}
  ORDER BY promise, valid_from DESC, position DESC;
 
--- decided --
--- The made decisions on one of these requirements.
-SELECT decision, position, valid_from, seen, outcome, requirements, time
-  FROM {schema}.decisions_made
- WHERE position IN (SELECT position FROM {schema}.decision_requirements
-                     WHERE requirement = ANY($2::text[]) AND position <= $1)
- ORDER BY position;
-
--- superseded --
--- Which of these decisions gave way to another.
-SELECT position, valid_from, decision
-  FROM {schema}.decision_supersessions
- WHERE position <= $1 AND decision = ANY($2::text[]);
-
 -- assessed --
 -- What teams said of these requirements, retracted or not.
 SELECT position, {until said} AS until, valid_from, requirement, by_team AS team, feasibility

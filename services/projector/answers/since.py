@@ -134,8 +134,12 @@ async def read_since(snapshot: Snapshot, decisions: Sequence[str] | None = None)
 
 async def read_superseded(snapshot: Snapshot, decisions: Iterable[str]) -> dict[str, str]:
     """Decision → what it has given way to: of these, and of what they have given way to in their turn."""
-    rows = await snapshot.fetch(_statements, "chains", snapshot.position, sorted(set(decisions)))
-    return {row["decision"]: row["superseded_by"] for row in rows}
+    return {row["decision"]: row["superseded_by"] for row in await read_chains(snapshot, decisions)}
+
+
+async def read_chains(snapshot: Snapshot, decisions: Iterable[str]) -> list[asyncpg.Record]:
+    """The same as rows, with when each was said: position, valid_from, decision, superseded_by."""
+    return await snapshot.fetch(_statements, "chains", snapshot.position, sorted(set(decisions)))
 
 
 def holding(made: Sequence[asyncpg.Record], superseded: Mapping[str, str]) -> asyncpg.Record | None:

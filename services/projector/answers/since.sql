@@ -27,7 +27,7 @@ WITH RECURSIVE chains (decision) AS (
       JOIN {schema}.decision_supersessions AS said ON said.decision = chains.decision
      WHERE said.position <= $1
 )
-SELECT said.decision, said.superseded_by
+SELECT said.position, said.valid_from, said.decision, said.superseded_by
   FROM chains
   JOIN {schema}.decision_supersessions AS said USING (decision)
  WHERE said.position <= $1

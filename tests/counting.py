@@ -10,10 +10,10 @@ import numpy as np
 
 from schemas.events import Bullet
 from services.projector.columns import FOREVER, day_number, digest, microseconds
+from services.projector.counted import Counted, Said
 from services.projector.fit import Revision
 from services.projector.lenses import Adoption, Ask, Fact, Knowledge, live_asks
 from services.projector.resolution import Claim, Lineage, Merge, Move, Resolution
-from services.projector.standings import Counted, Said
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 STEP = timedelta(hours=7)

@@ -40,6 +40,7 @@ TAIL_SHARE = 16
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
+_EXACT_MAX = float(2**53)
 
 
 class Codes:
@@ -262,6 +263,24 @@ def begin_anew(*columns: Column) -> Column:
         for column in columns[1:]:
             anew[1:] |= column[1:] != column[:-1]
     return anew
+
+
+def sums(at: Column, amounts: Column, size: int) -> Column:
+    """The sums of whole numbers by their places, exactly."""
+    if np.abs(amounts).sum(dtype=np.float64) < _EXACT_MAX:
+        return np.bincount(at, amounts, size).astype(np.int64)
+    summed = np.zeros(size, np.int64)
+    np.add.at(summed, at, amounts)
+    return summed
+
+
+def numbered(accounts: Column) -> tuple[Column, Column]:
+    """Which accounts occur, sorted, and the number of each among them."""
+    if len(accounts) > 1 and (accounts[1:] >= accounts[:-1]).all():
+        anew = begin_anew(accounts)
+        return accounts[anew], np.cumsum(anew) - 1
+    found, number = np.unique(accounts, return_inverse=True)
+    return found, number
 
 
 def digest(ask: str) -> bytes:

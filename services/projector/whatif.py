@@ -17,23 +17,15 @@ import numpy as np
 from msgspec import Struct
 
 from schemas.criteria import attributes
-from services.projector.columns import Column, begin_anew, spans
+from services.projector.columns import Column, begin_anew, spans, sums
+from services.projector.counted import Counted
 from services.projector.fit import CLASSES, Class, Revision
+from services.projector.judging import Adopted, Facts
 from services.projector.lenses import Departs
+from services.projector.live_asks import Live, live, most_important
 from services.projector.scoring import MET, NOTHING_KNOWN, UNDETERMINED, Scores, score
-from services.projector.standings import (
-    Adopted,
-    Counted,
-    Facts,
-    Live,
-    Revenues,
-    add_amounts,
-    departs_of,
-    live,
-    most_important,
-    revenues,
-    sums,
-)
+from services.projector.standings import departs_of
+from services.projector.worth import Revenues, add_amounts, revenues
 
 _CLASSES = len(CLASSES)
 _PATTERNS_AT_ONCE_MAX = 20_000_000

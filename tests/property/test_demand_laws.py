@@ -16,7 +16,7 @@ from services.projector.fit import CLASSES
 from services.projector.lenses import Ask, as_asked, as_now, class_of, count_by_class
 from services.projector.period import Period
 from services.projector.revenue import Revenue, total
-from services.projector.standings import money
+from services.projector.worth import money
 from tests.counting import ATTRIBUTES, History, counted, some_history
 from tests.property.test_standings_laws import revenue_by_account
 

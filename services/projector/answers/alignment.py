@@ -25,6 +25,7 @@ from services.projector.answers.promises import read_promise_times
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.clusters import CLUSTERS_MAX, Cluster, Settling, days_between, quartiles
 from services.projector.columns import Column
+from services.projector.counted import Counted
 from services.projector.demand import Demand, Judged, Made, demand, most_asked, requirements_asked, shared, waiting
 from services.projector.fit import CLASSES, Class, shown
 from services.projector.headings import Headings
@@ -33,7 +34,7 @@ from services.projector.lenses import Departs
 from services.projector.period import Period
 from services.projector.promises import QuarterEnd, counted, quarter_end, settles
 from services.projector.revenue import CLASS_NAMES, Money, Revenue
-from services.projector.standings import Counted, money
+from services.projector.worth import money
 from services.statements import Statements
 
 READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "promises", "retractions")

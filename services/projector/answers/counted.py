@@ -20,10 +20,11 @@ from msgspec import Struct
 from services.projector.answers.evidence import read_adoptions, read_lineage
 from services.projector.answers.snapshot import Snapshot, Wanted
 from services.projector.columns import Column
+from services.projector.counted import Counted, Said
 from services.projector.headings import Headings, Made, Worded
 from services.projector.lenses import Adoption, Departs
 from services.projector.resolution import Lineage
-from services.projector.standings import Counted, Lens, Said, Standing, departs, stand
+from services.projector.standings import Lens, Standing, departs, stand
 from services.statements import Statements
 
 READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")

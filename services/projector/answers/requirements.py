@@ -22,9 +22,11 @@ from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.columns import Codes, Column, join_limbs, microseconds
 from services.projector.fit import CLASSES, Class, shown
 from services.projector.headings import Delivered, Heading, Made
+from services.projector.judging import Adopted
 from services.projector.lenses import Departs
 from services.projector.revenue import Money
-from services.projector.standings import Adopted, Lens, money
+from services.projector.standings import Lens
+from services.projector.worth import money
 
 Sort = Literal["voice", "recent", "revenue"]
 Status = Literal["open", "committed", "declined", "deferred", "exploring", "merged"]

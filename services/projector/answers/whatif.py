@@ -24,11 +24,11 @@ from services.projector.answers.decisions import Outcome
 from services.projector.answers.evidence import TARGET_MARKET, names_by_account, read_adoptions, read_names
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.columns import known as known_rows
+from services.projector.counted import Said
 from services.projector.fit import Class, Revision, shown
 from services.projector.lenses import Departs
 from services.projector.revenue import Money
 from services.projector.scoring import NOTHING_KNOWN
-from services.projector.standings import Said, money
 from services.projector.whatif import (
     Affected,
     Decided,
@@ -40,6 +40,7 @@ from services.projector.whatif import (
     revenue_by_class,
     what_if,
 )
+from services.projector.worth import money
 from services.statements import Statements
 
 READS = (*counted.READS, "feedback")

@@ -1,0 +1,332 @@
+"""All that voices are counted from, and how it grows by what is recorded. Pure."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+
+from services.projector.columns import (
+    FOREVER,
+    LOST,
+    NEVER_ENDS,
+    NO_CURRENCY,
+    OPEN,
+    WON,
+    Codes,
+    Column,
+    Columns,
+    Rows,
+    digest,
+    empty,
+    halves,
+    joined,
+    limbs,
+    times_of,
+)
+from services.projector.lenses import Adoption
+from services.projector.resolution import Lineage
+from services.projector.scoring import (
+    Values,
+)
+
+TEXT_OCTETS = 200
+"""Of a text with its number, roughly."""
+NAMINGS_REMEMBERED_MAX = 8
+_RETRACTION = ("position", "retracted")
+_STAGES = {"won": WON, "open": OPEN}
+
+
+class Said(Struct, frozen=True, kw_only=True):
+    """What was recorded up to a position and is new.
+
+    What there is most of comes as columns: `asks` as account, requirement, the octets of the digests of the asks' ids
+    (see columns.digest), importance, valid, position; `facts` as account, attribute, value, valid, position; `mentions`
+    as account, position. The rest as rows: `withdrawals` as requirement, digest, valid, position; `opportunities` as
+    opportunity, account, stage, millionths or None, currency or None, ends (a day's number) or None, valid, position;
+    `retractions` as position, retracted.
+
+    Lineage and adoptions are whole; None: nothing new. `more_follows`: this is not all of what is read now.
+    """
+
+    upto: int
+    more_follows: bool = False
+    asks: tuple[Sequence[str], Sequence[str], bytes, Column, Column, Column] | None = None
+    facts: tuple[Sequence[str], Sequence[str], Sequence[str], Column, Column] | None = None
+    mentions: tuple[Sequence[str], Column] | None = None
+    withdrawals: Sequence[tuple[str, bytes, int, int]] = ()
+    opportunities: Sequence[tuple[str, str, str, int | None, str | None, int | None, int, int]] = ()
+    retractions: Sequence[tuple[int, int]] = ()
+    adoptions: Sequence[Adoption] | None = None
+    lineage: Lineage | None = None
+
+
+class Counted(Struct, frozen=True, dict=True, kw_only=True):
+    """All that voices are counted from, up to a position of the log.
+
+    `asks`: account, requirement, high and low (of the ask's id), importance, valid, position, until.
+    `withdrawals`: requirement, high, low, valid, position, until. `facts`: account, attribute, value, valid, position,
+    until. `opportunities`: opportunity, account, stage, currency, high and low (the amount), ends (a day), valid,
+    position, until. `mentions`: account, position, until. `retractions`: position, retracted, in order.
+    """
+
+    position: int
+    accounts: Codes
+    requirements: Codes
+    attributes: Codes
+    currencies: Codes
+    values: Values
+    asks: Rows
+    withdrawals: Rows
+    facts: Rows
+    opportunities: Rows
+    mentions: Rows
+    retractions: Columns
+    adoptions: Sequence[Adoption]
+    lineage: Lineage
+    lineage_positions: Sequence[int]
+    """Where anything was said about names, merges or moves, in order."""
+    deals: Codes
+    """The opportunities."""
+    size: int
+    """How many numbers of accounts these rows and names have; more may have come since."""
+    width: int
+    """The same of requirements."""
+
+    @classmethod
+    def nothing(cls) -> "Counted":
+        ids = {"high": np.uint64, "low": np.uint64}
+        times = {"valid": np.int64, "position": np.int64, "until": np.int64}
+        code, small = np.int32, np.int8
+        asks = empty(account=code, requirement=code, **ids, importance=small, **times)
+        facts = empty(account=code, attribute=code, value=code, **times)
+        withdrawals = empty(requirement=code, **ids, **times)
+        amounts = {"currency": code, "high": np.int64, "low": np.int64}
+        opportunities = empty(opportunity=code, account=code, stage=small, **amounts, ends=code, **times)
+        mentions = empty(account=code, position=np.int64, until=np.int64)
+        return cls(
+            position=0,
+            accounts=Codes(),
+            requirements=Codes(),
+            attributes=Codes(),
+            currencies=Codes(),
+            values=Values(),
+            asks=Rows(("account", "requirement", "high", "low", "valid", "position"), asks),
+            withdrawals=Rows(("requirement", "position"), withdrawals),
+            facts=Rows(("account", "attribute", "valid", "position"), facts),
+            opportunities=Rows(("opportunity", "valid", "position"), opportunities),
+            mentions=Rows(("account", "position"), mentions),
+            retractions=empty(position=np.int64, retracted=np.int64),
+            adoptions=(),
+            lineage=Lineage(),
+            lineage_positions=(),
+            deals=Codes(),
+            size=0,
+            width=0,
+        )
+
+    def plus(self, said: Said) -> "Counted":
+        """The same with what is new. This one stays as it is."""
+        until = {retracted: position for position, retracted in said.retractions}
+        lineage = said.lineage
+        if lineage is not None:
+            self.accounts.codes([*lineage.accounts.names()])
+            self.requirements.codes([*lineage.named()])
+        grown = replace(
+            self,
+            position=said.upto,
+            asks=self.asks.plus(_ask_columns(self, said), said.more_follows).retracted(until),
+            withdrawals=self.withdrawals.plus(_withdrawal_columns(self, said.withdrawals), said.more_follows).retracted(
+                until
+            ),
+            facts=self.facts.plus(_fact_columns(self, said), said.more_follows).retracted(until),
+            opportunities=self.opportunities.plus(_deal_columns(self, said.opportunities), said.more_follows).retracted(
+                until
+            ),
+            mentions=self.mentions.plus(_mention_columns(self, said), said.more_follows).retracted(until),
+            retractions=joined(
+                self.retractions,
+                {
+                    name: np.array([each[n] for each in said.retractions], np.int64)
+                    for n, name in enumerate(_RETRACTION)
+                },
+            ),
+            adoptions=self.adoptions if said.adoptions is None else said.adoptions,
+            lineage=self.lineage if lineage is None else lineage,
+            lineage_positions=self.lineage_positions if lineage is None else lineage.positions(),
+        )
+        return replace(grown, size=len(self.accounts), width=len(self.requirements))
+
+    @property
+    def octets(self) -> int:
+        """How much room the rows take, roughly, in bytes."""
+        rows = (self.asks, self.withdrawals, self.facts, self.opportunities, self.mentions)
+        texts = (self.accounts, self.requirements, self.values, self.deals)
+        return sum(each.octets for each in rows) + sum(len(each) for each in texts) * TEXT_OCTETS
+
+    @cached_property
+    def withdrawn(self) -> Column:
+        """`low` of the ids that were ever withdrawn, sorted."""
+        return np.unique(self.withdrawals.whole["low"])
+
+    @cached_property
+    def _namings(self) -> dict[int, "Naming"]:
+        return {}
+
+    def naming(self, p: int) -> "Naming":
+        """What names stand for, as known at p."""
+        number = bisect_right(self.lineage_positions, p)
+        remembered = self._namings
+        found = remembered.get(number)
+        if found is None:
+            found = _name(self, p)
+            while len(remembered) >= NAMINGS_REMEMBERED_MAX:
+                remembered.pop(next(iter(remembered)), None)
+            remembered[number] = found
+        return found
+
+    def adopted(self, p: int) -> list[Adoption]:
+        """The adoptions known at p, by when they came into force."""
+        return sorted((each for each in self.adoptions if each.position <= p), key=lambda each: each[:2])
+
+
+class Naming(Struct, frozen=True):
+    """Names that stand for others, as numbers: accounts, requirements, and asks that were moved."""
+
+    accounts: Column
+    account_roots: Column
+    requirements: Column
+    requirement_roots: Column
+    moved: Columns
+    """high and low of the ask's id, the requirement on which it was recorded, and its place. Sorted by low."""
+
+    def roots(self, size: int) -> Column:
+        """Each account's root."""
+        roots = np.arange(size, dtype=np.int32)
+        roots[self.accounts] = self.account_roots
+        return roots
+
+    def several(self, size: int) -> Column:
+        """Which accounts go by several names, by their roots."""
+        several = np.zeros(size, bool)
+        several[self.account_roots] = True
+        return several
+
+    def merged(self, size: int) -> Column:
+        """Each requirement's root."""
+        roots = np.arange(size, dtype=np.int32)
+        roots[self.requirements] = self.requirement_roots
+        return roots
+
+
+def _ask_columns(counted: Counted, said: Said) -> Columns | None:
+    if said.asks is None:
+        return None
+    account, requirement, ids, importance, valid, position = said.asks
+    return {
+        "account": counted.accounts.codes(account),
+        "requirement": counted.requirements.codes(requirement),
+        **_id_columns(ids),
+        "importance": importance.astype(np.int8),
+        **times_of(valid, position),
+    }
+
+
+def _withdrawal_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
+    requirement, ids, valid, position = _split(rows, 4)
+    return {
+        "requirement": counted.requirements.codes(requirement),
+        **_id_columns(b"".join(ids)),
+        **times_of(valid, position),
+    }
+
+
+def _fact_columns(counted: Counted, said: Said) -> Columns | None:
+    if said.facts is None:
+        return None
+    account, attribute, value, valid, position = said.facts
+    return {
+        "account": counted.accounts.codes(account),
+        "attribute": counted.attributes.codes(attribute),
+        "value": counted.values.codes(value),
+        **times_of(valid, position),
+    }
+
+
+def _deal_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
+    opportunity, account, stage, amount, currency, ends, valid, position = _split(rows, 8)
+    parts = [limbs(each or 0) for each in amount]
+    currencies = [
+        NO_CURRENCY if each is None or text is None else counted.currencies.code(text)
+        for each, text in zip(amount, currency, strict=True)
+    ]
+    return {
+        "opportunity": counted.deals.codes(opportunity),
+        "account": counted.accounts.codes(account),
+        "stage": np.array([_STAGES.get(each, LOST) for each in stage], np.int8),
+        "currency": np.array(currencies, np.int32),
+        "high": np.array([high for high, _ in parts], np.int64),
+        "low": np.array([low for _, low in parts], np.int64),
+        "ends": np.array([NEVER_ENDS if each is None else each for each in ends], np.int32),
+        **times_of(valid, position),
+    }
+
+
+def _mention_columns(counted: Counted, said: Said) -> Columns | None:
+    if said.mentions is None:
+        return None
+    account, position = said.mentions
+    return {
+        "account": counted.accounts.codes(account),
+        "position": position,
+        "until": np.full(len(position), FOREVER, np.int64),
+    }
+
+
+def _split(rows: Sequence[Any], size: int) -> Sequence[Sequence[Any]]:
+    return [*zip(*rows, strict=True)] if rows else [()] * size
+
+
+def _id_columns(digests: bytes) -> dict[str, Column]:
+    """Of digests, one after the other."""
+    halves = np.frombuffer(digests, ">u8").reshape(-1, 2).astype(np.uint64)
+    return {"high": halves[:, 0], "low": halves[:, 1]}
+
+
+def with_all_names(counted: Counted, names: Column, positions: Iterable[int]) -> Column:
+    """These names and all others that their accounts go by at one of the positions."""
+    size = counted.size
+    theirs = np.zeros(size, bool)
+    theirs[names] = True
+    for p in positions:
+        naming = counted.naming(p)
+        if not len(naming.accounts):
+            continue
+        roots = naming.roots(size)
+        chosen = np.zeros(size, bool)
+        chosen[roots[theirs]] = True
+        theirs |= chosen
+        theirs[naming.accounts] |= chosen[naming.account_roots]
+    return np.flatnonzero(theirs).astype(np.int32)
+
+
+def _name(counted: Counted, p: int) -> Naming:
+    lineage = counted.lineage
+    accounts, requirements, places = lineage.accounts.roots(p), lineage.requirements.roots(p), lineage.places(p)
+    moved = sorted((*reversed(halves(digest(ask))), on, place) for (on, ask), place in places.items())
+    low, high, on, place = zip(*moved, strict=True) if moved else ((), (), (), ())
+    return Naming(
+        counted.accounts.codes([*accounts]),
+        counted.accounts.codes([*accounts.values()]),
+        counted.requirements.codes([*requirements]),
+        counted.requirements.codes([*requirements.values()]),
+        {
+            "low": np.array(low, np.uint64),
+            "high": np.array(high, np.uint64),
+            "requirement": counted.requirements.codes(on),
+            "place": counted.requirements.codes(place),
+        },
+    )

@@ -1,0 +1,138 @@
+"""By which revision accounts are judged, and by what is known of them: as lenses.Knowledge, for many at once. Pure."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from services.projector.columns import (
+    Codes,
+    Column,
+    begin_anew,
+    known,
+    microseconds,
+    taken,
+)
+from services.projector.counted import Counted
+from services.projector.fit import Revision
+from services.projector.scoring import (
+    EXPLORATORY,
+    NOTHING_KNOWN,
+    OFF_TARGET,
+    Scores,
+    score,
+)
+
+NOT_HERE = -1
+
+
+def judge(
+    counted: Counted, revision: Revision, subjects: Column, p: int, names: Column | None = None, t: int | None = None
+) -> Scores:
+    """How these accounts meet a revision at t (or "now"), as known at p. `subjects` are sorted roots, each once."""
+    facts = Facts.read(counted, revision.attributes, subjects, p, names)
+    profiles = {name: facts.latest(name, t) for name in revision.attributes}
+    return score(revision, profiles, len(subjects), counted.values)
+
+
+class Facts(Struct, frozen=True, dict=True):
+    """What is known at a position of some attributes of some accounts, which have numbers from 0 here."""
+
+    size: int
+    subject: Column
+    attribute: Column
+    value: Column
+    valid: Column
+    attributes: Codes
+
+    @classmethod
+    def read(
+        cls, counted: Counted, attributes: Sequence[str], subjects: Column, p: int, names: Column | None = None
+    ) -> "Facts":
+        """Of these accounts, which are sorted roots. `names`: all names that these go by, if they are few."""
+        rows = counted.facts.whole if names is None else counted.facts.having("account", names)
+        wanted = np.zeros(len(counted.attributes), bool)
+        wanted[[code for name in attributes if (code := counted.attributes.find(name)) is not None]] = True
+        if not wanted.all():
+            rows = taken(rows, np.flatnonzero(wanted[rows["attribute"]]))
+        rows = known(rows, p)
+        size, naming = counted.size, counted.naming(p)
+        number = np.full(size, NOT_HERE, np.int32)
+        number[subjects] = np.arange(len(subjects), dtype=np.int32)
+        roots = naming.roots(size)
+        subject = number[roots][rows["account"]]
+        mixed = naming.several(size)[subjects][subject] & (subject >= 0) if len(subjects) else subject >= 0
+        if mixed.any():
+            apart = np.flatnonzero(mixed)
+            keys = (rows["position"], rows["valid"], rows["attribute"], subject)
+            apart = apart[np.lexsort([key[apart] for key in keys])]
+            put = np.concatenate([np.flatnonzero(~mixed), apart])
+            rows, subject = taken(rows, put), subject[put]
+        if (subject == NOT_HERE).any():
+            here = np.flatnonzero(subject >= 0)
+            rows, subject = taken(rows, here), subject[here]
+        return cls(len(subjects), subject, rows["attribute"], rows["value"], rows["valid"], counted.attributes)
+
+    def latest(self, attribute: str, t: int | None = None) -> Column:
+        """Each subject's value at t, or at last; the number of null where nothing is known."""
+        if t is not None:
+            subjects = np.arange(self.size)
+            return self.at(attribute, subjects, np.full(self.size, t))
+        rows = self._rows(attribute)
+        found = np.full(self.size, NOTHING_KNOWN, np.int32)
+        if len(rows):
+            last = rows[np.append(np.flatnonzero(begin_anew(self.subject[rows])[1:]), len(rows) - 1)]
+            found[self.subject[last]] = self.value[last]
+        return found
+
+    def at(self, attribute: str, subjects: Column, times: Column) -> Column:
+        """The values that these subjects had at these times."""
+        rows = self._rows(attribute)
+        subject, valid, value = self.subject[rows], self.valid[rows], self.value[rows]
+        found = np.full(len(subjects), NOTHING_KNOWN, np.int32)
+        if not len(rows):
+            return found
+        begin, end = np.zeros(self.size, np.int64), np.zeros(self.size, np.int64)
+        anew = np.flatnonzero(begin_anew(subject))
+        begin[subject[anew]] = anew
+        end[subject[anew]] = np.append(anew[1:], len(rows))
+        low, high = begin[subjects], end[subjects]
+        first = low.copy()
+        # By halves, all at once: `low` is behind every row that is not later.
+        while (searching := low < high).any():
+            middle = (low + high) // 2
+            is_by = searching & (valid[np.minimum(middle, len(rows) - 1)] <= times)
+            low, high = np.where(is_by, middle + 1, low), np.where(searching & ~is_by, middle, high)
+        there = np.flatnonzero(low > first)
+        found[there] = value[low[there] - 1]
+        return found
+
+    def _rows(self, attribute: str) -> Column:
+        code = self.attributes.find(attribute)
+        return np.flatnonzero(self.attribute == (NOT_HERE if code is None else code))
+
+
+class Adopted:
+    """The revisions that judge, as known at a position."""
+
+    def __init__(self, counted: Counted, p: int) -> None:
+        self.adopted = counted.adopted(p)
+        self._from = np.array([microseconds(each.in_force_from) for each in self.adopted], np.int64)
+        self._explores = np.array([each.revision.stage == "exploratory" for each in self.adopted] + [False])
+
+    def number(self, t: int) -> int:
+        return int(self.numbers(np.array([t]))[0])
+
+    def numbers(self, times: Column) -> Column:
+        """Which of the adoptions was in force at each time; -1: none."""
+        return np.searchsorted(self._from, times, "right") - 1
+
+    def revision(self, t: int) -> Revision | None:
+        number = self.number(t)
+        return None if number < 0 else self.adopted[number].revision
+
+    def heeded(self, classes: Column, asked: Column) -> Column:
+        """What was asked in an exploratory phase is never off target."""
+        if not self._explores.any():
+            return classes
+        return np.where((classes == OFF_TARGET) & self._explores[self.numbers(asked)], EXPLORATORY, classes)

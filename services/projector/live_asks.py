@@ -1,0 +1,232 @@
+"""The asks that stand, of all accounts at once: exactly those that lenses.live_asks has. Pure."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from services.projector.columns import (
+    Column,
+    Columns,
+    begin_anew,
+    is_among,
+    known,
+    length,
+    spans,
+    taken,
+)
+from services.projector.counted import Counted, Naming
+
+_SIEVE_BITS = 20
+
+
+class Live(Struct, frozen=True):
+    """The asks that stand, a row each: by account, then by requirement. `asked` and `asked_at` are of the first
+    recording."""
+
+    account: Column
+    requirement: Column
+    importance: Column
+    asked: Column
+    asked_at: Column
+    begins: Column
+    """Where the asks of another account or for another requirement begin."""
+
+    def __len__(self) -> int:
+        return len(self.account)
+
+
+def live(
+    counted: Counted,
+    p: int,
+    *,
+    t: int | None = None,
+    names: Column | None = None,
+    requirements: Column | None = None,
+) -> Live:
+    """The asks that stood at t, as known at p: of all, of the accounts of these names, or recorded on these
+    requirements. Which those are is said at lenses.live_asks."""
+    if names is not None:
+        rows = counted.asks.having("account", names)
+    elif requirements is not None:
+        rows = counted.asks.having("requirement", requirements)
+    else:
+        rows = counted.asks.whole
+    rows = _by(known(rows, p), t)
+    naming = counted.naming(p)
+    size = counted.size
+    account = rows["account"]
+    requirement = place = rows["requirement"]
+    mixed = np.zeros(len(account), bool)
+    if len(naming.accounts):
+        account = naming.roots(size)[account]
+        mixed |= naming.several(size)[account]
+    if length(naming.moved):
+        place, is_moved = _places(rows, naming)
+        mixed |= is_moved
+    if mixed.any():
+        # Only where names or places have changed may what is one ask lie apart.
+        apart = np.flatnonzero(mixed)
+        keys = (rows["position"], rows["valid"], rows["low"], rows["high"], place, account)
+        apart = apart[np.lexsort([key[apart] for key in keys])]
+        put = np.concatenate([np.flatnonzero(~mixed), apart])
+        rows = taken(rows, put)
+        account, place, requirement = account[put], place[put], requirement[put]
+    if not len(account):
+        return _ordered(counted, account, place, *(np.empty(0, np.int64) for _ in range(3)))
+
+    anew = begin_anew(account, place, rows["low"], rows["high"])
+    first = np.flatnonzero(anew)
+    last = np.append(first[1:], len(anew)) - 1
+    roots = naming.merged(counted.width)
+    stands = _stands(counted, rows, place, anew, first, last, roots, naming, p, t)
+    first, last = first[stands], last[stands]
+    return _ordered(
+        counted,
+        account[first],
+        roots[place[first]],
+        rows["importance"][last],
+        rows["valid"][first],
+        rows["position"][first],
+    )
+
+
+def most_important(asks: Live) -> Column:
+    """Of each account and requirement the ask of highest importance; of equals the one that was first asked last."""
+    return last_of_each(asks, (asks.asked_at, asks.asked, asks.importance))
+
+
+def _by(rows: Columns, t: int | None) -> Columns:
+    return rows if t is None else taken(rows, np.flatnonzero(rows["valid"] <= t))
+
+
+def _places(rows: Columns, naming: Naming) -> tuple[Column, Column]:
+    """Where each ask is, and which are of an id that was moved."""
+    place = rows["requirement"].copy()
+    is_moved = is_among(rows["low"], np.unique(naming.moved["low"]))
+    put = {
+        (high, low, on): to
+        for high, low, on, to in zip(
+            *(naming.moved[name].tolist() for name in ("high", "low", "requirement", "place")), strict=True
+        )
+    }
+    for row in np.flatnonzero(is_moved).tolist():
+        ask = (int(rows["high"][row]), int(rows["low"][row]), int(rows["requirement"][row]))
+        place[row] = put.get(ask, place[row])
+    return place, is_moved
+
+
+def _ordered(
+    counted: Counted, account: Column, requirement: Column, importance: Column, asked: Column, asked_at: Column
+) -> Live:
+    size = max(1, counted.width)
+    key = account.astype(np.int64) * size + requirement
+    if len(key) > 1 and (key[1:] < key[:-1]).any():
+        put = np.argsort(key, kind="stable")
+        key, account, requirement = key[put], account[put], requirement[put]
+        importance, asked, asked_at = importance[put], asked[put], asked_at[put]
+    return Live(account, requirement, importance, asked, asked_at, begin_anew(key))
+
+
+def _stands(
+    counted: Counted,
+    rows: Columns,
+    place: Column,
+    anew: Column,
+    first: Column,
+    last: Column,
+    roots: Column,
+    naming: Naming,
+    p: int,
+    t: int | None,
+) -> Column:
+    """Which asks have not been withdrawn. `first` and `last`: the first and the last row of each."""
+    stands = np.ones(len(first), bool)
+    withdrawn = _by(known(counted.withdrawals.whole, p), t)
+    if not length(withdrawn):
+        return stands
+    # Most ids were never withdrawn. A sieve lets those through that may have been, and few others.
+    mask = np.uint64((1 << _SIEVE_BITS) - 1)
+    sieve = np.zeros(1 << _SIEVE_BITS, bool)
+    sieve[(withdrawn["low"] & mask).astype(np.int64)] = True
+    some = np.flatnonzero(sieve[(rows["low"] & mask).astype(np.int64)])
+    if not len(some):
+        return stands
+    sieve[:] = False
+    sieve[(rows["low"][some] & mask).astype(np.int64)] = True
+    withdrawn = taken(withdrawn, np.flatnonzero(sieve[(withdrawn["low"] & mask).astype(np.int64)]))
+
+    asks = (np.cumsum(anew) - 1)[some]
+    said = taken({name: rows[name] for name in ("requirement", "high", "low")}, some)
+    # An ask that was recorded on the requirement that a withdrawal names is meant by it.
+    id, end_id = _same(said, withdrawn, ("low", "high", "requirement"))
+    meant_ask, meant_end = _matched(id, asks, end_id)
+    if len(naming.requirements) or length(naming.moved):
+        is_meant = np.zeros(length(withdrawn), bool)
+        is_meant[meant_end] = True
+        others = np.flatnonzero(~is_meant)
+        id, end_id = _same(said, taken(withdrawn, others), ("low", "high"))
+        ask, end = _matched(id, asks, end_id)
+        end = others[end]
+        # If none was, those that are there; if none is, those that are for what it is part of.
+        recorded, there = _recorded_or_there(counted, withdrawn, np.unique(end), naming, p, t)
+        is_there = place[first[ask]] == withdrawn["requirement"][end]
+        is_near = roots[place[first[ask]]] == roots[withdrawn["requirement"][end]]
+        is_meant_so = ~recorded[end] & (is_there | (~there[end] & is_near))
+        meant_ask = np.concatenate([meant_ask, ask[is_meant_so]])
+        meant_end = np.concatenate([meant_end, end[is_meant_so]])
+    valid, position = withdrawn["valid"][meant_end], withdrawn["position"][meant_end]
+    said_last = last[meant_ask]
+    ends = (valid > rows["valid"][said_last]) | (
+        (valid == rows["valid"][said_last]) & (position > rows["position"][said_last])
+    )
+    stands[meant_ask[ends]] = False
+    return stands
+
+
+def _recorded_or_there(
+    counted: Counted, withdrawn: Columns, some: Column, naming: Naming, p: int, t: int | None
+) -> tuple[Column, Column]:
+    """Whether anybody's ask of the same id was recorded on the requirement that a withdrawal names, and whether one is
+    there; of some withdrawals."""
+    recorded, there = np.zeros(length(withdrawn), bool), np.zeros(length(withdrawn), bool)
+    ends = taken(withdrawn, some)
+    rows = _by(known(counted.asks.having("low", np.unique(ends["low"])), p), t)
+    places, _ = _places(rows, naming)
+    for found, requirement in ((recorded, rows["requirement"]), (there, places)):
+        id, end_id = _same({**rows, "requirement": requirement}, ends, ("low", "high", "requirement"))
+        found[some] = np.isin(end_id, id)
+    return recorded, there
+
+
+def _same(first: Columns, second: Columns, names: Sequence[str]) -> tuple[Column, Column]:
+    """Numbers that are the same where these columns are, of the rows of both."""
+    columns = [np.concatenate([first[name], second[name]]) for name in names]
+    put = np.lexsort(columns)
+    number = np.empty(len(put), np.int64)
+    number[put] = np.cumsum(begin_anew(*(column[put] for column in columns))) - 1 if len(put) else 0
+    return number[: length(first)], number[length(first) :]
+
+
+def _matched(id: Column, asks: Column, end_id: Column) -> tuple[Column, Column]:
+    """Each ask with each withdrawal that has its id, by their numbers, each once."""
+    put = np.argsort(end_id, kind="stable")
+    begin, end = (np.searchsorted(end_id, id, side, sorter=put) for side in ("left", "right"))
+    ask, number = np.repeat(asks, end - begin), put[spans(begin, end)]
+    pairs = np.unique(np.stack([ask, number]), axis=1)
+    return pairs[0], pairs[1]
+
+
+def last_of_each(asks: Live, keys: Sequence[Column]) -> Column:
+    """Of each account and requirement the row that comes last by these keys, the last of which counts most."""
+    begin = np.flatnonzero(asks.begins) if len(asks) else np.empty(0, np.int64)
+    counts = np.diff(np.append(begin, len(asks)))
+    several = counts > 1
+    chosen = begin.copy()
+    if several.any():
+        rows = spans(begin[several], begin[several] + counts[several])
+        pair = np.repeat(np.flatnonzero(several), counts[several])
+        put = np.lexsort([*(key[rows] for key in keys), pair])
+        ends = np.cumsum(counts[several]) - 1
+        chosen[several] = rows[put][ends]
+    return chosen

@@ -252,8 +252,8 @@ class _Teller:
         kind, names = self._chance.choice([("account", ACCOUNTS), ("requirement", REQUIREMENTS)])
         name, into = self._chance.sample(names, 2)
         merged = [getattr(each.event, kind) for each in self._sent if each.type == f"ledger.{kind}.merged.v1"]
-        if self._chance.random() < 0.3:
-            name = self._chance.choice([*merged, name])
+        if self._chance.random() < (0.6 if merged else 0.1):
+            name = self._chance.choice([*merged, *merged, name])
             return [self._event(f"{kind}.unmerged", **{kind: name}, reason="two", by=self._by())]
         return [self._event(f"{kind}.merged", **{kind: name}, into=into, reason="one", by=self._by())]
 
@@ -416,7 +416,8 @@ class _Teller:
                 said = {"reason": "it holds", "seen": self._seen(), "by": self._by()}
                 return [self._event("decision.reaffirmed", decision=decision, **said)]
             case _:
-                said = {"superseded_by": self._chance.choice(made), "reason": "it is over", "by": self._by()}
+                by = self._chance.choice([each for each in made if each != decision] or made)
+                said = {"superseded_by": by, "reason": "it is over", "by": self._by()}
                 return [self._event("decision.superseded", decision=decision, **said)]
 
     def _promise(self) -> list[Any]:

@@ -133,6 +133,25 @@ async def test_the_title_that_counts_is_compared(database: Database) -> None:
         assert await similar(client, "lights") == ["R-1"]
 
 
+async def test_titles_that_were_retracted_make_no_word_frequent(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(
+            raised("R-1", "audit trail"), raised("R-2", "trail export"), raised("R-3", "audit log viewer")
+        )
+        before = await client.answer("requirements", similar_to="audit export")
+        mistaken = [f"X-{number}" for number in range(100)]
+        positions = await client.record(*(raised(each, "export") for each in mistaken))
+        await client.record(
+            *(
+                event("event.retracted", position=position, subject=f"requirement/{each}", reason="a slip", by=PRODUCT)
+                for each, position in zip(mistaken, positions, strict=True)
+            )
+        )
+        after = await client.answer("requirements", similar_to="audit export")
+        assert [row["requirement"] for row in after["requirements"]] == ["R-2", "R-1", "R-3"]
+        assert after["requirements"] == before["requirements"]
+
+
 async def test_any_order_of_arrival_ends_in_the_same_scores(database: Database) -> None:
     said = [
         raised("R-1", "Dark colours", time="2026-01-01T00:00:00Z"),

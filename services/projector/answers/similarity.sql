@@ -19,9 +19,9 @@ WITH said AS (
 )
 SELECT lexeme, texts, query::text AS query,
        (SELECT count(*)
-          FROM (SELECT FROM {schema}.requirement_rows
+          FROM (SELECT FROM {schema}.requirement_rows AS said
                  WHERE to_tsvector('pg_catalog.english', translate(title, '/-_.@', '     ')) @@ query
-                   AND position + 0 <= $1
+                   AND position + 0 <= $1 AND {stands said}
                  LIMIT $4) AS having_it) AS titles
   FROM asked;
 

@@ -11,7 +11,7 @@ from schemas.values import same_team
 from services.ledger import rules
 from services.ledger.rules import objections, reads, replay
 from services.ledger.rules.objection import Objection
-from services.ledger.rules.retraction import Named
+from services.ledger.rules.retraction import Named, against_retracting
 from services.ledger.rules.teams import signing
 from services.migrate import TEAMS
 
@@ -537,6 +537,15 @@ def test_what_was_raised_in_error_is_not_decided_on():
         "/data/requirements/0", "neither been raised nor asked for", retryable=True
     )
     Given(raised, asked, retraction(1, "requirement/SSO-42")).when(decided).then_passes()
+
+
+def test_what_this_version_does_not_know_may_be_an_act():
+    named = Named("requirement/SSO-42", "ledger.requirement.adjourned.v1")
+    act = retraction(1, "requirement/SSO-42")
+    assert isinstance(act, EventRetracted)
+    [objection] = against_retracting(act, named)
+    assert (objection.pointer, objection.retryable) == ("/data/position", True)
+    assert "does not know ledger.requirement.adjourned.v1" in objection.message
 
 
 def test_a_claim_that_was_retracted_is_none():

@@ -16,8 +16,13 @@ class Named(Struct, frozen=True):
     retracted: bool = False
 
     @property
+    def is_known(self) -> bool:
+        """Whether this version knows the type; a newer one may have recorded it."""
+        return self.type in EVENT_TYPES
+
+    @property
     def is_observation(self) -> bool:
-        return issubclass(EVENT_TYPES.get(self.type, Observation), Observation)
+        return self.is_known and issubclass(EVENT_TYPES[self.type], Observation)
 
 
 def against_retracting(act: EventRetracted, named: Named | None) -> Iterator[Objection]:
@@ -28,7 +33,10 @@ def against_retracting(act: EventRetracted, named: Named | None) -> Iterator[Obj
         return
     if named.subject != act.subject:
         yield Objection("/data/subject", f"the event at position {act.position} is about {named.subject}")
-    if not named.is_observation:
+    if not named.is_known:
+        message = f"this version does not know {named.type}, and so not whether it is an observation; use a newer one"
+        yield Objection("/data/position", message, retryable=True)
+    elif not named.is_observation:
         message = f"{named.type} is an act; acts are undone by acts, and observations are retracted"
         yield Objection("/data/position", message)
     if named.retracted:

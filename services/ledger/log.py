@@ -17,7 +17,6 @@ from msgspec import Struct
 
 from schemas.codec import decode_recorded
 from schemas.envelope import Recorded, stream_uuid
-from schemas.events import EventRetracted, type_of
 from services.ledger.rules.retraction import Named
 from services.ledger.sequence import Entry, Known
 from services.postgres import UNAVAILABLE, Pool, Unavailable, ledger_schema, unavailable
@@ -126,7 +125,7 @@ class EventLog:
         """What stands at these positions; one beyond the head is left out."""
         if not positions:
             return {}
-        rows = await connection.fetch(self._sql["named"], [*positions], type_of(EventRetracted))
+        rows = await connection.fetch(self._sql["named"], [*positions])
         return {row["position"]: Named(row["subject"], row["topic"], row["retracted"]) for row in rows}
 
     async def append(self, connection: asyncpg.Connection, entries: Sequence[Entry], at: datetime) -> None:

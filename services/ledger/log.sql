@@ -29,12 +29,12 @@ SELECT s.id, v.originator_version AS version
         LIMIT 1) AS v;
 
 -- named --
--- What stands at these positions, and whether an event of its stream has retracted it ($2 is the type that does).
+-- What stands at these positions, and whether it has been retracted: two looks into an index for each, however many
+-- retractions there are. (The type stands here itself, since the index is one of this type only.)
 SELECT e.notification_id AS position, e.subject, e.topic,
        EXISTS (SELECT
                  FROM {schema}.stored_events AS r
-                WHERE r.originator_id = e.originator_id AND r.topic = $2
-                  AND (convert_from(r.state, 'UTF8')::json #>> '{data,position}')::bigint = e.notification_id)
+                WHERE r.topic = 'ledger.event.retracted.v1' AND {schema}.retracts(r.state) = e.notification_id)
            AS retracted
   FROM {schema}.stored_events AS e
  WHERE e.notification_id = ANY ($1::bigint[]);

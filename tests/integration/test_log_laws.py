@@ -4,15 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import msgspec
 import pytest
 
+import services.ledger.log
 from schemas.codec import decode_recorded
 from services.ledger.log import Filter
 from services.postgres import connect
+from services.statements import Statements, fill
 from tests.conftest import Database
 from tests.log import Log, event
 from tests.writers import writer
@@ -20,6 +23,8 @@ from tests.writers import writer
 SERVICES = ("writer", "projector", "auditor")
 LOG = "ledger_main.stored_events"
 HEAD = "ledger_main.log_head"
+SCHEMA = "ledger_main"
+BY = {"role": "head of product", "team": "product"}
 AHEAD = timedelta(days=400)
 
 REWRITES = {
@@ -387,6 +392,23 @@ async def test_the_bytes_stored_are_the_bytes_hashed_and_served(database: Databa
         assert (recorded.type, recorded.subject, recorded.source) == (row["topic"], row["subject"], row["source"])
         assert recorded.recordedtime == row["recorded_at"]
         assert row["sealed"] is ("sealed" in str(msgspec.json.decode(row["state"])["data"]))
+
+
+async def test_whether_something_was_retracted_is_found_without_reading_what_else_was(log: Log) -> None:
+    [asked] = await log.append(profile(3))
+    await log.append(
+        *(
+            event("event.retracted", position=position, subject=subject, reason="a slip", by=BY)
+            for position, subject in ((asked, "account/a-3"), (2, "account/a-2"))
+        )
+    )
+    statement = fill(Statements.load(Path(services.ledger.log.__file__).with_suffix(".sql"))["named"], schema=SCHEMA)
+    found = await log.connection.fetch(statement, [1, 2, 3, asked, asked + 1])
+    assert [row["position"] for row in found if row["retracted"]] == [2, asked]
+    await log.connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
+    plan = "\n".join(row[0] for row in await log.connection.fetch(f"EXPLAIN {statement}", [asked]))
+    condition = "retracts(state) = e.notification_id"
+    assert f"Index Cond: ({SCHEMA}.{condition})" in plan, plan
 
 
 # Readers

@@ -12,6 +12,7 @@ import msgspec
 from schemas.events import Available, Option
 from services.projector.briefs import (
     DELIVERY_STATES,
+    EXCEPTION,
     AssessmentTold,
     Brief,
     EngineeringBrief,
@@ -20,6 +21,7 @@ from services.projector.briefs import (
     RequirementBrief,
     RequirementTold,
     SalesBrief,
+    to_be_looked_at_again,
 )
 from services.projector.fit import Class
 from services.projector.markdown import block, document, front_matter, heading, inline, items
@@ -110,9 +112,9 @@ def _facts(brief: Brief) -> Iterator[str]:
     if brief.outcome is not None:
         yield f"Outcome: {brief.outcome}"
     if brief.proposed_on is not None:
-        yield f"Proposed on: {brief.proposed_on}"
+        yield f"Proposed on: {brief.proposed_on[:10]}"
     if brief.since is not None:
-        yield f"Decided on: {brief.since}"
+        yield f"Decided on: {brief.since[:10]}"
     if brief.decide_by is not None and brief.state == "proposed":
         yield f"Decide by: {brief.decide_by}"
     if brief.available is not None:
@@ -120,15 +122,23 @@ def _facts(brief: Brief) -> Iterator[str]:
     if brief.revisit is not None:
         yield f"Look at again on: {brief.revisit}"
     if brief.reaffirmed_on is not None:
-        yield f"Reaffirmed on: {brief.reaffirmed_on}"
+        yield f"Reaffirmed on: {brief.reaffirmed_on[:10]}"
     if brief.superseded_by is not None:
         yield f"Superseded by: {inline(brief.superseded_by.decision)}"
     if brief.holds is not None:
         yield f"Holds in its place: {inline(brief.holds.decision)}"
     yield f"Needs review: {'yes' if brief.needs_review else 'no'}"
-    yield f"Overdue: {'yes' if brief.overdue else 'no'}"
+    yield f"Overdue: {_overdue(brief)}"
     yield f"Open promises: {brief.promises.open}"
     yield f"As of position: {brief.as_of.position}"
+
+
+def _overdue(brief: Brief) -> str:
+    if not brief.overdue:
+        return "no"
+    if brief.state == "proposed":
+        return f"yes, it was to be decided by {brief.decide_by}"
+    return f"yes, it was to be looked at again on {brief.revisit}"
 
 
 def _available(available: Available) -> str:
@@ -195,7 +205,7 @@ def _outcome(brief: EngineeringBrief, titles: dict[str | None, str]) -> Iterator
     if brief.outcome is None or brief.rationale is None:
         yield "Nothing is decided yet." + (f" It is to be decided by {brief.decide_by}." if brief.decide_by else "")
         return
-    yield f'Chosen option: "{inline(titles[brief.option])}", because {block(brief.rationale)}'
+    yield f'Chosen option: "{inline(titles[brief.option])}", because {_quoted(block(brief.rationale))}'
     yield heading(3, "Consequences")
     yield items(_consequences(brief))
     yield heading(3, "Confirmation")
@@ -209,7 +219,9 @@ def _consequences(brief: EngineeringBrief) -> Iterator[str]:
     if brief.tell_customer is not None:
         yield f"Customers may be told: {inline(brief.tell_customer)}"
     if brief.available is not None:
-        yield f"Customers can have it from {_available(brief.available)}"
+        yield f"Available from {_available(brief.available)}"
+    if brief.grounds == "exception" and brief.outcome != "decline":
+        yield EXCEPTION
     for each in brief.dissent:
         yield f"Dissent of {inline(each.team)}: {inline(each.statement)}"
 
@@ -223,7 +235,7 @@ def _confirmation(brief: EngineeringBrief) -> Iterator[str]:
             state = DELIVERY_STATES[each.delivery.state]
             yield f"{inline(each.requirement)}: {state}{target} (position {each.delivery.position})"
     if brief.revisit is not None:
-        yield f"It is to be looked at again on {brief.revisit}"
+        yield to_be_looked_at_again(brief.revisit, brief.overdue, brief.as_of)
     if brief.acknowledged:
         yield f"Taken note of by {', '.join(map(inline, dict.fromkeys(brief.acknowledged)))}"
     for mark in brief.marks:
@@ -267,7 +279,12 @@ def _arguments(option: Option) -> Iterator[str]:
     for verdict, word in _VERDICTS.items():
         for each in option.arguments:
             if each.verdict == verdict:
-                yield f"{word}, because {inline(each.text)}" + (f" ({inline(each.team)})" if each.team else "")
+                yield f"{word}, because {_quoted(inline(each.text))}" + (f" ({inline(each.team)})" if each.team else "")
+
+
+def _quoted(text: str) -> str:
+    """A sentence of somebody's after a word of ours, which keeps its own capital and full stop."""
+    return f"“{text}”"
 
 
 def _evidence(brief: EngineeringBrief) -> Iterator[str]:
@@ -296,8 +313,10 @@ def _fit_line(fit: FitTold) -> str:
         for verdict, bullets in (("met", fit.met), ("missed", fit.missed), ("unknown", fit.unknown))
         if bullets
     )
-    return f"{name}, importance {fit.importance} for {inline(fit.requirement)}: {_CLASSES[fit.class_]}{share}" + (
-        f"; {verdicts}" if verdicts else ""
+    return (
+        f"{name}, importance {fit.importance} for {inline(fit.requirement)}: {_CLASSES[fit.class_]}{share}"
+        + (f"; {verdicts}" if verdicts else "")
+        + (f"; {fit.ended} since" if fit.ended else "")
     )
 
 

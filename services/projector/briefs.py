@@ -12,6 +12,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from schemas.events import Available, Dissent, Effort, Option
+from schemas.values import same_team
 from services.projector.answers.decisions import DecidedFit, Grounds, OneDecision, Outcome
 from services.projector.answers.requirements import Delivery, Status
 from services.projector.answers.shown import RevisionShown, Role, show_role
@@ -26,11 +27,15 @@ FITS_MAX = 20
 """Accounts that a brief shows, the weightiest first; the counts by class are of all."""
 
 PROMISES_CITED_MAX = 200
-"""Events of open promises that a brief names, the last ones; the count is of all."""
+"""Open promises that a brief names, those due first; the count is of all."""
+
+PROMISES_TOLD_MAX = 5
+"""Open promises that a sentence tells one by one, those due first."""
 
 Voice = Literal["engineering", "sales"]
 State = Literal["open", "proposed", "made", "superseded"]
 Feasibility = Literal["feasible", "costly", "infeasible", "unknown"]
+Ended = Literal["withdrawn", "retracted", "moved"]
 
 PROPOSED = "ledger.decision.proposed.v1"
 MADE = "ledger.decision.made.v1"
@@ -43,6 +48,9 @@ ASSESSED = "ledger.requirement.assessed.v1"
 STATED = "ledger.perspective.stated.v1"
 PROMISED = "ledger.promise.made.v1"
 ASKED = "ledger.ask.recorded.v1"
+WITHDRAWN = "ledger.ask.withdrawn.v1"
+MOVED = "ledger.ask.moved.v1"
+RETRACTED = "ledger.event.retracted.v1"
 ADOPTED = "ledger.agreement.adopted.v1"
 ACKNOWLEDGED = "ledger.decision.acknowledged.v1"
 REAFFIRMED = "ledger.decision.reaffirmed.v1"
@@ -73,17 +81,22 @@ class Holding(Struct, frozen=True, kw_only=True):
     position: int
     time: str
     outcome: Outcome
+    grounds: Grounds
     instruction: str
     tell_customer: str | None
     available: Available | None
+    revisit: date | None
+    overdue: bool
     stands_behind: list[Role]
 
 
 class PromisesTold(Struct, frozen=True, kw_only=True):
-    """The open promises about the requirements: how many, and the first day by which one is due."""
+    """The open promises about the requirements: how many, the first day by which one is due, and to which accounts,
+    in the order of their days."""
 
     open: int
     due: date | None
+    accounts: list[str]
 
 
 class Brief(Struct, frozen=True, kw_only=True):
@@ -93,6 +106,7 @@ class Brief(Struct, frozen=True, kw_only=True):
     state: State
     requirements: list[RequirementTold]
     outcome: Outcome | None
+    grounds: Grounds | None
     proposed_on: str | None
     since: str | None
     decide_by: date | None
@@ -123,6 +137,7 @@ class FitTold(Struct, frozen=True, kw_only=True, rename={"class_": "class"}):
     met: list[str]
     missed: list[str]
     unknown: list[str]
+    ended: Ended | None
 
 
 class EvidenceTold(Struct, frozen=True, kw_only=True):
@@ -185,7 +200,6 @@ class EngineeringBrief(Brief, frozen=True, kw_only=True, tag_field="voice", tag=
     rationale: str | None
     instruction: str | None
     tell_customer: str | None
-    grounds: Grounds | None
     departs: Departs | None
     deciders: list[Role]
     consulted: list[Role]
@@ -204,11 +218,12 @@ class EngineeringBrief(Brief, frozen=True, kw_only=True, tag_field="voice", tag=
 
 
 class PlainTold(Struct, frozen=True, kw_only=True):
-    """What those who would build a requirement say of it in plain words, last."""
+    """What a team that would build a requirement said of it last, in plain words."""
 
     requirement: str
     team: str
-    plain: str
+    feasibility: Feasibility
+    plain: str | None
     position: int
     time: str
 
@@ -262,6 +277,8 @@ class Stated(Struct, frozen=True, kw_only=True):
 
 class OpenPromise(Struct, frozen=True, kw_only=True):
     promise: str
+    account: str
+    name: str | None
     due: date | None
     position: int
 
@@ -305,7 +322,6 @@ def engineering_brief(on_record: OnRecord) -> EngineeringBrief:
         rationale=one.rationale,
         instruction=one.instruction,
         tell_customer=one.tell_customer,
-        grounds=one.grounds,
         departs=one.departs,
         deciders=[show_role(by) for by in one.deciders],
         consulted=[show_role(by) for by in one.consulted],
@@ -319,7 +335,7 @@ def engineering_brief(on_record: OnRecord) -> EngineeringBrief:
             total=sum(one.accounts.values()),
             accounts=one.accounts,
             at_stake=one.at_stake,
-            fits=[_fit(each) for each in one.fits[:FITS_MAX]],
+            fits=[_fit(each, on_record) for each in one.fits[:FITS_MAX]],
             revisions={
                 name: revision
                 for name, revision in one.revisions.items()
@@ -387,6 +403,7 @@ def _common(on_record: OnRecord) -> dict[str, Any]:
         "state": _state(on_record),
         "requirements": on_record.requirements,
         "outcome": None if one is None else one.outcome,
+        "grounds": None if one is None else one.grounds,
         "proposed_on": None if one is None or one.proposed is None else one.proposed.time,
         "since": None if one is None else one.time,
         "decide_by": None if one is None or one.proposed is None else one.proposed.decide_by,
@@ -398,7 +415,9 @@ def _common(on_record: OnRecord) -> dict[str, Any]:
         "superseded_by": None if one is None else one.superseded_by,
         "holds": on_record.holds,
         "promises": PromisesTold(
-            open=len(on_record.promises), due=min((each.due for each in on_record.promises if each.due), default=None)
+            open=len(on_record.promises),
+            due=min((each.due for each in on_record.promises if each.due), default=None),
+            accounts=[*dict.fromkeys(each.account for each in _due_first(on_record)[:PROMISES_CITED_MAX])],
         ),
         "as_of": on_record.as_of,
         "events": _cited(on_record),
@@ -454,12 +473,13 @@ def _cited(on_record: OnRecord) -> list[Cited]:
             found.append(
                 Cited(position=told.delivery.position, type=DELIVERED, subject=subject, tells=["requirements"])
             )
+    plain = {each.position for each in _plain_words(on_record)}
     found += [
         Cited(
             position=each.told.position,
             type=ASSESSED,
             subject=f"requirement/{each.told.requirement}",
-            tells=["assessments"] if one is not None and one.position is not None else ["assessments", "plain_words"],
+            tells=["assessments", "plain_words"] if each.told.position in plain else ["assessments"],
         )
         for each in on_record.assessments
     ]
@@ -474,9 +494,13 @@ def _cited(on_record: OnRecord) -> list[Cited]:
     ]
     found += [
         Cited(position=each.position, type=PROMISED, subject=f"promise/{each.promise}", tells=["promises"])
-        for each in on_record.promises[-PROMISES_CITED_MAX:]
+        for each in _due_first(on_record)[:PROMISES_CITED_MAX]
     ]
     return _once(found)
+
+
+def _due_first(on_record: OnRecord) -> list[OpenPromise]:
+    return sorted(on_record.promises, key=lambda each: (each.due is None, each.due or date.max, each.position))
 
 
 def _once(found: Iterable[Cited]) -> list[Cited]:
@@ -492,7 +516,7 @@ def _once(found: Iterable[Cited]) -> list[Cited]:
 # For engineering
 
 
-def _fit(decided: DecidedFit) -> FitTold:
+def _fit(decided: DecidedFit, on_record: OnRecord) -> FitTold:
     judged = decided.as_decided
     bullets = [] if judged is None else judged.bullets
 
@@ -512,17 +536,40 @@ def _fit(decided: DecidedFit) -> FitTold:
         met=of("met"),
         missed=of("missed"),
         unknown=of("unknown"),
+        ended=_ended(decided, on_record),
     )
+
+
+_ENDS: Mapping[str, Ended] = {WITHDRAWN: "withdrawn", RETRACTED: "retracted", MOVED: "moved"}
+
+
+def _ended(decided: DecidedFit, on_record: OnRecord) -> Ended | None:
+    """What became since of the ask by which an account was heard, as far as the marks say so."""
+    types = {each.position: each.type for each in on_record.reviewed}
+    ends = [
+        mark.position
+        for mark in (on_record.one.needs_review if on_record.one is not None else ())
+        if mark.kind == "withdrawn" and mark.from_ == decided.ask and mark.input.startswith(f"{decided.account}: ask ")
+    ]
+    return next((_ENDS[types[each]] for each in ends if types.get(each) in _ENDS), None)
 
 
 # For sales
 
 NOT_DECIDED = "Not decided yet; nothing may be promised."
+NO_PROMISE = "Nothing may be promised."
+EXCEPTION = "This is an exception from the target market: it is not an offer to other customers."
 DECIDED: Mapping[Outcome, str] = {
     "commit": "it will be done",
     "decline": "it will not be done",
     "defer": "it was put off",
     "explore": "it is being explored; whether it will be done is open",
+}
+FEASIBILITIES: Mapping[Feasibility, str] = {
+    "feasible": "it can be built as asked",
+    "costly": "it can be built as asked, and that costs much",
+    "infeasible": "it cannot be built as asked",
+    "unknown": "whether it can be built as asked is not known",
 }
 DELIVERY_STATES: Mapping[str, str] = {
     "planned": "planned",
@@ -537,7 +584,7 @@ def _sales(on_record: OnRecord) -> dict[str, Any]:
     """The members that SalesBrief has besides the common ones."""
     one, state = on_record.one, _state(on_record)
     holding = one if state == "made" else None
-    plain = _plain_words(on_record) if state in ("open", "proposed") else []
+    plain = _plain_words(on_record)
     return {
         "instruction": None if holding is None else holding.instruction,
         "tell_customer": None if holding is None else holding.tell_customer,
@@ -548,7 +595,8 @@ def _sales(on_record: OnRecord) -> dict[str, Any]:
             *_delivered(on_record),
             *(
                 Statement(
-                    text=f"{_mentioned(on_record, each.requirement)}, in the words of {each.team}: {each.plain}",
+                    text=f"{_mentioned(on_record, each.requirement)}, {each.team}: {FEASIBILITIES[each.feasibility]}"
+                    f" (said on {each.time[:10]}).{f' {each.plain}' if each.plain else ''}",
                     events=[each.position],
                 )
                 for each in plain
@@ -579,19 +627,22 @@ def _decided(on_record: OnRecord) -> list[Statement]:
     assert one.time is not None
     made = [one.position]
     told = [Statement(text=f"Decided on {one.time[:10]}: {DECIDED[one.outcome]}.", events=made)]
-    told += _guidance(one.outcome, one.instruction, one.tell_customer, one.available, made)
+    told += _guidance(one, made)
     if one.revisit is not None:
-        text = "It was to be looked at again on" if one.overdue else "It is to be looked at again on"
-        told.append(Statement(text=f"{text} {one.revisit}.", events=made))
+        told.append(Statement(text=f"{to_be_looked_at_again(one.revisit, one.overdue, on_record.as_of)}.", events=made))
     if one.reaffirmations:
         last = one.reaffirmations[-1]
         told.append(Statement(text=f"It was looked at again on {last.time[:10]}, and stands.", events=[last.position]))
     told.append(Statement(text=f"Who stands behind it: {_listed(show_role(by) for by in one.deciders)}.", events=made))
     if one.needs_review:
+        until_then = (
+            "Until then it holds; ask those who stand behind it before you promise more."
+            if one.outcome == "commit"
+            else f"Until then it holds. {NO_PROMISE}"
+        )
         told.append(
             Statement(
-                text="What it rests on has changed since, and it is to be looked at again. Until then it holds; ask"
-                " those who stand behind it before you promise more.",
+                text=f"What it rests on has changed since, and it is to be looked at again. {until_then}",
                 events=[each.position for each in one.needs_review],
             )
         )
@@ -609,36 +660,45 @@ def _gave_way(on_record: OnRecord) -> list[Statement]:
     return [
         Statement(text=f"{gave_way} {holds.decision} holds in its place.", events=[*passed, *made]),
         Statement(text=f"Decided on {holds.time[:10]}: {DECIDED[holds.outcome]}.", events=made),
-        *_guidance(holds.outcome, holds.instruction, holds.tell_customer, holds.available, made),
+        *_guidance(holds, made),
         Statement(text=f"Who stands behind it: {_listed(holds.stands_behind)}.", events=made),
     ]
 
 
-def _guidance(
-    outcome: Outcome,
-    instruction: str | None,
-    tell_customer: str | None,
-    available: Available | None,
-    made: list[int],
-) -> list[Statement]:
-    """What to do, what to tell, from when and how sure."""
-    told = [Statement(text=f"What everyone does now: {instruction}", events=made)]
-    if tell_customer is not None:
-        told.append(Statement(text=f"Customers may be told: {tell_customer}", events=made))
+def _guidance(holding: OneDecision | Holding, made: list[int]) -> list[Statement]:
+    """What to do, what to tell, to whom, from when and how sure; what is not fresh is told with its age."""
+    told = [f"What everyone does now{_stale(holding, 'act on it')}: {holding.instruction}"]
+    if holding.tell_customer is not None:
+        told.append(f"Customers may be told{_stale(holding, 'repeat it')}: {holding.tell_customer}")
     else:
-        told.append(Statement(text="No words for customers are on record; ask those who stand behind it.", events=made))
-    if available is not None:
-        told.append(
-            Statement(
-                text=f"Customers can have it from {available.from_}; how sure that is: {available.confidence}.",
-                events=made,
-            )
-        )
-    elif outcome == "commit":
-        told.append(Statement(text="No date is on record; none may be promised.", events=made))
-    else:
-        told.append(Statement(text="Nothing may be promised.", events=made))
-    return told
+        told.append("No words for customers are on record; ask those who stand behind it.")
+    if holding.grounds == "exception" and holding.outcome != "decline":
+        told.append(EXCEPTION)
+    if holding.available is not None:
+        told.append(f"Available from {holding.available.from_}; how sure: {holding.available.confidence}.")
+    elif holding.outcome == "commit":
+        told.append("No date is on record; none may be promised.")
+    if holding.outcome != "commit":
+        told.append(NO_PROMISE)
+    return [Statement(text=each, events=made) for each in told]
+
+
+def _stale(holding: OneDecision | Holding, use: str) -> str:
+    """What stands beside words whose day to be looked at again has passed; empty while they are fresh."""
+    if not holding.overdue or holding.time is None:
+        return ""
+    return (
+        f" (said on {holding.time[:10]}; it was to be looked at again on {holding.revisit}, and that has not happened:"
+        f" ask before you {use})"
+    )
+
+
+def to_be_looked_at_again(revisit: date, overdue: bool, as_of: AsOf) -> str:
+    """That a decision is to be looked at again, or was."""
+    if overdue:
+        return f"It was to be looked at again on {revisit}, and that has not happened"
+    passed = as_of.recordedtime is not None and str(revisit) < as_of.recordedtime[:10]
+    return f"It {'was' if passed else 'is'} to be looked at again on {revisit}"
 
 
 def _delivered(on_record: OnRecord) -> list[Statement]:
@@ -657,13 +717,18 @@ def _delivered(on_record: OnRecord) -> list[Statement]:
 def _promised(on_record: OnRecord) -> list[Statement]:
     if not on_record.promises:
         return []
-    due = min((each.due for each in on_record.promises if each.due), default=None)
-    count = len(on_record.promises)
+    due_first, count = _due_first(on_record), len(on_record.promises)
+    told = [
+        f"to {f'{each.name} ({each.account})' if each.name else each.account}, "
+        + (f"due on {each.due}" if each.due else "with no due day")
+        for each in due_first[:PROMISES_TOLD_MAX]
+    ]
+    more = f"; and {count - len(told)} more" if count > len(told) else ""
     return [
         Statement(
-            text=("One promise of it is open" if count == 1 else f"{count} promises of it are open")
-            + (f"; the first is due on {due}." if due else "."),
-            events=[each.position for each in on_record.promises[-PROMISES_CITED_MAX:]],
+            text=("One promise of it is open: " if count == 1 else f"{count} promises of it are open: ")
+            + f"{'; '.join(told)}{more}.",
+            events=[each.position for each in due_first[:PROMISES_CITED_MAX]],
         )
     ]
 
@@ -676,16 +741,16 @@ def _merged(on_record: OnRecord, requirement: str, into: str | None) -> list[Sta
 
 
 def _plain_words(on_record: OnRecord) -> list[PlainTold]:
-    """The plain words that were said last of each requirement."""
-    last: dict[str, AssessmentTold] = {}
+    """What each team said last of each requirement, in the order of teams' names: nobody's word hides another's."""
+    last: dict[tuple[str, str], AssessmentTold] = {}
     for each in sorted(on_record.assessments, key=lambda each: (_counts_from(each.told), each.told.position)):
-        if each.told.plain is not None:
-            last[each.root] = each.told
+        last[each.root, same_team(each.told.by.team)] = each.told
     return [
         PlainTold(
             requirement=told.requirement,
             team=told.by.team,
-            plain=told.plain or "",
+            feasibility=told.feasibility,
+            plain=told.plain,
             position=told.position,
             time=told.time,
         )

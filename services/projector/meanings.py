@@ -22,6 +22,8 @@ _BRIEF = {
     " `superseded`: it gave way to another.",
     "outcome": "Do it (`commit`), refuse it (`decline`), put it off (`defer`) or find out more (`explore`). Null:"
     " nothing is decided.",
+    "grounds": "Why that was right: `target` (the target market), `exception` (from it), `obligation` or `technical`."
+    " Null: nothing is decided.",
     "proposed_on": "When it was last proposed, as RFC 3339. Null: it was not.",
     "since": "When it was decided, as RFC 3339. Null: it is not.",
     "available": "From when customers can have it, and how sure that is. Null: no date is on record.",
@@ -644,7 +646,8 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "tell_customer": "What customers may be told, in these words. Null: no such words are on record, or it holds no"
         " more.",
         "stands_behind": "Who decided it, by role and team. Empty: it is not decided, or holds no more.",
-        "plain_words": "Before a decision: what was last said in plain words by those who would build it.",
+        "plain_words": "Whether it can be built, and what else is to be said in plain words: the last word of each team"
+        " that assessed it, by requirement and team.",
         "statements": "What may be said, in plain language, a sentence each. The first says how it stands.",
     },
     "RequirementBrief": {
@@ -662,10 +665,12 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "decision": "The decision that holds.",
         "available": "From when customers can have it, and how sure that is. Null: no date is on record.",
         "stands_behind": "Who decided it, by role and team.",
+        "overdue": "Whether its day to be looked at again has passed (UTC), and nobody has since.",
     },
     "PromisesTold": {
         "open": "How many there are.",
         "due": "The first day by which one of them is due. Null: none has such a day.",
+        "accounts": "The accounts to which they are, that of the first due day first; of 200 promises at most.",
     },
     "EvidenceTold": {
         "lens": "`decided`: as the deciders knew it. `now`: it is not decided yet, and this is how it is now.",
@@ -684,6 +689,8 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "met": "The bullets that it met.",
         "missed": "The bullets that it missed.",
         "unknown": "The bullets that nobody knew about.",
+        "ended": "What became of that ask since, by a mark that says so: it was `withdrawn`, `retracted`, or `moved` to"
+        " another requirement. Null: no mark says that it ended.",
     },
     "AssessmentTold": {
         "feasibility": "What the team says of building it.",
@@ -693,7 +700,11 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "known": _KNOWN,
     },
     "PerspectiveTold": {"team": "Whose side it is.", "statement": "Its own words.", "known": _KNOWN},
-    "PlainTold": {"team": "The team that says so.", "plain": "What it says for people who do not build it."},
+    "PlainTold": {
+        "team": "The team that says so.",
+        "feasibility": "What the team says of building it.",
+        "plain": "What it says for people who do not build it. Null: nothing more.",
+    },
     "Statement": {
         "text": "The sentence.",
         "events": "The positions of the events that it rests on.",

@@ -1,5 +1,6 @@
 """The briefs of a decision and of a requirement, over HTTP: as JSON, as a decision record, as a page for sales."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -37,8 +38,8 @@ def superseded(decision: str, by: str) -> Any:
 
 
 def assessed(requirement: str, plain: str | None, by: Any = ENGINEER, **more: Any) -> Any:
-    said = {} if plain is None else {"plain": plain}
-    return event("requirement.assessed", requirement=requirement, feasibility="costly", by=by, **said | more)
+    said = {"feasibility": "costly"} | ({} if plain is None else {"plain": plain})
+    return event("requirement.assessed", requirement=requirement, by=by, **said | more)
 
 
 def stated(requirement: str, team: str, statement: str, **more: Any) -> Any:
@@ -154,7 +155,7 @@ async def test_engineering_gets_all_that_speaks_for_and_against(database: Databa
         assert (assessment["feasibility"], assessment["effort"]["high"], assessment["known"]) == ("costly", 8, True)
         # In the order of teams' names, whoever spoke first.
         assert [each["team"] for each in told["perspectives"]] == ["engineering", "sales"]
-        assert told["promises"] == {"open": 1, "due": "2027-09-01"}
+        assert told["promises"] == {"open": 1, "due": "2027-09-01", "accounts": ["acme"]}
 
 
 async def test_the_decision_record_is_one_that_readers_accept(database: Database) -> None:
@@ -175,10 +176,10 @@ async def test_the_decision_record_is_one_that_readers_accept(database: Database
         assert record.section("Decision Drivers").items == ["two renewals"]
         assert record.section("Considered Options").items == ["Build it", "Buy it"]
         assert record.section("Decision Outcome").paragraphs == [
-            'Chosen option: "Build it", because Whom we serve needs it.'
+            'Chosen option: "Build it", because “Whom we serve needs it.”'
         ]
         build, buy = record.under("Pros and Cons of the Options")
-        assert build.items == ["Good, because safe", "Neutral, because known", "Bad, because late (product)"]
+        assert build.items == ["Good, because “safe”", "Neutral, because “known”", "Bad, because “late” (product)"]
         assert (build.title, buy.title, buy.items) == ("Build it", "Buy it", [])
         consequences, confirmation = record.under("Decision Outcome")
         assert "Dissent of engineering: Too early." in consequences.items
@@ -207,11 +208,13 @@ async def test_sales_gets_one_instruction_and_no_debate(database: Database) -> N
             f"Decided on {day}: it will be done.",
             "What everyone does now: Ship it by August.",
             "Customers may be told: It comes in August.",
-            "Customers can have it from 2027-08-31; how sure that is: high.",
+            "Available from 2027-08-31; how sure: high.",
             "It is to be looked at again on 2027-10-30.",
             "Who stands behind it: VP product (product), head of engineering (engineering).",
             f"Single sign-on (SSO): planned, target 2027-08-31 (said on {day}).",
-            "One promise of it is open; the first is due on 2027-09-01.",
+            "Single sign-on (SSO), engineering: it can be built as asked, and that costs much"
+            f" (said on {day}). It takes a quarter.",
+            "One promise of it is open: to Acme Bank (acme), due on 2027-09-01.",
         ]
         assert not told.keys() & {"options", "question", "drivers", "rationale", "dissent", "perspectives", "evidence"}
         reply = await document(client, "decisions/D-7", "sales")
@@ -291,20 +294,31 @@ async def test_before_a_decision_it_is_said_what_may_be_said(database: Database)
 
         await client.record(
             raised("SSO", "Single sign-on"),
-            assessed("SSO", "It takes a quarter.", time="2026-03-01T00:00:00Z"),
+            assessed("SSO", "Easy.", feasibility="feasible", time="2026-02-28T00:00:00Z"),
+            assessed("SSO", "It takes a quarter.", feasibility="infeasible", time="2026-03-01T00:00:00Z"),
             assessed("SSO", "It takes a year.", {"role": "architect", "team": "platform"}, time="2026-02-01T00:00:00Z"),
-            assessed("SSO", None, {"role": "tester", "team": "quality"}, time="2026-04-01T00:00:00Z"),
+            assessed("SSO", "Nobody knows.", {"role": "tester", "team": "quality"}, time="2026-03-31T00:00:00Z"),
+            assessed(
+                "SSO", None, {"role": "tester", "team": "Quality"}, feasibility="unknown", time="2026-04-01T00:00:00Z"
+            ),
             event("delivery.updated", requirement="SSO", state="in_progress", time="2026-04-02T00:00:00Z"),
         )
         told = await brief(client, "requirements/SSO", "sales")
-        assert [(each["team"], each["plain"]) for each in told["plain_words"]] == [
-            ("engineering", "It takes a quarter.")
+        # Of each team the last word, in the order of teams' names.
+        assert [(each["team"], each["feasibility"], each["plain"]) for each in told["plain_words"]] == [
+            ("engineering", "infeasible", "It takes a quarter."),
+            ("platform", "costly", "It takes a year."),
+            ("Quality", "unknown", None),
         ]
         assert sentences(told) == [
             NOT_DECIDED,
             "Single sign-on (SSO): in progress (said on 2026-04-02).",
-            "Single sign-on (SSO), in the words of engineering: It takes a quarter.",
+            "Single sign-on (SSO), engineering: it cannot be built as asked (said on 2026-03-01). It takes a quarter.",
+            "Single sign-on (SSO), platform: it can be built as asked, and that costs much (said on 2026-02-01)."
+            " It takes a year.",
+            "Single sign-on (SSO), Quality: whether it can be built as asked is not known (said on 2026-04-01).",
         ]
+        assert {each["position"] for each in told["events"] if "plain_words" in each["tells"]} == {4, 5, 7}
 
         await client.record(proposed("D-1", "SSO", decide_by="2999-12-31"))
         told = await brief(client, "requirements/SSO", "sales")
@@ -454,8 +468,12 @@ async def test_a_merged_requirement_has_the_brief_of_what_it_counts_as(database:
         engineering = await brief(client, "decisions/D-1", "engineering")
         assert [each["requirement"] for each in engineering["assessments"]] == ["Q"]
         before = await brief(client, "requirements/Q", "sales", as_of=4)
+        day = before["plain_words"][0]["time"][:10]
         assert (before["into"], before["decision"], sentences(before)) == (
-            None, None, [NOT_DECIDED, "The same (Q), in the words of engineering: Easy."],
+            None, None, [
+                NOT_DECIDED,
+                f"The same (Q), engineering: it can be built as asked, and that costs much (said on {day}). Easy.",
+            ],
         )  # fmt: skip
 
 
@@ -494,9 +512,138 @@ async def test_open_promises_are_counted_by_what_they_rest_on(database: Database
             promised("P-3", "R", decision="D-2"), promised("P-4", "S"), promised("P-5", "R"), promised("P-6", "R"),
             promised("P-5", "S"), event("promise.closed", promise="P-6", outcome="kept", by=SELLER),
         )  # fmt: skip
-        assert (await brief(client, "decisions/D-1", "sales"))["promises"] == {"open": 2, "due": "2027-01-01"}
-        assert (await brief(client, "decisions/D-2", "sales"))["promises"] == {"open": 2, "due": "2027-02-01"}
-        assert (await brief(client, "requirements/R", "sales"))["promises"] == {"open": 3, "due": "2027-01-01"}
+        for path, count, due in (
+            ("decisions/D-1", 2, "2027-01-01"), ("decisions/D-2", 2, "2027-02-01"), ("requirements/R", 3, "2027-01-01"),
+        ):  # fmt: skip
+            told = (await brief(client, path, "sales"))["promises"]
+            assert told == {"open": count, "due": due, "accounts": ["acme"]}
+
+
+async def test_open_promises_are_told_with_their_accounts_and_days(database: Database) -> None:
+    async with asking(database) as client:
+
+        def promised(number: int, account: str, **more: Any) -> Any:
+            return event("promise.made", promise=f"P-{number}", account=account, requirement="R", by=SELLER, **more)
+
+        await client.record(
+            raised("R", "It"),
+            event("account.identified", account="acme", same_as=[{"system": "crm", "id": "7"}]),
+            event("account.profiled", account="acme", name="Acme Bank", attributes={}),
+            promised(1, "zeta"), promised(2, "crm:7", due="2027-02-01"), promised(3, "beta", due="2027-01-01"),
+        )  # fmt: skip
+        told = await brief(client, "requirements/R", "sales")
+        assert told["promises"] == {"open": 3, "due": "2027-01-01", "accounts": ["beta", "acme", "zeta"]}
+        assert sentences(told)[-1] == (
+            "3 promises of it are open: to beta, due on 2027-01-01; to Acme Bank (acme), due on 2027-02-01;"
+            " to zeta, with no due day."
+        )
+        await client.record(*(promised(number, "beta", due="2027-03-01") for number in range(4, 8)))
+        told = await brief(client, "requirements/R", "sales")
+        assert sentences(told)[-1].startswith("7 promises of it are open: to beta, due on 2027-01-01; ")
+        assert sentences(told)[-1].endswith("; to beta, due on 2027-03-01; and 2 more.")
+        assert told["statements"][-1]["events"] == [6, 5, 7, 8, 9, 10, 4]
+
+
+async def test_an_exception_is_told_as_one(database: Database) -> None:
+    exception = "This is an exception from the target market: it is not an offer to other customers."
+    available = {"from": "2026-11-30", "confidence": "medium"}
+    async with asking(database) as client:
+        await client.record(
+            raised("R", "It"),
+            made("D-1", "R", grounds="exception", available=available),
+            made("D-2", "R", grounds="exception", outcome="decline"),
+            made("D-3", "R", available=available),
+        )
+        told = await brief(client, "decisions/D-1", "sales")
+        assert told["grounds"] == "exception"
+        said = sentences(told)
+        assert said[said.index(exception) + 1] == "Available from 2026-11-30; how sure: medium."
+        for other in ("D-2", "D-3"):
+            assert exception not in sentences(await brief(client, f"decisions/{other}", "sales"))
+        record = read_record((await document(client, "decisions/D-1", "engineering")).body.decode())
+        assert exception in record.under("Decision Outcome")[0].items
+        # The one that holds in the place of another is an exception as well.
+        await client.record(superseded("D-3", "D-1"))
+        assert exception in sentences(await brief(client, "decisions/D-3", "sales"))
+
+
+async def test_words_whose_day_to_be_looked_at_again_has_passed_are_told_with_their_age(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(
+            raised("R", "It"), made("D-0", "R"), made("D-1", "R", tell_customer="In August.", revisit="2026-09-01"),
+            superseded("D-0", "D-1"), recordedtime=datetime(2026, 6, 2, tzinfo=UTC),
+        )  # fmt: skip
+        fresh = await brief(client, "decisions/D-1", "sales")
+        assert {"What everyone does now: Do D-1.", "Customers may be told: In August."} <= {*sentences(fresh)}
+        assert "It is to be looked at again on 2026-09-01." in sentences(fresh)
+
+        await client.record(raised("S", "Else"), recordedtime=datetime(2026, 10, 1, tzinfo=UTC))
+        age = (
+            "(said on 2026-06-02; it was to be looked at again on 2026-09-01, and that has not happened: ask before you"
+        )
+        stale = {
+            f"What everyone does now {age} act on it): Do D-1.",
+            f"Customers may be told {age} repeat it): In August.",
+        }
+        for path in ("decisions/D-1", "decisions/D-0", "requirements/R"):
+            assert stale <= {*sentences(await brief(client, path, "sales"))}, path
+        record = read_record((await document(client, "decisions/D-1", "engineering")).body.decode())
+        again = "It was to be looked at again on 2026-09-01, and that has not happened"
+        assert again in record.under("Decision Outcome")[1].items
+        assert record.facts()["Overdue"] == "yes, it was to be looked at again on 2026-09-01"
+
+        await client.record(
+            event("decision.reaffirmed", decision="D-1", reason="Still right.", by=PRODUCT),
+            recordedtime=datetime(2026, 10, 2, tzinfo=UTC),
+        )
+        for path in ("decisions/D-1", "decisions/D-0"):
+            said = sentences(await brief(client, path, "sales"))
+            assert {"What everyone does now: Do D-1.", "Customers may be told: In August."} <= {*said}, path
+        assert "It was to be looked at again on 2026-09-01." in sentences(await brief(client, "decisions/D-1", "sales"))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "then"),
+    [
+        ("commit", "Until then it holds; ask those who stand behind it before you promise more."),
+        ("explore", "Until then it holds. Nothing may be promised."),
+    ],
+)
+async def test_only_what_may_be_promised_is_asked_about(database: Database, outcome: str, then: str) -> None:
+    async with asking(database) as client:
+        await client.record(*(each for each in FULL if each["type"] != "ledger.decision.made.v1"))
+        await client.record(made("D-8", "SSO", outcome=outcome))
+        await client.record(event("account.profiled", account="acme", attributes={"industry": "retail"}))
+        said = sentences(await brief(client, "decisions/D-8", "sales"))
+        assert f"What it rests on has changed since, and it is to be looked at again. {then}" in said
+
+
+async def test_evidence_says_what_became_of_an_ask(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(*FULL)
+        asked = 7
+        await client.record(
+            event("event.retracted", position=asked, subject="requirement/SSO", reason="Not theirs.", by=PRODUCT),
+            event("ask.withdrawn", requirement="SSO", ask="k-2"),
+        )
+        told = await brief(client, "decisions/D-7", "engineering")
+        assert [(each["account"], each["ended"]) for each in told["evidence"]["fits"]] == [
+            ("acme", "retracted"), ("zeta", "withdrawn"),
+        ]  # fmt: skip
+        assert {each["ended"] for each in (await brief(client, "decisions/D-7", "engineering", as_of=client.head - 2))[
+            "evidence"]["fits"]} == {None}  # fmt: skip
+        record = read_record((await document(client, "decisions/D-7", "engineering")).body.decode())
+        [evidence] = [each for each in record.under("More Information") if each.title == "Evidence"]
+        assert [item.rpartition("; ")[2] for item in evidence.items[:2]] == ["retracted since", "withdrawn since"]
+
+
+async def test_documents_have_days_and_no_moments(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(*FULL)
+        for voice in ("engineering", "sales"):
+            text = (await document(client, "decisions/D-7", voice)).body.decode()
+            assert "Decided on: 20" in text
+            assert "Z\n" not in text
 
 
 async def test_texts_of_events_stay_texts(database: Database) -> None:

@@ -101,7 +101,7 @@ def records(draw: st.DrawFn) -> OnRecord:
             "time": TIME,
             "recordedtime": TIME,
             "outcome": draw(st.sampled_from(["commit", "decline", "defer", "explore"])),
-            "grounds": "target",
+            "grounds": draw(st.sampled_from(["target", "exception", "obligation"])),
             "deciders": draw(st.lists(people, min_size=1, max_size=3)),
             "instruction": draw(texts),
             "rationale": draw(texts),
@@ -138,7 +138,7 @@ def records(draw: st.DrawFn) -> OnRecord:
             Assessed(
                 root=named[0].requirement,
                 told=AssessmentTold(
-                    **said, by=Role(role=text, team="engineering"), feasibility="costly", effort=None, risks=[text],
+                    **said, by=Role(role=text, team="engineering"), feasibility="infeasible", effort=None, risks=[text],
                     plain=text, known=None,
                 ),
             )
@@ -151,7 +151,9 @@ def records(draw: st.DrawFn) -> OnRecord:
             )
             for text in draw(st.lists(texts, max_size=2))
         ],
-        promises=[OpenPromise(promise="P-1", due=None, position=20)] if draw(st.booleans()) else [],
+        promises=draw(st.lists(st.builds(
+            OpenPromise, promise=ids, account=ids, name=st.none() | texts, due=days, position=st.just(20),
+        ), max_size=7)),
     )  # fmt: skip
 
 
@@ -184,14 +186,14 @@ def test_texts_stay_texts_in_a_decision_record(on_record: OnRecord) -> None:
         for option, section in zip(brief.options, pros_and_cons, strict=True):
             verdicts = [item.split(", because ")[0].lower() for item in section.items]
             assert sorted(verdicts) == sorted(each.verdict for each in option.arguments)
-            assert {plain(each.text) for each in option.arguments if each.team is None} <= {
+            assert {f"“{plain(each.text)}”" for each in option.arguments if each.team is None} <= {
                 item.split(", because ", 1)[1] for item in section.items
             }
     if made:
         assert brief.rationale is not None
         outcome = record.section("Decision Outcome").paragraphs
         chosen = next(each for each in considered if outcome[0].startswith(f'Chosen option: "{each}", because '))
-        assert " ".join(outcome) == f'Chosen option: "{chosen}", because {plain(brief.rationale)}'
+        assert " ".join(outcome) == f'Chosen option: "{chosen}", because “{plain(brief.rationale)}”'
         consequences = record.under("Decision Outcome")[0].items
         assert f"What everyone does now: {plain(brief.instruction or '')}" in consequences
         for dissent in brief.dissent:

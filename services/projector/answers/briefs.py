@@ -29,7 +29,7 @@ from services.projector.answers.evidence import (
 )
 from services.projector.answers.requirements import show_delivery, status_of
 from services.projector.answers.shown import Role, show_fit, show_revisions, show_role
-from services.projector.answers.since import holding
+from services.projector.answers.since import SinceRead, holding, read_since
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.briefs import (
     ADOPTED,
@@ -69,6 +69,13 @@ class Asking(Struct, frozen=True, kw_only=True):
     names: list[asyncpg.Record]
 
 
+class AccountsRead(Struct, frozen=True, kw_only=True):
+    """Accounts, and what they are called, as they were read."""
+
+    lineage: Resolution = msgspec.field(default_factory=Resolution)
+    names: list[asyncpg.Record] = []
+
+
 class Evidence(Struct, frozen=True, kw_only=True):
     """What a brief is made of, as it was read at one position. `judged`: of the decision, None where there is none."""
 
@@ -87,9 +94,13 @@ class Evidence(Struct, frozen=True, kw_only=True):
     promises: list[asyncpg.Record]
     every_promise: bool
     """Those count that rest on other decisions, too."""
+    promised: AccountsRead
+    """To whom the promises are."""
     given_way: list[asyncpg.Record]
     made: dict[str, asyncpg.Record]
     """The made decisions to which others gave way."""
+    made_since: SinceRead | None
+    """What was said of those since, where there are any."""
 
 
 class RequirementEvidence(Struct, frozen=True, kw_only=True):
@@ -162,7 +173,8 @@ async def _read(snapshot: Snapshot, decision: str | None, requirements: Sequence
     lineage = (await read_requirements_lineage(snapshot, named)).requirements
     names = sorted({each for name in named for each in lineage.members(name, position)})
     given_way = await snapshot.fetch(_statements, "given_way", position, [] if decision is None else [decision])
-    ends = {row["superseded_by"] for row in given_way}
+    ends = sorted({row["superseded_by"] for row in given_way})
+    promises = await snapshot.fetch(_statements, "promises", position, names)
     return Evidence(
         as_of=snapshot.as_of,
         decision=decision,
@@ -175,11 +187,20 @@ async def _read(snapshot: Snapshot, decision: str | None, requirements: Sequence
         merges=await snapshot.fetch(_statements, "merges", position, names),
         assessments=await snapshot.fetch(_statements, "assessments", position, names),
         perspectives=await snapshot.fetch(_statements, "perspectives", position, names),
-        promises=await snapshot.fetch(_statements, "promises", position, names),
+        promises=promises,
         every_promise=bool(requirements),
+        promised=await _read_accounts(snapshot, {row["account"] for row in promises}),
         given_way=given_way,
-        made={row["decision"]: row for row in await snapshot.fetch(_statements, "made", position, sorted(ends))},
+        made={row["decision"]: row for row in await snapshot.fetch(_statements, "made", position, ends)},
+        made_since=await read_since(snapshot, ends) if ends else None,
     )
+
+
+async def _read_accounts(snapshot: Snapshot, accounts: set[str]) -> AccountsRead:
+    if not accounts:
+        return AccountsRead()
+    lineage = await read_accounts_lineage(snapshot, accounts)
+    return AccountsRead(lineage=lineage, names=await read_names(snapshot, lineage.related(accounts)))
 
 
 async def _read_asking(snapshot: Snapshot, requirements: Sequence[str]) -> Asking:
@@ -205,6 +226,8 @@ def judge_brief(evidence: Evidence) -> OnRecord:
     taken = None if made is None else decision_of(made)
     ways = _ways(evidence.given_way)
     position = evidence.as_of.position
+    promised = evidence.promised.lineage
+    called = names_by_account(evidence.promised.names, promised, position)
     titles = {row["requirement"]: row for row in evidence.titles}
     deliveries = {row["requirement"]: row for row in evidence.deliveries}
 
@@ -240,11 +263,17 @@ def judge_brief(evidence: Evidence) -> OnRecord:
             )
         ],
         promises=[
-            OpenPromise(promise=row["promise"], due=row["due"], position=row["position"])
+            OpenPromise(
+                promise=row["promise"],
+                account=(account := promised.root(row["account"], position)),
+                name=called.get(account),
+                due=row["due"],
+                position=row["position"],
+            )
             for row in evidence.promises
             if evidence.every_promise or row["decision"] in (None, decision)
         ],
-        holds=None if decision not in ways else _holding(evidence.made.get(_end_of(decision, ways))),
+        holds=None if decision not in ways else _holding(evidence, _end_of(decision, ways)),
         passed=[
             Cited(
                 position=row["position"],
@@ -298,17 +327,23 @@ def _end_of(decision: str, ways: Mapping[str, str]) -> str:
     return decision
 
 
-def _holding(row: asyncpg.Record | None) -> Holding | None:
+def _holding(evidence: Evidence, decision: str) -> Holding | None:
+    row = evidence.made.get(decision)
     if row is None:
         return None
+    now = None if evidence.judged is None else evidence.judged.now
+    assert now is not None and evidence.made_since is not None  # It was made, and another gave way to it.
     return Holding(
         decision=row["decision"],
         position=row["position"],
         time=format_time(row["time"]),
         outcome=row["outcome"],
+        grounds=row["grounds"],
         instruction=row["instruction"],
         tell_customer=row["tell_customer"],
         available=None if row["available"] is None else msgspec.json.decode(row["available"], type=Available),
+        revisit=row["revisit"],
+        overdue=evidence.made_since.since().is_due_again(decision, row["revisit"], now.date()),
         stands_behind=roles(show_role(by) for by in msgspec.json.decode(row["deciders"], type=list[By])),
     )
 

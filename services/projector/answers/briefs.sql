@@ -39,7 +39,7 @@ SELECT said.requirement, said.decision, said.team, said.statement, said.by_role,
 
 -- promises --
 -- The open promises about these requirements. What was said last of a promise is what counts.
-SELECT last.promise, last.decision, last.due, last.position
+SELECT last.promise, last.account, last.decision, last.due, last.position
   FROM (SELECT DISTINCT ON (said.promise) said.*
           FROM {schema}.promises_made AS said
          WHERE said.promise IN (SELECT promise FROM {schema}.promises_made

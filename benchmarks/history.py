@@ -41,7 +41,7 @@ from services.statements import Statements, fill
 LONG_EVENTS, QUICK_EVENTS, SHORT_EVENTS = 1_000_000, 100_000, 10_000
 ROUNDS = 15
 QUERY_SECONDS_MAX = 240
-AROUND = 0.05  # How far from the middle a position may lie, as a share of the log.
+AROUND = 0.01  # How far from the middle a position may lie, as a share of the log.
 LIST_ROWS = 50
 TABLE_COLUMNS = 120
 WANTED = {
@@ -179,7 +179,7 @@ async def _measure(
                     await vacuum(settings, ledger)
                 chosen = await _choose(settings, lengths)
                 logs = {ledger: Log(served, ledger, length, chosen[ledger], seed) for ledger, length in lengths.items()}
-                samples = {}
+                samples, cold = {}, {}
                 task = progress.add_task("asking", total=len(queries))
                 for query in queries:
                     cases = {
@@ -188,11 +188,13 @@ async def _measure(
                         "short, as of the middle": logs[short_name].case(query, now=False),
                         "short, now": logs[short_name].case(query, now=True),
                     }
+                    cold[query] = dict[str, float]()
                     samples[query] = await alternate(
                         cases,
                         rounds=rounds,
                         seconds_max=seconds,
                         progress=partial(_tell, progress, task, query),
+                        cold=cold[query],
                     )
                     progress.advance(task)
                     console.print(f"{query}: {_medians(samples[query])}")
@@ -217,6 +219,9 @@ async def _measure(
                 "asked_about": logs[ledger].subjects,
             }
             for ledger, each in loaded.items()
+        },
+        cold_milliseconds={
+            query: dict(zip(cases, milliseconds([*cases.values()]), strict=True)) for query, cases in cold.items()
         },
         milliseconds={
             query: {case: milliseconds(each) for case, each in cases.items()} for query, cases in samples.items()

@@ -53,10 +53,15 @@ async def timed(work: Callable[[], Awaitable[Any]]) -> float:
 
 
 async def alternate(
-    cases: Mapping[str, Case], *, rounds: int, seconds_max: float, progress: Callable[[str], None]
+    cases: Mapping[str, Case],
+    *,
+    rounds: int,
+    seconds_max: float,
+    progress: Callable[[str], None],
+    cold: dict[str, float] | None = None,
 ) -> dict[str, list[float]]:
     """Samples of each case, a round after the other: A B C A B C … After `seconds_max` no round is begun, but that
-    there are as many as a median needs. The rounds of the warm-up are not counted."""
+    there are as many as a median needs. The rounds of the warm-up are not counted; `cold` gets the first of each."""
     samples: dict[str, list[float]] = {name: [] for name in cases}
     deadline = time.monotonic() + seconds_max
     for number in range(-WARM_UP_ROUNDS, rounds):
@@ -67,6 +72,8 @@ async def alternate(
             seconds = await case()
             if number >= 0:
                 samples[name].append(seconds)
+            elif number == -WARM_UP_ROUNDS and cold is not None:
+                cold[name] = seconds
     return samples
 
 

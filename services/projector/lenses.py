@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from services.projector import fit as fits
 from services.projector.fit import CLASSES, Class, Fit, Revision
-from services.projector.resolution import Lineage
+from services.projector.resolution import Lineage, Resolution
 
 Departs = Literal["no", "undetermined", "yes"]
 
@@ -381,6 +381,17 @@ def as_decided(knowledge: Knowledge, rows: Iterable[Ask], decision: Decision) ->
         _asker(knowledge.judge(account, decision.valid_from, decision.cut, ask), account, ask)
         for account, ask in _most_important(asks).items()
     ]
+
+
+def by_account_now(askers: Iterable[Asker], accounts: Resolution, position: int) -> dict[str, Asker]:
+    """Who asked as decided, by the account that each is now. Of those that were told apart then, it is the one of the
+    account's own name; without that the louder one, of equals that of the later name."""
+    found: dict[str, Asker] = {}
+    for asker in sorted(askers, key=lambda each: (each.weight, each.ask.importance, each.account)):
+        account = accounts.root(asker.account, position)
+        if account not in found or found[account].account != account:
+            found[account] = asker
+    return found
 
 
 def departs(outcome: str, askers: Sequence[Asker]) -> Departs | None:

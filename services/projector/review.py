@@ -9,7 +9,8 @@ Learned since: recorded after the cut, about a time before the decision. Changed
 Withdrawn: what it rested on was withdrawn, retracted, moved or merged away.
 
 A decision that was reaffirmed is compared with what was known then, at the time and the cut of its last reaffirmation:
-a class that it had seen is not marked, and what has changed since is.
+a class that it had seen is not marked, and what has changed since is. A mark then says what that reaffirmation had, and
+not what the deciders had; the classes beside it are always as decided and as now.
 
 A mark is at the position at which the ledger came to know the value that the input has now. What says the same once
 more, every night or late, makes no mark and moves none.
@@ -33,6 +34,7 @@ from services.projector.lenses import (
     Knowledge,
     as_decided,
     as_now,
+    by_account_now,
     live_asks,
     recordings,
     withdrawal,
@@ -90,7 +92,8 @@ def marks(
     accounts = knowledge.lineage.accounts
     asks = live_asks(rows, now, position, knowledge.lineage, decision.requirements)
     asking = {asker.account: asker for asker in as_now(knowledge, asks, now, position)}
-    looked_at = {} if reaffirmed is None else _by_root(knowledge, as_decided(knowledge, rows, reaffirmed), position)
+    seen = [] if reaffirmed is None else as_decided(knowledge, rows, reaffirmed)
+    looked_at = by_account_now(seen, accounts, position)
     found: dict[tuple[int, str], Mark] = {}
     for decided in as_decided(knowledge, rows, decision) if askers is None else askers:
         root = accounts.root(decided.account, position)
@@ -339,13 +342,6 @@ def _last_said(facts: Sequence[Fact]) -> Sequence[Fact]:
 def _account_at(facts: Iterable[Fact], position: int) -> str | None:
     """By what name the account is called in what was said at a position."""
     return next((fact.account for fact in facts if fact.position == position), None)
-
-
-def _by_root(knowledge: Knowledge, askers: Iterable[Asker], position: int) -> dict[str, Asker]:
-    """Account as it is now → who asked. Of two that were told apart then, the one of the account's own name."""
-    root = knowledge.lineage.accounts.root
-    known = sorted(askers, key=lambda asker: (asker.account == root(asker.account, position), asker.account))
-    return {root(asker.account, position): asker for asker in known}
 
 
 def _class_of(asker: Asker | None) -> Class | None:

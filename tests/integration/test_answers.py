@@ -564,6 +564,16 @@ async def test_as_decided_is_null_until_a_decision_is_made(database: Database) -
         assert fits["late"]["as_decided"]["backdated"] is False
         [made] = found["who_decided"]
         assert (made["departs"], made["needs_review"]) == ("no", [])
+        # It gives way to a decision about something else: none holds here, and what its deciders had is still shown.
+        await client.record(event("requirement.raised", requirement="OTHER", title="Other"), decided("D-2", "OTHER"))
+        await client.record(
+            event("decision.superseded", decision="D-1", superseded_by="D-2", reason="it came first", by=PRODUCT)
+        )
+        later = await client.answer("requirements/SSO")
+        assert (found["status"], later["status"]) == ("committed", "open")
+        assert {each["account"]: each["as_decided"] for each in later["how_on_target"]["fits"]} == {
+            account: each["as_decided"] for account, each in fits.items()
+        }
 
 
 async def test_who_asked_goes_on_behind_two_hundred_accounts(database: Database) -> None:

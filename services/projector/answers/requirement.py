@@ -1,6 +1,6 @@
 """One requirement: who asked for it, how on-target they were, who decided, and its history."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -126,10 +126,10 @@ class WhoAsked(Struct, frozen=True, kw_only=True):
 class FitsOfAccount(Struct, frozen=True, kw_only=True):
     """One account under the three lenses; null where no agreement was in force.
 
-    `as_decided` is that of the decision that holds, the last made one that has not given way to another: the account at
-    the decision's time, as its deciders knew it; null without one. For an account that asked only afterwards it says
-    how on-target the account was at that time, as far as was known then; it was no input to the decision, and counts
-    neither for `departs` nor for `needs_review`.
+    `as_decided` is that of the decision that holds, or else of the last made one where all have given way: the account
+    at the decision's time, as its deciders knew it; null where none was made. For an account that asked only afterwards
+    it says how on-target the account was at that time, as far as was known then; it was no input to the decision, and
+    counts neither for `departs` nor for `needs_review`.
     """
 
     account: str
@@ -270,11 +270,18 @@ def judge_requirement(evidence: Evidence) -> Judged:
         knowledge=knowledge,
         decisions=decisions,
         holds=holds,
-        heard=_hear(evidence, knowledge, asks, None if holds is None else decision_of(holds), revenues),
+        heard=_hear(evidence, knowledge, asks, _shown_as_decided(decisions, holds), revenues),
         revenues=revenues,
         departed=departures(knowledge, decisions, asks),
         reviewed=reviews(knowledge, decisions, asks, evidence.since.since(), evidence.now, position),
     )
+
+
+def _shown_as_decided(decisions: Sequence[Decision], holds: asyncpg.Record | None) -> Decision | None:
+    """The decision whose deciders' view is shown: the one that holds, or else the last made one."""
+    if holds is not None:
+        return decision_of(holds)
+    return decisions[-1] if decisions else None
 
 
 async def show_requirement(
@@ -349,7 +356,8 @@ class _Heard(Struct, frozen=True, kw_only=True):
     askers: list[Asker]
     asked: Mapping[str, Asker]
     decided: Mapping[str, Asker]
-    last: Decision | None
+    decision: Decision | None
+    """The one that `decided` is about."""
     voice: Fraction | None
     voice_if_known: Fraction | None
     revenue: dict[str, list[Money]]
@@ -360,19 +368,19 @@ class _Heard(Struct, frozen=True, kw_only=True):
         return self.asked[asker.account].judgement, self._as_decided(asker), asker.judgement
 
     def _as_decided(self, asker: Asker) -> Judgement | None:
-        if self.last is None:
+        if self.decision is None:
             return None
         if asker.account in self.decided:
             return self.decided[asker.account].judgement
         # It had not asked by then, or nobody knew; what was known of the account is shown all the same.
-        return self.knowledge.judge(asker.account, self.last.valid_from, self.last.cut, asker.ask)
+        return self.knowledge.judge(asker.account, self.decision.valid_from, self.decision.cut, asker.ask)
 
 
 def _hear(
     evidence: Evidence,
     knowledge: Knowledge,
     asks: AskedOn,
-    last: Decision | None,
+    decision: Decision | None,
     revenues: Mapping[str, Revenue],
 ) -> _Heard:
     now, position, live, at_stake = evidence.now, evidence.as_of.position, evidence.live, evidence.at_stake
@@ -382,29 +390,19 @@ def _hear(
         classes[account] = lenses.class_of(knowledge.judge(account, now, position))
     agreed = knowledge.in_force(now, position) is not None
     total, total_if_known = voice(askers) if agreed else (None, None)
-    rows = about(last, asks, knowledge.lineage) if last else []
+    rows = about(decision, asks, knowledge.lineage) if decision else []
+    decided = lenses.as_decided(knowledge, rows, decision) if decision else []
     return _Heard(
         knowledge=knowledge,
         askers=sorted(askers, key=lambda asker: (-asker.weight, -asker.ask.importance, asker.account)),
         asked={asker.account: asker for asker in lenses.as_asked(knowledge, live, position)},
-        decided=_by_account(knowledge, lenses.as_decided(knowledge, rows, last), position) if last else {},
-        last=last,
+        decided=lenses.by_account_now(decided, knowledge.lineage.accounts, position),
+        decision=decision,
         voice=total,
         voice_if_known=total_if_known,
         revenue=revenue.by_class((asker.class_, revenues.get(asker.account, {})) for asker in askers),
         at_stake=revenue.by_class((classes[account], each) for account, each in at_stake.items()),
     )
-
-
-def _by_account(knowledge: Knowledge, decided: Iterable[Asker], position: int) -> dict[str, Asker]:
-    """Who asked as decided, by the account that it is now. Of two that were told apart then, the one of the account's
-    own name, or else the louder."""
-    found: dict[str, Asker] = {}
-    for asker in sorted(decided, key=lambda each: (each.weight, each.ask.importance, each.account)):
-        account = knowledge.lineage.accounts.root(asker.account, position)
-        if found.get(account) is None or found[account].account != account:
-            found[account] = asker
-    return found
 
 
 class _Sealed(Struct, frozen=True):

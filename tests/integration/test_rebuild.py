@@ -16,8 +16,8 @@ from services.projector.projections import ALL, Projection
 from services.projector.projector import Projector, Stopped
 from services.projector.rebuild import RebuildBehind, RebuildError, RebuildInProgress, rebuild
 from tests.conftest import Database
-from tests.log import Log
-from tests.readmodels import digests, mixed, reached, rebuilt_digests
+from tests.log import Log, event
+from tests.readmodels import BY, digests, mixed, reached, rebuilt_digests
 
 REQUIREMENTS = next(projection for projection in ALL if projection.name == "requirements")
 
@@ -39,9 +39,9 @@ async def test_what_is_built_anew_equals_what_grew(database: Database) -> None:
     async with Log.open(database) as log, Projector(database.settings) as projector:
         runner = await projector.ledger("main")
         for part in range(6):
-            await log.append(*mixed(110 + part))
+            await log.append(*mixed(110 + part), *_rare(part))
             await reached(runner, runner.head)
-        head = sum(110 + part for part in range(6))
+        head = sum(110 + part + len(_rare(part)) for part in range(6))
         await reached(runner, head)
         grown = await digests(database, head)
         halfway = await digests(database, head // 2)
@@ -60,6 +60,21 @@ async def test_what_is_built_anew_equals_what_grew(database: Database) -> None:
     assert len(set(grown.values())) == len(ALL)
     await auditor.close()
     await connection.close()
+
+
+def _rare(part: int) -> list[Any]:
+    """Promises, and a retraction of another event for each part."""
+    return [
+        event("promise.made", promise=f"P-{part}", account="a-1", requirement="R-1", due="2026-09-30", by=BY),
+        event("promise.closed", promise=f"P-{part % 2}", outcome="kept", by=BY),
+        event(
+            "event.retracted",
+            position=4 + 13 * part,
+            subject="requirement/R-3",
+            reason="Said of another company.",
+            by=BY,
+        ),
+    ]
 
 
 async def test_whoever_reads_meanwhile_never_sees_less_than_before(database: Database) -> None:

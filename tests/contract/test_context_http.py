@@ -434,3 +434,21 @@ async def test_long_lists_have_pages_from_the_last_items_backwards(database: Dat
             "known": [*range(1, 21)], "true_then_not_yet_known": [], "happened_later": [],
         }  # fmt: skip
         assert "Link" not in second.headers
+
+
+async def test_a_team_that_says_the_same_again_is_silent_however_its_name_is_written(database: Database) -> None:
+    async with asking(database) as client:
+        await on(client, 1, event("requirement.raised", requirement="R", title="Single sign-on"))
+        for number, team in enumerate(("STRASSE", "Straße", " straße"), 2):
+            by = {"role": "lead engineer", "team": team}
+            await on(
+                client, number,
+                event("requirement.assessed", requirement="R", feasibility="costly", by=by),
+                event("perspective.stated", requirement="R", team=team, statement="We need it.", by=by),
+            )  # fmt: skip
+        await on(client, 6, made("D", "R"))
+        known = (await context_of(client))["known"]
+        assert [(each["team"], each["position"]) for each in known if "team" in each] == [
+            ("STRASSE", 2),
+            ("STRASSE", 3),
+        ]

@@ -37,7 +37,7 @@ from schemas.events import (
     RequirementUnmerged,
 )
 from schemas.times import read_time
-from services.projector.answers.context import NOTHING, Said, differences
+from services.projector.context import NOTHING, Said, differences
 from services.projector.resolution import Claim, Merge, Resolution
 from tests.asking import Asking, asking
 from tests.conftest import Database

@@ -5,22 +5,13 @@ them; the accounts that ever asked, by all their names; opportunities, promises 
 market; other decisions on the requirements; and retractions of any of it. Names are those that were known at the cut,
 and those that are known at the position of the answer. Quotes and persons are no part of it.
 
-What systems repeat is silent. A repeatable event belongs to a series (an attribute of an account as it is named, an
-opportunity, an ask, ...). It is shown if it made a difference to its series
-
-- when it was recorded: it said something else than what was known then to stand before it, by the time that it is
-  about; or
-- as it is known now: it says something else than what stands before it.
-
-The first keeps in sight what deciders learned, whatever is recorded for the time before; the second shows what became
-a difference only by a late record or a retraction.
+What only repeats what was known is silent (see services/projector/context.py).
 """
 
-from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import asyncpg
 import msgspec
@@ -70,6 +61,7 @@ from services.projector.answers.evidence import (
 )
 from services.projector.answers.history import summary
 from services.projector.answers.snapshot import AsOf, Snapshot
+from services.projector.context import ListName, Occurrence, occurrences, split
 from services.projector.resolution import Resolution
 from services.statements import Statements
 
@@ -82,10 +74,6 @@ CONTEXT_ITEMS_MAX = 500
 """Items of each list on one page of a context."""
 
 Basis = Literal["recorded", "declared"]
-ListName = Literal["known", "true_then_not_yet_known", "happened_later"]
-
-NOTHING: Any = (False, None)
-"""What stands before the first of a series: what a fact says that is unknown again."""
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 _bullets = msgspec.json.Decoder(list[Bullet])
@@ -247,19 +235,6 @@ async def read_context(snapshot: Snapshot, decision: str) -> Evidence:
     )
 
 
-class Occurrence(NamedTuple):
-    """An event of a context, or one attribute of a profile, before it is decoded.
-
-    `before`: of an attribute, what stood before it.
-    """
-
-    valid_from: datetime
-    position: int
-    attribute: str | None
-    recorded_at: datetime
-    before: Any = None
-
-
 class Judged(Struct, frozen=True, kw_only=True):
     """What belongs to a context, in the order of time. `retracted`: the position of what was retracted → by what."""
 
@@ -269,26 +244,11 @@ class Judged(Struct, frozen=True, kw_only=True):
 
 
 def judge_context(evidence: Evidence) -> Judged:
-    retracted = {row["retracted"]: row for row in evidence.retractions}
-    until = {at: row["position"] for at, row in retracted.items()}
-    found: dict[tuple[int, str | None], Occurrence] = {}
-    for series in _series(evidence).values():
-        for said, before in differences(series, until):
-            found[said.position, said.attribute] = Occurrence(
-                said.valid_from,
-                said.position,
-                said.attribute,
-                said.recorded_at,
-                None if said.attribute is None else before[1],
-            )
-    for row in evidence.said:
-        if row.get("series") is None:
-            found[row["position"], None] = Occurrence(row["valid_from"], row["position"], None, row["recorded_at"])
-    for at in {position for position, _ in found} & retracted.keys():
-        row = retracted[at]
-        found[row["position"], None] = Occurrence(row["valid_from"], row["position"], None, row["recorded_at"])
-    in_order = sorted(found.values(), key=lambda each: (each.valid_from, each.position, each.attribute or ""))
-    return Judged(evidence=evidence, happened=in_order, retracted=retracted)
+    return Judged(
+        evidence=evidence,
+        happened=occurrences(evidence.said, evidence.facts, evidence.asks, evidence.retractions),
+        retracted={row["retracted"]: row for row in evidence.retractions},
+    )
 
 
 async def read_states(snapshot: Snapshot, judged: Judged, after: int) -> Mapping[int, bytes]:
@@ -335,79 +295,6 @@ def longest(context: OneContext) -> int:
     """How many items the longest of the lists has on all pages."""
     totals = context.totals
     return max(totals.known, totals.true_then_not_yet_known, totals.happened_later)
-
-
-# What belongs to it
-
-
-class Said(NamedTuple):
-    """One of a series: `content` is what it says there."""
-
-    valid_from: datetime
-    position: int
-    content: Any
-    recorded_at: datetime
-    attribute: str | None = None
-
-
-def differences(series: Sequence[Said], until: Mapping[int, int]) -> Iterator[tuple[Said, Any]]:
-    """Each of a series that makes a difference to it, with what stands before it (see above).
-
-    `until`: positions of what was retracted, each with the position of its retraction.
-    """
-    known: list[Said] = []
-    told: set[int] = set()
-    for each in sorted(series, key=lambda said: said.position):
-        earlier = (known[at] for at in range(bisect_left(known, _order(each), key=_order) - 1, -1, -1))
-        standing = (said for said in earlier if until.get(said.position, each.position) >= each.position)
-        before = next((said.content for said in standing), NOTHING)
-        if before != each.content:
-            told.add(each.position)
-            yield each, before
-        insort(known, each, key=_order)
-    before = NOTHING
-    for each in known:
-        if before != each.content and each.position not in told:
-            yield each, before
-        if each.position not in until:
-            before = each.content
-
-
-def _order(said: Said) -> tuple[datetime, int]:
-    return said.valid_from, said.position
-
-
-def _series(evidence: Evidence) -> dict[Any, list[Said]]:
-    """Everything that systems may repeat, by what each replaces."""
-    found: dict[Any, list[Said]] = {}
-    for row in evidence.said:
-        if row.get("series") is not None:
-            found.setdefault(row["series"], []).append(
-                Said(row["valid_from"], row["position"], (row["content"],), row["recorded_at"])
-            )
-    for row in evidence.facts:
-        value = msgspec.json.decode(row["value"])
-        # To Python, true is 1; to the ledger, a boolean is never a number.
-        said = Said(
-            row["valid_from"], row["position"], (isinstance(value, bool), value), row["recorded_at"], row["attribute"]
-        )
-        found.setdefault((row["account"], row["attribute"]), []).append(said)
-    withdrawn: dict[tuple[str, str], list[Said]] = {}
-    asks: dict[tuple[str, str], set[Any]] = {}
-    for row in evidence.asks:
-        named, account = (row["requirement"], row["ask"]), row["account"]
-        content = tuple(row[column] for column in ("importance", "opportunity", "feedback", "needed_by"))
-        said = Said(row["valid_from"], row["position"], (account is None, content), row["recorded_at"])
-        if account is None:
-            withdrawn.setdefault(named, []).append(said)
-        else:
-            asks.setdefault(named, set()).add((*named, account))
-            found.setdefault((*named, account), []).append(said)
-    for named, ends in withdrawn.items():
-        # A withdrawal ends every account's ask of that id; what says the same afterwards asks anew.
-        for key in asks.get(named, {(*named, None)}):
-            found.setdefault(key, []).extend(ends)
-    return found
 
 
 async def _read_taken(snapshot: Snapshot, decision: str) -> Taken:
@@ -472,17 +359,13 @@ def _declared(state: bytes) -> datetime | None:
 def _split(judged: Judged, declared: Mapping[int, datetime | None]) -> dict[ListName, list[Occurrence]]:
     """`declared`: position → when its emitter came to know of it, where the cut goes by that."""
     taken = judged.evidence.taken
-    lists: dict[ListName, list[Occurrence]] = {"known": [], "true_then_not_yet_known": [], "happened_later": []}
-    for each in judged.happened:
+
+    def is_known(each: Occurrence) -> bool:
         if taken.declared is None:
-            is_known = each.position <= taken.cut
-        else:
-            is_known = (declared[each.position] or each.recorded_at) <= taken.declared
-        if taken.made is not None and each.valid_from > taken.made["valid_from"]:
-            lists["happened_later"].append(each)
-        else:
-            lists["known" if is_known else "true_then_not_yet_known"].append(each)
-    return lists
+            return each.position <= taken.cut
+        return (declared[each.position] or each.recorded_at) <= taken.declared
+
+    return split(judged.happened, None if taken.made is None else taken.made["valid_from"], is_known)
 
 
 def _page(items: Sequence[Occurrence], after: int) -> Sequence[Occurrence]:

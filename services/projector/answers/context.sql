@@ -38,42 +38,42 @@ SELECT position, valid_from, recorded_at, requirement, ask, account, importance,
 
 -- about_requirements --
 -- What else was said of these requirements ($2): what they are called, how far the work is, what each side says of
--- them, promises, merges, and moves of asks to and from them. `series`: what a row replaces the earlier rows of; an act
--- has none, or says by its position that it is another.
+-- them, promises, merges, and moves of asks to and from them. `series`: what a row replaces the earlier rows of, of its
+-- team if it has one (how teams are compared is not said here); an act has none, or says by its position that it is
+-- another.
 SELECT position, valid_from, recorded_at, jsonb_build_array('requirement', requirement)::text AS series,
-       jsonb_build_array(title, area, CASE WHEN act THEN position END)::text AS content, NULL AS account
+       jsonb_build_array(title, area, CASE WHEN act THEN position END)::text AS content, NULL AS account, NULL AS team
   FROM {schema}.requirement_rows
  WHERE requirement = ANY($2::text[]) AND position <= $1
 UNION ALL
 SELECT position, valid_from, recorded_at, jsonb_build_array('delivery', requirement)::text,
-       jsonb_build_array(state, target)::text, NULL
+       jsonb_build_array(state, target)::text, NULL, NULL
   FROM {schema}.deliveries
  WHERE requirement = ANY($2::text[]) AND position <= $1
 UNION ALL
-SELECT position, valid_from, recorded_at, jsonb_build_array('assessment', requirement, lower(btrim(by_team)))::text,
-       jsonb_build_array(feasibility, effort, risks, plain)::text, NULL
+SELECT position, valid_from, recorded_at, jsonb_build_array('assessment', requirement)::text,
+       jsonb_build_array(feasibility, effort, risks, plain)::text, NULL, by_team
   FROM {schema}.assessments
  WHERE requirement = ANY($2::text[]) AND position <= $1
 UNION ALL
-SELECT position, valid_from, recorded_at,
-       jsonb_build_array('perspective', requirement, decision, lower(btrim(team)))::text,
-       jsonb_build_array(statement)::text, NULL
+SELECT position, valid_from, recorded_at, jsonb_build_array('perspective', requirement, decision)::text,
+       jsonb_build_array(statement)::text, NULL, team
   FROM {schema}.perspectives
  WHERE requirement = ANY($2::text[]) AND position <= $1
 UNION ALL
 SELECT position, valid_from, recorded_at, jsonb_build_array('promise', promise)::text,
-       jsonb_build_array(account, requirement, opportunity, decision, due)::text, account
+       jsonb_build_array(account, requirement, opportunity, decision, due)::text, account, NULL
   FROM {schema}.promises_made
  WHERE position <= $1
    AND promise IN (SELECT promise FROM {schema}.promises_made WHERE requirement = ANY($2::text[]) AND position <= $1)
 UNION ALL
 SELECT position, valid_from, recorded_at, jsonb_build_array('promise', promise)::text,
-       jsonb_build_array(outcome, reason)::text, NULL
+       jsonb_build_array(outcome, reason)::text, NULL, NULL
   FROM {schema}.promises_closed
  WHERE position <= $1
    AND promise IN (SELECT promise FROM {schema}.promises_made WHERE requirement = ANY($2::text[]) AND position <= $1)
 UNION ALL
-SELECT position, valid_from, recorded_at, NULL, NULL, NULL
+SELECT position, valid_from, recorded_at, NULL, NULL, NULL, NULL
   FROM {schema}.requirement_merges
  WHERE position IN (
        SELECT position FROM {schema}.requirement_merges WHERE requirement = ANY($2::text[]) AND position <= $1
@@ -86,7 +86,7 @@ SELECT position, valid_from, recorded_at, NULL, NULL, NULL
            ON apart.requirement = merged.requirement AND apart.merged_into IS NULL
         WHERE merged.merged_into = ANY($2::text[]) AND merged.position <= $1 AND apart.position <= $1)
 UNION ALL
-SELECT position, valid_from, recorded_at, NULL, NULL, NULL
+SELECT position, valid_from, recorded_at, NULL, NULL, NULL, NULL
   FROM {schema}.ask_moves
  WHERE position IN (
        SELECT position FROM {schema}.ask_moves WHERE requirement = ANY($2::text[]) AND position <= $1

@@ -67,6 +67,14 @@ class History(NamedTuple):
         """What is known at p."""
         return Knowledge(self.adoptions, [each for each in self.facts if self.holds(each.position, p)], self.lineage)
 
+    def knowledge_with_retractions(self) -> Knowledge:
+        """All that was ever said, with what was retracted."""
+        facts = [each._replace(until=self.retracted.get(each.position)) for each in self.facts]
+        return Knowledge(self.adoptions, facts, self.lineage)
+
+    def asks_with_retractions(self) -> list[Ask]:
+        return [each._replace(until=self.retracted.get(each.position)) for each in self.asks]
+
     def known_asks(self, p: int) -> list[Ask]:
         return [each for each in self.asks if self.holds(each.position, p)]
 

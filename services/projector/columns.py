@@ -170,7 +170,11 @@ class Rows:
         if not len(new):
             return picked
         picked = joined(picked, taken(self._tail, new))
-        return taken(picked, order(picked, self._keys))
+        return self.in_order(picked)
+
+    def in_order(self, columns: Columns) -> Columns:
+        """Some of these rows in their order."""
+        return taken(columns, order(columns, self._keys))
 
     def between(self, after: int, upto: int) -> Columns:
         """The rows that were recorded after one position and up to another, in no order."""

@@ -47,7 +47,8 @@ class Said(Struct, frozen=True, kw_only=True):
     (see columns.digest), importance, valid, position; `facts` as account, attribute, value, valid, position; `mentions`
     as account, position. The rest as rows: `withdrawals` as requirement, digest, valid, position; `opportunities` as
     opportunity, account, stage, millionths or None, currency or None, ends (a day's number) or None, valid, position;
-    `retractions` as position, retracted.
+    `named` as requirement, the opportunity that names it, position; `asked_for` as the opportunity that an ask names,
+    position; `retractions` as position, retracted.
 
     Lineage and adoptions are whole; None: nothing new. `more_follows`: this is not all of what is read now.
     """
@@ -59,6 +60,8 @@ class Said(Struct, frozen=True, kw_only=True):
     mentions: tuple[Sequence[str], Column] | None = None
     withdrawals: Sequence[tuple[str, bytes, int, int]] = ()
     opportunities: Sequence[tuple[str, str, str, int | None, str | None, int | None, int, int]] = ()
+    named: Sequence[tuple[str, str, int]] = ()
+    asked_for: Sequence[tuple[str, int]] = ()
     retractions: Sequence[tuple[int, int]] = ()
     adoptions: Sequence[Adoption] | None = None
     lineage: Lineage | None = None
@@ -70,7 +73,8 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
     `asks`: account, requirement, high and low (of the ask's id), importance, valid, position, until.
     `withdrawals`: requirement, high, low, valid, position, until. `facts`: account, attribute, value, valid, position,
     until. `opportunities`: opportunity, account, stage, currency, high and low (the amount), ends (a day), valid,
-    position, until. `mentions`: account, position, until. `retractions`: position, retracted, in order.
+    position, until. `mentions`: account, position, until. `named`: requirement, opportunity, position, until.
+    `asked_for`: opportunity, position (of the ask), until. `retractions`: position, retracted, in order.
     """
 
     position: int
@@ -84,6 +88,8 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
     facts: Rows
     opportunities: Rows
     mentions: Rows
+    named: Rows
+    asked_for: Rows
     retractions: Columns
     adoptions: Sequence[Adoption]
     lineage: Lineage
@@ -107,6 +113,8 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
         amounts = {"currency": code, "high": np.int64, "low": np.int64}
         opportunities = empty(opportunity=code, account=code, stage=small, **amounts, ends=code, **times)
         mentions = empty(account=code, position=np.int64, until=np.int64)
+        asked_for = empty(opportunity=code, position=np.int64, until=np.int64)
+        named = empty(requirement=code, opportunity=code, position=np.int64, until=np.int64)
         return cls(
             position=0,
             accounts=Codes(),
@@ -119,6 +127,8 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
             facts=Rows(("account", "attribute", "valid", "position"), facts),
             opportunities=Rows(("opportunity", "valid", "position"), opportunities),
             mentions=Rows(("account", "position"), mentions),
+            named=Rows(("requirement", "opportunity", "position"), named),
+            asked_for=Rows(("opportunity", "position"), asked_for),
             retractions=empty(position=np.int64, retracted=np.int64),
             adoptions=(),
             lineage=Lineage(),
@@ -147,6 +157,8 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
                 until
             ),
             mentions=self.mentions.plus(_mention_columns(self, said), said.more_follows).retracted(until),
+            named=self.named.plus(_named_columns(self, said.named), said.more_follows),
+            asked_for=self.asked_for.plus(_asked_for_columns(self, said.asked_for), said.more_follows),
             retractions=joined(
                 self.retractions,
                 {
@@ -163,7 +175,7 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
     @property
     def octets(self) -> int:
         """How much room the rows take, roughly, in bytes."""
-        rows = (self.asks, self.withdrawals, self.facts, self.opportunities, self.mentions)
+        rows = (self.asks, self.withdrawals, self.facts, self.opportunities, self.mentions, self.named, self.asked_for)
         texts = (self.accounts, self.requirements, self.values, self.deals)
         return sum(each.octets for each in rows) + sum(len(each) for each in texts) * TEXT_OCTETS
 
@@ -187,6 +199,11 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
                 remembered.pop(next(iter(remembered)), None)
             remembered[number] = found
         return found
+
+    def codes_of(self, requirements: Iterable[str]) -> Column:
+        """The numbers of those of these requirements that were ever named."""
+        codes = (self.requirements.find(name) for name in requirements)
+        return np.array([code for code in codes if code is not None], np.int32)
 
     def adopted(self, p: int) -> list[Adoption]:
         """The adoptions known at p, by when they came into force."""
@@ -283,6 +300,25 @@ def _mention_columns(counted: Counted, said: Said) -> Columns | None:
         "account": counted.accounts.codes(account),
         "position": position,
         "until": np.full(len(position), FOREVER, np.int64),
+    }
+
+
+def _named_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
+    requirement, opportunity, position = _split(rows, 3)
+    return {
+        "requirement": counted.requirements.codes(requirement),
+        "opportunity": counted.deals.codes(opportunity),
+        "position": np.array(position, np.int64),
+        "until": np.full(len(rows), FOREVER, np.int64),
+    }
+
+
+def _asked_for_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
+    opportunity, position = _split(rows, 2)
+    return {
+        "opportunity": counted.deals.codes(opportunity),
+        "position": np.array(position, np.int64),
+        "until": np.full(len(rows), FOREVER, np.int64),
     }
 
 

@@ -201,7 +201,13 @@ def _grouped(asks: Live, rows: Column, group: Column) -> Live:
     put = np.lexsort([group, account])
     rows, account, group = rows[put], account[put], group[put]
     return Live(
-        account, group, asks.importance[rows], asks.asked[rows], asks.asked_at[rows], begin_anew(account, group)
+        account,
+        group,
+        asks.importance[rows],
+        asks.asked[rows],
+        asks.asked_at[rows],
+        asks.said_at[rows],
+        begin_anew(account, group),
     )
 
 

@@ -9,26 +9,31 @@ from services.projector.columns import (
     Column,
     Columns,
     begin_anew,
+    digest,
+    halves,
     is_among,
+    joined,
     known,
     length,
     spans,
     taken,
 )
 from services.projector.counted import Counted, Naming
+from services.projector.resolution import Reach
 
 _SIEVE_BITS = 20
 
 
 class Live(Struct, frozen=True):
     """The asks that stand, a row each: by account, then by requirement. `asked` and `asked_at` are of the first
-    recording."""
+    recording, `said_at` is the position of the last."""
 
     account: Column
     requirement: Column
     importance: Column
     asked: Column
     asked_at: Column
+    said_at: Column
     begins: Column
     """Where the asks of another account or for another requirement begin."""
 
@@ -42,14 +47,14 @@ def live(
     *,
     t: int | None = None,
     names: Column | None = None,
-    requirements: Column | None = None,
+    reach: Reach | None = None,
 ) -> Live:
-    """The asks that stood at t, as known at p: of all, of the accounts of these names, or recorded on these
-    requirements. Which those are is said at lenses.live_asks."""
+    """The asks that stood at t, as known at p: of all, of the accounts of these names, or within reach. Which those are
+    is said at lenses.live_asks."""
     if names is not None:
         rows = counted.asks.having("account", names)
-    elif requirements is not None:
-        rows = counted.asks.having("requirement", requirements)
+    elif reach is not None:
+        rows = _within(counted, reach)
     else:
         rows = counted.asks.whole
     rows = _by(known(rows, p), t)
@@ -73,7 +78,7 @@ def live(
         rows = taken(rows, put)
         account, place, requirement = account[put], place[put], requirement[put]
     if not len(account):
-        return _ordered(counted, account, place, *(np.empty(0, np.int64) for _ in range(3)))
+        return _ordered(counted, account, place, *(np.empty(0, np.int64) for _ in range(4)))
 
     anew = begin_anew(account, place, rows["low"], rows["high"])
     first = np.flatnonzero(anew)
@@ -88,6 +93,7 @@ def live(
         rows["importance"][last],
         rows["valid"][first],
         rows["position"][first],
+        rows["position"][last],
     )
 
 
@@ -116,16 +122,36 @@ def _places(rows: Columns, naming: Naming) -> tuple[Column, Column]:
     return place, is_moved
 
 
+def _within(counted: Counted, reach: Reach) -> Columns:
+    """The recordings of asks that are within reach."""
+    rows = counted.asks.having("requirement", np.unique(counted.codes_of(reach.requirements)))
+    if not reach.asks:
+        return rows
+    # Of an id that was moved, the recordings elsewhere come to no more rows than these.
+    lows = np.unique(np.array([halves(digest(ask))[1] for _, ask in reach.asks], np.uint64))
+    others = counted.asks.having("low", lows)
+    places = np.unique(counted.codes_of(name for name, _ in reach.asks))
+    others = taken(others, np.flatnonzero(is_among(others["requirement"], places)))
+    others = taken(others, np.flatnonzero(~is_among(others["position"], np.sort(rows["position"]))))
+    return counted.asks.in_order(joined(rows, others))
+
+
 def _ordered(
-    counted: Counted, account: Column, requirement: Column, importance: Column, asked: Column, asked_at: Column
+    counted: Counted,
+    account: Column,
+    requirement: Column,
+    importance: Column,
+    asked: Column,
+    asked_at: Column,
+    said_at: Column,
 ) -> Live:
     size = max(1, counted.width)
     key = account.astype(np.int64) * size + requirement
     if len(key) > 1 and (key[1:] < key[:-1]).any():
         put = np.argsort(key, kind="stable")
         key, account, requirement = key[put], account[put], requirement[put]
-        importance, asked, asked_at = importance[put], asked[put], asked_at[put]
-    return Live(account, requirement, importance, asked, asked_at, begin_anew(key))
+        importance, asked, asked_at, said_at = importance[put], asked[put], asked_at[put], said_at[put]
+    return Live(account, requirement, importance, asked, asked_at, said_at, begin_anew(key))
 
 
 def _stands(

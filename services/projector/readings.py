@@ -107,6 +107,25 @@ class Readings:
 
         return settled, await self.remembered.whole((settled.key, *name), make)
 
+    async def whole_beside_known(
+        self,
+        call: Call,
+        name: tuple[str, ...],
+        wanted: Wanted,
+        read: Callable[[Snapshot], Awaitable[_Evidence]],
+        judge: Callable[[_Evidence, Known | None], Whole],
+    ) -> tuple[Settled, Whole]:
+        """A whole list made from what is held in memory and from what is read beside it. Otherwise like `whole`."""
+        settled = await self._settle(call, counted.READS, wanted)
+
+        async def make() -> Whole:
+            async with self._turns:
+                async with self.snapshot(call, counted.READS, Wanted(as_of=settled.as_of.position)) as snapshot:
+                    evidence = await read(snapshot)
+                return await asyncio.to_thread(judge, evidence, await self._known(call, settled))
+
+        return settled, await self.remembered.whole((settled.key, *name), make)
+
     @asynccontextmanager
     async def known(self, call: Call, wanted: Wanted) -> AsyncIterator[tuple[Settled, Known | None]]:
         """What is held in memory, for what is computed from it in a turn."""

@@ -6,7 +6,7 @@ came to of which anything was said in between, and adding what they come to now,
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
 from functools import reduce
@@ -90,17 +90,22 @@ class Heard(Struct, frozen=True):
         return sum(each.nbytes for each in (self.classes, self.revenue, *voices))
 
 
-class Standing(Struct, frozen=True):
-    """What is heard at a position, whose recorded time is `now`."""
+class Moment(Struct, frozen=True):
+    """A position, whose recorded time is `now`."""
 
     position: int
     now: datetime
+
+
+class Standing(Moment, frozen=True):
+    """What is heard at a position."""
+
     heard: Heard
 
 
 def stand(counted: Counted, lens: Lens, position: int, now: datetime, since: Standing | None = None) -> Standing:
     """What is heard at a position; from what was heard `since` another, if nothing came into force in between."""
-    if since is None or not _is_alike(counted, since, position, now):
+    if since is None or not is_alike(counted, since, position, now):
         return Standing(position, now, hear(counted, lens, position, now))
     names = touched(counted, since, position, now)
     if not len(names):
@@ -117,7 +122,7 @@ def hear(counted: Counted, lens: Lens, position: int, now: datetime, names: Colu
     return add_up(counted, pairs, revenues(counted, position, now, names))
 
 
-def touched(counted: Counted, since: Standing, position: int, now: datetime) -> Column:
+def touched(counted: Counted, since: Moment, position: int, now: datetime) -> Column:
     """The names of all accounts of which anything was said between two positions, sorted."""
     after, upto = sorted((since.position, position))
     begun, ended = sorted((day_number(since.now.date()), day_number(now.date())))
@@ -246,30 +251,54 @@ def revenue_by_class(counted: Counted, pairs: Pairs, worth: Revenues) -> Column:
     return found.reshape(size, _CLASSES, currencies, 2, 3)
 
 
+class AskedWhen(Struct, frozen=True):
+    """Who asked for some requirements at a time, as known at a position: accounts, sorted, and their classes.
+
+    `asks`: the positions of what was said last of each of their asks for one of these.
+    """
+
+    accounts: Column
+    classes: Column
+    asks: Column
+
+    @property
+    def octets(self) -> int:
+        return self.accounts.nbytes + self.classes.nbytes + self.asks.nbytes
+
+
+def asked_when(counted: Counted, requirements: Sequence[str], at: datetime, cut: int) -> AskedWhen:
+    """Who asked, and of which class: as lenses.as_decided has it."""
+    t = microseconds(at)
+    asks = live(counted, cut, t=t, reach=counted.lineage.reach(requirements))
+    rows = np.flatnonzero(is_among(asks.requirement, roots_of(counted, requirements, cut)))
+    said_at = asks.said_at[rows]
+    rows = rows[np.lexsort([key[rows] for key in (asks.asked_at, asks.asked, asks.importance, asks.account)])]
+    rows = rows[np.append(begin_anew(asks.account[rows])[1:], True)] if len(rows) else rows
+    accounts = asks.account[rows]
+    classes = Adopted(counted, cut).heeded(classes_when(counted, accounts, t, cut), asks.asked[rows])
+    return AskedWhen(accounts, classes, said_at)
+
+
+def classes_when(counted: Counted, accounts: Column, t: int, p: int) -> Column:
+    """The classes of these accounts, sorted roots, at t, as known at p. When they asked is not heeded."""
+    revision = Adopted(counted, p).revision(t)
+    if revision is None or not len(accounts):
+        return np.full(len(accounts), UNDETERMINED, np.int8)
+    return judge(counted, revision, accounts, p, with_all_names(counted, accounts, (p,)), t).class_
+
+
+def roots_of(counted: Counted, requirements: Iterable[str], p: int) -> Column:
+    """What these requirements stand for, as known at p, as numbers, sorted, each once."""
+    return np.unique(counted.naming(p).merged(counted.width)[counted.codes_of(requirements)])
+
+
 def departs(
     counted: Counted, requirements: Sequence[str], outcome: str, valid_from: datetime, cut: int
 ) -> Departs | None:
     """Whether a decision departs from the agreement: as lenses.departs of lenses.as_decided."""
     if outcome != "commit":
         return None
-    t = microseconds(valid_from)
-    related = (counted.requirements.find(name) for name in counted.lineage.related(requirements))
-    asks = live(counted, cut, t=t, requirements=np.unique([code for code in related if code is not None]))
-    roots = counted.naming(cut).merged(counted.width)
-    codes = (counted.requirements.find(name) for name in requirements)
-    about = np.unique([roots[code] for code in codes if code is not None])
-    rows = np.flatnonzero(is_among(asks.requirement, about))
-    rows = rows[np.lexsort([key[rows] for key in (asks.asked_at, asks.asked, asks.importance, asks.account)])]
-    if not len(rows):
-        return None
-    rows = rows[np.append(begin_anew(asks.account[rows])[1:], True)]
-    adopted = Adopted(counted, cut)
-    revision = adopted.revision(t)
-    if revision is None:
-        return "undetermined"
-    subjects = asks.account[rows]
-    scores = judge(counted, revision, subjects, cut, with_all_names(counted, subjects, (cut,)), t)
-    return departs_of(adopted.heeded(scores.class_, asks.asked[rows]))
+    return departs_of(asked_when(counted, requirements, valid_from, cut).classes)
 
 
 def departs_of(classes: Column) -> Departs | None:
@@ -286,7 +315,7 @@ def voice(voices: Mapping[int, Column], requirement: int) -> Fraction:
     return sum((Fraction(int(each[requirement]), total) for total, each in voices.items() if total), Fraction(0))
 
 
-def _is_alike(counted: Counted, since: Standing, position: int, now: datetime) -> bool:
+def is_alike(counted: Counted, since: Moment, position: int, now: datetime) -> bool:
     """Whether the same revisions judge at both positions."""
     then, here = Adopted(counted, since.position), Adopted(counted, position)
     same_now = then.number(microseconds(since.now)) == here.number(microseconds(now))

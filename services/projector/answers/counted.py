@@ -18,13 +18,15 @@ import numpy as np
 from msgspec import Struct
 
 from services.projector.answers.evidence import read_adoptions, read_lineage
+from services.projector.answers.looked_at import LookedAt
 from services.projector.answers.snapshot import Snapshot, Wanted
 from services.projector.columns import Column
 from services.projector.counted import Counted, Said
+from services.projector.decided import LookedBy, Review, Stakes
 from services.projector.headings import Headings, Made, Worded
-from services.projector.lenses import Adoption, Departs
+from services.projector.lenses import Adoption, Decision, Departs
 from services.projector.resolution import Lineage
-from services.projector.standings import Lens, Standing, departs, stand
+from services.projector.standings import AskedWhen, Lens, Standing, departs, stand
 from services.statements import Statements
 
 READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")
@@ -63,6 +65,19 @@ class Known(Struct, frozen=True):
         """Whether a made decision departs from the agreement: that never changes."""
         return self.remembered.departs(made)
 
+    def who_asked(self, decision: Decision) -> AskedWhen:
+        """Who asked for what a decision is about, as its deciders knew it."""
+        return self.remembered.looked_at.who_asked(self.counted, decision)
+
+    def stakes(self, decision: Decision) -> Stakes:
+        """What was at stake in a decision."""
+        return self.remembered.looked_at.stakes(self.counted, decision)
+
+    def review(self, looked: LookedBy) -> Review:
+        """Which of these decisions need review."""
+        remembered = self.remembered
+        return remembered.looked_at.review(remembered.counted, looked, self.position, self.now)
+
 
 class Remembered:
     """What follows from what is held of one ledger, and does not change: standings, and which decisions depart."""
@@ -72,6 +87,7 @@ class Remembered:
         """The newest there is; whoever keeps what is remembered keeps no older one."""
         self._standings: dict[Lens, list[tuple[int, Standing]]] = {"now": [], "asked": []}
         self._departs: dict[int, Departs | None] = {}
+        self.looked_at = LookedAt()
         self._lock = Lock()
 
     def standing(self, counted: Counted, lens: Lens, position: int, now: datetime) -> Standing:
@@ -98,7 +114,8 @@ class Remembered:
 
     @property
     def octets(self) -> int:
-        return sum(each.heard.octets for held in self._standings.values() for _, each in held)
+        heard = sum(each.heard.octets for held in self._standings.values() for _, each in held)
+        return heard + self.looked_at.octets
 
     @staticmethod
     def _keep(held: list[tuple[int, Standing]], found: Standing) -> None:
@@ -234,6 +251,8 @@ def _grown(counted: Counted, headings: Headings, page: _Page) -> tuple[Counted, 
         ),
         opportunities=[*deals],
         mentions=(mentions["account"], _numbers(mentions["position"])),
+        named=rows["named"],
+        asked_for=rows["asked_for"],
         retractions=[tuple(row) for row in rows["retractions"]],
         adoptions=page.adoptions,
         lineage=page.lineage,

@@ -38,6 +38,16 @@ SELECT coalesce(array_agg(account), '{}') AS account, string_agg(int8send(positi
   FROM {schema}.account_mentions
  WHERE position > $1 AND position <= $2;
 
+-- named --
+-- Which requirements the opportunities in between name.
+SELECT unnest(requirements), opportunity, position
+  FROM {schema}.opportunity_rows
+ WHERE position > $1 AND position <= $2;
+
+-- asked_for --
+-- Which opportunities the asks in between name.
+SELECT opportunity, position FROM {schema}.asks WHERE position > $1 AND position <= $2 AND opportunity IS NOT NULL;
+
 -- retractions --
 -- What was retracted in between.
 SELECT position, retracted FROM {schema}.retractions WHERE position > $1 AND position <= $2 ORDER BY position;

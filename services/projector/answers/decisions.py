@@ -14,7 +14,8 @@ from schemas.events import Available, Dissent, Option
 from schemas.times import format_time
 from schemas.values import By
 from services.problems import Problem
-from services.projector import lenses
+from services.projector import lenses, revenue
+from services.projector.answers.counted import Known
 from services.projector.answers.evidence import (
     TARGET_MARKET,
     AskedOn,
@@ -43,15 +44,20 @@ from services.projector.answers.since import (
     Since,
     SinceRead,
     Superseded,
+    is_due_again,
     read_since,
 )
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.answers.stakes import Became, Stakes, StakesRead, read_stakes, show_at_stake, show_became
+from services.projector.columns import microseconds
+from services.projector.decided import GAINED, GONE, STILL_OPEN, Looked, became, worth
 from services.projector.fit import Class
+from services.projector.judging import Adopted
 from services.projector.lenses import Ask, Asker, Decision, Departs, Knowledge, count_by_class
 from services.projector.resolution import Lineage
 from services.projector.revenue import Money
 from services.projector.review import Mark, marks
+from services.projector.standings import departs_of
 from services.statements import Statements
 
 READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")
@@ -213,11 +219,28 @@ class Evidence(Struct, frozen=True, kw_only=True):
     """What those who asked are called; of the list, nothing."""
 
 
-async def read_decisions(snapshot: Snapshot) -> Evidence:
-    return await _read(
-        snapshot,
-        proposals=await snapshot.fetch(_statements, "every_proposed", snapshot.position),
-        made=await snapshot.fetch(_statements, "every_made", snapshot.position),
+class ListRead(Struct, frozen=True, kw_only=True):
+    """What was said of all decisions, as it was read at one position."""
+
+    proposals: dict[str, asyncpg.Record]
+    made: dict[str, asyncpg.Record]
+    reaffirmed: dict[str, asyncpg.Record]
+    """The last reaffirmation of each decision, with the latest time of any."""
+    superseded: dict[str, str]
+
+
+async def read_decisions(snapshot: Snapshot) -> ListRead:
+    position = snapshot.position
+
+    async def by_decision(name: str) -> dict[str, asyncpg.Record]:
+        return {row["decision"]: row for row in await snapshot.fetch(_statements, name, position)}
+
+    superseded = await by_decision("every_superseded")
+    return ListRead(
+        proposals=await by_decision("every_proposed"),
+        made=await by_decision("every_made"),
+        reaffirmed=await by_decision("every_reaffirmed"),
+        superseded={name: row["superseded_by"] for name, row in superseded.items()},
     )
 
 
@@ -255,14 +278,71 @@ async def _read(
     )
 
 
-def list_decisions(evidence: Evidence) -> list[DecisionRow]:
-    """Every decision, the one that was last proposed or made first."""
-    if evidence.now is None:
-        return []  # In the empty ledger nothing was decided.
-    judging = _Judging(evidence, evidence.now)
-    rows = [_row(evidence.proposals.get(name), judging.judged(row)) for name, row in evidence.made.items()]
-    rows += [_proposed_row(row, judging) for name, row in evidence.proposals.items() if name not in evidence.made]
+def list_decisions(read: ListRead, known: Known | None) -> list[DecisionRow]:
+    """Every decision, the one that was last proposed or made first. What it rests on is `known`: of nothing, in the
+    empty ledger."""
+    if known is None:
+        return []
+    counted, today = known.counted, known.now.date()
+    made = [(row, decision_of(row)) for row in read.made.values()]
+    looked = {}
+    for _, decision in made:
+        last = read.reaffirmed.get(decision.decision)
+        again = None if last is None else _looked_at_again(decision, last)
+        if decision.decision not in read.superseded:
+            looked[decision.position, 0 if again is None else again.position] = Looked(
+                decision.requirements,
+                known.who_asked(decision),
+                None if again is None else known.who_asked(again),
+            )
+    counts = known.review(looked).counts
+    needs_review = {position for (position, _), count in counts.items() if count}
+    stakes = [known.stakes(decision) for _, decision in made]
+    fates = became(counted, stakes, known.position, today)
+    at_stake = worth(counted, stakes)
+    won, gone, still_open = (
+        worth(counted, stakes, [fate == each for fate in fates]) for each in (GAINED, GONE, STILL_OPEN)
+    )
+    rows = [_proposed_row(row, today) for name, row in read.proposals.items() if name not in read.made]
+    for number, (row, decision) in enumerate(made):
+        proposal, last = read.proposals.get(decision.decision), read.reaffirmed.get(decision.decision)
+        superseded_by = read.superseded.get(decision.decision)
+        revision = Adopted(counted, decision.cut).revision(microseconds(decision.valid_from))
+        looked_again = None if last is None else last["latest"].date()
+        rows.append(
+            DecisionRow(
+                decision=decision.decision,
+                state="made" if superseded_by is None else "superseded",
+                requirements=row["requirements"],
+                question=None if proposal is None else proposal["question"],
+                outcome=row["outcome"],
+                grounds=row["grounds"],
+                departs=None if row["outcome"] != "commit" else departs_of(known.who_asked(decision).classes),
+                at_stake=revenue.by_class(at_stake[number]),
+                became=Became(
+                    won=revenue.sums_by_class(won[number]),
+                    lost=revenue.sums_by_class(gone[number]),
+                    open=revenue.sums_by_class(still_open[number]),
+                ),
+                needs_review=decision.position in needs_review,
+                overdue=superseded_by is None and is_due_again(row["revisit"], looked_again, today),
+                superseded_by=superseded_by,
+                position=decision.position,
+                time=format_time(row["time"]),
+                recordedtime=format_time(row["recorded_at"]),
+                deciders=[show_role(by) for by in _decoded(row["deciders"], list[By])],
+                instruction=row["instruction"],
+                decide_by=None if proposal is None else proposal["decide_by"],
+                revisit=row["revisit"],
+                agreement=None if revision is None else TARGET_MARKET,
+                revision=None if revision is None else revision.revision,
+            )
+        )
     return sorted(rows, key=lambda row: -row.position)
+
+
+def _looked_at_again(decision: Decision, row: asyncpg.Record) -> Decision:
+    return decision._replace(position=row["position"], valid_from=row["valid_from"], seen=row["seen"])
 
 
 def one_decision(evidence: Evidence, decision: str) -> OneDecision:
@@ -446,34 +526,7 @@ class _Judging:
         )
 
 
-def _row(proposal: asyncpg.Record | None, judged: _Judged) -> DecisionRow:
-    made = judged.made
-    return DecisionRow(
-        decision=made.decision,
-        state=judged.state,
-        requirements=judged.requirements,
-        question=None if proposal is None else proposal["question"],
-        outcome=made.outcome,
-        grounds=made.grounds,
-        departs=made.departs,
-        at_stake=judged.at_stake,
-        became=judged.became,
-        needs_review=bool(made.needs_review),
-        overdue=judged.overdue,
-        superseded_by=None if made.superseded_by is None else made.superseded_by.decision,
-        position=made.position,
-        time=made.time,
-        recordedtime=made.recordedtime,
-        deciders=[show_role(by) for by in made.deciders],
-        instruction=made.instruction,
-        decide_by=None if proposal is None else proposal["decide_by"],
-        revisit=made.revisit,
-        agreement=made.agreement,
-        revision=made.revision,
-    )
-
-
-def _proposed_row(proposal: asyncpg.Record, judging: _Judging) -> DecisionRow:
+def _proposed_row(proposal: asyncpg.Record, today: date) -> DecisionRow:
     return DecisionRow(
         decision=proposal["decision"],
         state="proposed",
@@ -485,7 +538,7 @@ def _proposed_row(proposal: asyncpg.Record, judging: _Judging) -> DecisionRow:
         at_stake=None,
         became=None,
         needs_review=False,
-        overdue=_is_late(proposal, judging.today),
+        overdue=_is_late(proposal, today),
         superseded_by=None,
         position=proposal["position"],
         time=format_time(proposal["time"]),

@@ -18,6 +18,18 @@ SELECT * FROM {schema}.decisions_made WHERE decision = $2 AND position <= $1 ORD
 -- Every proposal.
 SELECT * FROM {schema}.decision_proposals WHERE position <= $1 ORDER BY position;
 
+-- every_reaffirmed --
+-- The last reaffirmation of each decision, and the latest time of any of its reaffirmations.
+SELECT DISTINCT ON (decision) decision, position, valid_from, seen,
+       max(valid_from) OVER (PARTITION BY decision) AS latest
+  FROM {schema}.decision_reaffirmations
+ WHERE position <= $1
+ ORDER BY decision, position DESC;
+
+-- every_superseded --
+-- What decisions have given way to.
+SELECT decision, superseded_by FROM {schema}.decision_supersessions WHERE position <= $1 ORDER BY position;
+
 -- proposed --
 -- The proposals of one decision.
 SELECT * FROM {schema}.decision_proposals WHERE decision = $2 AND position <= $1 ORDER BY position;

@@ -117,9 +117,15 @@ class Since:
 
     def is_due_again(self, decision: str, revisit: date | None, today: date) -> bool:
         """Whether the day to look at a made decision again has passed, and nobody has since that day."""
-        if revisit is None or revisit >= today or self.is_superseded(decision):
+        if self.is_superseded(decision):
             return False
-        return not any(row["valid_from"].date() >= revisit for row in self._reaffirmations.get(decision, []))
+        looked = max((row["valid_from"].date() for row in self._reaffirmations.get(decision, [])), default=None)
+        return is_due_again(revisit, looked, today)
+
+
+def is_due_again(revisit: date | None, looked: date | None, today: date) -> bool:
+    """Whether the day to look at a decision that holds has passed, and nobody has `looked` at it since that day."""
+    return revisit is not None and revisit < today and (looked is None or looked < revisit)
 
 
 async def read_since(snapshot: Snapshot, decisions: Sequence[str] | None = None) -> SinceRead:

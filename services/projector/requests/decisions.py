@@ -8,6 +8,7 @@ from aiohttp import web
 from services.projector import paging
 from services.projector.answers import context, decisions
 from services.projector.answers.context import CONTEXT_ITEMS_MAX, OneContext
+from services.projector.answers.counted import Known
 from services.projector.answers.decisions import DecisionList, DecisionRow, OneDecision
 from services.projector.answers.snapshot import Wanted
 from services.projector.asked import DecisionsAsked, choice, is_decision_asked_for
@@ -40,17 +41,12 @@ class _Decisions:
     async def decisions(self, call: Call) -> web.StreamResponse:
         page, asked = page_of(call)
 
-        def judge(evidence: decisions.Evidence) -> Whole:
-            listed = decisions.list_decisions(evidence)
+        def judge(read: decisions.ListRead, known: Known | None) -> Whole:
+            listed = decisions.list_decisions(read, known)
             return Whole(listed, currencies_in(listed))
 
-        settled, whole = await self._readings.whole(
-            call,
-            ("decisions",),
-            decisions.READS,
-            page.wanted,
-            decisions.read_decisions,
-            judge,
+        settled, whole = await self._readings.whole_beside_known(
+            call, ("decisions",), page.wanted, decisions.read_decisions, judge
         )
 
         def body(found: Sequence[DecisionRow], rows: list[DecisionRow]) -> DecisionList:

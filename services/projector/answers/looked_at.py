@@ -1,0 +1,96 @@
+"""What is kept in memory of made decisions, of one ledger: who asked when they were made, what was at stake, and which
+needed review at some positions. What a past position has does not change, so what was found stays."""
+
+from bisect import insort
+from collections import OrderedDict
+from datetime import datetime
+from threading import Lock
+
+from msgspec.structs import replace
+
+from services.projector.counted import Counted
+from services.projector.decided import LookedBy, Review, Stakes, at_stake, review, who_asked
+from services.projector.lenses import Decision
+from services.projector.standings import AskedWhen
+
+ASKED_OCTETS_MAX = 64 * 1024 * 1024
+"""Of who asked; what was looked at longest ago makes room."""
+
+REVIEWS_MAX = 48
+REVIEWS_NEAR_POSITIONS = 2_000
+REVIEWS_NEAR_SHARE = 4
+"""Within so many positions, or a quarter as many as there are accounts, it is found from what needed review there."""
+
+
+class LookedAt:
+    """`counted` is given by the caller, and has all that was said up to the positions it asks about."""
+
+    def __init__(self) -> None:
+        self._asked: OrderedDict[tuple[int, int], AskedWhen] = OrderedDict()
+        self._stakes: dict[int, Stakes] = {}
+        self._reviews: list[Review] = []
+        self._lock = Lock()
+
+    @property
+    def octets(self) -> int:
+        with self._lock:
+            asked = sum(each.octets for each in self._asked.values())
+            staked = sum(each.octets for each in self._stakes.values())
+            return asked + staked + sum(each.octets for each in self._reviews)
+
+    def who_asked(self, counted: Counted, decision: Decision) -> AskedWhen:
+        """Who asked for what a decision is about, as its deciders knew it, or who reaffirmed it. Without the asks."""
+        with self._lock:
+            key = (decision.position, decision.cut)
+            if key in self._asked:
+                self._asked.move_to_end(key)
+                return self._asked[key]
+        return self._look(counted, decision)[0]
+
+    def stakes(self, counted: Counted, decision: Decision) -> Stakes:
+        """What was at stake in a decision."""
+        with self._lock:
+            found = self._stakes.get(decision.position)
+        if found is None:
+            found = at_stake(counted, decision, self._look(counted, decision)[1])
+            with self._lock:
+                self._stakes[decision.position] = found
+        return found
+
+    def review(self, newest: Counted, looked: LookedBy, position: int, now: datetime) -> Review:
+        """Which of these decisions need review at a position. `newest` has all that was said up to any position that
+        was asked about before."""
+        near = max(REVIEWS_NEAR_POSITIONS, newest.size // REVIEWS_NEAR_SHARE)
+        with self._lock:
+            since = min(self._reviews, key=lambda each: abs(each.position - position), default=None)
+        if since is not None and (abs(since.position - position) > near or since.position > newest.position):
+            since = None
+        found = review(newest, looked, position, now, since)
+        with self._lock:
+            self._keep(found)
+        return found
+
+    def _look(self, counted: Counted, decision: Decision) -> tuple[AskedWhen, AskedWhen]:
+        """Who asked, as it is kept, and with the asks."""
+        found = who_asked(counted, decision)
+        kept = replace(found, asks=found.asks[:0])
+        with self._lock:
+            self._asked[decision.position, decision.cut] = kept
+            held = sum(each.octets for each in self._asked.values())
+            while held > ASKED_OCTETS_MAX and len(self._asked) > 1:
+                held -= self._asked.popitem(last=False)[1].octets
+        return kept, found
+
+    def _keep(self, found: Review) -> None:
+        """Of too many, one whose neighbours lie closest together makes room."""
+        held = self._reviews
+        if any(each.position == found.position for each in held):
+            return
+        insort(held, found, key=lambda each: each.position)
+        if len(held) > REVIEWS_MAX:
+            gaps = [
+                (held[number + 1].position - held[number - 1].position, number)
+                for number in range(1, len(held) - 1)
+                if held[number] is not found
+            ]
+            del held[min(gaps)[1]]

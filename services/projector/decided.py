@@ -1,0 +1,280 @@
+"""How made decisions stand, all at once, from columns: which need review, what was at stake, what became of it. Pure.
+
+What that means is said of one decision by `review.marks` and `stakes`, which also say why; here it is counted. How many
+of those who asked are of another class now adds up over accounts. So, as with standings, it follows at one position
+from what it was at another, by the accounts of which anything was said in between.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import NamedTuple
+
+import numpy as np
+from msgspec import Struct
+
+from services.projector.columns import (
+    NO_CURRENCY,
+    OPEN,
+    WON,
+    Column,
+    begin_anew,
+    day_number,
+    is_among,
+    join_limbs,
+    known,
+    length,
+    microseconds,
+    numbered,
+    spans,
+    sums,
+    taken,
+)
+from services.projector.counted import Counted
+from services.projector.fit import CLASSES, Class
+from services.projector.judging import NOT_HERE, Adopted, judge
+from services.projector.lenses import Decision
+from services.projector.live_asks import Live, live, most_important
+from services.projector.revenue import Amounts, Revenue
+from services.projector.standings import (
+    AskedWhen,
+    Moment,
+    asked_when,
+    classes_when,
+    is_alike,
+    roots_of,
+    touched,
+)
+
+GAINED, GONE, STILL_OPEN, TAKEN_BACK = range(4)
+"""What became of an opportunity: as stakes.fate has it, in kinds."""
+
+
+class Looked(NamedTuple):
+    """Who asked for what a decision is about when it was made, and when it was last reaffirmed."""
+
+    requirements: Sequence[str]
+    decided: AskedWhen
+    reaffirmed: AskedWhen | None = None
+
+
+LookedBy = Mapping[tuple[int, int], Looked]
+"""By where it was made, and where it was last reaffirmed (0: it was not)."""
+
+
+class Review(Moment, frozen=True):
+    """Which decisions need review at a position.
+
+    `counts`: of each decision that was looked at, how many of those who asked are of another class now. `classes`: of
+    accounts that ask, whenever they asked.
+    """
+
+    counts: Mapping[tuple[int, int], int]
+    classes: Column
+
+    @property
+    def octets(self) -> int:
+        return int(self.classes.nbytes)
+
+
+class Stakes(Struct, frozen=True):
+    """The opportunities that were at stake in a decision, as its deciders knew them: classes and amounts."""
+
+    opportunities: Column
+    classes: Column
+    open: Column
+    currencies: Column
+    high: Column
+    low: Column
+
+    @property
+    def octets(self) -> int:
+        return sum(getattr(self, name).nbytes for name in self.__struct_fields__)
+
+
+def review(
+    counted: Counted,
+    looked: LookedBy,
+    position: int,
+    now: datetime,
+    since: Review | None = None,
+) -> Review:
+    """Which of these decisions need review; from which did `since` another position, if the same revisions judge."""
+    if since is None or not is_alike(counted, since, position, now):
+        asks = live(counted, position)
+        classes = np.full(counted.size, NOT_HERE, np.int8)
+        _judge(counted, classes, asks, position, now)
+        today = _Today(counted, asks, classes, position)
+        return Review(position, now, {key: today.differing(each) for key, each in looked.items()}, classes)
+
+    classes_then = np.full(counted.size, NOT_HERE, np.int8)
+    # Who was first named later has no class yet, in what is older of the two.
+    both = min(counted.size, len(since.classes))
+    classes_then[:both] = since.classes[:both]
+    classes = classes_then.copy()
+    names = touched(counted, since, position, now)
+    chosen = np.zeros(counted.size, bool)
+    chosen[names] = True
+    asks = live(counted, position, names=names)
+    _judge(counted, classes, asks, position, now, names)
+    before = _Today(counted, live(counted, since.position, names=names), classes_then, since.position)
+    after = _Today(counted, asks, classes, position)
+    counts = {}
+    for key, each in looked.items():
+        if key in since.counts:
+            counts[key] = since.counts[key] - before.differing(each, chosen) + after.differing(each, chosen)
+        else:
+            theirs = live(counted, position, reach=counted.lineage.reach(each.requirements))
+            counts[key] = _Today(counted, theirs, classes, position).differing(each)
+    return Review(position, now, counts, classes)
+
+
+def at_stake(counted: Counted, decision: Decision, asked: AskedWhen) -> Stakes:
+    """What was at stake, as stakes.at_stake has it. `asked`: who asked, as decided."""
+    t, cut = microseconds(decision.valid_from), decision.cut
+    related = counted.lineage.requirements.related(decision.requirements)
+    naming = counted.named.having("requirement", np.unique(counted.codes_of(related)))
+    asked_for = counted.asked_for.having("position", np.unique(asked.asks))["opportunity"]
+    candidates = np.unique(np.concatenate([naming["opportunity"], asked_for]))
+    rows = known(counted.opportunities.having("opportunity", candidates), cut)
+    rows = taken(rows, np.flatnonzero(rows["valid"] <= t))
+    if length(rows):
+        rows = taken(rows, np.append(np.flatnonzero(begin_anew(rows["opportunity"])[1:]), length(rows) - 1))
+    counts = rows["stage"] == OPEN
+    counts |= (rows["stage"] == WON) & (rows["ends"] >= day_number(decision.valid_from.date()))
+    roots = counted.naming(cut).merged(counted.width)
+    meant = is_among(roots[naming["requirement"]], roots_of(counted, decision.requirements, cut))
+    counts &= is_among(rows["opportunity"], np.unique(asked_for)) | is_among(
+        rows["position"], np.unique(naming["position"][meant])
+    )
+    rows = taken(rows, np.flatnonzero(counts))
+    accounts, number = numbered(counted.naming(cut).roots(counted.size)[rows["account"]])
+    classes = classes_when(counted, accounts, t, cut)
+    at = np.searchsorted(asked.accounts, accounts)
+    asks = is_among(accounts, asked.accounts)
+    classes = classes.copy()
+    classes[asks] = asked.classes[at[asks]]  # An ask from an exploratory phase is heeded.
+    return Stakes(
+        opportunities=rows["opportunity"],
+        classes=classes[number],
+        open=rows["stage"] == OPEN,
+        currencies=rows["currency"],
+        high=rows["high"],
+        low=rows["low"],
+    )
+
+
+def became(counted: Counted, stakes: Sequence[Stakes], position: int, today: date) -> list[Column]:
+    """For each of these what became of each of its opportunities."""
+    wanted = np.unique(np.concatenate([each.opportunities for each in stakes])) if stakes else np.empty(0, np.int32)
+    rows = known(counted.opportunities.having("opportunity", wanted), position)
+    if length(rows):
+        rows = taken(rows, np.append(np.flatnonzero(begin_anew(rows["opportunity"])[1:]), length(rows) - 1))
+    size = int(wanted[-1]) + 1 if len(wanted) else 0
+    is_there, is_won, is_open, has_ended = (np.zeros(size, bool) for _ in range(4))
+    is_there[rows["opportunity"]] = True
+    is_won[rows["opportunity"]] = rows["stage"] == WON
+    is_open[rows["opportunity"]] = rows["stage"] == OPEN
+    has_ended[rows["opportunity"]] = rows["ends"] < day_number(today)
+    found = []
+    for each in stakes:
+        at = each.opportunities
+        # An opportunity that was open then is won once and for all; a contract that ran then may have ended.
+        over = has_ended[at] & ~each.open
+        won = np.where(over, GONE, GAINED)
+        fate = np.where(is_won[at], won, np.where(is_open[at], STILL_OPEN, GONE))
+        found.append(np.where(is_there[at], fate, TAKEN_BACK))
+    return found
+
+
+def worth(
+    counted: Counted, stakes: Sequence[Stakes], chosen: Sequence[Column] | None = None
+) -> list[list[tuple[Class, Revenue]]]:
+    """For each of these what its opportunities were worth when it was decided, by class: all, or those chosen."""
+    found: list[dict[Class, dict[str, list[int]]]] = [{} for _ in stakes]
+    if not stakes:
+        return []
+    of = np.repeat(np.arange(len(stakes)), [len(each.opportunities) for each in stakes])
+    classes, open_, currency, high, low = (
+        np.concatenate([getattr(each, name) for each in stakes])
+        for name in ("classes", "open", "currencies", "high", "low")
+    )
+    counts = currency != NO_CURRENCY
+    rows = np.flatnonzero(counts if chosen is None else counts & np.concatenate(chosen))
+    currencies = max(1, len(counted.currencies))
+    kind = ((of[rows] * len(CLASSES) + classes[rows]) * currencies + currency[rows]) * 2 + open_[rows]
+    kinds, number = np.unique(kind, return_inverse=True)
+    more, less = (sums(number, each[rows], len(kinds)).tolist() for each in (high, low))
+    for place, each in enumerate(kinds.tolist()):
+        rest, is_open = divmod(each, 2)
+        rest, code = divmod(rest, currencies)
+        which, class_ = divmod(rest, len(CLASSES))
+        amounts = found[which].setdefault(CLASSES[class_], {}).setdefault(counted.currencies.texts[code], [0, 0])
+        amounts[is_open] = join_limbs(more[place], less[place])
+    return [
+        [(class_, {name: Amounts(*amounts) for name, amounts in each.items()}) for class_, each in by_class.items()]
+        for by_class in found
+    ]
+
+
+def who_asked(counted: Counted, decision: Decision) -> AskedWhen:
+    """Who asked for what a decision is about, as its deciders knew it."""
+    return asked_when(counted, decision.requirements, decision.valid_from, decision.cut)
+
+
+class _Today:
+    """What some accounts that ask are of now. `asks`: theirs, or those for some requirements."""
+
+    def __init__(self, counted: Counted, asks: Live, classes: Column, position: int) -> None:
+        chosen = most_important(asks)
+        self._counted, self._position = counted, position
+        self._roots = counted.naming(position).roots(counted.size)
+        self._account, self._requirement = asks.account[chosen], asks.requirement[chosen]
+        self._keys = [each[chosen] for each in (asks.asked_at, asks.asked, asks.importance)]
+        self._classes = Adopted(counted, position).heeded(classes[self._account], asks.asked[chosen])
+        self._by = np.argsort(self._requirement, kind="stable")
+        self._sorted = self._requirement[self._by]
+
+    def differing(self, looked: Looked, chosen: Column | None = None) -> int:
+        """How many of those who asked are of another class, or ask no more, than when it was decided, and than when it
+        was reaffirmed. `chosen`: of which accounts, if not of all."""
+        about = roots_of(self._counted, looked.requirements, self._position)
+        first, last = (np.searchsorted(self._sorted, about, side) for side in ("left", "right"))
+        rows = self._by[spans(first, last)]
+        if len(about) > 1 and len(rows):
+            rows = rows[np.lexsort([*(key[rows] for key in self._keys), self._account[rows]])]
+            rows = rows[np.append(begin_anew(self._account[rows])[1:], True)]
+        today = np.full(self._counted.size, NOT_HERE, np.int8)
+        today[self._account[rows]] = self._classes[rows]
+        decided, classes = looked.decided.accounts, looked.decided.classes
+        if chosen is not None:
+            some = np.flatnonzero(chosen[decided])
+            decided, classes = decided[some], classes[some]
+        roots = self._roots[decided]
+        differs = today[roots] != classes
+        if looked.reaffirmed is not None:
+            differs &= today[roots] != self._by_root(looked.reaffirmed)[roots]
+        return int(differs.sum())
+
+    def _by_root(self, asked: AskedWhen) -> Column:
+        """The class then of each account as it is now. Of two that were told apart, that of the account's own name."""
+        found = np.full(self._counted.size, NOT_HERE, np.int8)
+        roots = self._roots[asked.accounts]
+        own = roots == asked.accounts
+        texts = self._counted.accounts.texts
+        for row in sorted(np.flatnonzero(~own).tolist(), key=lambda row: texts[asked.accounts[row]]):
+            found[roots[row]] = asked.classes[row]
+        found[roots[own]] = asked.classes[own]
+        return found
+
+
+def _judge(
+    counted: Counted, classes: Column, asks: Live, position: int, now: datetime, names: Column | None = None
+) -> None:
+    """Put down the classes of all who ask."""
+    subjects, _ = numbered(asks.account)
+    revision = Adopted(counted, position).revision(microseconds(now))
+    if len(subjects):
+        undetermined = CLASSES.index("undetermined")
+        classes[subjects] = (
+            undetermined if revision is None else judge(counted, revision, subjects, position, names).class_
+        )

@@ -1,0 +1,88 @@
+"""Which decisions need review is counted from columns as review.marks tells it one by one."""
+
+import random
+from collections.abc import Mapping
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.projector import decided
+from services.projector.counted import Counted
+from services.projector.decided import Looked, Review, review, who_asked
+from services.projector.lenses import Decision
+from services.projector.review import marks
+from tests.counting import REQUIREMENTS, History, counted, some_history
+
+seeds = st.integers(0, 2**32)
+
+
+def some_decisions(chance: random.Random, history: History) -> list[tuple[Decision, Decision | None]]:
+    """Decisions, each with its last reaffirmation if there is one."""
+    found: list[tuple[Decision, Decision | None]] = []
+    for number in range(6):
+        at = chance.randrange(2, history.length + 2)
+        about = chance.sample(REQUIREMENTS, chance.randrange(1, 4))
+        seen = chance.choice([None, chance.randrange(at)])
+        made = Decision(f"D-{number}", at, history.now(chance.randrange(at)), seen, "commit", about)
+        later = chance.randrange(at, history.length + 2)
+        again = made._replace(position=later, valid_from=history.now(chance.randrange(later)), seen=None)
+        found.append((made, again if later > at and chance.random() < 0.4 else None))
+    return found
+
+
+def looked_at(columns: Counted, decisions: list[tuple[Decision, Decision | None]]) -> Mapping[tuple[int, int], Looked]:
+    return {
+        (number, 0 if again is None else again.position): Looked(
+            made.requirements, who_asked(columns, made), None if again is None else who_asked(columns, again)
+        )
+        for number, (made, again) in enumerate(decisions)
+    }
+
+
+def in_review(found: Review) -> set[int]:
+    return {number for (number, _), count in found.counts.items() if count}
+
+
+@given(seeds, st.integers(5, 70), st.data())
+@settings(deadline=None)
+def test_what_needs_review_is_what_has_marks(seed: int, length: int, data: st.DataObject) -> None:
+    chance = random.Random(seed)
+    history = some_history(chance, length)
+    decisions = some_decisions(chance, history)
+    position = data.draw(st.integers(1, length))
+    known = [each for each in decisions if all(one is None or one.position <= position + 1 for one in each)]
+    columns = counted(history)
+    found = review(columns, looked_at(columns, known), position, history.now(position))
+    knowledge = history.knowledge_with_retractions()
+    expected = {
+        number
+        for number, (made, again) in enumerate(known)
+        if marks(
+            knowledge,
+            history.asks_with_retractions(),
+            made,
+            "target-market",
+            history.now(position),
+            position,
+            reaffirmed=again,
+        )
+    }
+    assert in_review(found) == expected
+
+
+@given(seeds, st.integers(5, 70), st.data())
+@settings(deadline=None)
+def test_it_follows_from_what_was_elsewhere(seed: int, length: int, data: st.DataObject) -> None:
+    chance = random.Random(seed)
+    history = some_history(chance, length)
+    decisions = some_decisions(chance, history)
+    columns = counted(history)
+    looked = looked_at(columns, decisions)
+    here, there = data.draw(st.integers(1, length)), data.draw(st.integers(1, length))
+    some = {key: each for key, each in looked.items() if chance.random() < 0.7}
+    since = review(columns, some, there, history.now(there))
+    found = review(columns, looked, here, history.now(here), since)
+    whole = review(columns, looked, here, history.now(here))
+    assert found.counts == whole.counts
+    asking = decided.live(columns, here).account
+    assert (found.classes[asking] == whole.classes[asking]).all()

@@ -359,7 +359,7 @@ def proposed(**more: Any) -> Any:
             "at most 5 levels",
         ),
         (proposed(test={"op": "exists", "attribute": "industri"}), "/bullets/0/test/attribute", "'industry'"),
-        (proposed(test={"op": "near", "attribute": "industry"}), "/bullets/0/test/op", "near"),
+        (proposed(test={"op": "near", "attribute": "industry"}), "/bullets/0/test/op", "must be one of eq, ne"),
         ({**PROPOSED, "threshold": 101}, "/threshold", "<= 100"),
         ({**PROPOSED, "bullets": []}, "", "needs a `test`"),
         ({**PROPOSED, "by": BY}, "/by", "unknown field"),

@@ -4,6 +4,8 @@ import asyncio
 
 from services.keys import Keys
 from services.openapi import describe
+from services.projector.ahead import load_ahead
+from services.projector.answers.counted import Held
 from services.projector.http import routes
 from services.projector.meanings import meaning
 from services.projector.projector import Projector
@@ -16,7 +18,8 @@ SUMMARY = "Answers from the read models: who asked, how on-target they were, who
 async def run(settings: Settings) -> None:
     """Keep up and serve until asked to stop. Raises what ends the keeping up, if anything does."""
     async with Projector(settings) as projector:
-        declared = routes(projector, settings.master_key)
+        held = Held()
+        declared = routes(projector, settings.master_key, held)
         app = application(
             "projector",
             declared,
@@ -27,12 +30,13 @@ async def run(settings: Settings) -> None:
         )
         serving = asyncio.create_task(serve(app, host=settings.bind, port=settings.projector_port, service="projector"))
         failing = asyncio.create_task(projector.failure())
+        loading = asyncio.create_task(load_ahead(projector, held))
         try:
             done, _ = await asyncio.wait({serving, failing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             # What still runs is ended in order: requests that were accepted are answered.
-            for task in (failing, serving):
+            for task in (loading, failing, serving):
                 task.cancel()
-            await asyncio.gather(serving, failing, return_exceptions=True)
+            await asyncio.gather(loading, serving, failing, return_exceptions=True)
         for task in done:
             task.result()

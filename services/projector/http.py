@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
+from services.projector.answers.counted import Held
 from services.projector.projector import Projector
 from services.projector.readings import Readings
 from services.projector.requests import accounts, agreements, briefs, decisions, overview, requirements
 from services.web import Route
 
 
-def routes(projector: Projector, master_key: Path | None = None) -> list[Route]:
-    """What the projector answers. `master_key`: the file of the key that opens sealed texts."""
-    readings = Readings(projector, master_key)
+def routes(projector: Projector, master_key: Path | None = None, held: Held | None = None) -> list[Route]:
+    """What the projector answers. `master_key`: the file of the key that opens sealed texts. `held`: what is counted,
+    if it is loaded ahead."""
+    readings = Readings(projector, master_key, held)
     subjects = (requirements, accounts, agreements, decisions, briefs, overview)
     return [route for subject in subjects for route in subject.routes(readings)]

@@ -158,6 +158,10 @@ class Projector:
         with unavailable():
             await self.pool.fetchval("SELECT 1", timeout=ACQUIRE_SECONDS_MAX)
 
+    def ledgers(self) -> list[str]:
+        """The names of the ledgers that it keeps up with."""
+        return [*self._runners]
+
     async def ledger(self, name: str) -> "Runner":
         """The runner of a ledger, once its read models can be asked. Raises NoSuchLedger and Unavailable."""
         if name not in self._runners:

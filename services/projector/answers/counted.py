@@ -7,12 +7,12 @@ made columns of in threads: nothing holds a transaction or the loop for long.
 import asyncio
 from bisect import insort
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from msgspec import Struct
@@ -20,7 +20,7 @@ from msgspec import Struct
 from services.projector.answers.evidence import read_adoptions, read_lineage
 from services.projector.answers.looked_at import LookedAt
 from services.projector.answers.snapshot import Snapshot, Wanted
-from services.projector.columns import Column
+from services.projector.columns import FOREVER, Column
 from services.projector.counted import Counted, Said
 from services.projector.decided import LookedBy, Review, Stakes
 from services.projector.headings import Headings, Made, Worded
@@ -36,7 +36,8 @@ HELD_OCTETS_MAX = 400 * 1024 * 1024
 """Over all ledgers; one that is larger is held alone."""
 
 STANDINGS_HELD_MAX = 48
-"""Of each lens."""
+STANDINGS_OCTETS_MAX = 32 * 1024 * 1024
+"""Of each lens, in each ledger; the newest is held however large it is."""
 
 STANDINGS_NEAR_POSITIONS = 2_000
 """Within so many positions what is heard is found from what was heard there, and farther away it is heard anew; in
@@ -59,7 +60,7 @@ class Known(Struct, frozen=True):
     remembered: "Remembered"
 
     def standing(self, lens: Lens) -> Standing:
-        return self.remembered.standing(self.counted, lens, self.position, self.now)
+        return self.remembered.standing(lens, self.position, self.now)
 
     def departs(self, made: Made) -> Departs | None:
         """Whether a made decision departs from the agreement: that never changes."""
@@ -90,10 +91,11 @@ class Remembered:
         self.looked_at = LookedAt()
         self._lock = Lock()
 
-    def standing(self, counted: Counted, lens: Lens, position: int, now: datetime) -> Standing:
+    def standing(self, lens: Lens, position: int, now: datetime) -> Standing:
         """What is heard at a position, from what was heard nearest to it."""
         with self._lock:
             held = [*self._standings[lens]]
+        counted = self.counted  # Looked at last: what was said up to each standing that is held is in it.
         near = max(STANDINGS_NEAR_POSITIONS, counted.size // STANDINGS_NEAR_SHARE)
         _, since = min(held, key=lambda each: abs(each[0] - position), default=(0, None))
         if since is not None and since.position == position:
@@ -119,13 +121,16 @@ class Remembered:
 
     @staticmethod
     def _keep(held: list[tuple[int, Standing]], found: Standing) -> None:
-        """Keep what was found; of too many, one whose neighbours lie closest together makes room."""
+        """Keep what was found; of too many, one whose neighbours lie closest together makes room, then the first."""
         if all(position != found.position for position, _ in held):
             insort(held, (found.position, found), key=lambda each: each[0])
-        while len(held) > STANDINGS_HELD_MAX:
+        while len(held) > 1 and (
+            len(held) > STANDINGS_HELD_MAX or sum(each.heard.octets for _, each in held) > STANDINGS_OCTETS_MAX
+        ):
+            last = len(held) - 1
             gaps = [
-                (held[number + 1][0] - held[number - 1][0], number)
-                for number in range(1, len(held) - 1)
+                (held[number + 1][0] - held[number - 1][0] if 0 < number < last else FOREVER, number)
+                for number in range(len(held))
                 if held[number][0] != found.position
             ]
             del held[min(gaps)[1]]
@@ -137,25 +142,66 @@ class Held:
     def __init__(self) -> None:
         self._ledgers: OrderedDict[str, _Ledger] = OrderedDict()
 
+    @property
+    def octets(self) -> int:
+        return sum(each.octets for each in self._ledgers.values())
+
     async def known(
         self, ledger: str, open: Open, position: int, now: datetime, versions: tuple[str, ...], reached: int
     ) -> Known:
         """What is held of a ledger, once that has got to a position. `versions`, `reached`: of READS, as last seen."""
         held = self._ledgers.setdefault(ledger, _Ledger())
+        held.is_asked_for = True
         self._ledgers.move_to_end(ledger)
         known = await held.reach(open, position, now, versions, reached)
-        while len(self._ledgers) > 1 and sum(each.octets for each in self._ledgers.values()) > HELD_OCTETS_MAX:
+        while len(self._ledgers) > 1 and self.octets > HELD_OCTETS_MAX:
             self._ledgers.popitem(last=False)
         return known
+
+    async def load_ahead(self, ledger: str, open: Open, pause_seconds: float) -> bool:
+        """Load a ledger before anybody asks for it, and lay standings for now; after each step there is a pause.
+
+        Nothing that is held makes room: where there is none left it is given up, and False. Whoever asks meanwhile
+        goes on from what has been read. Raises Problem and Unavailable; the next who asks goes on from there too.
+        """
+        if ledger in self._ledgers:
+            return True
+        async with open(Wanted()) as snapshot:
+            position, now, seen = snapshot.position, snapshot.now, (snapshot.versions, snapshot.reached)
+        if now is None:
+            return True
+        held = self._ledgers.setdefault(ledger, _Ledger())
+        self._ledgers.move_to_end(ledger, last=held.is_asked_for)
+
+        async def rest() -> None:
+            is_here = self._ledgers.get(ledger) is held
+            if not is_here or (not held.is_asked_for and len(self._ledgers) > 1 and self.octets > HELD_OCTETS_MAX):
+                raise _NoRoom
+            await asyncio.sleep(pause_seconds)
+
+        try:
+            known = await held.reach(open, position, now, *seen, rest)
+            for lens in get_args(Lens):
+                await asyncio.to_thread(known.standing, lens)
+                await rest()
+        except _NoRoom:
+            if self._ledgers.get(ledger) is held:
+                del self._ledgers[ledger]
+            return False
+        return True
+
+
+class _NoRoom(Exception):
+    """No room is left for a ledger that nobody has asked for."""
 
 
 class _Page(Struct, frozen=True, kw_only=True):
     """What was recorded up to a position and is new, as it was read. Names and adoptions are read with the last page,
-    as known at its end."""
+    as known at its end. `claimed`: each alias that was claimed and not retracted since, with its account."""
 
     upto: int
     rows: dict[str, Any]
-    aliases: set[tuple[Any, ...]]
+    claimed: set[tuple[Any, ...]]
     says_anew: bool
     is_last: bool
     lineage: Lineage | None
@@ -166,12 +212,13 @@ class _Ledger:
     """What is held of one ledger."""
 
     def __init__(self) -> None:
+        self.is_asked_for = False
         self._reading = asyncio.Lock()
         self._versions: tuple[str, ...] = ()
         self._counted = Counted.nothing()
         self._headings = Headings.nothing(self._counted.requirements)
         self._remembered = Remembered(self._counted)
-        self._aliases: set[tuple[Any, ...]] = set()
+        self._claimed: set[tuple[Any, ...]] = set()
         self._is_whole = False
         self._says_anew = False
 
@@ -179,51 +226,77 @@ class _Ledger:
     def octets(self) -> int:
         return self._counted.octets + self._headings.octets + self._remembered.octets
 
-    async def reach(self, open: Open, position: int, now: datetime, versions: tuple[str, ...], reached: int) -> Known:
-        """Read what is missing up to a position. Who waits for another that reads holds no transaction."""
-        if versions != self._versions or reached < self._counted.position:
-            self._is_whole = False  # Whoever reads next sees it too, and begins anew.
-        if not self._has(position):
+    async def reach(
+        self,
+        open: Open,
+        position: int,
+        now: datetime,
+        versions: tuple[str, ...],
+        reached: int,
+        rest: Callable[[], Awaitable[None]] | None = None,
+    ) -> Known:
+        """Read what is missing up to a position, with a rest after each page. One page is read at a time, whoever
+        needs it; who waits for it holds no transaction."""
+        # Whoever asks may have looked before another read on, or before what is read was built anew: a look tells.
+        is_doubtful = versions != self._versions or reached < self._counted.position
+        while is_doubtful or not self._has(position):
             async with self._reading:
-                while not self._has(position):
-                    async with open(Wanted(as_of=position)) as snapshot:
+                if is_doubtful or not self._has(position):
+                    # What was read in part beyond the position is made whole where that ends.
+                    at = max(position, min(reached, self._counted.position))
+                    async with open(Wanted(as_of=at)) as snapshot:
+                        reached = snapshot.reached
                         page = await self._read(snapshot)
-                    counted, headings = await asyncio.to_thread(_grown, self._counted, self._headings, page)
-                    self._counted = self._remembered.counted = counted
-                    self._headings = headings
-                    self._aliases |= page.aliases
-                    self._is_whole = page.is_last
-                    self._says_anew = page.says_anew and not page.is_last
+                    if page is not None:
+                        await self._add(page)
+            is_doubtful = False
+            if rest is not None:
+                await rest()
         return Known(position, now, self._counted, self._headings, self._remembered)
 
     def _has(self, position: int) -> bool:
         return self._is_whole and self._counted.position >= position
 
-    async def _read(self, snapshot: Snapshot) -> _Page:
+    async def _read(self, snapshot: Snapshot) -> _Page | None:
+        """The next page; None if this snapshot has nothing that was not read."""
         if snapshot.versions != self._versions or snapshot.reached < self._counted.position:
             self._versions = snapshot.versions
             self._forget()
         after = self._counted.position
+        if after > snapshot.position or self._has(snapshot.position):
+            return None
         upto = min(after + PAGE_POSITIONS, snapshot.position)
         rows: dict[str, Any] = {name: await snapshot.fetch(_statements, name, after, upto) for name in _statements}
-        [anew], aliases = rows.pop("anew"), {tuple(row) for row in rows.pop("aliases")}
-        says_anew = self._says_anew or anew["anew"] or not aliases <= self._aliases
+        [anew], claimed, unclaimed = (
+            rows.pop("anew"),
+            *({tuple(row) for row in rows.pop(name)} for name in ("claimed", "unclaimed")),
+        )
+        says_anew = self._says_anew or anew["anew"] or bool(unclaimed) or not claimed <= self._claimed
         is_last = upto == snapshot.position
         return _Page(
             upto=upto,
             rows=rows,
-            aliases=aliases,
+            # To claim again what was claimed before says nothing new, unless that has been retracted since.
+            claimed=(self._claimed | claimed) - unclaimed,
             says_anew=says_anew,
             is_last=is_last,
             lineage=await read_lineage(snapshot) if is_last and says_anew else None,
             adoptions=await read_adoptions(snapshot) if is_last else None,
         )
 
+    async def _add(self, page: _Page) -> None:
+        counted, headings = await asyncio.to_thread(_grown, self._counted, self._headings, page)
+        self._counted = self._remembered.counted = counted
+        self._headings = headings
+        self._claimed = page.claimed
+        self._is_whole = page.is_last
+        self._says_anew = page.says_anew and not page.is_last
+
     def _forget(self) -> None:
         self._counted = Counted.nothing()
         self._headings = Headings.nothing(self._counted.requirements)
         self._remembered = Remembered(self._counted)
-        self._aliases = set()
+        self._claimed = set()
         self._is_whole = False
         self._says_anew = False
 

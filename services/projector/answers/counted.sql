@@ -52,18 +52,22 @@ SELECT opportunity, position FROM {schema}.asks WHERE position > $1 AND position
 -- What was retracted in between.
 SELECT position, retracted FROM {schema}.retractions WHERE position > $1 AND position <= $2 ORDER BY position;
 
--- aliases --
+-- claimed --
 -- Which aliases accounts claimed in between.
 SELECT DISTINCT account, alias FROM {schema}.account_aliases WHERE position > $1 AND position <= $2;
 
+-- unclaimed --
+-- The claims that were retracted in between, whenever they had been made.
+SELECT DISTINCT said.account, said.alias
+  FROM {schema}.retractions AS retraction
+  JOIN {schema}.account_aliases AS said ON said.position = retraction.retracted
+ WHERE retraction.position > $1 AND retraction.position <= $2;
+
 -- anew --
--- Whether it was said in between what names stand for, by more than a claim.
+-- Whether it was decided in between what names stand for, by an act.
 SELECT EXISTS (SELECT FROM {schema}.account_merges WHERE position > $1 AND position <= $2)
     OR EXISTS (SELECT FROM {schema}.requirement_merges WHERE position > $1 AND position <= $2)
-    OR EXISTS (SELECT FROM {schema}.ask_moves WHERE position > $1 AND position <= $2)
-    OR EXISTS (SELECT FROM {schema}.retractions AS retraction
-                 JOIN {schema}.account_aliases AS said ON said.position = retraction.retracted
-                WHERE retraction.position > $1 AND retraction.position <= $2) AS anew;
+    OR EXISTS (SELECT FROM {schema}.ask_moves WHERE position > $1 AND position <= $2) AS anew;
 
 -- raised --
 -- What was said in between of what requirements are called.

@@ -1,0 +1,68 @@
+"""Loads what lists are computed from before anybody asks, so that nobody waits for it after a start."""
+
+import asyncio
+import time
+from datetime import datetime
+from functools import partial
+
+import asyncpg
+import structlog
+
+from services.postgres import Unavailable
+from services.problems import Problem
+from services.projector.answers.counted import READS, Held
+from services.projector.answers.snapshot import Wanted, open_snapshot
+from services.projector.outage import AWAY
+from services.projector.projector import NoSuchLedger, Projector, Stopped
+
+PAUSE_SECONDS = 0.25
+"""After each page that is read, and each standing that is laid."""
+RETRY_SECONDS = 1.0
+
+_FAILURES = (*AWAY, asyncpg.PostgresError, Problem, NoSuchLedger, Stopped)
+
+_log = structlog.get_logger()
+
+
+async def load_ahead(projector: Projector, held: Held) -> None:
+    """Load the ledgers that are there at the start, those that were written last first, as far as there is room.
+
+    It begins when all have caught up with their logs. What fails is said, and left to whoever asks first.
+    """
+    while True:
+        try:
+            await projector.ready()
+            break
+        except Unavailable:
+            await asyncio.sleep(RETRY_SECONDS)
+    written = [(at, name) for name in projector.ledgers() if (at := await _last_written(projector, name)) is not None]
+    for _, name in sorted(written, reverse=True):
+        begun = time.monotonic()
+        try:
+            runner = await projector.ledger(name)
+            open = partial(open_snapshot, projector.pool, runner, READS)
+            if not await held.load_ahead(name, open, PAUSE_SECONDS):
+                _log.info("not_all_loaded_ahead", ledger=name, octets=held.octets)
+                return
+        except _FAILURES as error:
+            _say_failed(name, error)
+        else:
+            _log.info(
+                "loaded_ahead", ledger=name, seconds=round(time.monotonic() - begun, 3), octets_of_all=held.octets
+            )
+
+
+async def _last_written(projector: Projector, name: str) -> datetime | None:
+    """When a ledger was last written, once its read models have caught up; None if it is empty, or cannot be read."""
+    try:
+        runner = await projector.ledger(name)
+        await runner.reached(runner.head, READS)
+        async with open_snapshot(projector.pool, runner, READS, Wanted()) as snapshot:
+            return snapshot.now
+    except _FAILURES as error:
+        _say_failed(name, error)
+        return None
+
+
+def _say_failed(name: str, error: Exception) -> None:
+    _log.warning("not_loaded_ahead", ledger=name, reason=str(error), next="the next who asks for it loads it")

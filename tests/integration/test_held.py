@@ -1,0 +1,206 @@
+"""What is held in memory: read once, whoever asks in whatever order, and ahead of whoever asks first."""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import pytest
+
+from services.postgres import connect
+from services.projector import ahead
+from services.projector.ahead import load_ahead
+from services.projector.answers import counted
+from services.projector.answers.counted import READS, Held, Known, Open
+from services.projector.answers.snapshot import Wanted, open_snapshot
+from services.projector.projector import Projector
+from services.projector.standings import Lens, stand
+from tests.asking import Asking, asking
+from tests.conftest import Database
+from tests.log import Log, event
+from tests.readmodels import BY, mixed, reached
+
+SECONDS_MAX = 60
+OCTETS_OF_A_PAGE_MIN = 1_000
+LENSES: tuple[Lens, ...] = ("now", "asked")
+
+
+async def opener(projector: Projector, position: int, ledger: str = "main") -> Open:
+    """Opens snapshots of a ledger, once it has got to a position."""
+    runner = await projector.ledger(ledger)
+    await reached(runner, position)
+    return partial(open_snapshot, projector.pool, runner, READS)
+
+
+async def look(open: Open, position: int) -> tuple[Any, ...]:
+    """What a request knows when it has settled its position: that, its time, versions, how far all has got."""
+    async with open(Wanted(as_of=position)) as snapshot:
+        return position, snapshot.now, snapshot.versions, snapshot.reached
+
+
+def rows(known: Known) -> list[int]:
+    found = known.counted
+    return [len(each) for each in (found.asks, found.facts, found.opportunities, found.mentions, found.retractions)]
+
+
+def heard(known: Known) -> dict[tuple[Lens, str], list[int]]:
+    """How many accounts of each class ask for each requirement, computed from all that is held."""
+    counted = known.counted
+    return {
+        (lens, counted.requirements.texts[code]): classes
+        for lens in LENSES
+        for code, classes in enumerate(stand(counted, lens, known.position, known.now).heard.classes.tolist())
+        if any(classes)
+    }
+
+
+async def test_who_looked_before_another_read_on_reads_nothing_twice(database: Database) -> None:
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(80))
+        open = await opener(projector, 80)
+        early = await look(open, 80)
+        await log.append(*mixed(40))
+        await reached(await projector.ledger("main"), 120)
+        held = Held()
+        late = await look(open, 120)
+        known = await held.known("main", open, *late)
+        assert known.counted.position == 120
+        again = await held.known("main", open, *early)
+        assert again.counted is known.counted
+        assert rows(await held.known("main", open, *late)) == rows(known)
+
+
+async def test_what_was_read_in_part_is_gone_on_from_wherever_it_is_asked_for(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counted, "PAGE_POSITIONS", 30)
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(100))
+        open = await opener(projector, 100)
+        whole = await Held().known("main", open, *await look(open, 100))
+        held = Held()
+        loading = asyncio.create_task(held.load_ahead("main", open, pause_seconds=10_000))
+        async with asyncio.timeout(SECONDS_MAX):
+            while held.octets < OCTETS_OF_A_PAGE_MIN:
+                await asyncio.sleep(0.01)
+        loading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await loading
+        early = await held.known("main", open, *await look(open, 20))
+        assert heard(early) == heard(await Held().known("main", open, *await look(open, 20)))
+        late = await held.known("main", open, *await look(open, 100))
+        assert rows(late) == rows(whole)
+        assert heard(late) == heard(whole)
+
+
+async def test_a_standing_is_found_from_the_newest_that_is_held(database: Database) -> None:
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(60))
+        open = await opener(projector, 60)
+        held = Held()
+        early = await held.known("main", open, *await look(open, 60))
+        await log.append(*(event("ask.recorded", requirement="R-1", account=f"new-{n}") for n in range(9)))
+        await reached(await projector.ledger("main"), 69)
+        late = await held.known("main", open, *await look(open, 69))
+        # Another has heard what came later before this one begins.
+        late.standing("now")
+        code = early.counted.requirements.code("R-1")
+        expected = stand(early.counted, "now", early.position, early.now).heard.classes[code]
+        assert early.standing("now").heard.classes[code].tolist() == expected.tolist()
+
+
+async def test_an_alias_that_is_claimed_again_after_its_retraction_counts_again(database: Database) -> None:
+    async with asking(database) as client:
+        claim: dict[str, Any] = {"account": "acme", "same_as": [{"system": "crm", "id": "1"}]}
+        [position] = await client.record(event("account.identified", **claim))
+        await client.record(
+            event("ask.recorded", requirement="R-1", account="acme"),
+            event("ask.recorded", requirement="R-1", account="crm:1", ask="other"),
+        )
+        assert await askers(client) == 1
+        retraction: dict[str, Any] = {
+            "position": position,
+            "subject": "account/acme",
+            "reason": "Said of another.",
+            "by": BY,
+        }
+        await client.record(event("event.retracted", **retraction))
+        assert await askers(client) == 2
+        await client.record(event("account.identified", **claim))
+        assert await askers(client) == 1
+
+
+async def askers(client: Asking) -> int:
+    """Of how many accounts the list of requirements knows that they ask for the first one."""
+    answer = await client.answer("requirements")
+    return sum(answer["requirements"][0]["accounts"].values())
+
+
+async def test_what_is_loaded_ahead_is_there_for_who_asks_first(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counted, "PAGE_POSITIONS", 30)
+    monkeypatch.setattr(ahead, "PAUSE_SECONDS", 0.01)
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(100))
+        held = Held()
+        async with asyncio.timeout(SECONDS_MAX):
+            await load_ahead(projector, held)
+        open = await opener(projector, 100)
+        seen = await look(open, 100)
+
+        def never(wanted: Wanted) -> Any:
+            raise AssertionError("nothing is left to be read")
+
+        known = await held.known("main", never, *seen)
+        assert heard(known) == heard(await Held().known("main", open, *seen))
+        for lens in LENSES:
+            assert [at for at, _ in known.remembered._standings[lens]] == [100]
+
+
+async def test_who_asks_while_it_is_loaded_ahead_does_not_wait_for_the_pauses(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counted, "PAGE_POSITIONS", 30)
+    monkeypatch.setattr(ahead, "PAUSE_SECONDS", 10_000)
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(100))
+        open = await opener(projector, 100)
+        held = Held()
+        loading = asyncio.create_task(load_ahead(projector, held))
+        async with asyncio.timeout(SECONDS_MAX):
+            while held.octets < OCTETS_OF_A_PAGE_MIN:
+                await asyncio.sleep(0.01)
+            known = await held.known("main", open, *await look(open, 100))
+        assert known.counted.position == 100
+        loading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await loading
+
+
+async def test_nothing_makes_room_for_what_nobody_asked_for(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(100))
+        open = await opener(projector, 100)
+        held = Held()
+        known = await held.known("asked for", open, *await look(open, 100))
+        monkeypatch.setattr(counted, "HELD_OCTETS_MAX", 1)
+        assert not await held.load_ahead("main", open, 0)
+        assert (await held.known("asked for", open, *await look(open, 100))).counted is known.counted
+        assert held.octets < 2 * known.counted.octets + known.headings.octets + known.remembered.octets
+
+
+async def test_a_failure_to_load_ahead_is_left_to_who_asks_first(database: Database) -> None:
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(100))
+        open = await opener(projector, 100)
+        held = Held()
+        owner = await connect(database.projector)
+        await owner.execute("ALTER TABLE ledger_main.account_facts RENAME TO elsewhere")
+        async with asyncio.timeout(SECONDS_MAX):
+            await load_ahead(projector, held)
+        await owner.execute("ALTER TABLE ledger_main.elsewhere RENAME TO account_facts")
+        await owner.close()
+        await projector.ready()
+        assert (await held.known("main", open, *await look(open, 100))).counted.position == 100

@@ -46,12 +46,13 @@ class Whole(NamedTuple):
 
 
 class Readings:
-    """What the requests of one process read. `master_key`: the file of the key that opens sealed texts."""
+    """What the requests of one process read. `master_key`: the file of the key that opens sealed texts. `held`: what
+    is counted, as it is held in memory."""
 
-    def __init__(self, projector: Projector, master_key: Path | None) -> None:
+    def __init__(self, projector: Projector, master_key: Path | None, held: Held | None = None) -> None:
         self.remembered = Remembered()
         self.projector = projector
-        self._held = Held()
+        self._held = Held() if held is None else held
         self._master_key = master_key
         self._loaded: MasterKey | None = None
         self._turns = asyncio.Semaphore(LISTS_AT_ONCE_MAX)
@@ -68,7 +69,7 @@ class Readings:
         """A snapshot for what costs much. Who waits for a position holds no turn, and who waits for a turn holds no
         transaction."""
         settled = await self._settle(call, reads, wanted)
-        async with self._turns, self.snapshot(call, reads, Wanted(as_of=settled.as_of.position)) as snapshot:
+        async with self._turn(call), self.snapshot(call, reads, Wanted(as_of=settled.as_of.position)) as snapshot:
             yield snapshot
 
     async def whole(
@@ -88,7 +89,7 @@ class Readings:
         settled = await self._settle(call, reads, wanted)
 
         async def make() -> Whole:
-            async with self._turns:
+            async with self._turn(call):
                 async with self.snapshot(call, reads, Wanted(as_of=settled.as_of.position)) as snapshot:
                     evidence = await read(snapshot)
                 return await asyncio.to_thread(judge, evidence)
@@ -102,7 +103,7 @@ class Readings:
         settled = await self._settle(call, counted.READS, wanted)
 
         async def make() -> Whole:
-            async with self._turns:
+            async with self._turn(call):
                 return await asyncio.to_thread(judge, await self._known(call, settled))
 
         return settled, await self.remembered.whole((settled.key, *name), make)
@@ -130,7 +131,7 @@ class Readings:
     async def known(self, call: Call, wanted: Wanted) -> AsyncIterator[tuple[Settled, Known | None]]:
         """What is held in memory, for what is computed from it in a turn."""
         settled = await self._settle(call, counted.READS, wanted)
-        async with self._turns:
+        async with self._turn(call):
             yield settled, await self._known(call, settled)
 
     async def runner(self, call: Call) -> Runner:
@@ -143,6 +144,15 @@ class Readings:
     def opener(self, call: Call) -> Opener | None:
         """What opens sealed texts, for somebody who may see them."""
         return self._master if call.principal.may("personal") else None
+
+    @asynccontextmanager
+    async def _turn(self, call: Call) -> AsyncIterator[None]:
+        """A turn for what costs much. Raises ConnectionResetError if the client went away before: nothing is computed
+        for nobody."""
+        async with self._turns:
+            if call.request.transport is None:
+                raise ConnectionResetError("the client went away before its turn")
+            yield
 
     async def _settle(self, call: Call, reads: Sequence[str], wanted: Wanted) -> Settled:
         async with self.snapshot(call, reads, wanted) as snapshot:

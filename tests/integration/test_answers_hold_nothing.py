@@ -3,9 +3,11 @@
 import asyncio
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
+import structlog
 
 from services.postgres import connect
 from services.projector.readings import LISTS_AT_ONCE_MAX
@@ -15,6 +17,7 @@ from tests.log import event
 
 SECONDS_MAX = 30
 BY = {"role": "head of product", "team": "product"}
+BULLETS = [{"bullet": "a", "text": "Some", "test": {"op": "exists", "attribute": "a"}}]
 
 
 class Held(ThreadPoolExecutor):
@@ -25,9 +28,11 @@ class Held(ThreadPoolExecutor):
         self._gate = threading.Event()
         super().submit(self._gate.wait)
         self.handed_over = asyncio.Event()
+        self.works = 0
 
     def submit(self, *work: Any, **more: Any) -> "Future[Any]":
         self.handed_over.set()
+        self.works += 1
         return super().submit(*work, **more)
 
     def free(self) -> None:
@@ -130,3 +135,41 @@ async def test_what_is_opened_and_compared_leaves_room_for_others(
         await superuser.close()
         replies = await asyncio.gather(*opening)
         assert [(reply.status, reply.json) for reply in replies] == [(200, before)] * 12
+
+
+async def test_a_what_if_waits_for_its_turn_and_none_is_made_for_who_went_away(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(
+            event("account.profiled", account="acme", attributes={"a": 1}),
+            event("ask.recorded", requirement="R-1", account="acme"),
+            event(
+                "agreement.revised", agreement="target-market", revision="r-1", title="Banks", threshold=60,
+                bullets=BULLETS, signatories=["sales"], stage="focused", reason="focus", by=BY,
+            ),
+        )  # fmt: skip
+        await client.answer("requirements")
+        what_if = partial(
+            client.post,
+            "agreements/target-market/what-if",
+            {"stage": "focused", "threshold": 60, "bullets": BULLETS},
+            as_of=client.head,
+        )
+        executor = await held()
+        with structlog.testing.capture_logs() as logs:
+            try:
+                async with asyncio.timeout(SECONDS_MAX):
+                    first = [asyncio.create_task(what_if()) for _ in range(LISTS_AT_ONCE_MAX)]
+                    while executor.works < LISTS_AT_ONCE_MAX:
+                        await asyncio.sleep(0.01)
+                    goes_away = asyncio.create_task(what_if())
+                    assert (await client.get("projections")).status == 200
+                    assert executor.works == LISTS_AT_ONCE_MAX
+                    goes_away.cancel()
+                    await asyncio.wait([goes_away])
+            finally:
+                executor.free()
+            assert [reply.status for reply in await asyncio.gather(*first)] == [200] * LISTS_AT_ONCE_MAX
+            async with asyncio.timeout(SECONDS_MAX):
+                while len(ended := [log["status"] for log in logs if "what-if" in log.get("path", "")]) <= len(first):
+                    await asyncio.sleep(0.01)
+        assert sorted(ended) == [200] * LISTS_AT_ONCE_MAX + [499]

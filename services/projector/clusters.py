@@ -1,5 +1,5 @@
-"""Where demand comes together: what those have in common who ask and are off target, what would settle who is
-undetermined, and how long decisions take. Pure; exact fractions, and an order that nothing but the input decides.
+"""Where demand comes together: what those have in common who ask and are off target, and what would settle who is
+undetermined. Pure; exact fractions, and an order that nothing but the input decides.
 
 What is off target is not worth less: many of one kind who ask may be an opportunity that the target market misses.
 """
@@ -7,7 +7,6 @@ What is off target is not worth less: many of one kind who ask may be an opportu
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple
 
@@ -28,8 +27,6 @@ CLUSTERS_MAX = 20
 RANGES_MAX = 4
 """Ranges that the numbers of an attribute go into: the quarters of all known values. Numbers of which there are no
 more different ones are values of their own."""
-
-_DAY = Fraction(timedelta(days=1) // timedelta(microseconds=1))
 
 
 class Shared(Struct, frozen=True, kw_only=True):
@@ -78,12 +75,6 @@ class Settling(Struct, frozen=True, kw_only=True):
     alone: tuple[str, ...]
 
 
-class Quartiles(NamedTuple):
-    lower: Fraction
-    median: Fraction
-    upper: Fraction
-
-
 class _Trait(NamedTuple):
     """What accounts may share: a value, a member of a list, or (by its place) a range."""
 
@@ -118,22 +109,6 @@ def settling(waiting: Mapping[str, Sequence[str]]) -> list[Settling]:
         for attribute, each in accounts.items()
     ]
     return sorted(found, key=lambda each: (-len(each.waiting), -len(each.alone), each.attribute))
-
-
-def quartiles(values: Iterable[Fraction]) -> Quartiles | None:
-    """Exact quartiles, between two values in proportion (as QUARTILE.INC of spreadsheets has them); None of none."""
-    ordered = sorted(values)
-    return Quartiles(*(_quantile(ordered, Fraction(part, 4)) for part in (1, 2, 3))) if ordered else None
-
-
-def days_between(earlier: datetime, later: datetime) -> Fraction:
-    return (later - earlier) // timedelta(microseconds=1) / _DAY
-
-
-def shares(counts: Mapping[Any, int]) -> dict[Any, Fraction] | None:
-    """Each count of all; None if there is nothing."""
-    whole = sum(counts.values())
-    return {name: Fraction(count, whole) for name, count in counts.items()} if whole else None
 
 
 def _of_one(known: Shared) -> Iterable[Cluster]:
@@ -238,13 +213,6 @@ def _place(cluster: Cluster) -> tuple[Fraction, Fraction, str, bytes]:
     """The most askers beyond the base rate first, then the greater lift; of equals by name."""
     beyond = len(cluster.members) - cluster.expected
     return -beyond, -cluster.lift, cluster.attribute, msgspec.json.encode(cluster.test)
-
-
-def _quantile(ordered: Sequence[Fraction], part: Fraction) -> Fraction:
-    place = part * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
 
 
 def _is_number(value: Any) -> bool:

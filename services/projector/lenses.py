@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from services.projector import fit as fits
+from services.projector.figures import counted
 from services.projector.fit import CLASSES, Class, Fit, Revision
 from services.projector.resolution import Lineage, Resolution
 
@@ -416,10 +417,7 @@ def class_of(judgement: Judgement | None) -> Class:
 
 
 def count_by_class(classes: Iterable[Class]) -> dict[Class, int]:
-    counts = dict.fromkeys(CLASSES, 0)
-    for each in classes:
-        counts[each] += 1
-    return counts
+    return counted(classes, CLASSES)
 
 
 STATUSES: Mapping[str, str] = {

@@ -11,7 +11,7 @@ that were made by then. To explore settles nothing: whoever promises meanwhile p
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from fractions import Fraction
-from typing import Literal, NamedTuple, TypeVar, get_args
+from typing import Literal, NamedTuple, get_args
 
 from msgspec import Struct
 
@@ -26,8 +26,6 @@ Basis = Literal["with", "before", "against", "without"]
 
 STATES: tuple[State, ...] = get_args(State)
 BASES: tuple[Basis, ...] = get_args(Basis)
-
-_Name = TypeVar("_Name", bound=str)
 
 QUARTER_END_DAYS = 10
 """The last days of a calendar quarter, in which promises are counted apart."""
@@ -186,14 +184,6 @@ def quarter_end(days: Sequence[date]) -> QuarterEnd:
             for name, made in sorted(quarters.items())
         ],
     )
-
-
-def counted(values: Iterable[_Name], names: Iterable[_Name]) -> dict[_Name, int]:
-    """How often each of the names occurs; 0 where it does not."""
-    counts = dict.fromkeys(names, 0)
-    for value in values:
-        counts[value] += 1
-    return counts
 
 
 def _months(day: date) -> range:

@@ -1,9 +1,7 @@
 """What off-target askers share: against an oracle that judges the test of every cluster by the rules of a fit."""
 
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 from fractions import Fraction
 from typing import Any
 
@@ -18,13 +16,9 @@ from services.projector.clusters import (
     RANGES_MAX,
     Shared,
     clusters,
-    days_between,
-    quartiles,
     settling,
-    shares,
 )
 from services.projector.fit import judge
-from tests.unit.test_lenses import day
 
 ACCOUNTS = [f"a-{number:02d}" for number in range(24)]
 ATTRIBUTES = ["kind", "size"]
@@ -164,26 +158,3 @@ def test_what_would_settle_the_undetermined(waiting: dict[str, list[str]]) -> No
         for each in found
     }
     assert [len(each.waiting) for each in found] == sorted((len(each.waiting) for each in found), reverse=True)
-
-
-@given(st.lists(st.fractions(0, 100, max_denominator=20), min_size=2))
-def test_quartiles_are_those_of_spreadsheets(numbers: list[Fraction]) -> None:
-    found = quartiles(numbers)
-    assert found is not None
-    assert [*found] == statistics.quantiles(sorted(numbers), n=4, method="inclusive")
-
-
-def test_quartiles_of_few() -> None:
-    assert quartiles([]) is None
-    assert quartiles([Fraction(7)]) == (7, 7, 7)
-    assert quartiles([Fraction(1), Fraction(2)]) == (Fraction(5, 4), Fraction(3, 2), Fraction(7, 4))
-
-
-def test_days_are_exact() -> None:
-    assert days_between(day(1), day(4)) == 3
-    assert days_between(day(1), day(1) + timedelta(hours=6, microseconds=1)) == Fraction(21_600_000_001, 86_400_000_000)
-
-
-def test_shares_of_nothing_are_none() -> None:
-    assert shares({"a": 0}) is None
-    assert shares({"a": 1, "b": 2, "c": 0}) == {"a": Fraction(1, 3), "b": Fraction(2, 3), "c": 0}

@@ -11,13 +11,11 @@ from schemas.values import same_team
 from services.projector import lenses
 from services.projector.lenses import Decision
 from services.projector.promises import (
-    BASES,
     QUARTER_END_DAYS,
     Assessed,
     Assessment,
     Decided,
     Supersession,
-    counted,
     is_at_quarter_end,
     quarter_end,
 )
@@ -141,8 +139,3 @@ def test_shares_are_of_all_and_of_each_quarter(made: list[date]) -> None:
     assert [each.quarter for each in found.quarters] == sorted({f"{y}-Q{q + 1}" for y, q in map(quarter_of, made)})
     for each in found.quarters:
         assert each.share == float(round(Fraction(each.promises, each.of), 6))
-
-
-def test_what_does_not_occur_is_counted_as_none() -> None:
-    assert counted([], BASES) == dict.fromkeys(BASES, 0)
-    assert counted(["with", "with"], BASES) == {"with": 2, "before": 0, "against": 0, "without": 0}

@@ -25,6 +25,7 @@ from services.projector.answers.evidence import (
     read_names,
     read_requirements_lineage,
     read_revenue,
+    read_titles,
     revenue_by_account,
 )
 from services.projector.answers.requirement import AskShown, read_shown_asks, show_ask
@@ -274,7 +275,7 @@ async def read_account(snapshot: Snapshot, name: str, *, opener: Opener | None =
     asks = sorted((ask for ask in live if ask.account == account), key=lambda ask: ask.asked[1])
     shown_asks = {row["position"]: row for row in await read_shown_asks(snapshot, asks)}
     wanted = sorted({ask.requirement for ask in asks})
-    titles = {row["requirement"]: row["title"] for row in await snapshot.fetch(_statements, "titles", position, wanted)}
+    titles = await read_titles(snapshot, wanted)
     known_of = await read_knowledge(snapshot, lineage, [account])
     quoted: Iterable[int] = [row["position"] for row in shown_asks.values() if row["has_quote"]]
     quotes = {} if opener is None else await read_sealed(snapshot, quoted, "quote", opener)

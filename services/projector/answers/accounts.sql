@@ -45,10 +45,3 @@ SELECT *
 -- asked --
 -- The asks of these accounts that were recorded, and on which requirements.
 SELECT DISTINCT requirement, ask FROM {schema}.asks WHERE account = ANY($2::text[]) AND position <= $1;
-
--- titles --
--- What these requirements are called.
-SELECT DISTINCT ON (requirement) requirement, title
-  FROM {schema}.requirement_rows AS said
- WHERE requirement = ANY($2::text[]) AND position <= $1 AND title IS NOT NULL AND {stands said}
- ORDER BY requirement, valid_from DESC, position DESC;

@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from schemas.events import Bullet
 from schemas.times import format_time
-from schemas.values import By, same_team
+from schemas.values import By
 from services.problems import Problem
-from services.projector.answers.shown import BulletShown, show_bullet, show_by
+from services.projector.answers.shown import BulletShown, shared_keys, show_bullet, show_by
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.statements import Statements
 
@@ -160,7 +160,7 @@ async def one_agreement(snapshot: Snapshot, agreement: str) -> OneAgreement:
     adoptions = await snapshot.fetch(_statements, "adoptions_of", snapshot.position, agreement)
     endorsements = await snapshot.fetch(_statements, "endorsements_of", snapshot.position, agreement)
     in_force = _in_force(snapshot, revisions, adoptions)
-    shared = _shared_keys(endorsements)
+    shared = shared_keys(endorsements)
     return OneAgreement(
         agreement=agreement,
         as_of=snapshot.as_of,
@@ -251,14 +251,6 @@ def _revision(
         ],
         difference=None if before is None else _difference(before, row),
     )
-
-
-def _shared_keys(endorsements: Sequence[asyncpg.Record]) -> frozenset[str]:
-    """The keys that have recorded endorsements of more than one team."""
-    teams: dict[str, set[str]] = {}
-    for each in endorsements:
-        teams.setdefault(each["authid"], set()).add(same_team(each["team"]))
-    return frozenset(key for key, named in teams.items() if len(named) > 1)
 
 
 def _difference(before: asyncpg.Record, after: asyncpg.Record) -> Difference:

@@ -23,16 +23,17 @@ from services.projector.answers.decisions import Grounds, Outcome
 from services.projector.answers.evidence import read_lineage
 from services.projector.answers.promises import read_promise_times
 from services.projector.answers.snapshot import AsOf, Snapshot
-from services.projector.clusters import CLUSTERS_MAX, Cluster, Settling, days_between, quartiles
+from services.projector.clusters import CLUSTERS_MAX, Cluster, Settling
 from services.projector.columns import Column
 from services.projector.counted import Counted
 from services.projector.demand import Demand, Judged, Made, demand, most_asked, requirements_asked, shared, waiting
+from services.projector.figures import counted, days_between, quartiles, shares
 from services.projector.fit import CLASSES, Class, shown
 from services.projector.headings import Headings
 from services.projector.headings import Made as MadeDecision
 from services.projector.lenses import Departs
 from services.projector.period import Period
-from services.projector.promises import QuarterEnd, counted, quarter_end, settles
+from services.projector.promises import QuarterEnd, quarter_end, settles
 from services.projector.revenue import CLASS_NAMES, Money, Revenue
 from services.projector.worth import money
 from services.statements import Statements
@@ -246,7 +247,7 @@ def _heard(judged: Judged, made: Made) -> Heard:
     earned = {
         class_: money(judged.counted.currencies, amounts) for class_, amounts in zip(CLASSES, made.revenue, strict=True)
     }
-    found = clusters.shares(asks)
+    found = shares(asks)
     return Heard(
         asks=asks,
         ask_shares=None if found is None else _shown(found),
@@ -262,7 +263,7 @@ def _shares_of_revenue(earned: Mapping[Class, Revenue]) -> list[ShareOfRevenue]:
         for currency, each in amounts.items():
             of_currency = counts.setdefault(currency, dict.fromkeys(CLASS_NAMES.values(), 0))
             of_currency[CLASS_NAMES[class_]] += sum(each)
-    found = ((currency, clusters.shares(each)) for currency, each in sorted(counts.items()))
+    found = ((currency, shares(each)) for currency, each in sorted(counts.items()))
     return [ShareOfRevenue(currency=currency, shares=_shown(each)) for currency, each in found if each is not None]
 
 

@@ -390,10 +390,6 @@ async def read_made_on(snapshot: Snapshot, requirements: Iterable[str]) -> list[
     return await snapshot.fetch(_statements, "made_on", snapshot.position, [*requirements])
 
 
-async def read_every_made(snapshot: Snapshot) -> list[asyncpg.Record]:
-    return await snapshot.fetch(_statements, "every_made", snapshot.position)
-
-
 def decision_of(row: asyncpg.Record) -> Decision:
     return Decision(
         row["decision"], row["position"], row["valid_from"], row["seen"], row["outcome"], row["requirements"]

@@ -158,11 +158,6 @@ async def settle(resolution: Resolution, position: int) -> Mapping[str, str]:
     return await asyncio.get_running_loop().run_in_executor(_settling, resolution.roots, position)
 
 
-async def read_ask_rows(snapshot: Snapshot, requirements: Iterable[str]) -> list[asyncpg.Record]:
-    """All recordings and withdrawals of asks on these requirements."""
-    return await read_asks(snapshot, Reach(frozenset(requirements), frozenset()))
-
-
 async def read_asks(snapshot: Snapshot, reach: Reach) -> list[asyncpg.Record]:
     """All recordings and withdrawals of asks that are within reach."""
     alone = sorted(reach.asks)
@@ -233,6 +228,12 @@ def names_by_account(rows: Iterable[asyncpg.Record], accounts: Resolution, posit
         said = (row["account"] == account, row["valid_from"], row["position"], row["name"])
         best[account] = max(best.get(account, said), said)
     return {account: name for account, (*_, name) in best.items()}
+
+
+async def read_titles(snapshot: Snapshot, requirements: Iterable[str]) -> dict[str, str]:
+    """Requirement → what it is called. One that nobody has named is absent."""
+    rows = await snapshot.fetch(_statements, "titles", snapshot.position, [*requirements])
+    return {row["requirement"]: row["title"] for row in rows}
 
 
 async def read_revenue(snapshot: Snapshot, accounts: Iterable[str] | None = None) -> list[asyncpg.Record]:

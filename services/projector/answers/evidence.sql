@@ -241,3 +241,10 @@ UNION
 SELECT account FROM {schema}.opportunity_rows AS said WHERE position <= $1 AND {stands said}
 UNION
 SELECT account FROM {schema}.feedback_rows AS said WHERE position <= $1 AND account IS NOT NULL AND {stands said};
+
+-- titles --
+-- What these requirements are called.
+SELECT DISTINCT ON (requirement) requirement, title
+  FROM {schema}.requirement_rows AS said
+ WHERE requirement = ANY($2::text[]) AND position <= $1 AND title IS NOT NULL AND {stands said}
+ ORDER BY requirement, valid_from DESC, position DESC;

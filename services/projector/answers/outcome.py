@@ -15,6 +15,7 @@ from msgspec import Struct
 from schemas.times import format_time
 from services.problems import Problem
 from services.projector import lenses, revenue
+from services.projector.answers.decisions import READS as READS
 from services.projector.answers.decisions import (
     Grounds,
     Outcome,
@@ -44,8 +45,6 @@ from services.projector.lenses import Decision, Departs, count_by_class
 from services.projector.revenue import Money, Sum, decimal_text
 from services.projector.stakes import Fate, Opportunity, Stake, revenue_of, revenue_then
 from services.statements import Statements
-
-READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")
 
 OPPORTUNITIES_MAX = 200
 """Opportunities that each list shows; the sums are of all."""

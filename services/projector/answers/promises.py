@@ -16,10 +16,12 @@ from services.projector.answers.evidence import (
     read_accounts_lineage,
     read_names,
     read_requirements_lineage,
+    read_titles,
 )
 from services.projector.answers.shown import Role, show_by, show_role
 from services.projector.answers.since import read_chains
 from services.projector.answers.snapshot import AsOf, Snapshot
+from services.projector.figures import counted
 from services.projector.lenses import Decision
 from services.projector.promises import (
     BASES,
@@ -31,7 +33,6 @@ from services.projector.promises import (
     QuarterEnd,
     State,
     Supersession,
-    counted,
     is_at_quarter_end,
     is_overdue,
     quarter_end,
@@ -71,7 +72,8 @@ class Ended(Struct, frozen=True, kw_only=True):
 
 
 class PromiseRow(Struct, frozen=True, kw_only=True):
-    """A promise: when it was first recorded, and what it said last; `revised` is null if that is the same.
+    """A promise: its first recording, by the time that it is about, and what it said last; `revised` is null if that is
+    the same.
 
     `account` and `requirement` are what the names in the event (`named`, `recorded_on`) stand for now. A list names no
     persons.
@@ -138,7 +140,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     decided: list[asyncpg.Record]
     superseded: list[asyncpg.Record]
     assessed: list[asyncpg.Record]
-    titles: list[asyncpg.Record]
+    titles: dict[str, str]
     names: list[asyncpg.Record]
     accounts: Resolution
     requirements: Resolution
@@ -167,7 +169,7 @@ async def read_promises(snapshot: Snapshot) -> Evidence:
         decided=decided,
         superseded=await read_chains(snapshot, [row["decision"] for row in decided]),
         assessed=await snapshot.fetch(_statements, "assessed", position, related),
-        titles=await snapshot.fetch(_statements, "titles", position, related),
+        titles=await read_titles(snapshot, related),
         names=await read_names(snapshot, sorted(accounts.related(row["account"] for row in made))),
         accounts=accounts,
         requirements=requirements,
@@ -202,7 +204,6 @@ def list_promises(evidence: Evidence) -> list[Promise]:
     assessed = Assessed((Assessment(*row) for row in evidence.assessed), requirements)
     closed = {row["promise"]: row for row in evidence.closed}
     times = {row["position"]: row["time"] for row in evidence.decided}
-    titles = {row["requirement"]: row["title"] for row in evidence.titles}
     names = names_by_account(evidence.names, accounts, position)
 
     def held(requirement: str, t: datetime, p: int) -> Held | None:
@@ -223,7 +224,7 @@ def list_promises(evidence: Evidence) -> list[Promise]:
                 name=names.get(account),
                 requirement=root,
                 recorded_on=requirement,
-                title=titles.get(root),
+                title=evidence.titles.get(root),
                 state=state,
                 due=row["due"],
                 overdue=is_overdue(state, row["due"], now.astimezone(UTC).date()),

@@ -30,10 +30,3 @@ SELECT DISTINCT ON (promise) promise, outcome, reason, by_role, by_team, by_pers
 SELECT position, {until said} AS until, valid_from, requirement, by_team AS team, feasibility
   FROM {schema}.assessments AS said
  WHERE position <= $1 AND requirement = ANY($2::text[]);
-
--- titles --
--- What these requirements are called.
-SELECT DISTINCT ON (requirement) requirement, title
-  FROM {schema}.requirement_rows AS said
- WHERE position <= $1 AND {stands said} AND requirement = ANY($2::text[]) AND title IS NOT NULL
- ORDER BY requirement, valid_from DESC, position DESC;

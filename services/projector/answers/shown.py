@@ -9,7 +9,7 @@ from msgspec import Struct
 from schemas.criteria import Test
 from schemas.events import Bullet
 from schemas.times import format_time
-from schemas.values import By
+from schemas.values import By, same_team
 from services.projector.fit import BulletFit, Class, Revision, shown
 from services.projector.lenses import Judgement
 
@@ -100,6 +100,14 @@ def show_bullet(bullet: Bullet) -> BulletShown:
     return BulletShown(
         bullet=bullet.bullet, text=bullet.text, weight=bullet.weight, required=bullet.required, test=bullet.test
     )
+
+
+def shared_keys(said: Iterable[asyncpg.Record]) -> frozenset[str]:
+    """The API keys (`authid`) that have recorded the word of more than one team (`team`), and so stand for none."""
+    teams: dict[str, set[str]] = {}
+    for row in said:
+        teams.setdefault(row["authid"], set()).add(same_team(row["team"]))
+    return frozenset(key for key, named in teams.items() if len(named) > 1)
 
 
 def show_role(by: By) -> Role:

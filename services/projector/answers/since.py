@@ -9,9 +9,9 @@ import asyncpg
 from msgspec import Struct
 
 from schemas.times import format_time
-from schemas.values import By, same_team
+from schemas.values import By
 from services.projector import lenses
-from services.projector.answers.shown import show_by
+from services.projector.answers.shown import shared_keys, show_by
 from services.projector.answers.snapshot import Snapshot
 from services.projector.lenses import Decision
 from services.statements import Statements
@@ -79,7 +79,7 @@ class Since:
 
     def acknowledgements(self, decision: str) -> list[Acknowledgement]:
         rows = self._acknowledgements.get(decision, [])
-        shared = _shared_keys(rows)
+        shared = shared_keys(rows)
         return [
             Acknowledgement(
                 team=row["team"],
@@ -159,14 +159,6 @@ def _by(rows: Iterable[asyncpg.Record], column: str) -> dict[str, list[asyncpg.R
     for row in rows:
         found.setdefault(row[column], []).append(row)
     return found
-
-
-def _shared_keys(acknowledgements: Iterable[asyncpg.Record]) -> frozenset[str]:
-    """The keys that have recorded acknowledgements of more than one team."""
-    teams: dict[str, set[str]] = {}
-    for row in acknowledgements:
-        teams.setdefault(row["authid"], set()).add(same_team(row["team"]))
-    return frozenset(key for key, named in teams.items() if len(named) > 1)
 
 
 def _superseded(other: str, row: asyncpg.Record) -> Superseded:

@@ -97,8 +97,8 @@ _EVERYWHERE: Mapping[str, str] = {
     "seen": "The position of the log that the deciders stated they had before them. Null: they stated none.",
     "stage": "`exploratory`: still learning whom the product is for. `focused`: agreed.",
     "state": "`proposed` while it is open, then `made`; `superseded` once another holds instead.",
-    "status": "What was decided last: `committed`, `declined`, `deferred` or `exploring`; `open` before that, `merged`"
-    " where it counts as another.",
+    "status": "By the decision that holds: `committed`, `declined`, `deferred` or `exploring`; `open` where none does,"
+    " `merged` where it counts as another.",
     "superseded_by": "What holds instead of it, and why. Null: it has not given way to another.",
     "supersedes": "What has given way to it.",
     "tell_customer": "What customers may be told, in these words.",
@@ -134,7 +134,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "into": "The requirement that it counts as, if it was merged. Otherwise null.",
         "revenue": "What the asking accounts are worth: `strategic` is from on-target accounts, `opportunistic` from"
         " off-target ones.",
-        "decision": "The last decision about it. Null: nothing was decided.",
+        "decision": "The decision that holds. Null: none does.",
         "similarity": "How like the text of `similar_to` it is; only there with that parameter.",
     },
     "Similarity": {
@@ -184,9 +184,9 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "AskShown": {
         "recorded_on": "The requirement that the ask names. It is another one if the ask was moved, or that requirement"
         " merged.",
-        "position": "The place in the log of its first recording.",
+        "position": "The place in the log of its first recording: that about the earliest time.",
         "time": "When the account first asked, as RFC 3339.",
-        "recordedtime": "When the first recording of it was made, as RFC 3339.",
+        "recordedtime": "When that recording of it was made, as RFC 3339.",
         "revised": "Its last recording, if there was more than one; what is shown is what that said.",
         "importance": "From 0 to 3; 3: a deal or a renewal depends on it.",
         "opportunity": "The opportunity that depends on it.",
@@ -316,7 +316,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "kind": "`learned_since`: recorded after the cut, about the time before the decision. `changed_since`: about"
         " the time after it. `withdrawn`: what the decision rested on is gone.",
         "input": "What has changed: an attribute of an account, an ask, or the agreement.",
-        "from": "What the deciders had.",
+        "from": "What the deciders had; of a decision that was reaffirmed, what was known then.",
         "to": "What it is now. Null: it is gone, or unknown.",
         "classes": "The accounts whose class has changed with it.",
     },
@@ -327,6 +327,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "Happened": {
         "subject": "What the event is about, as requirement/SSO-42.",
         "summary": "What happened, in a sentence.",
+        "retracted": "There if it was recorded in error: it stays in the history, and counts no more.",
     },
     "AccountList": {
         "totals": "Sums over all rows, with the filters applied, on all pages.",
@@ -346,7 +347,8 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "merged": "The accounts that were merged into it.",
         "claimed_by": "Where the name asked for is a contested alias: the accounts that claim it. Otherwise empty.",
         "profile": "What is known of it now: a value by attribute.",
-        "facts": "Everything that was ever said of its attributes, each with when it was said. Nothing is overwritten.",
+        "facts": "What was said of its attributes, each with when it was said, what has been replaced too: the 1,000"
+        " that were recorded last, in the order of the log. What was retracted is left out.",
         "fit": f"Bullet by bullet, {_AS_NOW}. Null: no agreement is in force.",
         "asks": "Its asks that stand, with how on-target it was at the time of each.",
     },
@@ -653,7 +655,8 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "RequirementBrief": {
         "requirement": "The requirement that was asked about.",
         "into": "The requirement that it counts as, if it was merged; the brief is that one's. Otherwise null.",
-        "status": "What was decided last: `committed`, `declined`, `deferred` or `exploring`; `open` before that.",
+        "status": "By the decision that holds: `committed`, `declined`, `deferred` or `exploring`; `open` where none"
+        " does.",
         "pending": "The decisions on it that are proposed and not made, apart from the one that this brief is of.",
     },
     "Cited": {
@@ -831,9 +834,9 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         " or not (see `overdue`). Closed: `kept`, `missed`, or `released` where the account let it go.",
         "due": "The day by which it was promised. Null: none was named.",
         "overdue": "Whether the due day has passed (UTC) and nobody has said how it ended.",
-        "position": "The place in the log of its first recording.",
-        "time": "When it was made, as RFC 3339: the time of its first recording.",
-        "recordedtime": "When the first recording of it was made, as RFC 3339.",
+        "position": "The place in the log of its first recording: that about the earliest time.",
+        "time": "When it was made, as RFC 3339: the time of that recording.",
+        "recordedtime": "When that recording was made, as RFC 3339.",
         "revised": "Its last recording, if there was more than one; what is shown is what that said.",
         "by": "Who made it, by role and team.",
         "opportunity": "The opportunity that it was made for.",
@@ -920,7 +923,6 @@ _SAME = {
 _CLASSES: Mapping[str, str] = {
     "RequirementsFound": "Requirements, in the order asked for.",
     "Delivery": "How far the work on a requirement is, as last said.",
-    "LastDecision": "The last decision about a requirement, in short.",
     "WhoAsked": "An account that asks, and its asks.",
     "HowOnTarget": "How on-target those who ask are: together, and one by one.",
     "BulletShown": "One terse line of an agreement.",

@@ -1,4 +1,4 @@
-"""The requirements: how loud each is and of which classes, its revenue, and what was decided last."""
+"""The requirements: how loud each is and of which classes, its revenue, and the decision that holds."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,6 +45,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
 
 class LastDecision(Struct, frozen=True, kw_only=True):
+    """The decision that holds for a requirement."""
+
     decision: str
     position: int
     time: str

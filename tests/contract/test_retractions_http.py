@@ -198,6 +198,18 @@ async def test_a_retracted_withdrawal_lets_the_ask_stand_again(ledger: LedgerSer
     assert voices == [2, 0, 2]
 
 
+async def test_a_history_keeps_what_was_retracted_and_marks_it(ledger: LedgerService, client: Asking) -> None:
+    start = await post(ledger, client, *BEFORE)
+    said = await post(ledger, client, event("ask.recorded", requirement="R-1", account="acme", importance=3))
+    before = (await client.answer("requirements/R-1", as_of=said))["history"]
+    retracted = await post(ledger, client, retraction(said, "requirement/R-1"))
+    answer = await client.answer("requirements/R-1")
+    mark = {"position": retracted, "recordedtime": answer["as_of"]["recordedtime"]}
+    assert [each["position"] for each in before if each["position"] > start] == [said]
+    assert answer["history"][:-1] == [*before[:-1], before[-1] | {"retracted": mark}]
+    assert (await client.answer("requirements/R-1", as_of=said))["history"] == before
+
+
 async def test_a_retracted_alias_gives_the_asks_back(ledger: LedgerService, client: Asking) -> None:
     await post(ledger, client, *BEFORE)
     said = await post(

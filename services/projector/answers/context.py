@@ -59,7 +59,7 @@ from services.projector.answers.evidence import (
     read_accounts_lineage,
     read_requirements_lineage,
 )
-from services.projector.answers.history import summary
+from services.projector.answers.history import RetractedShown, summary
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.context import ListName, Occurrence, occurrences, split
 from services.projector.resolution import Resolution
@@ -87,13 +87,6 @@ class Cut(Struct, frozen=True, kw_only=True):
 
     position: int | None
     recordedtime: str | None
-
-
-class RetractedShown(Struct, frozen=True, kw_only=True):
-    """That an item was retracted, and where."""
-
-    position: int
-    recordedtime: str
 
 
 class ContextItem(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import asyncpg
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from schemas.codec import decode_recorded
 from schemas.events import (
@@ -43,8 +43,15 @@ HISTORY_MAX = 200
 """Events that a history shows: the last ones."""
 
 
+class RetractedShown(Struct, frozen=True, kw_only=True):
+    """That an event was retracted, and where."""
+
+    position: int
+    recordedtime: str
+
+
 class Happened(Struct, frozen=True, kw_only=True):
-    """An event in a history."""
+    """An event in a history. `retracted` is absent while it counts."""
 
     position: int
     time: str
@@ -52,10 +59,11 @@ class Happened(Struct, frozen=True, kw_only=True):
     type: str
     subject: str
     summary: str
+    retracted: RetractedShown | UnsetType = UNSET
 
 
 def show_history(rows: Iterable[asyncpg.Record]) -> list[Happened]:
-    """The events of these stored rows, in their order. Raises Undecodable."""
+    """The events of these stored rows, in their order, with where each was retracted. Raises Undecodable."""
     return [
         Happened(
             position=recorded.position,
@@ -64,8 +72,11 @@ def show_history(rows: Iterable[asyncpg.Record]) -> list[Happened]:
             type=recorded.type,
             subject=recorded.subject,
             summary=summary(recorded.event),
+            retracted=UNSET
+            if row["retracted_at"] is None
+            else RetractedShown(position=row["retracted_at"], recordedtime=format_time(row["retraction_recorded_at"])),
         )
-        for recorded in (decode_recorded(row["state"]) for row in rows)
+        for row, recorded in ((row, decode_recorded(row["state"])) for row in rows)
     ]
 
 

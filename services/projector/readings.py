@@ -38,11 +38,16 @@ class Settled(NamedTuple):
 
 class Whole(NamedTuple):
     """All rows of a list in their order, and the currencies that occur in them, for the columns of CSV; `counted`: of
-    how many others the rows are about."""
+    how many others the rows are about; `within`: how many rows there are inside of these."""
 
     rows: Sequence[Any]
     currencies: Sequence[str] = ()
     counted: int = 0
+    within: int = 0
+
+    @property
+    def size(self) -> int:
+        return len(self.rows) + self.within
 
 
 class Readings:
@@ -199,6 +204,6 @@ class Remembered:
         """Drop the lists that were asked for longest ago; the newest stays."""
         while len(self._lists) > 1 and (
             len(self._lists) > REMEMBERED_LISTS_MAX
-            or sum(len(each.rows) for each in self._lists.values()) > REMEMBERED_ROWS_MAX
+            or sum(each.size for each in self._lists.values()) > REMEMBERED_ROWS_MAX
         ):
             self._lists.popitem(last=False)

@@ -198,6 +198,10 @@ class Evidence(Struct, frozen=True, kw_only=True):
     first_asks: list[asyncpg.Record]
     promised: list[datetime]
 
+    @property
+    def rows(self) -> int:
+        return len(self.first_asks) + len(self.promised)
+
 
 async def read_alignment(snapshot: Snapshot) -> Evidence:
     position = snapshot.position

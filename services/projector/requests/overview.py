@@ -63,7 +63,7 @@ class _Overview:
             alignment.READS,
             paging.wanted(asked),
             alignment.read_alignment,
-            lambda evidence: Whole([evidence]),
+            lambda evidence: Whole([evidence], within=evidence.rows),
         )
         [evidence] = read.rows
         name, pinned = ("alignment", str(within.since), str(within.until)), Wanted(as_of=settled.as_of.position)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from services.postgres import Unavailable
 from services.problems import Problem
 from services.projector.answers import counted
 from services.projector.answers.counted import Held, Known
@@ -152,11 +153,11 @@ class Readings:
 
     @asynccontextmanager
     async def _turn(self, call: Call) -> AsyncIterator[None]:
-        """A turn for what costs much. Raises ConnectionResetError if the client went away before: nothing is computed
-        for nobody."""
+        """A turn for what costs much. Raises Unavailable if the client went away before it: nothing is computed for
+        nobody."""
         async with self._turns:
             if call.request.transport is None:
-                raise ConnectionResetError("the client went away before its turn")
+                raise Unavailable("the client went away before its turn")
             yield
 
     async def _settle(self, call: Call, reads: Sequence[str], wanted: Wanted) -> Settled:

@@ -45,7 +45,8 @@ from services.projector.standings import (
     touched,
 )
 
-GAINED, GONE, STILL_OPEN, TAKEN_BACK = range(4)
+_FATES = 4
+GAINED, GONE, STILL_OPEN, TAKEN_BACK = range(_FATES)
 """What became of an opportunity: as stakes.fate has it, in kinds."""
 
 
@@ -163,57 +164,55 @@ def at_stake(counted: Counted, decision: Decision, asked: AskedWhen) -> Stakes:
     )
 
 
-def became(counted: Counted, stakes: Sequence[Stakes], position: int, today: date) -> list[Column]:
-    """For each of these what became of each of its opportunities."""
-    wanted = np.unique(np.concatenate([each.opportunities for each in stakes])) if stakes else np.empty(0, np.int32)
+def became(
+    counted: Counted, stakes: Sequence[Stakes], position: int, today: date
+) -> list[dict[int, list[tuple[Class, Revenue]]]]:
+    """What was at stake in each of these, in what it was worth when it was decided: by what became of it, and class."""
+    if not stakes:
+        return []
+    opportunity, classes, was_open, currency, high, low = (
+        np.concatenate([getattr(each, name) for each in stakes]) for name in Stakes.__struct_fields__
+    )
+    of = np.repeat(np.arange(len(stakes)), [len(each.opportunities) for each in stakes])
+    fates = _fates(counted, opportunity, was_open, position, today)
+    rows = np.flatnonzero(currency != NO_CURRENCY)
+    shape = (len(stakes), _FATES, len(CLASSES), max(1, len(counted.currencies)), 2)
+    at = np.ravel_multi_index((of[rows], fates[rows], classes[rows], currency[rows], was_open[rows].astype(int)), shape)
+    size = int(np.prod(shape))
+    kinds = np.unique(at)
+    amounts = zip(*(sums(at, each[rows], size)[kinds].tolist() for each in (high, low)), strict=True)
+    found: list[dict[int, dict[Class, dict[str, list[int]]]]] = [{} for _ in stakes]
+    for (which, fate, class_, code, is_open), (more, less) in zip(
+        zip(*(each.tolist() for each in np.unravel_index(kinds, shape)), strict=True), amounts, strict=True
+    ):
+        by_currency = found[which].setdefault(fate, {}).setdefault(CLASSES[class_], {})
+        by_currency.setdefault(counted.currencies.texts[code], [0, 0])[is_open] = join_limbs(more, less)
+    return [
+        {
+            fate: [
+                (class_, {name: Amounts(*each) for name, each in by_currency.items()})
+                for class_, by_currency in by_class.items()
+            ]
+            for fate, by_class in by_fate.items()
+        }
+        for by_fate in found
+    ]
+
+
+def _fates(counted: Counted, opportunity: Column, was_open: Column, position: int, today: date) -> Column:
+    """What became of each of these opportunities."""
+    wanted = np.unique(opportunity)
     rows = known(counted.opportunities.having("opportunity", wanted), position)
     if length(rows):
         rows = taken(rows, np.append(np.flatnonzero(begin_anew(rows["opportunity"])[1:]), length(rows) - 1))
     size = int(wanted[-1]) + 1 if len(wanted) else 0
-    is_there, is_won, is_open, has_ended = (np.zeros(size, bool) for _ in range(4))
-    is_there[rows["opportunity"]] = True
-    is_won[rows["opportunity"]] = rows["stage"] == WON
-    is_open[rows["opportunity"]] = rows["stage"] == OPEN
-    has_ended[rows["opportunity"]] = rows["ends"] < day_number(today)
-    found = []
-    for each in stakes:
-        at = each.opportunities
-        # An opportunity that was open then is won once and for all; a contract that ran then may have ended.
-        over = has_ended[at] & ~each.open
-        won = np.where(over, GONE, GAINED)
-        fate = np.where(is_won[at], won, np.where(is_open[at], STILL_OPEN, GONE))
-        found.append(np.where(is_there[at], fate, TAKEN_BACK))
-    return found
-
-
-def worth(
-    counted: Counted, stakes: Sequence[Stakes], chosen: Sequence[Column] | None = None
-) -> list[list[tuple[Class, Revenue]]]:
-    """For each of these what its opportunities were worth when it was decided, by class: all, or those chosen."""
-    found: list[dict[Class, dict[str, list[int]]]] = [{} for _ in stakes]
-    if not stakes:
-        return []
-    of = np.repeat(np.arange(len(stakes)), [len(each.opportunities) for each in stakes])
-    classes, open_, currency, high, low = (
-        np.concatenate([getattr(each, name) for each in stakes])
-        for name in ("classes", "open", "currencies", "high", "low")
-    )
-    counts = currency != NO_CURRENCY
-    rows = np.flatnonzero(counts if chosen is None else counts & np.concatenate(chosen))
-    currencies = max(1, len(counted.currencies))
-    kind = ((of[rows] * len(CLASSES) + classes[rows]) * currencies + currency[rows]) * 2 + open_[rows]
-    kinds, number = np.unique(kind, return_inverse=True)
-    more, less = (sums(number, each[rows], len(kinds)).tolist() for each in (high, low))
-    for place, each in enumerate(kinds.tolist()):
-        rest, is_open = divmod(each, 2)
-        rest, code = divmod(rest, currencies)
-        which, class_ = divmod(rest, len(CLASSES))
-        amounts = found[which].setdefault(CLASSES[class_], {}).setdefault(counted.currencies.texts[code], [0, 0])
-        amounts[is_open] = join_limbs(more[place], less[place])
-    return [
-        [(class_, {name: Amounts(*amounts) for name, amounts in each.items()}) for class_, each in by_class.items()]
-        for by_class in found
-    ]
+    if_open, if_contract = np.full(size, TAKEN_BACK), np.full(size, TAKEN_BACK)
+    otherwise = np.where(rows["stage"] == OPEN, STILL_OPEN, GONE)
+    # What was open then is won once and for all; a contract that ran then may have ended.
+    if_open[rows["opportunity"]] = np.where(rows["stage"] == WON, GAINED, otherwise)
+    ends = np.where(rows["ends"] < day_number(today), GONE, GAINED)
+    if_contract[rows["opportunity"]] = np.where(rows["stage"] == WON, ends, otherwise)
+    return np.where(was_open, if_open[opportunity], if_contract[opportunity])
 
 
 def who_asked(counted: Counted, decision: Decision) -> AskedWhen:
@@ -252,18 +251,25 @@ class _Today:
         roots = self._roots[decided]
         differs = today[roots] != classes
         if looked.reaffirmed is not None:
-            differs &= today[roots] != self._by_root(looked.reaffirmed)[roots]
+            differs &= today[roots] != self._by_root(looked.reaffirmed, chosen)[roots]
         return int(differs.sum())
 
-    def _by_root(self, asked: AskedWhen) -> Column:
+    def _by_root(self, asked: AskedWhen, chosen: Column | None) -> Column:
         """The class then of each account as it is now. Of two that were told apart, that of the account's own name."""
         found = np.full(self._counted.size, NOT_HERE, np.int8)
-        roots = self._roots[asked.accounts]
-        own = roots == asked.accounts
-        texts = self._counted.accounts.texts
-        for row in sorted(np.flatnonzero(~own).tolist(), key=lambda row: texts[asked.accounts[row]]):
-            found[roots[row]] = asked.classes[row]
-        found[roots[own]] = asked.classes[own]
+        accounts, classes = asked.accounts, asked.classes
+        if chosen is not None:
+            some = np.flatnonzero(chosen[accounts])
+            accounts, classes = accounts[some], classes[some]
+        roots = self._roots[accounts]
+        others = np.flatnonzero(roots != accounts)
+        found[roots[others]] = classes[others]
+        several, counts = np.unique(roots[others], return_counts=True)
+        twice = others[is_among(roots[others], several[counts > 1])]
+        for row in sorted(twice.tolist(), key=lambda row: self._counted.accounts.texts[accounts[row]]):
+            found[roots[row]] = classes[row]
+        own = roots == accounts
+        found[roots[own]] = classes[own]
         return found
 
 

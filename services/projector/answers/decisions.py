@@ -50,7 +50,7 @@ from services.projector.answers.since import (
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.answers.stakes import Became, Stakes, StakesRead, read_stakes, show_at_stake, show_became
 from services.projector.columns import microseconds
-from services.projector.decided import GAINED, GONE, STILL_OPEN, Looked, became, worth
+from services.projector.decided import GAINED, GONE, STILL_OPEN, Looked, became
 from services.projector.fit import Class
 from services.projector.judging import Adopted
 from services.projector.lenses import Ask, Asker, Decision, Departs, Knowledge, count_by_class
@@ -299,10 +299,6 @@ def list_decisions(read: ListRead, known: Known | None) -> list[DecisionRow]:
     needs_review = {position for (position, _), count in counts.items() if count}
     stakes = [known.stakes(decision) for _, decision in made]
     fates = became(counted, stakes, known.position, today)
-    at_stake = worth(counted, stakes)
-    won, gone, still_open = (
-        worth(counted, stakes, [fate == each for fate in fates]) for each in (GAINED, GONE, STILL_OPEN)
-    )
     rows = [_proposed_row(row, today) for name, row in read.proposals.items() if name not in read.made]
     for number, (row, decision) in enumerate(made):
         proposal, last = read.proposals.get(decision.decision), read.reaffirmed.get(decision.decision)
@@ -318,11 +314,11 @@ def list_decisions(read: ListRead, known: Known | None) -> list[DecisionRow]:
                 outcome=row["outcome"],
                 grounds=row["grounds"],
                 departs=None if row["outcome"] != "commit" else departs_of(known.who_asked(decision).classes),
-                at_stake=revenue.by_class(at_stake[number]),
+                at_stake=revenue.by_class(each for by_class in fates[number].values() for each in by_class),
                 became=Became(
-                    won=revenue.sums_by_class(won[number]),
-                    lost=revenue.sums_by_class(gone[number]),
-                    open=revenue.sums_by_class(still_open[number]),
+                    won=revenue.sums_by_class(fates[number].get(GAINED, ())),
+                    lost=revenue.sums_by_class(fates[number].get(GONE, ())),
+                    open=revenue.sums_by_class(fates[number].get(STILL_OPEN, ())),
                 ),
                 needs_review=decision.position in needs_review,
                 overdue=superseded_by is None and is_due_again(row["revisit"], looked_again, today),

@@ -386,9 +386,9 @@ def as_decided(knowledge: Knowledge, rows: Iterable[Ask], decision: Decision) ->
 
 def by_account_now(askers: Iterable[Asker], accounts: Resolution, position: int) -> dict[str, Asker]:
     """Who asked as decided, by the account that each is now. Of those that were told apart then, it is the one of the
-    account's own name; without that the louder one, of equals that of the later name."""
+    account's own name; without that the one whose name is the last in their order, which needs no weighing."""
     found: dict[str, Asker] = {}
-    for asker in sorted(askers, key=lambda each: (each.weight, each.ask.importance, each.account)):
+    for asker in sorted(askers, key=lambda each: each.account):
         account = accounts.root(asker.account, position)
         if account not in found or found[account].account != account:
             found[account] = asker

@@ -176,7 +176,7 @@ def test_deciders_are_judged_by_what_they_had_before_them() -> None:
         assert departs("commit", askers) == {"on_target": "no", "off_target": "yes", None: None}[expected]
 
 
-def test_of_accounts_that_are_one_now_its_own_name_speaks_as_decided_or_else_the_louder() -> None:
+def test_of_accounts_that_are_one_now_its_own_name_speaks_as_decided_or_else_the_last_one() -> None:
     known = Knowledge([Adoption(day(0), 1, revision("r", 1))], [fact(2, 0, name) for name in ("acme", "bank", "zen")])
     rows = [ask(3, 1, "acme", importance=1), ask(4, 1, "bank", importance=3), ask(5, 1, "zen", importance=2)]
     askers = as_decided(known, rows, Decision("D", 6, day(4), None, "commit", ["R"]))
@@ -185,10 +185,10 @@ def test_of_accounts_that_are_one_now_its_own_name_speaks_as_decided_or_else_the
         accounts = Resolution([Merge(7, day(5), name, root) for name in merged])
         for order in permutations(askers):
             assert {name: each.account for name, each in by_account_now(order, accounts, 7).items()} == {root: spoken}
-    # Who has not asked by its own name is spoken for by the louder one.
+    # Who has not asked by its own name is spoken for by the last one, however loud the others are.
     accounts = Resolution([Merge(7, day(5), name, "new") for name in ("acme", "bank", "zen")])
     for order in permutations(askers):
-        assert {name: each.account for name, each in by_account_now(order, accounts, 7).items()} == {"new": "bank"}
+        assert {name: each.account for name, each in by_account_now(order, accounts, 7).items()} == {"new": "zen"}
 
 
 @pytest.mark.parametrize(

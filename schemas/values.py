@@ -95,9 +95,12 @@ def moment(value: str) -> datetime:
         if len(value) == len("2026-11-21"):
             found = datetime.combine(date.fromisoformat(value), time(), UTC)
         else:
-            found = msgspec.convert(value, datetime).astimezone(UTC)
+            found = msgspec.convert(value, datetime)
+            if found.tzinfo is None:
+                raise ValueError
+            found = found.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError(f"{value} is not a date or a time that there is") from None
+        raise ValueError(f"{value} is not a date, or a time with its zone, that there is") from None
     if not in_range(found):
         raise ValueError(f"{value} is not between the years {YEAR_MIN} and {YEAR_MAX}")
     return found

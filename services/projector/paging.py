@@ -20,6 +20,8 @@ PAGE_ROWS_MAX = 200
 PAGE_ROWS = 50
 WAIT_SECONDS_MAX = 30
 CURSOR_CHARACTERS_MAX = 4_000
+ROWS_MAX = 2**40
+"""No list has so many; a cursor that says so was made by somebody else."""
 
 # They say how to answer, not what; a page that follows may have others.
 _ABOUT_ONE_PAGE = frozenset({"cursor", "limit", "timeout", "at_least", "as_of"})
@@ -78,7 +80,7 @@ class Page(Struct, frozen=True, kw_only=True):
 class _Cursor(Struct, frozen=True, forbid_unknown_fields=True):
     path: str = msgspec.field(name="l")
     position: Annotated[int, Meta(ge=0)] = msgspec.field(name="p")
-    after: Annotated[int, Meta(ge=0)] = msgspec.field(name="a")
+    after: Annotated[int, Meta(ge=0, le=ROWS_MAX)] = msgspec.field(name="a")
     filters: dict[str, str] = msgspec.field(name="f")
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -52,6 +53,10 @@ async def test_every_answer_says_what_it_reflects_and_how_it_may_be_kept(databas
             assert (await client.get(path, headers={"If-None-Match": '"other"'})).status == 200
 
 
+FAR_BEYOND = urlsafe_b64encode(b'{"l":"/v1/ledgers/main/feedback","p":1,"a":9223372036854775808,"f":{}}').decode()
+"""A cursor that no link has."""
+
+
 @pytest.mark.parametrize(
     ("path", "query", "parameter"),
     [
@@ -81,6 +86,9 @@ async def test_every_answer_says_what_it_reflects_and_how_it_may_be_kept(databas
         ("requirements", "cursor=x", "cursor"),
         ("requirements", "cursor=eyJwIjoxfQ", "cursor"),
         ("requirements", "cursor=%C3%A9", "cursor"),
+        ("feedback", f"cursor={FAR_BEYOND}", "cursor"),
+        ("promises", "from=2026-03-31T00:00:00", "from"),
+        ("alignment", "to=2026-03-31T00:00:00", "to"),
         ("requirements/R-01", "limit=5", "limit"),
         ("accounts", "class=", "class"),
         ("accounts/a-01", "cursor=x", "cursor"),

@@ -3,8 +3,8 @@ in a short log.
 
 Both logs are ledgers of one database, and one process of the projector answers for both. Each request is about a
 position that was not asked about before, so that no list that is remembered answers it: as of the middle, that is one
-of the positions around it; for now, an event is recorded before each request, and the read models have it before the
-clock starts.
+of the positions next to it; for now, an event is recorded before each request, and the read models have it before the
+clock starts. Elsewhere is a position anywhere in the long log, far from what was asked about before.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import asyncpg
 import click
@@ -41,7 +42,7 @@ from services.statements import Statements, fill
 LONG_EVENTS, QUICK_EVENTS, SHORT_EVENTS = 1_000_000, 100_000, 10_000
 ROUNDS = 15
 QUERY_SECONDS_MAX = 240
-AROUND = 0.01  # How far from the middle a position may lie, as a share of the log.
+AROUND_POSITIONS = 100  # How far from the middle a position may lie, in either log.
 LIST_ROWS = 50
 TABLE_COLUMNS = 120
 WANTED = {
@@ -56,6 +57,9 @@ VS_NOW_MAX, GROWTH_MAX = 1.5, 1.2
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
 QUERIES = ("requirements", "requirements as asked", "requirement", "account", "decisions", "decision")
+
+
+Where = Literal["middle", "now", "elsewhere"]
 
 
 class Subjects(Struct, frozen=True):
@@ -75,29 +79,32 @@ class Log:
         self.subjects = subjects
         self._served = served
         self._middle = events // 2
-        self._around = int(events * AROUND)
+        self._events = events
         self._asked: set[int] = set()
         self._draw = random.Random(f"{seed} {events}")
         accounts = round(events * company.ASKS / company.ASKS_AN_ACCOUNT)
         self._more = company.growth(events, seed=self._draw.randrange(2**32), accounts=accounts)
 
-    def case(self, query: str, *, now: bool) -> Case:
+    def case(self, query: str, where: Where) -> Case:
         async def run() -> float:
-            if now:
-                await self._served.append(self.name, next(self._more))
-                await self._served.caught_up(self.name)
-                url = self._url(query)
-            else:
-                url = self._url(query, as_of=self._position())
+            match where:
+                case "now":
+                    await self._served.append(self.name, next(self._more))
+                    await self._served.caught_up(self.name)
+                    url = self._url(query)
+                case "middle":
+                    url = self._url(query, as_of=self._position(self._middle, AROUND_POSITIONS))
+                case "elsewhere":
+                    url = self._url(query, as_of=self._position(self._middle, int(self._events * 0.4)))
             return await timed(lambda: self._served.fetch("GET", url))
 
         return run
 
-    def _position(self) -> int:
-        """A position near the middle that was not asked about before."""
-        position = self._middle
+    def _position(self, near: int, around: int) -> int:
+        """A position at most so far from another that was not asked about before."""
+        position = near
         while position in self._asked:
-            position = self._middle + self._draw.randint(-self._around, self._around)
+            position = near + self._draw.randint(-around, around)
         self._asked.add(position)
         return position
 
@@ -118,7 +125,7 @@ class Log:
 @click.command()
 @click.option("--events", type=click.IntRange(20_000), default=LONG_EVENTS, show_default=True, help="In the long log.")
 @click.option("--quick", is_flag=True, help=f"A long log of {QUICK_EVENTS:,} events, and few rounds: does it run?")
-@click.option("--rounds", type=click.IntRange(ROUNDS_MIN), default=ROUNDS, show_default=True)
+@click.option("--rounds", type=click.IntRange(ROUNDS_MIN, 60), default=ROUNDS, show_default=True)
 @click.option("--query", "queries", type=click.Choice(QUERIES), multiple=True, help="Only these.")
 @click.option("--seconds", type=click.IntRange(1), default=QUERY_SECONDS_MAX, show_default=True, help="For a query.")
 @click.option("--seed", type=int, default=company.SEED, show_default=True)
@@ -183,10 +190,11 @@ async def _measure(
                 task = progress.add_task("asking", total=len(queries))
                 for query in queries:
                     cases = {
-                        "long, as of the middle": logs[long_name].case(query, now=False),
-                        "long, now": logs[long_name].case(query, now=True),
-                        "short, as of the middle": logs[short_name].case(query, now=False),
-                        "short, now": logs[short_name].case(query, now=True),
+                        "long, as of the middle": logs[long_name].case(query, "middle"),
+                        "long, now": logs[long_name].case(query, "now"),
+                        "short, as of the middle": logs[short_name].case(query, "middle"),
+                        "short, now": logs[short_name].case(query, "now"),
+                        "long, elsewhere": logs[long_name].case(query, "elsewhere"),
                     }
                     cold[query] = dict[str, float]()
                     samples[query] = await alternate(
@@ -265,10 +273,11 @@ def _table(samples: dict[str, dict[str, list[float]]], events: int) -> Table:
         f"against now\n(at most {VS_NOW_MAX})",
         f"against the short log\n(at most {GROWTH_MAX})",
         "now, against now\nin the short log",
+        "ms elsewhere\nin the long log",
     ):
         table.add_column(heading, justify="right")
     for query, cases in samples.items():
-        long, now, short, short_now = cases.values()
+        long, now, short, short_now, elsewhere = cases.values()
         vs_now, growth = Figure.ratio(long, now).value, Figure.ratio(long, short).value
         table.add_row(
             query,
@@ -276,6 +285,7 @@ def _table(samples: dict[str, dict[str, list[float]]], events: int) -> Table:
             _judged(vs_now, VS_NOW_MAX),
             _judged(growth, GROWTH_MAX),
             f"{Figure.ratio(now, short_now).value:.2f}",
+            f"{Figure.of(milliseconds(elsewhere)).value:,.1f}",
         )
     return table
 

@@ -220,36 +220,39 @@ def who_asked(counted: Counted, decision: Decision) -> AskedWhen:
     return asked_when(counted, decision.requirements, decision.valid_from, decision.cut)
 
 
-class _Today:
-    """What some accounts that ask are of now. `asks`: theirs, or those for some requirements."""
+class Asking:
+    """Who asks at a position: `pairs` has each account by its most important ask for each requirement."""
 
-    def __init__(self, counted: Counted, asks: Live, classes: Column, position: int) -> None:
-        chosen = most_important(asks)
-        self._counted, self._position = counted, position
+    def __init__(self, counted: Counted, pairs: Live, position: int) -> None:
+        self._counted, self._position, self._pairs = counted, position, pairs
         self._roots = counted.naming(position).roots(counted.size)
-        self._account, self._requirement = asks.account[chosen], asks.requirement[chosen]
-        self._keys = [each[chosen] for each in (asks.asked_at, asks.asked, asks.importance)]
-        self._classes = Adopted(counted, position).heeded(classes[self._account], asks.asked[chosen])
-        self._by = np.argsort(self._requirement, kind="stable")
-        self._sorted = self._requirement[self._by]
+        self._by = np.argsort(pairs.requirement, kind="stable")
+        self._sorted = pairs.requirement[self._by]
 
-    def differing(self, looked: Looked, chosen: Column | None = None) -> int:
-        """How many of those who asked are of another class, or ask no more, than when it was decided, and than when it
-        was reaffirmed. `chosen`: of which accounts, if not of all."""
-        about = roots_of(self._counted, looked.requirements, self._position)
+    def rows(self, requirements: Sequence[str]) -> Column:
+        """The pairs of those who ask for one of these. Who asks for several counts once, by the most important."""
+        about = roots_of(self._counted, requirements, self._position)
         first, last = (np.searchsorted(self._sorted, about, side) for side in ("left", "right"))
-        rows = self._by[spans(first, last)]
+        rows: Column = self._by[spans(first, last)]
         if len(about) > 1 and len(rows):
-            rows = rows[np.lexsort([*(key[rows] for key in self._keys), self._account[rows]])]
-            rows = rows[np.append(begin_anew(self._account[rows])[1:], True)]
+            pairs = self._pairs
+            keys = (pairs.asked_at, pairs.asked, pairs.importance, pairs.account)
+            rows = rows[np.lexsort([key[rows] for key in keys])]
+            rows = rows[np.append(begin_anew(pairs.account[rows])[1:], True)]
+        return rows
+
+    def differing(self, looked: Looked, rows: Column, classes: Column, chosen: Column | None = None) -> int:
+        """How many of those who asked are of another class, or ask no more, than when it was decided, and than when it
+        was reaffirmed. `rows`: those who ask for the same now; `classes`: of each pair. `chosen`: of which accounts, if
+        not of all."""
         today = np.full(self._counted.size, NOT_HERE, np.int8)
-        today[self._account[rows]] = self._classes[rows]
-        decided, classes = looked.decided.accounts, looked.decided.classes
+        today[self._pairs.account[rows]] = classes[rows]
+        decided, then = looked.decided.accounts, looked.decided.classes
         if chosen is not None:
             some = np.flatnonzero(chosen[decided])
-            decided, classes = decided[some], classes[some]
+            decided, then = decided[some], then[some]
         roots = self._roots[decided]
-        differs = today[roots] != classes
+        differs = today[roots] != then
         if looked.reaffirmed is not None:
             differs &= today[roots] != self._by_root(looked.reaffirmed, chosen)[roots]
         return int(differs.sum())
@@ -271,6 +274,18 @@ class _Today:
         own = roots == accounts
         found[roots[own]] = classes[own]
         return found
+
+
+class _Today:
+    """What some accounts that ask are of now. `asks`: theirs, or those for some requirements."""
+
+    def __init__(self, counted: Counted, asks: Live, classes: Column, position: int) -> None:
+        pairs = asks.at(most_important(asks))
+        self._asking = Asking(counted, pairs, position)
+        self._classes = Adopted(counted, position).heeded(classes[pairs.account], pairs.asked)
+
+    def differing(self, looked: Looked, chosen: Column | None = None) -> int:
+        return self._asking.differing(looked, self._asking.rows(looked.requirements), self._classes, chosen)
 
 
 def _judge(

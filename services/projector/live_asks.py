@@ -40,6 +40,10 @@ class Live(Struct, frozen=True):
     def __len__(self) -> int:
         return len(self.account)
 
+    def at(self, rows: Column) -> "Live":
+        """Some of the rows."""
+        return Live(*(getattr(self, name)[rows] for name in self.__struct_fields__))
+
 
 def live(
     counted: Counted,

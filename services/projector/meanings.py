@@ -469,8 +469,8 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "voices": "Requirements whose voice would change, those that change most first, then by id.",
         "ranks": "Requirements whose place by voice would change: by the higher of both places, then by id. Those that"
         " were merged have none.",
-        "decisions": "Made decisions that nothing superseded and to which something would change: somebody who asks"
-        " would be of another class, or it would depart otherwise than now. Those made last first.",
+        "decisions": "Made decisions that nothing superseded, and that need review now, or would if the proposal were"
+        " adopted at once, or would depart otherwise than now. Those made last first.",
         "coverage": "How much is known of the attributes that the proposal looks at.",
         "digest": "SHA-256, in hexadecimal, of the whole result, whatever is listed: the same input gives the same.",
     },
@@ -483,7 +483,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     },
     "TotalsTried": {
         "accounts": "Accounts by class.",
-        "voices": "Requirements by what becomes of their voices.",
+        "voices": "Requirements that somebody asks for, by what becomes of their voices.",
         "ranks": "How many requirements change their place.",
         "decisions": "Made decisions that nothing superseded.",
     },
@@ -496,7 +496,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "VoicesTried": {
         "grow": "How many requirements would have a louder voice.",
         "shrink": "How many would have a lower one.",
-        "stay": "How many would have the same.",
+        "stay": "How many would have the same. Those that nobody asks for are not among them.",
     },
     "RevenueTried": {
         "before": "What all accounts are worth now, by class. Null: no revision is in force.",
@@ -504,9 +504,11 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     },
     "DecisionsTried": {
         "total": "How many there are.",
-        "need_review": "How many have an asking account whose class would change.",
-        "depart": "How many commitments would depart from the agreement that do not now: all who ask would be off"
-        " target.",
+        "need_review": "How many would need review if the proposal were adopted at once: as `needs_review_after` has"
+        " it.",
+        "need_review_newly": "How many of these need none now.",
+        "depart": "How many commitments would depart if they were made after that, as `departs_after` has it.",
+        "depart_newly": "How many of these would not if they were made now.",
     },
     "AccountTried": {
         "from": "Its class now. Null: no revision is in force.",
@@ -533,10 +535,16 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "after": "The place that it would have.",
     },
     "DecisionTried": {
-        "needs_review": "Whether the class of an account that asks would change.",
-        "accounts": "Of how many accounts that ask it would change.",
-        "departs_before": "Whether it would depart from the agreement if it were made now.",
-        "departs_after": "The same by the proposal.",
+        "needs_review_before": "Whether it needs review now: exactly as the list of decisions has it.",
+        "needs_review_after": "Whether it would need review if the proposal were adopted at once, and all else were as"
+        " it is: exactly as the list of decisions would have it.",
+        "accounts_before": "How many of the accounts that asked as decided are now of another class than as decided,"
+        " and than at its last reaffirmation, or ask no more.",
+        "accounts_after": "How many of them would be, by the proposal.",
+        "departs_before": "Whether it would depart if it were made now: `yes` if all accounts that ask now are off"
+        " target, `no` if one is on target. What it was made as, `departs` of the decision, is by those who asked as"
+        " decided, and never changes. Null: it commits to nothing, or nobody asks.",
+        "departs_after": "The same where those who ask now are judged by the proposal.",
     },
     "CoverageTried": {
         "attribute": "An attribute that tests of the proposal look at.",

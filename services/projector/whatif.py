@@ -3,6 +3,9 @@
 Before is the revision in force, after the proposal; all else is as it is. Accounts are judged as now, and so are the
 voices: each account that asks for a requirement counts once, by its ask of highest importance.
 
+Of a made decision it foretells what `decided.review` would find if the proposal were adopted at once: those who asked
+as decided keep their classes, and are compared with what they would be of then.
+
 Everything is kept as whole numbers: a voice is a sum of weights in shares of what all weights of a revision come to.
 """
 
@@ -17,8 +20,9 @@ import numpy as np
 from msgspec import Struct
 
 from schemas.criteria import attributes
-from services.projector.columns import Column, begin_anew, spans, sums
+from services.projector.columns import Column, sums
 from services.projector.counted import Counted
+from services.projector.decided import Asking, Looked
 from services.projector.fit import CLASSES, Class, Revision
 from services.projector.judging import Adopted, Facts
 from services.projector.lenses import Departs
@@ -33,12 +37,12 @@ _PATTERN_VERDICTS = 12  # So many verdicts make one number that is small enough 
 
 
 class Decided(NamedTuple):
-    """A made decision that nothing has superseded, and the requirements that it is about, as it names them."""
+    """A made decision that nothing has superseded, and who asked for what it is about when it was looked at."""
 
     decision: str
     position: int
     outcome: str
-    requirements: Sequence[str]
+    looked: Looked
 
 
 class Judged(Struct, frozen=True):
@@ -86,13 +90,35 @@ class Rank(NamedTuple):
 
 
 class Affected(NamedTuple):
-    """A decision on whose requirements somebody asks whose class changes, or that would depart otherwise."""
+    """A decision that would need review, or would need none any more, or that would depart otherwise.
+
+    `differ_before`, `differ_after`: how many of those who asked as decided are of another class, by each revision.
+    `departs_before`, `departs_after`: whether it departs where those who ask now are judged by each revision.
+    """
 
     decided: Decided
-    accounts: int
-    """How many of those who ask change their class."""
-    before: Departs | None
-    after: Departs | None
+    differ_before: int
+    differ_after: int
+    departs_before: Departs | None
+    departs_after: Departs | None
+
+    @property
+    def needs_review_before(self) -> bool:
+        return self.differ_before > 0
+
+    @property
+    def needs_review_after(self) -> bool:
+        return self.differ_after > 0
+
+
+class Decisions(NamedTuple):
+    """What becomes of made decisions that nothing has superseded. `affected`: those first that were made last."""
+
+    need_review: int
+    need_review_newly: int
+    depart: int
+    depart_newly: int
+    affected: Sequence[Affected]
 
 
 class Coverage(NamedTuple):
@@ -122,9 +148,7 @@ class WhatIf(Struct, frozen=True, kw_only=True):
     """Of every requirement that somebody asks for, those first that change most, then by id."""
     ranks: Sequence[Rank]
     """Of every requirement whose rank changes: the higher of its ranks first."""
-    decisions: Sequence[Affected]
-    """Those first that were made last."""
-    decided: int
+    decisions: Decisions
     coverage: Sequence[Coverage]
     digest: str
 
@@ -142,12 +166,12 @@ def what_if(
 ) -> WhatIf:
     """What `after` in place of `before` would change.
 
-    `judges_asks`: whether asks are judged by this agreement; else nobody's voice changes. `requirements`: all that
-    there are, whether anybody asks for them or not.
+    `judges_asks`: whether asks are judged by this agreement; else nobody's voice changes, and no decision is affected:
+    there are no `decisions`. `requirements`: all that there are, whether anybody asks for them or not.
     """
     asks = live(counted, position)
     chosen = most_important(asks)
-    pairs = Live(*(getattr(asks, name)[chosen] for name in asks.__struct_fields__)) if judges_asks else _nobody(asks)
+    pairs = asks.at(chosen if judges_asks else chosen[:0])
     subjects = _everybody(counted, position, asks)
     row_of = np.zeros(counted.size, np.int64)
     row_of[subjects] = np.arange(len(subjects))
@@ -161,7 +185,6 @@ def what_if(
     importance = np.bincount(subject, pairs.importance, len(subjects)).astype(np.int64)
     changed = _changed(counted, subjects, importance, was, is_)
     codes = [code for name in requirements if (code := counted.requirements.find(name)) is not None]
-    affected = _decisions(counted, decisions, pairs, was, is_, position) if judges_asks else []
     found = WhatIf(
         counted=counted,
         subjects=subjects,
@@ -175,8 +198,7 @@ def what_if(
         changed=changed,
         voices=_voices(counted, pairs, was, is_),
         ranks=_ranks(counted, codes, was, is_) if judges_asks else [],
-        decisions=affected,
-        decided=len(decisions),
+        decisions=_decisions(counted, decisions, pairs, was, is_, position),
         coverage=_coverage(after, profiles, subjects),
         digest="",
     )
@@ -247,10 +269,6 @@ def _everybody(counted: Counted, position: int, asks: Live) -> Column:
     roots = np.zeros(size, bool)
     roots[counted.naming(position).roots(size)[there]] = True
     return np.flatnonzero(roots).astype(np.int32)
-
-
-def _nobody(asks: Live) -> Live:
-    return Live(*(getattr(asks, name)[:0] for name in asks.__struct_fields__))
 
 
 def _profiles(counted: Counted, revisions: Iterable[Revision], subjects: Column, position: int) -> dict[str, Column]:
@@ -326,31 +344,34 @@ def _ranks(counted: Counted, requirements: Sequence[int], before: Judged, after:
 
 def _decisions(
     counted: Counted, decisions: Sequence[Decided], pairs: Live, before: Judged, after: Judged, position: int
-) -> list[Affected]:
-    """The decisions that the change is about. Who asks for several of the requirements of one counts once."""
-    roots = counted.naming(position).merged(counted.width)
-    by_requirement = np.argsort(pairs.requirement, kind="stable")
-    requirement = pairs.requirement[by_requirement]
-    remembered: dict[tuple[int, ...], tuple[int, Departs | None, Departs | None]] = {}
+) -> Decisions:
+    asking = Asking(counted, pairs, position)
     found = []
     for decided in sorted(decisions, key=lambda each: -each.position):
-        codes = (counted.requirements.find(name) for name in decided.requirements)
-        about = tuple(sorted({int(roots[code]) for code in codes if code is not None}))
-        if about not in remembered:
-            first, last = (np.searchsorted(requirement, np.array(about, np.int32), side) for side in ("left", "right"))
-            rows = by_requirement[spans(first, last)]
-            if len(about) > 1 and len(rows):
-                keys = (pairs.asked_at, pairs.asked, pairs.importance, pairs.account)
-                rows = rows[np.lexsort([key[rows] for key in keys])]
-                rows = rows[np.append(begin_anew(pairs.account[rows])[1:], True)]
-            was, is_ = before.pairs[rows], after.pairs[rows]
-            remembered[about] = (int((was != is_).sum()), departs_of(was), departs_of(is_))
-        changed, then, here = remembered[about]
-        if decided.outcome != "commit":
-            then = here = None
-        if changed or here != then:
-            found.append(Affected(decided, changed, then, here))
-    return found
+        rows = asking.rows(decided.looked.requirements)
+        was, is_ = before.pairs[rows], after.pairs[rows]
+        found.append(
+            Affected(
+                decided,
+                differ_before=asking.differing(decided.looked, rows, before.pairs),
+                differ_after=asking.differing(decided.looked, rows, after.pairs),
+                departs_before=departs_of(was) if decided.outcome == "commit" else None,
+                departs_after=departs_of(is_) if decided.outcome == "commit" else None,
+            )
+        )
+    in_review = [each for each in found if each.needs_review_after]
+    departing = [each for each in found if each.departs_after == "yes"]
+    return Decisions(
+        need_review=len(in_review),
+        need_review_newly=sum(not each.needs_review_before for each in in_review),
+        depart=len(departing),
+        depart_newly=sum(each.departs_before != "yes" for each in departing),
+        affected=[
+            each
+            for each in found
+            if each.needs_review_before or each.needs_review_after or each.departs_before != each.departs_after
+        ],
+    )
 
 
 def _coverage(revision: Revision, profiles: Mapping[str, Column], subjects: Column) -> list[Coverage]:
@@ -393,7 +414,7 @@ def _digest(found: WhatIf, position: int) -> str:
         "accounts": [len(found.subjects), [*zip(names, *classes, before, after, strict=True)]],
         "voices": [(requirement[each.requirement], str(each.before), str(each.after)) for each in found.voices],
         "ranks": [(requirement[each.requirement], each.before, each.after) for each in found.ranks],
-        "decisions": [(each.decided.position, each.accounts, each.before, each.after) for each in found.decisions],
+        "decisions": [(each.decided.position, *each[1:]) for each in found.decisions.affected],
         "coverage": found.coverage,
     }
     return sha256(msgspec.json.encode(whole, order="sorted")).hexdigest()

@@ -180,15 +180,87 @@ async def test_a_what_if_is_what_a_plain_recomputation_says(database: Database, 
         if asking_ & changed:
             mattering[decision] = (len(asking_ & changed), departed, departs)
     assert {
-        row["decision"]: (row["accounts"], row["departs_before"] == "yes", row["departs_after"] == "yes")
+        row["decision"]: (row["accounts_after"], row["departs_before"] == "yes", row["departs_after"] == "yes")
         for row in found["decisions"]
     } == mattering
+    assert {(row["needs_review_before"], row["needs_review_after"]) for row in found["decisions"]} <= {(False, True)}
     totals = found["totals"]["decisions"]
-    assert totals["need_review"] == len(mattering)
-    assert totals["depart"] == sum(after > before for _, before, after in mattering.values())
+    assert totals["need_review"] == totals["need_review_newly"] == len(mattering)
+    assert totals["depart_newly"] == sum(after > before for _, before, after in mattering.values())
     assert {row["attribute"]: row["accounts"] for row in found["coverage"]} == {
         name: sum(name in profile for profile in company.profiles.values()) for name in ("region", "segment")
     }
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_the_reviews_that_come_are_those_that_were_foretold(database: Database, seed: int) -> None:
+    chance = random.Random(seed)
+    company = Company(chance)
+    async with asking(database) as client:
+        await client.record(*agreed("r1", NOW), *company.events, recordedtime=START + timedelta(days=1))
+        since = [*some_changes(chance, company)]
+        # Half of what happened since is known when some decisions are reaffirmed.
+        again = [
+            event("decision.reaffirmed", decision=name, reason="so", by=BY)
+            for name in chance.sample(sorted(company.decisions), 2)
+        ]
+        gone = event("decision.superseded", decision="D-0", superseded_by="D-1", reason="so", by=BY)
+        half = len(since) // 2
+        await client.record(*since[:half], *again, gone, *since[half:], recordedtime=START + timedelta(days=2))
+        listed = await client.answer("decisions", limit=200)
+        found = await tried(client, limit=200)
+        await client.record(*agreed("r2", PROPOSED["bullets"], threshold=50), recordedtime=START + timedelta(days=3))
+        adopted = await client.answer("decisions", limit=200)
+
+    before, after = (
+        {row["decision"] for row in each["decisions"] if row["needs_review"]} for each in (listed, adopted)
+    )
+    assert before == {row["decision"] for row in found["decisions"] if row["needs_review_before"]}
+    assert after == {row["decision"] for row in found["decisions"] if row["needs_review_after"]}
+    totals = found["totals"]["decisions"]
+    assert (totals["need_review"], totals["need_review_newly"]) == (len(after), len(after - before))
+    assert [row["departs"] for row in adopted["decisions"]] == [row["departs"] for row in listed["decisions"]]
+
+
+def some_changes(chance: random.Random, company: Company) -> Iterable[Any]:
+    """What may happen to those who asked after it was decided."""
+    for number in range(12):
+        account, requirement = f"a-{chance.randrange(ACCOUNTS):02}", f"R-{chance.randrange(REQUIREMENTS)}"
+        match chance.choice(["profiled", "asked", "withdrawn", "named"]):
+            case "profiled":
+                region = chance.choice(["here", "overseas", None])
+                given = {"segment": chance.choice(["bank", "retail"]), "region": region}
+                yield event("account.profiled", account=account, attributes=given)
+            case "asked":
+                yield event("ask.recorded", requirement=requirement, account=account, ask=f"B-{number}")
+            case "withdrawn":
+                yield event("ask.withdrawn", requirement=requirement, ask=f"A-{chance.randrange(40)}", reason="so")
+            case "named":
+                other = f"a-{chance.randrange(ACCOUNTS):02}"
+                if other != account:
+                    yield event("account.merged", account=account, into=other, reason="so", by=BY)
+
+
+async def test_who_asks_since_matters_to_no_decision(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(
+            *agreed("r1", NOW),
+            event("account.profiled", account="near", attributes={"segment": "bank", "employees": 900}),
+            event("ask.recorded", requirement="R-1", account="near"),
+            event("decision.made", decision="D-1", requirements=["R-1"], outcome="commit", rationale="so",
+                  instruction="do", deciders=[BY]),
+            event("account.profiled", account="late", attributes={"segment": "retail", "employees": 5}),
+            event("ask.recorded", requirement="R-1", account="late"),
+            recordedtime=START + timedelta(days=1),
+        )  # fmt: skip
+        proposal = {"stage": "focused", "threshold": 60, "bullets": [NOW[1]]}
+        await client.record(
+            event("account.profiled", account="late", attributes={"segment": "retail", "employees": 900}),
+            recordedtime=START + timedelta(days=2),
+        )
+        found = await tried(client, proposal)
+        assert [row["account"] for row in found["accounts"]] == ["late"]
+        assert found["decisions"] == [] and found["totals"]["decisions"]["need_review"] == 0
 
 
 async def test_the_same_input_has_the_same_digest_and_nothing_is_recorded(database: Database) -> None:
@@ -227,7 +299,9 @@ async def test_what_is_in_force_changes_nothing(database: Database) -> None:
         assert (await client.answer("decisions/D-1"))["departs"] == "yes"
         found = await tried(client, {"stage": "focused", "threshold": 60, "bullets": NOW})
         assert [found[name] for name in ("accounts", "voices", "ranks", "decisions")] == [[]] * 4
-        assert found["totals"]["decisions"] == {"total": 1, "need_review": 0, "depart": 0}
+        assert found["totals"]["decisions"] == {
+            "total": 1, "need_review": 0, "need_review_newly": 0, "depart": 1, "depart_newly": 0,
+        }  # fmt: skip
 
 
 async def test_revenue_and_exploring_and_names_count_as_everywhere(database: Database) -> None:

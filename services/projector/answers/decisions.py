@@ -1,7 +1,7 @@
 """Who decided, and on what knowledge: made and proposed decisions, with fits as decided, what was at stake, and what
 was said of them since."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -239,7 +239,7 @@ async def read_decisions(snapshot: Snapshot) -> ListRead:
     return ListRead(
         proposals=await by_decision("every_proposed"),
         made=await by_decision("every_made"),
-        reaffirmed=await by_decision("every_reaffirmed"),
+        reaffirmed=await read_reaffirmed(snapshot),
         superseded={name: row["superseded_by"] for name, row in superseded.items()},
     )
 
@@ -285,17 +285,8 @@ def list_decisions(read: ListRead, known: Known | None) -> list[DecisionRow]:
         return []
     counted, today = known.counted, known.now.date()
     made = [(row, decision_of(row)) for row in read.made.values()]
-    looked = {}
-    for _, decision in made:
-        last = read.reaffirmed.get(decision.decision)
-        again = None if last is None else _looked_at_again(decision, last)
-        if decision.decision not in read.superseded:
-            looked[decision.position, 0 if again is None else again.position] = Looked(
-                decision.requirements,
-                known.who_asked(decision),
-                None if again is None else known.who_asked(again),
-            )
-    counts = known.review(looked).counts
+    holding = (decision for _, decision in made if decision.decision not in read.superseded)
+    counts = known.review(looked_by(known, holding, read.reaffirmed)).counts
     needs_review = {position for (position, _), count in counts.items() if count}
     stakes = [known.stakes(decision) for _, decision in made]
     fates = became(counted, stakes, known.position, today)
@@ -337,10 +328,6 @@ def list_decisions(read: ListRead, known: Known | None) -> list[DecisionRow]:
     return sorted(rows, key=lambda row: -row.position)
 
 
-def _looked_at_again(decision: Decision, row: asyncpg.Record) -> Decision:
-    return decision._replace(position=row["position"], valid_from=row["valid_from"], seen=row["seen"])
-
-
 def one_decision(evidence: Evidence, decision: str) -> OneDecision:
     """The decision that was read."""
     proposal, row = evidence.proposals.get(decision), evidence.made.get(decision)
@@ -379,6 +366,27 @@ def one_decision(evidence: Evidence, decision: str) -> OneDecision:
 
 
 # What answers about requirements need too
+
+
+async def read_reaffirmed(snapshot: Snapshot) -> dict[str, asyncpg.Record]:
+    """The last reaffirmation of each decision, with the latest time of any."""
+    rows = await snapshot.fetch(_statements, "every_reaffirmed", snapshot.position)
+    return {row["decision"]: row for row in rows}
+
+
+def looked_by(
+    known: Known, decisions: Iterable[Decision], reaffirmed: Mapping[str, asyncpg.Record]
+) -> dict[tuple[int, int], Looked]:
+    """Who asked when each of these was made, and when it was last reaffirmed; by where that was."""
+    found = {}
+    for decision in decisions:
+        row, again = reaffirmed.get(decision.decision), None
+        if row is not None:
+            again = decision._replace(position=row["position"], valid_from=row["valid_from"], seen=row["seen"])
+        found[decision.position, 0 if again is None else again.position] = Looked(
+            decision.requirements, known.who_asked(decision), None if again is None else known.who_asked(again)
+        )
+    return found
 
 
 async def read_made_on(snapshot: Snapshot, requirements: Iterable[str]) -> list[asyncpg.Record]:

@@ -20,13 +20,14 @@ from services.problems import Problem
 from services.projector import revenue
 from services.projector.answers import counted
 from services.projector.answers.counted import Known
-from services.projector.answers.decisions import Outcome
+from services.projector.answers.decisions import Outcome, looked_by, read_reaffirmed
 from services.projector.answers.evidence import TARGET_MARKET, names_by_account, read_adoptions, read_names
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.columns import known as known_rows
 from services.projector.counted import Said
 from services.projector.fit import Class, Revision, shown
-from services.projector.lenses import Departs
+from services.projector.headings import Made
+from services.projector.lenses import Decision, Departs
 from services.projector.revenue import Money
 from services.projector.scoring import NOTHING_KNOWN
 from services.projector.whatif import (
@@ -126,11 +127,13 @@ class RevenueTried(Struct, frozen=True, kw_only=True):
 
 
 class DecisionsTried(Struct, frozen=True, kw_only=True):
-    """How many made decisions there are that nothing superseded, and to how many the proposal would matter."""
+    """How many made decisions there are that nothing superseded, and what would become of them."""
 
     total: int
     need_review: int
+    need_review_newly: int
     depart: int
+    depart_newly: int
 
 
 class TotalsTried(Struct, frozen=True, kw_only=True):
@@ -193,8 +196,10 @@ class DecisionTried(Struct, frozen=True, kw_only=True):
     position: int
     outcome: Outcome
     requirements: list[str]
-    needs_review: bool
-    accounts: int
+    needs_review_before: bool
+    needs_review_after: bool
+    accounts_before: int
+    accounts_after: int
     departs_before: Departs | None
     departs_after: Departs | None
 
@@ -226,11 +231,12 @@ class WhatIfAnswer(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """What is not held in memory: the revision in force, and accounts that feedback names."""
+    """What is not held in memory: the revision in force, accounts that feedback names, and reaffirmations."""
 
     agreement: str
     before: Revision | None
     named: list[str]
+    reaffirmed: dict[str, asyncpg.Record]
 
 
 class Tried(Struct, frozen=True, kw_only=True):
@@ -240,6 +246,8 @@ class Tried(Struct, frozen=True, kw_only=True):
     known: Known
     titles: Mapping[str, str | None]
     found: WhatIf
+    decided: int
+    """How many made decisions there are that nothing superseded."""
     limit: int
 
     @property
@@ -273,6 +281,7 @@ async def read_evidence(snapshot: Snapshot, agreement: str) -> Evidence:
         agreement=agreement,
         before=in_force[-1] if in_force else None,
         named=[row["account"] for row in named],
+        reaffirmed=await read_reaffirmed(snapshot),
     )
 
 
@@ -296,24 +305,40 @@ def try_revision(
         threshold=proposal.threshold,
         bullets=proposal.bullets,
     )
+    judges_asks = evidence.agreement == TARGET_MARKET
+    standing = known.headings.standing(position)
     found = what_if(
         held,
         evidence.before,
         after,
         position,
         now,
-        judges_asks=evidence.agreement == TARGET_MARKET,
+        judges_asks=judges_asks,
         requirements=[each.requirement for each in own],
-        decisions=[
-            Decided(each.decision, each.position, each.outcome, each.requirements)
-            for each in known.headings.standing(position)
-        ],
+        decisions=_decided(known, evidence, standing) if judges_asks else [],
     )
     missing = {each.attribute for each in found.coverage if not each.accounts}
     if missing and not new_attributes:
         raise _refused([*_unknown(proposal, missing, found, position)])
     titles = {each.requirement: each.title for each in headings}
-    return Tried(agreement=evidence.agreement, known=known, titles=titles, found=found, limit=limit)
+    return Tried(
+        agreement=evidence.agreement,
+        known=known,
+        titles=titles,
+        found=found,
+        decided=len(standing),
+        limit=limit,
+    )
+
+
+def _decided(known: Known, evidence: Evidence, standing: Sequence[Made]) -> list[Decided]:
+    """These decisions, with who asked when they were looked at."""
+    decisions = [
+        Decision(each.decision, each.position, each.valid_from, each.seen, each.outcome, each.requirements)
+        for each in standing
+    ]
+    looked = {position: each for (position, _), each in looked_by(known, decisions, evidence.reaffirmed).items()}
+    return [Decided(each.decision, each.position, each.outcome, looked[each.position]) for each in decisions]
 
 
 async def read_names_shown(snapshot: Snapshot, tried: Tried) -> list[asyncpg.Record]:
@@ -336,7 +361,7 @@ def show(tried: Tried, names: Sequence[asyncpg.Record], as_of: AsOf) -> WhatIfAn
         judges_asks=judges_asks,
         before=_show_revision(found.before),
         after=after,
-        totals=_totals(found),
+        totals=_totals(tried),
         accounts=[_show_account(found, row, called) for row in tried.accounts],
         voices=_show_voices(tried, [each.requirement for each in voices]),
         ranks=[
@@ -348,7 +373,7 @@ def show(tried: Tried, names: Sequence[asyncpg.Record], as_of: AsOf) -> WhatIfAn
             )
             for each in found.ranks[:limit]
         ],
-        decisions=[_show_decision(each) for each in found.decisions[:limit]],
+        decisions=[_show_decision(each) for each in found.decisions.affected[:limit]],
         coverage=[
             CoverageTried(
                 attribute=each.attribute,
@@ -362,7 +387,8 @@ def show(tried: Tried, names: Sequence[asyncpg.Record], as_of: AsOf) -> WhatIfAn
     )
 
 
-def _totals(found: WhatIf) -> TotalsTried:
+def _totals(tried: Tried) -> TotalsTried:
+    found = tried.found
     changes = [each.change for each in found.voices]
     after, revenue_after = by_class(found.after), _show_revenue(found, found.after)
     assert after is not None and revenue_after is not None  # The proposal judges.
@@ -378,9 +404,11 @@ def _totals(found: WhatIf) -> TotalsTried:
         ranks=len(found.ranks),
         revenue=RevenueTried(before=_show_revenue(found, found.before), after=revenue_after),
         decisions=DecisionsTried(
-            total=found.decided,
-            need_review=sum(each.accounts > 0 for each in found.decisions),
-            depart=sum(each.after == "yes" and each.before != "yes" for each in found.decisions),
+            total=tried.decided,
+            need_review=found.decisions.need_review,
+            need_review_newly=found.decisions.need_review_newly,
+            depart=found.decisions.depart,
+            depart_newly=found.decisions.depart_newly,
         ),
     )
 
@@ -466,11 +494,13 @@ def _show_decision(affected: Affected) -> DecisionTried:
         decision=decided.decision,
         position=decided.position,
         outcome=outcome,
-        requirements=[*decided.requirements],
-        needs_review=affected.accounts > 0,
-        accounts=affected.accounts,
-        departs_before=affected.before,
-        departs_after=affected.after,
+        requirements=[*decided.looked.requirements],
+        needs_review_before=affected.needs_review_before,
+        needs_review_after=affected.needs_review_after,
+        accounts_before=affected.differ_before,
+        accounts_after=affected.differ_after,
+        departs_before=affected.departs_before,
+        departs_after=affected.departs_after,
     )
 
 

@@ -104,6 +104,7 @@ TABLE: list[Row] = [
     ("has not been made", raised("SSO-42"), said("decision.acknowledged"), [decided]),
     ("was superseded by D-9", [*raised("SSO-42"), decided, decided_anew, said("decision.superseded")],
      said("decision.reaffirmed"), NEVER),
+    ("has seen it", [*raised("SSO-42"), decided], said("decision.reaffirmed", seen=1), NEVER),
     ("is not superseded by itself", [*raised("SSO-42"), decided], said("decision.superseded", superseded_by="D-7"),
      NEVER),
     ("there is no event", [], retracted(9, "requirement/SSO-42"), NEVER),

@@ -506,6 +506,11 @@ def test_a_reaffirmation_saw_what_lies_before_it():
     Given(raised, decided).when(said("decision.reaffirmed", seen=HEAD + 1)).then_refused("/data/seen", str(HEAD + 1))
 
 
+def test_a_reaffirmation_saw_the_decision_itself():
+    Given(raised, decided).when(said("decision.reaffirmed", seen=2)).then_passes()
+    Given(raised, decided).when(said("decision.reaffirmed", seen=1)).then_refused("/data/seen", "it is at position 2")
+
+
 # Retractions
 
 

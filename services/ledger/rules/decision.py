@@ -17,13 +17,13 @@ from services.ledger.rules.objection import Objection
 
 
 class Decision(Struct, frozen=True):
-    """`options`: the ids that were last proposed, None before a proposal. `made`: it has been made.
+    """`options`: the ids that were last proposed, None before a proposal. `made`: the position at which it was made.
 
     `superseded_by`: the decision that holds in its place.
     """
 
     options: frozenset[str] | None = None
-    made: bool = False
+    made: int | None = None
     superseded_by: str | None = None
 
     def evolve(self, event: Event, position: int) -> "Decision":
@@ -31,18 +31,18 @@ class Decision(Struct, frozen=True):
             case DecisionProposed():
                 return replace(self, options=frozenset(option.option for option in event.options))
             case DecisionMade():
-                return replace(self, made=True)
+                return replace(self, made=position)
             case DecisionSuperseded():
                 return replace(self, superseded_by=event.superseded_by)
             case _:
                 return self
 
     def against_proposing(self, act: DecisionProposed) -> Iterator[Objection]:
-        if self.made:
+        if self.made is not None:
             yield Objection("/data/decision", f"the decision {act.decision} has been made; propose another")
 
     def against_making(self, act: DecisionMade, position: int) -> Iterator[Objection]:
-        if self.made:
+        if self.made is not None:
             yield Objection(
                 "/data/decision", f"the decision {act.decision} has been made; a later decision can supersede it"
             )
@@ -58,6 +58,11 @@ class Decision(Struct, frozen=True):
         yield from self._not_made("/data/decision", act.decision)
         yield from self._gone("/data/decision", act.decision)
         yield from _unseen(act.seen, position)
+        if act.seen is not None and self.made is not None and act.seen < self.made:
+            yield Objection(
+                "/data/seen",
+                f"who reaffirms the decision {act.decision} has seen it, and it is at position {self.made}",
+            )
 
     def against_superseding(self, act: DecisionSuperseded, by: "Decision") -> Iterator[Objection]:
         """`by`: the decision that is to hold. It holds itself, so these acts never make a circle."""
@@ -70,7 +75,7 @@ class Decision(Struct, frozen=True):
         yield from by._gone("/data/superseded_by", act.superseded_by)
 
     def _not_made(self, pointer: str, name: str) -> Iterator[Objection]:
-        if not self.made:
+        if self.made is None:
             yield Objection(pointer, f"the decision {name} has not been made", retryable=True)
 
     def _gone(self, pointer: str, name: str) -> Iterator[Objection]:

@@ -59,9 +59,8 @@ class History(NamedTuple):
 
     @property
     def lineage(self) -> Lineage:
-        return Lineage(
-            Resolution(self.merges["account"], self.claims), Resolution(self.merges["requirement"]), self.moves
-        )
+        claims = [each._replace(until=self.retracted.get(each.position)) for each in self.claims]
+        return Lineage(Resolution(self.merges["account"], claims), Resolution(self.merges["requirement"]), self.moves)
 
     def knowledge(self, p: int) -> Knowledge:
         """What is known at p."""
@@ -175,7 +174,7 @@ def some_history(chance: random.Random, length: int) -> History:
                     Move(position, when, requirement, ask, chance.choice(REQUIREMENTS))
                 )
             case "retract":
-                rows = [*history.asks, *history.facts, *history.deals]
+                rows = [*history.asks, *history.facts, *history.deals, *history.claims]
                 said = [each.position for each in rows if each.position not in history.retracted]
                 if said:
                     history.retracted[chance.choice(said)] = position
@@ -241,7 +240,11 @@ def said(history: History, after: int, upto: int) -> Said:
         lineage=Lineage(
             Resolution(
                 [each for each in history.merges["account"] if each.position <= upto],
-                [each for each in history.claims if each.position <= upto],
+                [
+                    each._replace(until=history.retracted.get(each.position))
+                    for each in history.claims
+                    if each.position <= upto
+                ],
             ),
             Resolution([each for each in history.merges["requirement"] if each.position <= upto]),
             {ask: [each for each in moves if each.position <= upto] for ask, moves in history.moves.items()},

@@ -44,7 +44,7 @@ _EXACT_MAX = float(2**53)
 
 
 class Codes:
-    """Texts and their numbers, from 0 in the order in which they came. Only ever added to, by one thread at a time."""
+    """Texts and their numbers, from 0 in the order in which they came. Only ever added to; threads take turns."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self.texts: list[str] = []
@@ -107,8 +107,14 @@ class Rows:
 
     @property
     def octets(self) -> int:
-        columns = [*self._main.values(), *(self._tail or {}).values(), *self._orders.values()]
+        merged = {} if self._tail is None else self.__dict__.get("whole", {})
+        columns = [*self._main.values(), *(self._tail or {}).values(), *self._orders.values(), *merged.values()]
         return sum(column.nbytes for column in columns)
+
+    def sort_by(self, *columns: str) -> None:
+        """Find the orders by these now, which would be found when they are needed."""
+        for column in columns:
+            self._order(column)
 
     def plus(self, columns: Columns | None, more_follows: bool = False) -> "Rows":
         """These and new ones. If more follows at once, the new ones wait for it behind the sorted ones."""

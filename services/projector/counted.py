@@ -179,6 +179,12 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
         texts = (self.accounts, self.requirements, self.values, self.deals)
         return sum(each.octets for each in rows) + sum(len(each) for each in texts) * TEXT_OCTETS
 
+    def sort_ahead(self) -> None:
+        """Find the orders in which it is looked for what was said between two positions, and of which asks."""
+        for rows in (self.asks, self.withdrawals, self.facts, self.opportunities):
+            rows.sort_by("position")
+        self.asks.sort_by("low")
+
     @cached_property
     def withdrawn(self) -> Column:
         """`low` of the ids that were ever withdrawn, sorted."""

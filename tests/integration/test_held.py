@@ -204,3 +204,20 @@ async def test_a_failure_to_load_ahead_is_left_to_who_asks_first(database: Datab
         await owner.close()
         await projector.ready()
         assert (await held.known("main", open, *await look(open, 100))).counted.position == 100
+
+
+async def test_standings_take_no_more_room_than_they_may(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(60))
+        open = await opener(projector, 60)
+        held = Held()
+        known = await held.known("main", open, *await look(open, 60))
+        one = known.standing("now").heard.octets
+        monkeypatch.setattr(counted, "STANDINGS_OCTETS_MAX", 3 * one)
+        for position in (10, 20, 30, 40, 50, 59):
+            await asyncio.to_thread((await held.known("main", open, *await look(open, position))).standing, "now")
+            assert known.remembered.octets <= 3 * one
+        assert [at for at, _ in known.remembered._standings["now"]][-1] == 60
+        monkeypatch.setattr(counted, "STANDINGS_OCTETS_MAX", 1)
+        (await held.known("main", open, *await look(open, 25))).standing("now")
+        assert [at for at, _ in known.remembered._standings["now"]] == [25]

@@ -34,7 +34,7 @@ from benchmarks.measuring import (
     timed,
     write,
 )
-from benchmarks.running import RunningError, Served, database, home, load_once, services, vacuum
+from benchmarks.running import EXPLAINED, RunningError, Served, database, home, load_once, services, vacuum
 from services.postgres import connect, ledger_schema
 from services.settings import Settings
 from services.statements import Statements, fill
@@ -161,9 +161,11 @@ def main(
         name = f"{name}-quick" if name == "history" else name
     try:
         asyncio.run(_measure(events, rounds, queries or QUERIES, seconds, seed, keep, name))
-    except RunningError as error:
+    except EXPLAINED as error:
         console.print(str(error), markup=False)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit("Stopped.")
 
 
 async def _measure(

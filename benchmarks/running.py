@@ -22,14 +22,14 @@ import msgspec
 import psutil
 
 from benchmarks.company import company
-from benchmarks.loading import load
+from benchmarks.loading import LoadingError, load
 from services import launch
-from services.embedded import EmbeddedPostgres
-from services.migrate import migrate
-from services.postgres import connect, ledger_schema
+from services.embedded import EmbeddedError, EmbeddedPostgres
+from services.migrate import MigrationError, migrate
+from services.postgres import Unavailable, connect, ledger_schema
 from services.process import configure_logs
 from services.sealing import MasterKey
-from services.settings import Role, Settings
+from services.settings import Role, Settings, SettingsError
 from services.statements import quote
 from services.supervisor import environ_of_child, python
 
@@ -45,6 +45,10 @@ _LOADED = "{ledger}.loaded.json"
 
 class RunningError(Exception):
     """What is measured does not run; the text says what it said last, or where to look."""
+
+
+EXPLAINED = (RunningError, LoadingError, EmbeddedError, MigrationError, SettingsError, Unavailable)
+"""What keeps a benchmark from going on; the text says what to do."""
 
 
 class Loaded(msgspec.Struct, frozen=True):

@@ -33,7 +33,7 @@ from benchmarks.measuring import (
     timed,
     write,
 )
-from benchmarks.running import RunningError, Served, database, home, load_once, services, vacuum
+from benchmarks.running import EXPLAINED, Served, database, home, load_once, services, vacuum
 
 LEDGER = "what-if"
 ASKS, QUICK_EVENTS = 1_000_000, 100_000
@@ -93,9 +93,11 @@ def main(events: int, quick: bool, rounds: int, no_recording: bool, seed: int, k
         name = f"{name}-quick" if name == "what-if" else name
     try:
         asyncio.run(_measure(events, rounds, None if no_recording else window, seed, keep, name))
-    except RunningError as error:
+    except EXPLAINED as error:
         console.print(str(error), markup=False)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit("Stopped.")
 
 
 async def _measure(events: int, rounds: int, window: float | None, seed: int, keep: Path | None, name: str) -> None:

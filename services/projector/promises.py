@@ -5,7 +5,8 @@ that time by what the ledger knew at that recording's position; "as known now" a
 the position of the answer. So a decision that was recorded late is no reproach to who promised without knowing it.
 
 Which decision holds is what `lenses.holding` says, of the decisions on the requirement, by what that was merged into,
-that were made by then. To explore settles nothing: whoever promises meanwhile promises without a decision.
+that were made by then. To explore settles nothing: a promise is held against what was settled before, until that gives
+way. Whoever promises when nothing is settled promises without a decision.
 """
 
 from collections.abc import Iterable, Sequence
@@ -87,19 +88,24 @@ class Decided:
 
     def held(self, requirement: str, t: datetime, p: int) -> Decision | None:
         """The decision that held for a requirement at t, as known at p."""
-        known = {each.decision: each for each in self._known(requirement, t, p)}
-        name = lenses.holding([*known], self._superseded(known, t, p))
-        return None if name is None else known[name]
+        return self._holding(self._known(requirement, t, p), t, p)
 
     def basis(self, requirement: str, t: datetime, p: int, now: datetime, position: int) -> Basis:
         """How a promise made at t stood to decisions, as known at p; what came later is what counts now and did not
         count then."""
-        held = self.held(requirement, t, p)
+        known = self._known(requirement, t, p)
+        # What settles comes last, as if it were later: it holds, unless it has given way to what explores.
+        held = self._holding(sorted(known, key=lambda each: settles(each.outcome)), t, p)
         if held is not None and settles(held.outcome):
             return "with" if held.outcome == "commit" else "against"
-        then = {each.position for each in self._known(requirement, t, p)}
+        then = {each.position for each in known}
         since = (each for each in self._known(requirement, now, position) if each.position not in then)
         return "before" if any(settles(each.outcome) for each in since) else "without"
+
+    def _holding(self, decisions: Iterable[Decision], t: datetime, p: int) -> Decision | None:
+        known = {each.decision: each for each in decisions}
+        name = lenses.holding([*known], self._superseded(known, t, p))
+        return None if name is None else known[name]
 
     def _known(self, requirement: str, t: datetime, p: int) -> list[Decision]:
         """The decisions on a requirement that were made by t, as known at p, in the order of the log."""

@@ -79,8 +79,12 @@ def test_what_held_is_the_decision_that_every_answer_says_holds(
     held = next((each for each in made if each.decision == holds), None)
     assert known.held(name, t, p) == held
     came = [each for each in made if counts(each, day(9), LAST) and not counts(each, t, p)]
-    if held is not None and held.outcome != "explore":
-        basis = "with" if held.outcome == "commit" else "against"
+    # To explore settles nothing: it stands in for a decision only where that has given way to it.
+    settled = [each.decision for each in made if counts(each, t, p) and each.outcome != "explore"]
+    explored = [each.decision for each in made if counts(each, t, p) and each.outcome == "explore"]
+    settling = next((each for each in made if each.decision == lenses.holding(explored + settled, given_way)), None)
+    if settling is not None and settling.outcome != "explore":
+        basis = "with" if settling.outcome == "commit" else "against"
     else:
         basis = "before" if any(each.outcome != "explore" for each in came) else "without"
     assert known.basis(name, t, p, day(9), LAST) == basis
@@ -88,6 +92,18 @@ def test_what_held_is_the_decision_that_every_answer_says_holds(
     assert known.held(name, t, p) == Decided(
         [each for each in made if each.position <= p], [end for end in ends if end.position <= p], requirements
     ).held(name, t, p)
+
+
+def test_who_explores_takes_back_no_commitment() -> None:
+    commit, explore = (
+        Decision(f"D-{at}", at, day(at), None, outcome, ["R-1"]) for at, outcome in ((1, "commit"), (2, "explore"))
+    )
+    asked = ("R-1", day(5), 9, day(9), LAST)
+    assert Decided([commit, explore], [], Resolution()).basis(*asked) == "with"
+    gives_way = Supersession(3, day(3), commit.decision, explore.decision)
+    assert Decided([commit, explore], [gives_way], Resolution()).basis(*asked) == "without"
+    # The answer that shows what held says what every answer says.
+    assert Decided([commit, explore], [], Resolution()).held("R-1", day(5), 9) == explore
 
 
 @given(said, promised, st.booleans(), st.randoms(use_true_random=False))

@@ -6,7 +6,7 @@ import msgspec
 
 from services.projector.lenses import Adoption, Ask, Decision, Fact, Knowledge
 from services.projector.resolution import Claim, Lineage, Resolution
-from services.projector.review import Mark, marks
+from services.projector.review import Mark, looked_at_again, marks
 from tests.unit.test_lenses import ask, day, fact, revision
 
 DECISION = Decision("D", 10, day(10), None, "commit", ["R"])
@@ -58,6 +58,16 @@ def test_where_only_several_together_suffice_each_is_marked() -> None:
     both = [fact(3, 1, attribute="a", value=2), fact(3, 1, attribute="b", value=2), fact(3, 1, attribute="c", value=2)]
     both += [fact(20, 15, attribute="a"), fact(21, 16, attribute="b")]
     assert [mark["input"] for mark in review(both, [ask(4, 1)], agreed)] == ["acme: a", "acme: b"]
+
+
+def test_what_the_class_of_today_does_not_rest_on_is_not_marked() -> None:
+    agreed = Adoption(day(0), 2, revision("r2", 2, 2, 1, threshold=30))
+    facts = [fact(3, 1, attribute="a"), fact(3, 1, attribute="b"), fact(3, 1, attribute="c", value=2)]
+    moved = [fact(20, 15, attribute="a", value=2), fact(21, 16, attribute="b", value=2)]
+    idle = [fact(22, 17, attribute="c", value=None)]
+    # With either as it was it would be on target still. The third is too light to matter.
+    for told in (moved, [*moved, *idle]):
+        assert [mark["input"] for mark in review([*facts, *told], [ask(4, 1)], agreed)] == ["acme: a", "acme: b"]
 
 
 def test_another_revision_is_marked_once_for_all_whom_it_reclassifies() -> None:
@@ -199,3 +209,66 @@ def test_who_was_gone_and_asks_again_is_marked() -> None:
     rows = [ask(4, 1), ask(21, 16, None)]
     assert reviewed(facts, rows, again) == []
     assert reviewed(facts, [*rows, ask(30, 22), ask(31, 23)], again) == [(30, "acme: ask A", None, "A")]
+
+
+def test_a_mark_lies_where_its_value_became_known() -> None:
+    """The first recording of an ask is retracted, and it is recorded again as made at another time."""
+    explored = [Adoption(day(1), 2, revision("e", 1, stage="exploratory")), Adoption(day(3), 3, revision("r1", 3, 2))]
+    gone = ask(5, 2)._replace(until=19)
+    facts = [fact(4, 1, value=2)]
+    [mark] = review(facts, [gone], *explored, position=19)
+    assert (mark["position"], mark["kind"], mark["to"]) == (19, "withdrawn", None)
+    [mark] = review(facts, [gone, ask(20, 15)], *explored)
+    assert (mark["position"], mark["kind"], mark["input"]) == (20, "changed_since", "acme: time of ask A")
+    assert mark["to"] == "2026-03-16T00:00:00.000000Z"
+    # Where another recording had stood all the while, it is the retraction that says so.
+    [mark] = review(facts, [gone, ask(11, 9)], *explored)
+    assert (mark["position"], mark["kind"]) == (19, "withdrawn")
+
+
+def test_another_ask_is_marked_where_it_was_recorded() -> None:
+    explored = [Adoption(day(1), 2, revision("e", 1, stage="exploratory")), Adoption(day(3), 3, revision("r1", 3, 2))]
+    rows = [ask(5, 2), ask(20, 15, None), ask(22, 17, name="B")]
+    [mark] = review([fact(4, 1, value=2)], rows, *explored)
+    assert (mark["position"], mark["kind"], mark["from"], mark["to"]) == (22, "changed_since", "A", "B")
+
+
+def test_what_was_repeated_is_withdrawn_with_its_last_repetition() -> None:
+    facts = [fact(3, 1)._replace(until=18), fact(12, 11)._replace(until=19)]
+    assert review(facts, [ask(4, 1)], position=18) == []
+    [mark] = review(facts, [ask(4, 1)], position=19)
+    assert (mark["position"], mark["kind"], mark["from"], mark["to"]) == (19, "withdrawn", 1, None)
+
+    rows = [ask(4, 1)._replace(until=18), ask(12, 11)._replace(until=19)]
+    assert review([fact(3, 1)], rows, position=18) == []
+    [mark] = review([fact(3, 1)], rows, position=19)
+    assert (mark["position"], mark["kind"], mark["input"]) == (19, "withdrawn", "acme: ask A")
+
+
+def test_what_came_back_by_a_retraction_is_known_since_then() -> None:
+    facts = [fact(3, 1), fact(20, 15, value=2), fact(21, 16, value=1)._replace(until=25)]
+    assert review(facts, [ask(4, 1)], position=24) == []
+    [mark] = review(facts, [ask(4, 1)], position=25)
+    assert (mark["position"], mark["kind"]) == (25, "changed_since")
+
+
+def test_an_alias_that_is_learned_later_moves_no_mark_back() -> None:
+    claims = [Claim(25, day(20), "acme", "zen:1")]
+    known = Knowledge([AGREED], [fact(3, 1), fact(20, 15, "zen:1", value=2)], Lineage(Resolution(claims=claims)))
+    assert marks(known, [ask(4, 1)], DECISION, "target-market", day(30), 24) == []
+    [mark] = marks(known, [ask(4, 1)], DECISION, "target-market", day(30), 25)
+    assert (mark.position, mark.kind, mark.input) == (25, "changed_since", "acme: a")
+
+
+def test_reaffirmations_bring_no_mark_back() -> None:
+    facts, rows = [fact(3, 1, value=1), fact(20, 15, value=2)], [ask(4, 1)]
+    again = DECISION._replace(position=25, valid_from=day(20))
+    for late in (
+        DECISION._replace(position=26, valid_from=day(21), seen=11),
+        DECISION._replace(position=26, valid_from=day(12)),
+        DECISION._replace(position=26, valid_from=day(2), seen=10),
+    ):
+        assert reviewed(facts, rows, looked_at_again(DECISION, [again, late])) == []
+    # What says that it was before the decision counts as of its time; what it had known stays known.
+    early = looked_at_again(DECISION, [DECISION._replace(position=26, valid_from=day(2), seen=5)])
+    assert (early.valid_from, early.cut) == (day(10), 9)

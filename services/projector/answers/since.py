@@ -14,6 +14,7 @@ from services.projector import lenses
 from services.projector.answers.shown import shared_keys, show_by
 from services.projector.answers.snapshot import Snapshot
 from services.projector.lenses import Decision
+from services.projector.review import looked_at_again
 from services.statements import Statements
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
@@ -107,13 +108,14 @@ class Since:
         return decision in self._superseded
 
     def reaffirmed(self, decision: Decision) -> Decision | None:
-        """The decision with the position, the time and what was seen of its last reaffirmation."""
+        """The decision with the time and the cut that its reaffirmations come to; None: it has none."""
         rows = self._reaffirmations.get(decision.decision)
         if not rows:
             return None
-        return decision._replace(
-            position=rows[-1]["position"], valid_from=rows[-1]["valid_from"], seen=rows[-1]["seen"]
-        )
+        looks = [
+            decision._replace(position=row["position"], valid_from=row["valid_from"], seen=row["seen"]) for row in rows
+        ]
+        return looked_at_again(decision, looks)
 
     def is_due_again(self, decision: str, revisit: date | None, today: date) -> bool:
         """Whether the day to look at a made decision again has passed, and nobody has since that day."""

@@ -184,7 +184,8 @@ def a_year(
 
     would_be = what_if.strip().splitlines()
     assert {"pine off_target -> on_target", "grove on_target -> off_target"} <= {*would_be}
-    assert {"EID-10 rank 4 -> 3", "LANG-5 rank 6 -> 8", "need review: D-6 D-5 D-1"} <= {*would_be}
+    assert {"EID-10 rank 4 -> 3", "LANG-5 rank 6 -> 8"} <= {*would_be}
+    assert {"D-6 differs for 2 -> 4", "need review: D-8 D-6 D-5 - newly 0"} <= {*would_be}
     assert re.fullmatch("digest: [0-9a-f]{64}", would_be[-1])
 
 

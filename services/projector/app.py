@@ -2,6 +2,8 @@
 
 import asyncio
 
+import structlog
+
 from services.keys import Keys
 from services.openapi import describe
 from services.projector.ahead import load_ahead
@@ -13,6 +15,8 @@ from services.settings import Settings
 from services.web import application, serve
 
 SUMMARY = "Answers from the read models: who asked, how on-target they were, who decided."
+
+_log = structlog.get_logger()
 
 
 async def run(settings: Settings) -> None:
@@ -31,6 +35,7 @@ async def run(settings: Settings) -> None:
         serving = asyncio.create_task(serve(app, host=settings.bind, port=settings.projector_port, service="projector"))
         failing = asyncio.create_task(projector.failure())
         loading = asyncio.create_task(load_ahead(projector, held))
+        loading.add_done_callback(_say_failed)
         try:
             done, _ = await asyncio.wait({serving, failing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -40,3 +45,9 @@ async def run(settings: Settings) -> None:
             await asyncio.gather(loading, serving, failing, return_exceptions=True)
         for task in done:
             task.result()
+
+
+def _say_failed(loading: asyncio.Task[None]) -> None:
+    """A mistake in what only saves time ends nothing else."""
+    if not loading.cancelled() and (error := loading.exception()) is not None:
+        _log.error("loading_ahead_failed", reason=repr(error), next="lists are loaded when somebody asks")

@@ -10,9 +10,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+import structlog
 
 from services.postgres import connect
 from services.projector import app
+from services.projector.answers.counted import Held
 from services.projector.projector import Projector, Runner
 from tests.conftest import Database
 from tests.log import Log
@@ -84,6 +86,44 @@ async def test_it_gets_ready_keeps_up_and_ends_when_it_is_asked_to(database: Dat
             process.kill()
             await process.wait()
     assert (status, "Traceback" in said) == (0, False)
+
+
+async def test_it_ends_in_order_while_it_loads_ahead(database: Database) -> None:
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(2_600))
+        await reached(await projector.ledger("main"), 2_600)
+    process = await start(database, "services.projector")
+    try:
+        await ready(database, process)
+        process.send_signal(signal.SIGTERM)
+        status, said = await end(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert status == 0
+    assert "Traceback" not in said
+    assert "failed" not in said
+
+
+async def test_a_mistake_in_what_is_loaded_ahead_ends_nothing_else(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def mistaken(self: Held, *more: Any) -> bool:
+        raise LookupError("a mistake of ours")
+
+    monkeypatch.setattr(Held, "load_ahead", mistaken)
+    async with Log.open(database) as log:
+        await log.append(*mixed(26))
+    with structlog.testing.capture_logs() as logs:
+        running = asyncio.create_task(app.run(database.settings))
+        async with asyncio.timeout(SECONDS_MAX):
+            while not (found := [each for each in logs if each["event"] == "loading_ahead_failed"]):
+                await asyncio.sleep(0.01)
+        assert "a mistake of ours" in found[0]["reason"]
+        assert not running.done()
+        running.cancel()
+        await asyncio.wait([running])
 
 
 async def test_a_port_that_is_taken_is_said_and_starting_again_is_no_use(database: Database) -> None:

@@ -101,6 +101,10 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
     """How many numbers of accounts these rows and names have; more may have come since."""
     width: int
     """The same of requirements."""
+    currencies_named: int
+    """The same of currencies."""
+    attributes_named: int
+    """The same of attributes."""
 
     @classmethod
     def nothing(cls) -> "Counted":
@@ -136,6 +140,8 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
             deals=Codes(),
             size=0,
             width=0,
+            currencies_named=0,
+            attributes_named=0,
         )
 
     def plus(self, said: Said) -> "Counted":
@@ -170,7 +176,13 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
             lineage=self.lineage if lineage is None else lineage,
             lineage_positions=self.lineage_positions if lineage is None else lineage.positions(),
         )
-        return replace(grown, size=len(self.accounts), width=len(self.requirements))
+        return replace(
+            grown,
+            size=len(self.accounts),
+            width=len(self.requirements),
+            currencies_named=len(self.currencies),
+            attributes_named=len(self.attributes),
+        )
 
     @property
     def octets(self) -> int:

@@ -51,8 +51,9 @@ class Facts(Struct, frozen=True, dict=True):
     ) -> "Facts":
         """Of these accounts, which are sorted roots. `names`: all names that these go by, if they are few."""
         rows = counted.facts.whole if names is None else counted.facts.having("account", names)
-        wanted = np.zeros(len(counted.attributes), bool)
-        wanted[[code for name in attributes if (code := counted.attributes.find(name)) is not None]] = True
+        # Who reads on may name attributes meanwhile: of those there is no row here.
+        wanted, codes = np.zeros(counted.attributes_named, bool), map(counted.attributes.find, attributes)
+        wanted[[code for code in codes if code is not None and code < len(wanted)]] = True
         if not wanted.all():
             rows = taken(rows, np.flatnonzero(wanted[rows["attribute"]]))
         rows = known(rows, p)

@@ -234,7 +234,7 @@ def add_up(counted: Counted, pairs: Pairs, worth: Revenues) -> Heard:
 
 def revenue_by_class(counted: Counted, pairs: Pairs, worth: Revenues) -> Column:
     """requirement × class × currency × (contracted, pipeline) × (high, low, deals)."""
-    size, currencies = counted.width, len(counted.currencies)
+    size, currencies = counted.width, counted.currencies_named
     number = np.full(counted.size, NOT_HERE, np.int32)
     number[worth.accounts] = np.arange(len(worth.accounts), dtype=np.int32)
     of = number[pairs.account]

@@ -51,8 +51,9 @@ def revenues(counted: Counted, position: int, now: datetime, names: Column | Non
     rows = taken(rows, np.flatnonzero(counts))
     account = counted.naming(position).roots(counted.size)[rows["account"]]
     accounts, number = numbered(account)
-    kinds = len(counted.currencies) * 2
-    at = (number * len(counted.currencies) + rows["currency"]) * 2 + (rows["stage"] == OPEN)
+    currencies = counted.currencies_named
+    kinds = currencies * 2
+    at = (number * currencies + rows["currency"]) * 2 + (rows["stage"] == OPEN)
     amounts = np.zeros((len(accounts) * kinds, 3), np.int64)
     for limb, name in enumerate(("high", "low")):
         amounts[:, limb] = sums(at, rows[name], len(accounts) * kinds)
@@ -60,7 +61,7 @@ def revenues(counted: Counted, position: int, now: datetime, names: Column | Non
     # Sums carry over, so that what is added up further begins small.
     amounts[:, 0] += amounts[:, 1] >> LIMB_BITS
     amounts[:, 1] &= (1 << LIMB_BITS) - 1
-    return Revenues(accounts, amounts.reshape(len(accounts), len(counted.currencies), 2, 3))
+    return Revenues(accounts, amounts.reshape(len(accounts), currencies, 2, 3))
 
 
 def add_amounts(amounts: Column) -> Column:

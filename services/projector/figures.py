@@ -25,9 +25,11 @@ def counted(values: Iterable[_Name], names: Iterable[_Name]) -> dict[_Name, int]
 
 
 def shares(counts: Mapping[Any, int]) -> dict[Any, Fraction] | None:
-    """Each count of all; None if there is nothing."""
+    """Each count of all; None if there is nothing, or one is negative: then there are no parts of a whole."""
     whole = sum(counts.values())
-    return {name: Fraction(count, whole) for name, count in counts.items()} if whole else None
+    if whole <= 0 or min(counts.values()) < 0:
+        return None
+    return {name: Fraction(count, whole) for name, count in counts.items()}
 
 
 def quartiles(values: Iterable[Fraction]) -> Quartiles | None:

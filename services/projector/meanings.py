@@ -762,11 +762,13 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "accounts": "How many accounts made them, by class. Each is counted once.",
         "revenue": "What those accounts are worth now: `strategic` is from on-target accounts, `opportunistic` from"
         " off-target ones.",
-        "revenue_shares": "The share of each class in that revenue, by currency. Currencies without any are left out.",
+        "revenue_shares": "The share of each class in that revenue, by currency. Currencies without any deal are left"
+        " out.",
     },
     "ShareOfRevenue": {
         "currency": "The currency, ISO 4217.",
-        "shares": "By class: `strategic` is from on-target accounts, `opportunistic` from off-target ones.",
+        "shares": "By class, from 0 to 1: `strategic` is from on-target accounts, `opportunistic` from off-target ones."
+        " Null: the revenue is zero, or that of a class is negative, so there are no shares of it.",
     },
     "FirstToDecision": {
         "decided": "Requirements that were first settled in the period, after somebody had asked for them: by a"

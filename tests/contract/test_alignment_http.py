@@ -117,6 +117,19 @@ async def test_asks_and_revenue_by_class_month_by_month(database: Database) -> N
         }  # fmt: skip
 
 
+async def test_less_than_nothing_has_no_shares(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(*agreed("r1", BANK, time=at(1, 1)), profiled("acme", industry="banking"),
+                            profiled("shop", industry="retail"))  # fmt: skip
+        await client.record(ask("R-1", "acme"), ask("R-1", "shop"), deal("acme", "100"), deal("shop", "-40"))
+        heard = (await alignment(client))["asked"]["as_now"]
+        assert heard["revenue"] == {**NO_REVENUE, "strategic": money("0.00", "100.00"),
+                                    "opportunistic": money("0.00", "-40.00")}  # fmt: skip
+        assert heard["revenue_shares"] == [{"currency": "USD", "shares": None}]
+        await client.record(deal("shop", "-100"))
+        assert (await alignment(client))["asked"]["as_now"]["revenue_shares"] == heard["revenue_shares"]
+
+
 async def test_asks_of_an_exploratory_phase_stay_exploratory(database: Database) -> None:
     async with asking(database) as client:
         await client.record(

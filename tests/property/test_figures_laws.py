@@ -31,6 +31,9 @@ def test_days_are_exact() -> None:
 
 def test_shares_of_nothing_are_none() -> None:
     assert shares({"a": 0}) is None
+    assert shares({"a": 100, "b": -40}) is None
+    assert shares({"a": 100, "b": -100}) is None
+    assert shares({"a": -1, "b": -2}) is None
     assert shares({"a": 1, "b": 2, "c": 0}) == {"a": Fraction(1, 3), "b": Fraction(2, 3), "c": 0}
 
 

@@ -58,10 +58,11 @@ class PeriodShown(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
 
 
 class ShareOfRevenue(Struct, frozen=True, kw_only=True):
-    """Of what asking accounts are worth in one currency, contracted and pipeline together, the share of each class."""
+    """Of what asking accounts are worth in one currency, contracted and pipeline together, the share of each class;
+    null where that is nothing, or less than nothing of one class."""
 
     currency: str
-    shares: dict[str, float]
+    shares: dict[str, float] | None
 
 
 class Heard(Struct, frozen=True, kw_only=True):
@@ -268,7 +269,9 @@ def _shares_of_revenue(earned: Mapping[Class, Revenue]) -> list[ShareOfRevenue]:
             of_currency = counts.setdefault(currency, dict.fromkeys(CLASS_NAMES.values(), 0))
             of_currency[CLASS_NAMES[class_]] += sum(each)
     found = ((currency, shares(each)) for currency, each in sorted(counts.items()))
-    return [ShareOfRevenue(currency=currency, shares=_shown(each)) for currency, each in found if each is not None]
+    return [
+        ShareOfRevenue(currency=currency, shares=None if each is None else _shown(each)) for currency, each in found
+    ]
 
 
 def _first_to_decision(evidence: Evidence, known: Known, period: Period) -> FirstToDecision:

@@ -234,11 +234,17 @@ class Asking:
         about = roots_of(self._counted, requirements, self._position)
         first, last = (np.searchsorted(self._sorted, about, side) for side in ("left", "right"))
         rows: Column = self._by[spans(first, last)]
-        if len(about) > 1 and len(rows):
+        if len(about) > 1:
             pairs = self._pairs
+            rows = rows[np.argsort(pairs.account[rows], kind="stable")]
+            # Few ask for several, so only theirs are put in order.
+            anew = begin_anew(pairs.account[rows])
+            once = anew & np.append(anew[1:], True)
+            several = rows[~once]
             keys = (pairs.asked_at, pairs.asked, pairs.importance, pairs.account)
-            rows = rows[np.lexsort([key[rows] for key in keys])]
-            rows = rows[np.append(begin_anew(pairs.account[rows])[1:], True)]
+            several = several[np.lexsort([key[several] for key in keys])]
+            best = np.append(begin_anew(pairs.account[several])[1:], True)[: len(several)]
+            rows = np.concatenate([rows[once], several[best]])
         return rows
 
     def differing(self, looked: Looked, rows: Column, classes: Column, chosen: Column | None = None) -> int:

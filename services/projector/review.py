@@ -130,13 +130,17 @@ def marks(
 
 
 def looked_at_again(decision: Decision, reaffirmations: Iterable[Decision]) -> Decision:
-    """The decision with the time and the cut that its reaffirmations come to. Each is given as the decision with its
-    own time, position and what was seen.
+    """The decision with the time and the cut that its reaffirmations come to, at the position of the last. Each is
+    given as the decision with its own time, position and what was seen.
 
     The greatest cut counts, and the latest time: who looks at less than was seen already takes nothing of that back.
     """
     looks = [decision, *reaffirmations]
-    return decision._replace(valid_from=max(each.valid_from for each in looks), seen=max(each.cut for each in looks))
+    return decision._replace(
+        position=max(each.position for each in looks),
+        valid_from=max(each.valid_from for each in looks),
+        seen=max(each.cut for each in looks),
+    )
 
 
 def _marks_of(

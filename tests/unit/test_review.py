@@ -271,4 +271,4 @@ def test_reaffirmations_bring_no_mark_back() -> None:
         assert reviewed(facts, rows, looked_at_again(DECISION, [again, late])) == []
     # What says that it was before the decision counts as of its time; what it had known stays known.
     early = looked_at_again(DECISION, [DECISION._replace(position=26, valid_from=day(2), seen=5)])
-    assert (early.valid_from, early.cut) == (day(10), 9)
+    assert (early.position, early.valid_from, early.cut) == (26, day(10), 9)

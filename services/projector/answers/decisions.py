@@ -56,7 +56,7 @@ from services.projector.judging import Adopted
 from services.projector.lenses import Ask, Asker, Decision, Departs, Knowledge, count_by_class
 from services.projector.resolution import Lineage
 from services.projector.revenue import Money
-from services.projector.review import Mark, marks
+from services.projector.review import Mark, looked_at_again, marks
 from services.projector.standings import departs_of
 from services.statements import Statements
 
@@ -225,7 +225,7 @@ class ListRead(Struct, frozen=True, kw_only=True):
     proposals: dict[str, asyncpg.Record]
     made: dict[str, asyncpg.Record]
     reaffirmed: dict[str, asyncpg.Record]
-    """The last reaffirmation of each decision, with the latest time of any."""
+    """What the reaffirmations of each decision come to."""
     superseded: dict[str, str]
 
 
@@ -369,7 +369,7 @@ def one_decision(evidence: Evidence, decision: str) -> OneDecision:
 
 
 async def read_reaffirmed(snapshot: Snapshot) -> dict[str, asyncpg.Record]:
-    """The last reaffirmation of each decision, with the latest time of any."""
+    """What the reaffirmations of each decision come to."""
     rows = await snapshot.fetch(_statements, "every_reaffirmed", snapshot.position)
     return {row["decision"]: row for row in rows}
 
@@ -382,7 +382,8 @@ def looked_by(
     for decision in decisions:
         row, again = reaffirmed.get(decision.decision), None
         if row is not None:
-            again = decision._replace(position=row["position"], valid_from=row["valid_from"], seen=row["seen"])
+            last = decision._replace(position=row["position"], valid_from=row["latest"], seen=row["seen"])
+            again = looked_at_again(decision, [last])
         found[decision.position, 0 if again is None else again.position] = Looked(
             decision.requirements, known.who_asked(decision), None if again is None else known.who_asked(again)
         )

@@ -19,9 +19,10 @@ SELECT * FROM {schema}.decisions_made WHERE decision = $2 AND position <= $1 ORD
 SELECT * FROM {schema}.decision_proposals WHERE position <= $1 ORDER BY position;
 
 -- every_reaffirmed --
--- The last reaffirmation of each decision, and the latest time of any of its reaffirmations.
-SELECT DISTINCT ON (decision) decision, position, valid_from, seen,
-       max(valid_from) OVER (PARTITION BY decision) AS latest
+-- What the reaffirmations of each decision come to: where the last is, and the latest time and the greatest cut of any.
+SELECT DISTINCT ON (decision) decision, position,
+       max(valid_from) OVER (PARTITION BY decision) AS latest,
+       max(coalesce(seen, position - 1)) OVER (PARTITION BY decision) AS seen
   FROM {schema}.decision_reaffirmations
  WHERE position <= $1
  ORDER BY decision, position DESC;

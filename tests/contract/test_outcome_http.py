@@ -459,6 +459,11 @@ async def test_what_was_reaffirmed_needs_review_only_of_what_came_after(client: 
     await client.record(reaffirmed("D-1"), recordedtime=recorded(7))
     assert (await client.answer("decisions", needs_review="true"))["total"] == 0
     assert (await client.answer("requirements/SSO"))["who_decided"][0]["needs_review"] == []
+    # A later one with an older view, or about an earlier day, brings nothing back.
+    await client.record(reaffirmed("D-1", seen=known - 1), recordedtime=recorded(8))
+    await client.record(reaffirmed("D-1", time=at(4)), recordedtime=recorded(9))
+    assert (await client.answer("decisions/D-1"))["needs_review"] == []
+    assert (await client.answer("decisions", needs_review="true"))["total"] == 0
 
     # A nightly sync says the same, and is silent.
     for night in range(8, 11):

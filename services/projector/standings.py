@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
 from functools import reduce
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -39,7 +39,7 @@ from services.projector.scoring import (
     UNDETERMINED,
     score,
 )
-from services.projector.worth import Revenues, revenues
+from services.projector.worth import Earned, Revenues, revenues
 
 Lens = Literal["now", "asked"]
 _CLASSES = len(CLASSES)
@@ -65,29 +65,27 @@ class Heard(Struct, frozen=True):
     """What is heard of each requirement under one lens.
 
     `classes`: requirement × class → accounts. `voices`, `voices_if_known`: total of a revision's weights → sums of
-    weights by requirement. `revenue`: requirement × class × currency × (contracted, pipeline) × (high, low,
-    deals).
+    weights by requirement. `revenue`: place_of(requirement, class) → what those accounts are worth.
     """
 
     classes: Column
     voices: Mapping[int, Column]
     voices_if_known: Mapping[int, Column]
-    revenue: Column
+    revenue: Earned
 
     def plus(self, other: "Heard", sign: int = 1) -> "Heard":
         size = max(len(self.classes), len(other.classes))
-        currencies = max(self.revenue.shape[2], other.revenue.shape[2])
         return Heard(
             classes=_sized(self.classes, size) + sign * _sized(other.classes, size),
             voices=_added(self.voices, other.voices, size, sign),
             voices_if_known=_added(self.voices_if_known, other.voices_if_known, size, sign),
-            revenue=_widened(self.revenue, size, currencies) + sign * _widened(other.revenue, size, currencies),
+            revenue=self.revenue.plus(other.revenue, sign),
         )
 
     @property
     def octets(self) -> int:
         voices = [*self.voices.values(), *self.voices_if_known.values()]
-        return sum(each.nbytes for each in (self.classes, self.revenue, *voices))
+        return self.revenue.octets + sum(each.nbytes for each in (self.classes, *voices))
 
 
 class Moment(Struct, frozen=True):
@@ -228,27 +226,23 @@ def add_up(counted: Counted, pairs: Pairs, worth: Revenues) -> Heard:
         classes=classes.reshape(size, _CLASSES).astype(np.int64),
         voices=_voices(pairs.requirement, pairs.weight, pairs.share, pairs.totals, size),
         voices_if_known=_voices(pairs.requirement, pairs.weight_if_known, pairs.share_if_known, pairs.totals, size),
-        revenue=revenue_by_class(counted, pairs, worth),
+        revenue=_revenue(counted, pairs, worth),
     )
 
 
-def revenue_by_class(counted: Counted, pairs: Pairs, worth: Revenues) -> Column:
-    """requirement × class × currency × (contracted, pipeline) × (high, low, deals)."""
-    size, currencies = counted.width, counted.currencies_named
+def place_of(requirement: Any, class_: Any) -> Any:
+    """Where the revenue of a requirement from accounts of a class is; of numbers, or columns of them."""
+    return requirement * _CLASSES + class_
+
+
+def _revenue(counted: Counted, pairs: Pairs, worth: Revenues) -> Earned:
+    """What the accounts of these pairs are worth, by requirement and class."""
     number = np.full(counted.size, NOT_HERE, np.int32)
     number[worth.accounts] = np.arange(len(worth.accounts), dtype=np.int32)
     of = number[pairs.account]
     paying = np.flatnonzero(of >= 0)
-    of = of[paying]
-    at = pairs.requirement[paying].astype(np.int64) * _CLASSES + pairs.class_[paying]
-    found = np.zeros((size * _CLASSES, currencies, 2, 3), np.int64)
-    for currency in range(currencies):
-        for kind in range(2):
-            amounts = worth.amounts[of, currency, kind]
-            some = np.flatnonzero(amounts.any(axis=1))
-            for limb in range(3):
-                found[:, currency, kind, limb] = sums(at[some], amounts[some, limb], size * _CLASSES)
-    return found.reshape(size, _CLASSES, currencies, 2, 3)
+    places = place_of(pairs.requirement[paying].astype(np.int64), pairs.class_[paying])
+    return Earned.summed(worth, of[paying], places, counted.width * _CLASSES)
 
 
 class AskedWhen(Struct, frozen=True):
@@ -368,14 +362,6 @@ def _sized(column: Column, size: int) -> Column:
         return column
     grown = np.zeros((size, *column.shape[1:]), column.dtype)
     grown[: len(column)] = column
-    return grown
-
-
-def _widened(column: Column, size: int, currencies: int) -> Column:
-    if column.shape[2] == currencies:
-        return _sized(column, size)
-    grown = np.zeros((size, column.shape[1], currencies, *column.shape[3:]), column.dtype)
-    grown[: len(column), :, : column.shape[2]] = column
     return grown
 
 

@@ -1,6 +1,8 @@
 """What accounts are worth: contracted and in the pipeline, by currency, for all at once. Pure."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -26,12 +28,74 @@ from services.projector.columns import (
 from services.projector.counted import Counted
 from services.projector.revenue import Amounts, Revenue
 
+CURRENCY_BITS = 20
+"""Three letters name at most 17,576 currencies."""
+_CURRENCY = (1 << CURRENCY_BITS) - 1
+
 
 class Revenues(Struct, frozen=True):
     """What accounts are worth: of each account, by its root, currency × (contracted, pipeline) × (high, low, deals)."""
 
     accounts: Column
     amounts: Column
+
+
+class Earned(Struct, frozen=True):
+    """What is earned in places, a row for each place and currency with a deal: of all there could be, few have one.
+
+    `at`: place << CURRENCY_BITS | currency, sorted, each once. `amounts`: row × (contracted, pipeline) × (high, low,
+    deals).
+    """
+
+    at: Column
+    amounts: Column
+
+    @classmethod
+    def summed(cls, worth: Revenues, of: Column, places: Column, size: int) -> "Earned":
+        """What accounts (by their rows of `worth`) earn in places below `size`."""
+        at, amounts = [np.zeros(0, np.int64)], [np.zeros((0, 2, 3), np.int64)]
+        deals = np.ascontiguousarray(worth.amounts[..., 2].any(axis=2).T)
+        for currency in np.flatnonzero(deals.any(axis=1)).tolist():
+            some = np.flatnonzero(deals[currency][of])
+            theirs = worth.amounts[of[some], currency]
+            summed = np.zeros((size, 2, 3), np.int64)
+            for kind, limb in np.ndindex(2, 3):
+                summed[:, kind, limb] = sums(places[some], theirs[:, kind, limb], size)
+            there = np.flatnonzero(summed[..., 2].any(axis=1))
+            at.append(there << CURRENCY_BITS | currency)
+            amounts.append(summed[there])
+        return cls._of_rows(at, amounts)
+
+    def plus(self, other: "Earned", sign: int = 1) -> "Earned":
+        return self._of_rows([self.at, other.at], [self.amounts, sign * other.amounts])
+
+    def within(self, first: int, last: int) -> "Earned":
+        """What is earned in the places from one to below another."""
+        rows = slice(*np.searchsorted(self.at, [first << CURRENCY_BITS, last << CURRENCY_BITS]).tolist())
+        return Earned(self.at[rows], self.amounts[rows])
+
+    def revenue(self, currencies: Codes, place: int) -> Revenue:
+        here = self.within(place, place + 1)
+        return money(currencies, here.amounts, here.currencies.tolist())
+
+    @property
+    def currencies(self) -> Column:
+        """The number of each row's currency."""
+        return self.at & _CURRENCY
+
+    @property
+    def octets(self) -> int:
+        return self.at.nbytes + self.amounts.nbytes
+
+    @classmethod
+    def _of_rows(cls, at: list[Column], amounts: list[Column]) -> "Earned":
+        places, number = np.unique(np.concatenate(at), return_inverse=True)
+        rows = np.concatenate(amounts)
+        summed = np.zeros((len(places), 2, 3), np.int64)
+        for kind, limb in np.ndindex(2, 3):
+            summed[:, kind, limb] = sums(number, rows[:, kind, limb], len(places))
+        there = summed[..., 2].any(axis=1)
+        return cls(places[there], summed[there])
 
 
 def revenues(counted: Counted, position: int, now: datetime, names: Column | None = None) -> Revenues:
@@ -72,10 +136,11 @@ def add_amounts(amounts: Column) -> Column:
     return summed
 
 
-def money(currencies: Codes, amounts: Any) -> Revenue:
-    """currency × (contracted, pipeline) × (high, low, deals) as revenue; a currency without a deal is absent."""
+def money(currencies: Codes, amounts: Any, codes: Iterable[int] | None = None) -> Revenue:
+    """currency × (contracted, pipeline) × (high, low, deals) as revenue; a currency without a deal is absent. `codes`:
+    the numbers of these currencies, if they are not all."""
     return {
         currencies.texts[code]: Amounts(join_limbs(*won[:2]), join_limbs(*open[:2]))
-        for code, (won, open) in enumerate(amounts.tolist())
+        for code, (won, open) in zip(count() if codes is None else codes, amounts.tolist(), strict=False)
         if won[2] or open[2]
     }

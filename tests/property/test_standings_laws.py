@@ -16,7 +16,6 @@ from services.projector.lenses import Decision, as_asked, as_decided, as_now, co
 from services.projector.revenue import Amounts, Revenue, total
 from services.projector.scoring import Values, score
 from services.projector.standings import Heard, Lens, stand
-from services.projector.worth import money
 from tests.counting import ATTRIBUTES, REQUIREMENTS, VALUES, History, counted, some_history, some_revision
 
 seeds = st.integers(0, 2**32)
@@ -92,7 +91,10 @@ def shown(columns: Counted, heard: Heard) -> dict[str, Any]:
             standings.voice(heard.voices, code),
             standings.voice(heard.voices_if_known, code),
             dict(zip(CLASSES, heard.classes[code].tolist(), strict=True)),
-            {class_: money(columns.currencies, heard.revenue[code, number]) for number, class_ in enumerate(CLASSES)},
+            {
+                class_: heard.revenue.revenue(columns.currencies, standings.place_of(code, number))
+                for number, class_ in enumerate(CLASSES)
+            },
         )
         for code, name in enumerate(columns.requirements.texts)
         if heard.classes[code].any()

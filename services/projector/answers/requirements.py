@@ -1,7 +1,7 @@
 """The requirements: how loud each is and of which classes, its revenue, and the decision that holds."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from fractions import Fraction
 from typing import Literal
@@ -20,13 +20,14 @@ from services.projector.answers.evidence import read_requirements_lineage
 from services.projector.answers.since import holding, read_superseded
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.columns import Codes, Column, join_limbs, microseconds
+from services.projector.counted import Counted
 from services.projector.fit import CLASSES, Class, shown
 from services.projector.headings import Delivered, Heading, Made
 from services.projector.judging import Adopted
 from services.projector.lenses import Departs
 from services.projector.revenue import Money
-from services.projector.standings import Lens
-from services.projector.worth import money
+from services.projector.standings import Lens, place_of
+from services.projector.worth import Earned
 
 Sort = Literal["voice", "recent", "revenue"]
 Status = Literal["open", "committed", "declined", "deferred", "exploring", "merged"]
@@ -85,7 +86,7 @@ class Listed(Struct, frozen=True, kw_only=True):
     """A requirement with what it is chosen and sorted by.
 
     `loudness`: both voices in shares of `share`, which all of a list have in common; None where no agreement was in
-    force. `last`: the last position of an event about it.
+    force. `last`: the last position of an event about it. `code`: its number; `earned`: of all requirements.
     """
 
     heading: Heading
@@ -96,17 +97,22 @@ class Listed(Struct, frozen=True, kw_only=True):
     accounts: dict[Class, int]
     loudness: tuple[int, int] | None
     share: int
-    amounts: Column
+    code: int
+    earned: Earned
     remembered: Remembered
     currencies: Codes
 
     def pipeline_and_contracted(self, currency: str) -> int:
         """All revenue in one currency, in millionths."""
-        code = self.currencies.find(currency)
-        if code is None or code >= self.amounts.shape[1]:
+        here, code = self.amounts, self.currencies.find(currency)
+        if code is None:
             return 0
-        high, low, _ = self.amounts[:, code].sum(axis=(0, 1)).tolist()
+        high, low, _ = here.amounts[here.currencies == code].sum(axis=(0, 1)).tolist()
         return join_limbs(high, low)
+
+    @property
+    def amounts(self) -> Earned:
+        return self.earned.within(place_of(self.code, 0), place_of(self.code + 1, 0))
 
 
 async def read_statuses(snapshot: Snapshot, requirements: Iterable[str]) -> dict[str, Status]:
@@ -138,15 +144,17 @@ def list_requirements(known: Known, lens: Lens) -> list[Listed]:
     is_agreed = adopted.number(microseconds(known.now)) >= 0
     asked = counted.asks.last_positions("requirement", counted.width, position)
     withdrawn = counted.withdrawals.last_positions("requirement", counted.width, position)
-    headings = known.headings.at(position, asked > 0, np.maximum(asked, withdrawn))
     lineage = counted.lineage.requirements
+    there = asked > 0
+    there[[*_named_by_acts(counted, position)]] = True
+    headings = known.headings.at(position, there, np.maximum(asked, withdrawn))
     superseded = known.headings.superseded_by(position)
     parts: dict[str, list[Heading]] = {}
     for each in headings if lineage.names() else ():
         parts.setdefault(lineage.root(each.requirement, position), []).append(each)
 
     share = math.lcm(*heard.voices, *heard.voices_if_known)
-    classes, nothing = heard.classes.tolist(), np.zeros(heard.revenue.shape[1:], np.int64)
+    classes = heard.classes.tolist()
     voices, voices_if_known = (_in_shares(each, share, len(classes)) for each in (heard.voices, heard.voices_if_known))
     listed = []
     for heading in headings:
@@ -168,7 +176,8 @@ def list_requirements(known: Known, lens: Lens) -> list[Listed]:
                 accounts=dict(zip(CLASSES, classes[code] if here else [0] * len(CLASSES), strict=True)),
                 loudness=((voices[code], voices_if_known[code]) if here else (0, 0)) if is_agreed else None,
                 share=share,
-                amounts=heard.revenue[code] if here else nothing,
+                code=code,
+                earned=heard.revenue,
                 remembered=known.remembered,
                 currencies=counted.currencies,
             )
@@ -176,16 +185,26 @@ def list_requirements(known: Known, lens: Lens) -> list[Listed]:
     return listed
 
 
+def _named_by_acts(counted: Counted, position: int) -> Iterator[int]:
+    """The requirements that merges and moves have named, as numbers."""
+    lineage = counted.lineage
+    yield from map(counted.requirements.code, lineage.requirements.named_between(0, position))
+    for moves in lineage.moves.values():
+        for move in moves:
+            if move.position <= position:
+                yield from map(counted.requirements.code, (move.requirement, move.to))
+
+
 def currencies_of(listed: Sequence[Listed]) -> list[str]:
     """The currencies that occur, for the columns of CSV."""
     if not listed:
         return []
-    deals = sum(each.amounts[..., 2].sum(axis=(0, 2)) for each in listed)
-    return sorted(listed[0].currencies.texts[code] for code in np.flatnonzero(deals))
+    codes = np.unique(np.concatenate([each.amounts.currencies for each in listed]))
+    return sorted(listed[0].currencies.texts[code] for code in codes.tolist())
 
 
 def show_row(listed: Listed) -> RequirementRow:
-    heading, amounts = listed.heading, listed.amounts
+    heading = listed.heading
     voice, voice_if_known = (
         (None, None) if listed.loudness is None else (Fraction(each, listed.share) for each in listed.loudness)
     )
@@ -200,7 +219,9 @@ def show_row(listed: Listed) -> RequirementRow:
         voice_if_known=shown(voice_if_known),
         accounts=listed.accounts,
         revenue={
-            revenue.CLASS_NAMES[class_]: revenue.shown(money(listed.currencies, amounts[number]))
+            revenue.CLASS_NAMES[class_]: revenue.shown(
+                listed.earned.revenue(listed.currencies, place_of(listed.code, number))
+            )
             for number, class_ in enumerate(CLASSES)
         },
         departs=listed.remembered.departs(listed.decision) if listed.decision else None,

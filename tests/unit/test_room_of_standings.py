@@ -1,0 +1,44 @@
+"""What a standing takes grows with the deals there are, not with the currencies there could be."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+
+from services.projector.columns import digest
+from services.projector.counted import Counted, Said
+from services.projector.revenue import Amounts
+from services.projector.standings import place_of, stand
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+REQUIREMENTS, CURRENCIES = 800, 150
+OCTETS_OF_A_REQUIREMENT_MAX = 200
+
+
+def test_many_currencies_take_little_room() -> None:
+    numbers = np.arange(1, REQUIREMENTS + 1)
+    accounts = [f"account {number}" for number in numbers]
+    columns = Counted.nothing().plus(
+        Said(
+            upto=2 * REQUIREMENTS,
+            asks=(
+                accounts,
+                [f"R-{number}" for number in numbers],
+                b"".join(digest(account) for account in accounts),
+                np.full(REQUIREMENTS, 3),
+                numbers,
+                numbers,
+            ),
+            opportunities=[
+                (account, account, "open", -7, f"currency {number % CURRENCIES}", None, 1, REQUIREMENTS + number)
+                for number, account in enumerate(accounts, 1)
+            ],
+        )
+    )
+    half = stand(columns, "now", REQUIREMENTS + REQUIREMENTS // 2, NOW)
+    whole = stand(columns, "now", 2 * REQUIREMENTS, NOW, half)
+    assert whole.heard.octets < REQUIREMENTS * OCTETS_OF_A_REQUIREMENT_MAX
+    last, undetermined = columns.requirements.code(f"R-{REQUIREMENTS}"), 2
+    found = whole.heard.revenue.revenue(columns.currencies, place_of(last, undetermined))
+    assert found == {f"currency {REQUIREMENTS % CURRENCIES}": Amounts(0, -7)}
+    assert half.heard.revenue.revenue(columns.currencies, place_of(last, undetermined)) == {}
+    assert len(stand(columns, "now", REQUIREMENTS, NOW, whole).heard.revenue.at) == 0

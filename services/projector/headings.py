@@ -44,7 +44,7 @@ class Made(NamedTuple):
 
 
 class Heading(NamedTuple):
-    """A requirement that was raised or asked for, as known at a position.
+    """A requirement that was raised or asked for, or that an act has named, as known at a position.
 
     `last`: the last position at which anything was said about it. `decided`: that of the last decision that names it.
     """
@@ -149,17 +149,18 @@ class Headings(Struct, frozen=True, kw_only=True):
         name = holding([*made], superseded)
         return None if name is None else made[name]
 
-    def at(self, p: int, asked: Column, asked_last: Column) -> list[Heading]:
-        """Each requirement, by its id. `asked`: which are asked for; `asked_last`: where anything was said of that."""
+    def at(self, p: int, there: Column, asked_last: Column) -> list[Heading]:
+        """Each requirement, by its id. `there`: which are asked for, or named by acts that are not known here;
+        `asked_last`: where anything was said of asks."""
         size = len(self.requirements)
         raised, delivered, decided = (known(rows.whole, p) for rows in (self.raised, self.deliveries, self.decided))
         last = np.zeros(size, np.int64)
         last[: len(asked_last)] = asked_last
         for rows in (raised, delivered, decided):
             np.maximum.at(last, rows["requirement"], rows["position"])
-        there = np.zeros(size, bool)
-        there[: len(asked)] = asked
-        there[raised["requirement"][~raised["act"]]] = True
+        there = np.concatenate([there, np.zeros(size - len(there), bool)])
+        for rows in (raised, decided):
+            there[rows["requirement"]] = True
         title, area = (_latest(taken(raised, np.flatnonzero(raised[name] >= 0)), name, size) for name in _WORDS)
         made = _latest(decided, "position", size)
         number = np.full(size, NOT_SAID, np.int64)

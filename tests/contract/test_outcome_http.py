@@ -394,7 +394,7 @@ async def test_a_requirement_has_the_status_of_the_decision_that_holds(client: A
     async def status(as_of: int | None = None) -> tuple[str, str | None, str]:
         at_ = {} if as_of is None else {"as_of": as_of}
         one = (await client.answer("requirements/SSO", **at_))["status"]
-        [row] = (await client.answer("requirements", **at_))["requirements"]
+        [row] = (await client.answer("requirements", q="SSO", **at_))["requirements"]
         told = (await client.answer("requirements/SSO/outcome", **at_))["status"]
         assert one == row["status"] == told
         return one, row["decision"] and row["decision"]["decision"], told

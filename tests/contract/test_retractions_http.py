@@ -286,3 +286,22 @@ async def test_an_ask_that_was_retracted_before_the_cut_was_not_before_the_decid
         for decision in ("D-1", "D-2")
     }
     assert decided == {"D-1": ["zen:1"], "D-2": ["acme", "zen:1"]}
+
+
+async def test_what_acts_have_put_somewhere_is_there_without_the_word_that_first_named_it(database: Database) -> None:
+    """Else a voice would be in no answer: merged into a requirement whose only word was retracted."""
+    by = {"role": "head of product", "team": "product"}
+    async with asking(database) as client:
+        await client.record(
+            event("requirement.raised", requirement="Y", title="Y"),
+            event("ask.recorded", requirement="A", account="acme", ask="k", importance=3),
+            event("requirement.merged", requirement="A", into="Y", reason="one", by=by),
+            event("event.retracted", position=1, subject="requirement/Y", reason="in error", by=by),
+        )
+        assert (await client.get("requirements/Y", as_of=1)).status == 200
+        for path in ("requirements/Y", "requirements/Y/outcome"):
+            assert (await client.answer(path, at_least=client.head))["requirement"] == "Y"
+        one = await client.answer("requirements/Y")
+        assert (one["title"], [each["account"] for each in one["who_asked"]]) == (None, ["acme"])
+        listed = {row["requirement"]: row for row in (await client.answer("requirements"))["requirements"]}
+        assert listed["Y"]["accounts"]["undetermined"] == 1 and listed["A"]["into"] == "Y"

@@ -309,6 +309,8 @@ async def _read_taken(snapshot: Snapshot, decision: str) -> Taken:
     if row["seen"] is None:
         [stored] = await snapshot.fetch(_statements, "states", [row["position"]])
         declared = _declared(stored["state"])
+        # Nothing is true in the future of its record, whatever its emitter says.
+        declared = None if declared is None else min(declared, row["recorded_at"])
     cut = row["position"] - 1 if row["seen"] is None else row["seen"]
     recorded = await snapshot.fetch(_statements, "recorded_at", cut)
     return Taken(
@@ -356,7 +358,7 @@ def _split(judged: Judged, declared: Mapping[int, datetime | None]) -> dict[List
     def is_known(each: Occurrence) -> bool:
         if taken.declared is None:
             return each.position <= taken.cut
-        return (declared[each.position] or each.recorded_at) <= taken.declared
+        return min(declared[each.position] or each.recorded_at, each.recorded_at) <= taken.declared
 
     return split(judged.happened, None if taken.made is None else taken.made["valid_from"], is_known)
 

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from schemas.criteria import attributes
 from schemas.events import Bullet
+from services.problems import Problem
 from services.projector.answers.snapshot import Snapshot
 from services.projector.fit import Revision
 from services.projector.lenses import Adoption, Ask, Fact, Knowledge
@@ -195,6 +196,13 @@ class AskedOn(dict[str, list[Ask]]):
             for ask in self.get(requirement, ()):
                 by_id.setdefault(ask.ask, []).append(ask)
         return self._by_id[requirement]
+
+
+async def find_requirement(snapshot: Snapshot, requirement: str) -> None:
+    """Raises Problem if there is no such requirement: it was neither raised nor asked for, nor has an act named it."""
+    [found] = await snapshot.fetch(_statements, "is_there", snapshot.position, requirement)
+    if not found["is_there"]:
+        raise Problem("not-found", f"there is no requirement {requirement!r} at position {snapshot.position}")
 
 
 def asks_by_requirement(rows: Iterable[asyncpg.Record]) -> AskedOn:

@@ -248,3 +248,15 @@ SELECT DISTINCT ON (requirement) requirement, title
   FROM {schema}.requirement_rows AS said
  WHERE requirement = ANY($2::text[]) AND position <= $1 AND title IS NOT NULL AND {stands said}
  ORDER BY requirement, valid_from DESC, position DESC;
+
+-- is_there --
+-- Whether a requirement was raised or asked for, as far as that stands, or an act has named it: what a decision, a merge
+-- or a move has put there stays there, also where the word that it was first named by is retracted.
+SELECT EXISTS (SELECT FROM {schema}.requirement_rows AS said
+                WHERE requirement = $2 AND position <= $1 AND {stands said})
+    OR EXISTS (SELECT FROM {schema}.asks AS said
+                WHERE requirement = $2 AND position <= $1 AND NOT withdrawn AND {stands said})
+    OR EXISTS (SELECT FROM {schema}.decision_requirements WHERE requirement = $2 AND position <= $1)
+    OR EXISTS (SELECT FROM {schema}.requirement_merges
+                WHERE (requirement = $2 OR merged_into = $2) AND position <= $1)
+    OR EXISTS (SELECT FROM {schema}.ask_moves WHERE (requirement = $2 OR moved_to = $2) AND position <= $1) AS is_there;

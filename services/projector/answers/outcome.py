@@ -5,7 +5,6 @@ Per requirement, never per person: it says what became of opportunities, and not
 
 from collections.abc import Callable, Collection, Iterable
 from datetime import date, datetime
-from pathlib import Path
 from typing import get_args
 
 import asyncpg
@@ -13,7 +12,6 @@ import msgspec
 from msgspec import Struct
 
 from schemas.times import format_time
-from services.problems import Problem
 from services.projector import lenses, revenue
 from services.projector.answers.decisions import READS as READS
 from services.projector.answers.decisions import (
@@ -29,6 +27,7 @@ from services.projector.answers.evidence import (
     KnowledgeRead,
     accounts_in,
     asks_by_requirement,
+    find_requirement,
     names_by_account,
     read_accounts_lineage,
     read_asks,
@@ -44,12 +43,9 @@ from services.projector.fit import Class
 from services.projector.lenses import Decision, Departs, count_by_class
 from services.projector.revenue import Money, Sum, decimal_text
 from services.projector.stakes import Fate, Opportunity, Stake, revenue_of, revenue_then
-from services.statements import Statements
 
 OPPORTUNITIES_MAX = 200
 """Opportunities that each list shows; the sums are of all."""
-
-_statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
 
 class OpportunityState(Struct, frozen=True, kw_only=True):
@@ -171,11 +167,10 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
 
 async def read_outcome(snapshot: Snapshot, requirement: str) -> Evidence:
-    """Raises Problem if the requirement was neither raised nor asked for."""
+    """Raises Problem if there is no such requirement."""
+    await find_requirement(snapshot, requirement)
+    assert snapshot.now is not None  # In the empty ledger there is none.
     position = snapshot.position
-    [found] = await snapshot.fetch(_statements, "is_known", position, requirement)
-    if snapshot.now is None or not found["known"]:
-        raise Problem("not-found", f"there is no requirement {requirement!r} at position {position}")
     lineage = await read_requirements_lineage(snapshot, [requirement])
     root = lineage.requirements.root(requirement, position)
     # What was merged keeps its own decisions in sight; those on the others are shown at the root.

@@ -14,7 +14,6 @@ from schemas.envelope import stream_uuid
 from schemas.events import Link
 from schemas.times import format_time
 from schemas.values import By
-from services.problems import Problem
 from services.projector import lenses, revenue
 from services.projector.answers.decisions import (
     Made,
@@ -31,6 +30,7 @@ from services.projector.answers.evidence import (
     KnowledgeRead,
     accounts_in,
     asks_by_requirement,
+    find_requirement,
     names_by_account,
     read_accounts_lineage,
     read_asks,
@@ -199,7 +199,8 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
 
 async def read_requirement(snapshot: Snapshot, requirement: str) -> Evidence:
-    """Raises Problem if the requirement was neither raised nor asked for."""
+    """Raises Problem if there is no such requirement."""
+    await find_requirement(snapshot, requirement)
     position = snapshot.position
     said = await snapshot.fetch(_statements, "said", position, requirement)
     lineage = await read_requirements_lineage(snapshot, [requirement])
@@ -213,10 +214,7 @@ async def read_requirement(snapshot: Snapshot, requirement: str) -> Evidence:
     accounts = accounts_in(ask_rows)
     lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, accounts))
     rows = [Ask(*row) for row in ask_rows]
-    raised = any(not row["act"] for row in said)
-    asked_for = any(row.requirement == requirement and not row.withdrawn and row.is_known(position) for row in rows)
-    if snapshot.now is None or not (raised or asked_for):
-        raise Problem("not-found", f"there is no requirement {requirement!r} at position {position}")
+    assert snapshot.now is not None  # In the empty ledger there is none.
 
     # Reading goes on with it, so it cannot wait until the snapshot is closed; it takes one pass over the asks.
     live = lenses.live_asks(rows, snapshot.now, position, lineage, [requirement]) if root == requirement else []

@@ -10,6 +10,7 @@ clock starts. Elsewhere is a position anywhere in the long log, far from what wa
 import asyncio
 import random
 import sys
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -43,6 +44,7 @@ LONG_EVENTS, QUICK_EVENTS, SHORT_EVENTS = 1_000_000, 100_000, 10_000
 ROUNDS = 15
 QUERY_SECONDS_MAX = 240
 AROUND_POSITIONS = 100  # How far from the middle a position may lie, in either log.
+ELSEWHERE = (0.7, 0.19)  # Where in the log, and how far from there, as shares of it.
 LIST_ROWS = 50
 TABLE_COLUMNS = 120
 WANTED = {
@@ -83,7 +85,8 @@ class Log:
         self._asked: set[int] = set()
         self._draw = random.Random(f"{seed} {events}")
         accounts = round(events * company.ASKS / company.ASKS_AN_ACCOUNT)
-        self._more = company.growth(events, seed=self._draw.randrange(2**32), accounts=accounts)
+        # Events of several runs on a database that is kept are of different ids.
+        self._more = company.growth(events, seed=time.time_ns(), accounts=accounts)
 
     def case(self, query: str, where: Where) -> Case:
         async def run() -> float:
@@ -95,7 +98,8 @@ class Log:
                 case "middle":
                     url = self._url(query, as_of=self._position(self._middle, AROUND_POSITIONS))
                 case "elsewhere":
-                    url = self._url(query, as_of=self._position(self._middle, int(self._events * 0.4)))
+                    # What is asked about is there from the middle on.
+                    url = self._url(query, as_of=self._position(*(int(self._events * share) for share in ELSEWHERE)))
             return await timed(lambda: self._served.fetch("GET", url))
 
         return run

@@ -134,11 +134,14 @@ class Served:
             return content
 
     async def append(self, ledger: str, *events: dict[str, Any]) -> int:
-        """Record events over HTTP; gives the position of the last."""
+        """Record new events over HTTP; gives the position of the last. Raises RunningError if one is not new."""
         answer = await self.fetch(
             "POST", f"{self.ledger}/{ledger}/events", events, "application/cloudevents-batch+json"
         )
-        return int(msgspec.json.decode(answer)["results"][-1]["position"])
+        results = msgspec.json.decode(answer)["results"]
+        if any(each["duplicate"] for each in results):
+            raise RunningError("an event that was to be recorded had been recorded before, so the head did not move")
+        return int(results[-1]["position"])
 
     async def caught_up(self, ledger: str, progress: Callable[[int], None] | None = None) -> int:
         """Wait until every projection has come to the head, and give that. `progress` is told the lowest position.

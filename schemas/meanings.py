@@ -155,8 +155,8 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     },
     "DecisionAcknowledged": {"team": "The team that has taken note.", "note": "What it adds."},
     "DecisionReaffirmed": {
-        "seen": "The position of the log that was looked at, not below the decision's own; what was known there is marked no"
-        " longer.",
+        "seen": "The position of the log that was looked at, not below the decision's own; what was known there is"
+        " marked no longer.",
     },
     "DecisionSuperseded": {"superseded_by": "The made decision that holds instead."},
     "PromiseMade": {

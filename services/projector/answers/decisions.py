@@ -285,10 +285,11 @@ def list_decisions(read: ListRead, known: Known | None) -> list[DecisionRow]:
         return []
     counted, today = known.counted, known.now.date()
     made = [(row, decision_of(row)) for row in read.made.values()]
+    # First, because it looks at who asked, with their asks; and who asked is kept.
+    stakes = [known.stakes(decision) for _, decision in made]
     holding = (decision for _, decision in made if decision.decision not in read.superseded)
     counts = known.review(looked_by(known, holding, read.reaffirmed)).counts
     needs_review = {position for (position, _), count in counts.items() if count}
-    stakes = [known.stakes(decision) for _, decision in made]
     fates = became(counted, stakes, known.position, today)
     rows = [_proposed_row(row, today) for name, row in read.proposals.items() if name not in read.made]
     for number, (row, decision) in enumerate(made):

@@ -13,7 +13,7 @@ from services.projector.decided import LookedBy, Review, Stakes, at_stake, revie
 from services.projector.lenses import Decision
 from services.projector.standings import AskedWhen
 
-ASKED_OCTETS_MAX = 64 * 1024 * 1024
+ASKED_OCTETS_MAX = 96 * 1024 * 1024
 """Of who asked; what was looked at longest ago makes room."""
 
 REVIEWS_MAX = 48

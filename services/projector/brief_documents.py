@@ -21,7 +21,9 @@ from services.projector.briefs import (
     RequirementBrief,
     RequirementTold,
     SalesBrief,
+    holds_on,
     to_be_looked_at_again,
+    undecided,
 )
 from services.projector.fit import Class
 from services.projector.markdown import block, document, front_matter, heading, inline, items
@@ -125,12 +127,19 @@ def _facts(brief: Brief) -> Iterator[str]:
         yield f"Reaffirmed on: {brief.reaffirmed_on[:10]}"
     if brief.superseded_by is not None:
         yield f"Superseded by: {inline(brief.superseded_by.decision)}"
-    if brief.holds is not None:
-        yield f"Holds in its place: {inline(brief.holds.decision)}"
+    if brief.holds:
+        held = (f"{inline(each.decision)} (on {_names(each.requirements)})" for each in brief.holds)
+        yield f"Other decisions that hold: {', '.join(held)}"
+    if brief.undecided_on:
+        yield f"Nothing is decided on: {_names(brief.undecided_on)}"
     yield f"Needs review: {'yes' if brief.needs_review else 'no'}"
     yield f"Overdue: {_overdue(brief)}"
     yield f"Open promises: {brief.promises.open}"
     yield f"As of position: {brief.as_of.position}"
+
+
+def _names(requirements: Iterable[str]) -> str:
+    return ", ".join(map(inline, requirements))
 
 
 def _overdue(brief: Brief) -> str:
@@ -215,13 +224,22 @@ def _outcome(brief: EngineeringBrief, titles: dict[str | None, str]) -> Iterator
 def _consequences(brief: EngineeringBrief) -> Iterator[str]:
     assert brief.outcome is not None
     yield f"Outcome: {brief.outcome}, on grounds of {brief.grounds}"
-    yield f"What everyone does now: {inline(brief.instruction or '')}"
+    if brief.instruction is not None:
+        yield f"What everyone does now: {inline(brief.instruction)}"
+    if brief.instruction_then is not None:
+        yield f"What everyone was to do: {inline(brief.instruction_then)}"
     if brief.tell_customer is not None:
         yield f"Customers may be told: {inline(brief.tell_customer)}"
+    if brief.tell_customer_then is not None:
+        yield f"Customers were to be told: {inline(brief.tell_customer_then)}"
     if brief.available is not None:
-        yield f"Available from {_available(brief.available)}"
+        yield f"{'Available' if brief.holds_on else 'It was to be available'} from {_available(brief.available)}"
     if brief.grounds == "exception" and brief.outcome != "decline":
-        yield EXCEPTION
+        yield EXCEPTION if brief.holds_on else "It was an exception from the target market."
+    for other in brief.holds:
+        yield f"{inline(holds_on(other))}. What everyone does there now: {inline(other.instruction)}"
+    if brief.undecided_on:
+        yield inline(undecided(brief.undecided_on))
     for each in brief.dissent:
         yield f"Dissent of {inline(each.team)}: {inline(each.statement)}"
 
@@ -234,7 +252,7 @@ def _confirmation(brief: EngineeringBrief) -> Iterator[str]:
             target = f", target {each.delivery.target}" if each.delivery.target else ""
             state = DELIVERY_STATES[each.delivery.state]
             yield f"{inline(each.requirement)}: {state}{target} (position {each.delivery.position})"
-    if brief.revisit is not None:
+    if brief.revisit is not None and brief.holds_on:
         yield to_be_looked_at_again(brief.revisit, brief.overdue, brief.as_of)
     if brief.acknowledged:
         yield f"Taken note of by {', '.join(map(inline, dict.fromkeys(brief.acknowledged)))}"
@@ -350,7 +368,9 @@ def _perspectives(perspectives: list[PerspectiveTold]) -> Iterator[str]:
         return
     yield heading(3, "Perspectives")
     yield items(
-        f"{inline(each.team)} on {inline(each.requirement)}: {inline(each.statement)} ({_when(each)})"
+        f"{inline(each.team)} on {inline(each.requirement)}"
+        + (f", of {inline(each.decision)}" if each.decision else "")
+        + f": {inline(each.statement)} ({_when(each)})"
         for each in perspectives
     )
 

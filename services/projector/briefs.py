@@ -75,9 +75,10 @@ class RequirementTold(Struct, frozen=True, kw_only=True):
 
 
 class Holding(Struct, frozen=True, kw_only=True):
-    """The decision that holds in the place of one that gave way."""
+    """Another decision that holds on what a decision is about. `requirements`: those of it on which it holds."""
 
     decision: str
+    requirements: list[str]
     position: int
     time: str
     outcome: Outcome
@@ -107,6 +108,8 @@ class Brief(Struct, frozen=True, kw_only=True):
     requirements: list[RequirementTold]
     outcome: Outcome | None
     grounds: Grounds | None
+    instruction: str | None
+    tell_customer: str | None
     proposed_on: str | None
     since: str | None
     decide_by: date | None
@@ -116,7 +119,9 @@ class Brief(Struct, frozen=True, kw_only=True):
     overdue: bool
     reaffirmed_on: str | None
     superseded_by: Superseded | None
-    holds: Holding | None
+    holds_on: list[str]
+    holds: list[Holding]
+    undecided_on: list[str]
     promises: PromisesTold
     as_of: AsOf
     events: list[Cited]
@@ -171,6 +176,7 @@ class PerspectiveTold(Struct, frozen=True, kw_only=True):
     """A side's own statement: its last word, and the last one before the decision if that is another."""
 
     requirement: str
+    decision: str | None
     team: str
     by: Role
     statement: str
@@ -198,8 +204,8 @@ class EngineeringBrief(Brief, frozen=True, kw_only=True, tag_field="voice", tag=
     options: list[Option]
     option: str | None
     rationale: str | None
-    instruction: str | None
-    tell_customer: str | None
+    instruction_then: str | None
+    tell_customer_then: str | None
     departs: Departs | None
     deciders: list[Role]
     consulted: list[Role]
@@ -238,8 +244,6 @@ class Statement(Struct, frozen=True, kw_only=True):
 class SalesBrief(Brief, frozen=True, kw_only=True, tag_field="voice", tag="sales"):
     """What to do and what to tell a customer. There is no debate in it."""
 
-    instruction: str | None
-    tell_customer: str | None
     stands_behind: list[Role]
     plain_words: list[PlainTold]
     statements: list[Statement]
@@ -283,6 +287,15 @@ class OpenPromise(Struct, frozen=True, kw_only=True):
     position: int
 
 
+class GaveWay(Struct, frozen=True, kw_only=True):
+    """That a decision gave way to another. `about`: what that is about, if it is about something else altogether.
+    `events`: the positions of the supersession, and of the making of the other."""
+
+    superseded_by: str
+    about: list[str]
+    events: list[int]
+
+
 class OnRecord(Struct, frozen=True, kw_only=True):
     """All that briefs are made of, at one position.
 
@@ -298,9 +311,12 @@ class OnRecord(Struct, frozen=True, kw_only=True):
     assessments: Sequence[Assessed] = ()
     perspectives: Sequence[Stated] = ()
     promises: Sequence[OpenPromise] = ()
-    holds: Holding | None = None
-    passed: Sequence[Cited] = ()
-    """The events by which decisions gave way, from this one to the one that holds."""
+    holds: Sequence[Holding] = ()
+    """The other decisions that hold on the requirements of this one."""
+    gave_way: Mapping[str, Sequence[GaveWay]] = {}
+    """Decision → how it gave way, one to the next: of this one, and of others on requirements where none holds."""
+    settled: Sequence[Cited] = ()
+    """The events that say which decision holds, but for the making of this one."""
     recorded_on: Mapping[int, str] = {}
     """Position of each ask → the requirement that it was recorded on, which may have been merged since."""
     reviewed: Sequence[Cited] = ()
@@ -311,7 +327,7 @@ def engineering_brief(on_record: OnRecord) -> EngineeringBrief:
     """The brief of a decision, proposed or made."""
     one = on_record.one
     assert one is not None  # Of a requirement without a decision there is nothing to work from.
-    proposed = one.proposed
+    proposed, holds = one.proposed, bool(_holds_on(on_record))
     return EngineeringBrief(
         **_common(on_record),
         question=None if proposed is None else proposed.question,
@@ -320,8 +336,8 @@ def engineering_brief(on_record: OnRecord) -> EngineeringBrief:
         options=[] if proposed is None else proposed.options,
         option=one.option,
         rationale=one.rationale,
-        instruction=one.instruction,
-        tell_customer=one.tell_customer,
+        instruction_then=None if holds else one.instruction,
+        tell_customer_then=None if holds else one.tell_customer,
         departs=one.departs,
         deciders=[show_role(by) for by in one.deciders],
         consulted=[show_role(by) for by in one.consulted],
@@ -361,7 +377,7 @@ def engineering_brief(on_record: OnRecord) -> EngineeringBrief:
 
 def sales_brief(on_record: OnRecord) -> SalesBrief:
     """What may be said of a decision, proposed or made."""
-    return SalesBrief(**_common(on_record), **_sales(on_record))
+    return SalesBrief(**_common(on_record), **_sales(on_record, on_record.holds))
 
 
 def requirement_brief(
@@ -369,9 +385,10 @@ def requirement_brief(
 ) -> RequirementBrief:
     """What may be said of a requirement. `into`: what it counts as, if it was merged; the brief is that one's.
 
-    `on_record` has the decision that holds on it, if one does.
+    `on_record` has the decision that holds on it, if one does. What others say of that one's other requirements is not
+    said here in sentences.
     """
-    common, sales = _common(on_record), _sales(on_record)
+    common, sales = _common(on_record), _sales(on_record, ())
     told = [*_merged(on_record, requirement, into), *sales.pop("statements")]
     waiting = [each for each in pending if on_record.one is None or each.decision != on_record.one.decision]
     if on_record.one is not None and _state(on_record) == "made":
@@ -398,12 +415,15 @@ def requirement_brief(
 def _common(on_record: OnRecord) -> dict[str, Any]:
     """The members of Brief: the one place where it is said what was decided, and whether it holds."""
     one = on_record.one
+    holds_on = _holds_on(on_record)
     return {
         "decision": None if one is None else one.decision,
         "state": _state(on_record),
         "requirements": on_record.requirements,
         "outcome": None if one is None else one.outcome,
         "grounds": None if one is None else one.grounds,
+        "instruction": one.instruction if one is not None and holds_on else None,
+        "tell_customer": one.tell_customer if one is not None and holds_on else None,
         "proposed_on": None if one is None or one.proposed is None else one.proposed.time,
         "since": None if one is None else one.time,
         "decide_by": None if one is None or one.proposed is None else one.proposed.decide_by,
@@ -413,7 +433,9 @@ def _common(on_record: OnRecord) -> dict[str, Any]:
         "overdue": one is not None and one.overdue,
         "reaffirmed_on": None if one is None or not one.reaffirmations else one.reaffirmations[-1].time,
         "superseded_by": None if one is None else one.superseded_by,
-        "holds": on_record.holds,
+        "holds_on": holds_on,
+        "holds": [*on_record.holds],
+        "undecided_on": _undecided_on(on_record),
         "promises": PromisesTold(
             open=len(on_record.promises),
             due=min((each.due for each in on_record.promises if each.due), default=None),
@@ -428,9 +450,27 @@ def _state(on_record: OnRecord) -> State:
     return "open" if on_record.one is None else on_record.one.state
 
 
+def _holds_on(on_record: OnRecord) -> list[str]:
+    """The requirements on which the decision itself holds."""
+    return _not_held_by_others(on_record) if _state(on_record) == "made" else []
+
+
+def _undecided_on(on_record: OnRecord) -> list[str]:
+    """The requirements on which no decision holds. One that has not given way leaves none of its own so."""
+    return [] if _state(on_record) == "made" else _not_held_by_others(on_record)
+
+
+def _not_held_by_others(on_record: OnRecord) -> list[str]:
+    if on_record.one is None:
+        return [on_record.requirements[0].requirement]
+    held = {name for each in on_record.holds for name in each.requirements}
+    return [name for name in dict.fromkeys(on_record.one.requirements) if name not in held]
+
+
 _OF_PROPOSAL = ("question", "drivers", "options", "decide_by", "proposed_on", "proposed_by")
 _OF_MADE = (
     *("outcome", "since", "available", "revisit", "option", "rationale", "instruction", "tell_customer", "grounds"),
+    *("holds_on", "instruction_then", "tell_customer_then"),
     *("deciders", "stands_behind", "consulted", "informed", "dissent"),
 )
 
@@ -438,7 +478,7 @@ _OF_MADE = (
 def _cited(on_record: OnRecord) -> list[Cited]:
     """The events that the brief rests on, in the order of the log, each with the members that rest on it."""
     one = on_record.one
-    found = [*on_record.cited, *on_record.passed, *on_record.reviewed]
+    found = [*on_record.cited, *on_record.settled, *on_record.reviewed]
     if one is not None:
         subject = f"decision/{one.decision}"
         if one.proposed is not None:
@@ -464,9 +504,6 @@ def _cited(on_record: OnRecord) -> list[Cited]:
             )
             for each in one.fits[:FITS_MAX]
         ]
-    if on_record.holds is not None:
-        holds = on_record.holds
-        found.append(Cited(position=holds.position, type=MADE, subject=f"decision/{holds.decision}", tells=["holds"]))
     for told in on_record.requirements:
         subject = f"requirement/{told.requirement}"
         if told.delivery is not None:
@@ -580,18 +617,17 @@ DELIVERY_STATES: Mapping[str, str] = {
 }
 
 
-def _sales(on_record: OnRecord) -> dict[str, Any]:
-    """The members that SalesBrief has besides the common ones."""
-    one, state = on_record.one, _state(on_record)
-    holding = one if state == "made" else None
+def _sales(on_record: OnRecord, others: Sequence[Holding]) -> dict[str, Any]:
+    """The members that SalesBrief has besides the common ones. `others`: the decisions that sentences tell besides."""
+    one = on_record.one
     plain = _plain_words(on_record)
     return {
-        "instruction": None if holding is None else holding.instruction,
-        "tell_customer": None if holding is None else holding.tell_customer,
-        "stands_behind": [] if holding is None else roles(show_role(by) for by in holding.deciders),
+        "stands_behind": roles(show_role(by) for by in one.deciders)
+        if one is not None and _holds_on(on_record)
+        else [],
         "plain_words": plain,
         "statements": [
-            *_decided(on_record),
+            *_decided(on_record, others),
             *_delivered(on_record),
             *(
                 Statement(
@@ -606,27 +642,36 @@ def _sales(on_record: OnRecord) -> dict[str, Any]:
     }
 
 
-def _decided(on_record: OnRecord) -> list[Statement]:
+def _decided(on_record: OnRecord, others: Sequence[Holding]) -> list[Statement]:
     """What was decided, in plain language; the first sentence is what counts."""
-    one, state = on_record.one, _state(on_record)
+    one = on_record.one
     if one is None:
-        passed = [each.position for each in on_record.passed]
-        before = [Statement(text="What was decided on it before holds no more.", events=passed)] if passed else []
-        return [Statement(text=NOT_DECIDED, events=[]), *before]
+        return _holds_no_more(on_record) or [Statement(text=NOT_DECIDED, events=[])]
     if one.position is None:
-        assert one.proposed is not None  # It was either made or proposed.
-        by = one.proposed.decide_by
-        told = [Statement(text=NOT_DECIDED, events=[one.proposed.position])]
-        if by is not None:
-            text = f"It was to be decided by {by}." if one.overdue else f"It is to be decided by {by}."
-            told.append(Statement(text=text, events=[one.proposed.position]))
-        return told
-    if state == "superseded":
-        return _gave_way(on_record)
+        return [*_proposed(on_record, one, others), *_others(on_record, others)]
+    if not _holds_on(on_record):
+        return [_gave_way(on_record, one), *_others(on_record, others)]
+    return [*_made(on_record, one), *_others(on_record, others)]
+
+
+def _proposed(on_record: OnRecord, one: OneDecision, others: Sequence[Holding]) -> list[Statement]:
+    assert one.proposed is not None  # It was either made or proposed.
+    by, events = one.proposed.decide_by, [one.proposed.position]
+    text = " ".join([f"{one.decision} is not decided yet.", *_undecided(on_record)]) if others else NOT_DECIDED
+    told = [Statement(text=text, events=events)]
+    if by is not None:
+        text = f"It was to be decided by {by}." if one.overdue else f"It is to be decided by {by}."
+        told.append(Statement(text=text, events=events))
+    return told + _holds_no_more(on_record)
+
+
+def _made(on_record: OnRecord, one: OneDecision) -> list[Statement]:
+    """A decision that holds, on all that it is about or on a part."""
+    assert one.position is not None
     assert one.outcome is not None
     assert one.time is not None
-    made = [one.position]
-    told = [Statement(text=f"Decided on {one.time[:10]}: {DECIDED[one.outcome]}.", events=made)]
+    made, on = [one.position], f", and holds on {', '.join(_holds_on(on_record))}" if on_record.holds else ""
+    told = [Statement(text=f"Decided on {one.time[:10]}{on}: {DECIDED[one.outcome]}.", events=made)]
     told += _guidance(one, made)
     if one.revisit is not None:
         told.append(Statement(text=f"{to_be_looked_at_again(one.revisit, one.overdue, on_record.as_of)}.", events=made))
@@ -649,20 +694,70 @@ def _decided(on_record: OnRecord) -> list[Statement]:
     return told
 
 
-def _gave_way(on_record: OnRecord) -> list[Statement]:
-    assert on_record.one is not None
-    assert on_record.one.superseded_by is not None
-    holds, passed = on_record.holds, [each.position for each in on_record.passed]
-    gave_way = f"{on_record.one.decision} holds no more since {on_record.one.superseded_by.time[:10]}."
-    if holds is None:
-        return [Statement(text=f"{gave_way} {NOT_DECIDED}", events=passed)]
-    made = [holds.position]
-    return [
-        Statement(text=f"{gave_way} {holds.decision} holds in its place.", events=[*passed, *made]),
-        Statement(text=f"Decided on {holds.time[:10]}: {DECIDED[holds.outcome]}.", events=made),
-        *_guidance(holds, made),
-        Statement(text=f"Who stands behind it: {_listed(holds.stands_behind)}.", events=made),
+def _gave_way(on_record: OnRecord, one: OneDecision) -> Statement:
+    """That a made decision holds no more, and where nothing is decided in its place."""
+    assert one.position is not None
+    chain = on_record.gave_way.get(one.decision, ())
+    since = "" if one.superseded_by is None else f" since {one.superseded_by.time[:10]}"
+    why = f" ({superseded_by(chain)})" if chain else ""
+    return Statement(
+        text=" ".join([f"{one.decision} holds no more{since}{why}.", *_undecided(on_record)]),
+        events=[one.position, *_events_of(chain)],
+    )
+
+
+def _undecided(on_record: OnRecord) -> list[str]:
+    names = _undecided_on(on_record)
+    return [undecided(names)] if names else []
+
+
+def _holds_no_more(on_record: OnRecord) -> list[Statement]:
+    """The decisions of before on a requirement where none holds."""
+    before = {
+        name: chain for name, chain in on_record.gave_way.items() if not on_record.one or name != on_record.one.decision
+    }
+    if not before:
+        return []
+    told = "; ".join(f"{name} was {superseded_by(chain)}" for name, chain in before.items())
+    made = [
+        each.position for each in on_record.settled if each.type == MADE and each.subject[len("decision/") :] in before
     ]
+    events = sorted({*made, *(event for chain in before.values() for event in _events_of(chain))})
+    return [Statement(text=f"Decided before, and holds no more: {told}. {NO_PROMISE}", events=events)]
+
+
+def _others(on_record: OnRecord, others: Sequence[Holding]) -> list[Statement]:
+    """The other decisions that hold on what this one is about; where there are several, each sentence says on what."""
+    alone = len(others) == 1 and not _holds_on(on_record) and not _undecided_on(on_record)
+    told: list[Statement] = []
+    for each in others:
+        on, made = "" if alone else f"On {', '.join(each.requirements)}: ", [each.position]
+        told.append(Statement(text=f"{holds_on(each)}.", events=made))
+        told += [Statement(text=on + said.text, events=said.events) for said in _guidance(each, made)]
+        told.append(Statement(text=f"{on}Who stands behind it: {_listed(each.stands_behind)}.", events=made))
+    return told
+
+
+def holds_on(each: Holding) -> str:
+    """Which decision holds on which requirements."""
+    on = ", ".join(each.requirements)
+    return f"On {on} {each.decision} holds, decided on {each.time[:10]}: {DECIDED[each.outcome]}"
+
+
+def undecided(requirements: Sequence[str]) -> str:
+    """That no decision holds on these requirements."""
+    return f"On {', '.join(requirements)} nothing is decided: nothing may be promised."
+
+
+def superseded_by(chain: Sequence[GaveWay]) -> str:
+    """To what a decision gave way, and that in its turn."""
+    return "superseded by " + ", and that by ".join(
+        each.superseded_by + (f", which is about {', '.join(each.about)}" if each.about else "") for each in chain
+    )
+
+
+def _events_of(chain: Sequence[GaveWay]) -> list[int]:
+    return [event for each in chain for event in each.events]
 
 
 def _guidance(holding: OneDecision | Holding, made: list[int]) -> list[Statement]:

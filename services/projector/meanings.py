@@ -29,13 +29,19 @@ _BRIEF = {
     "available": "From when customers can have it, and how sure that is. Null: no date is on record.",
     "needs_review": "Whether an input of it has changed since, by enough to change the class of an account that asked.",
     "superseded_by": "The decision to which it gave way. Null: to none.",
-    "holds": "The decision that holds in its place. Null: it gave way to none.",
+    "holds_on": "Those of its requirements on which it holds itself: a later decision may hold on some, or on all.",
+    "holds": "The other decisions that hold on its requirements, whether it gave way to them or they are later.",
+    "undecided_on": "Those of its requirements on which no decision holds: nothing may be promised of them.",
+    "instruction": "What everyone does now, in one sentence. Null: it is not decided, or holds no more: see `holds`.",
+    "tell_customer": "What customers may be told, in these words. Null: no such words are on record, or it holds no"
+    " more.",
     "overdue": "Whether a day has passed (UTC) without what was to be done: to decide, or to look at it again.",
     "reaffirmed_on": "When it was last looked at again, and reaffirmed, as RFC 3339. Null: never.",
     "promises": "The open promises about its requirements that name this decision or none; of a requirement, all that"
     " are open.",
     "events": "The events on which the briefs of both voices rest, in the order of the log. The ledger has each at"
-    " `/events/{position}`.",
+    " `/events/{position}`. What was said of the accounts that asked is not among them:"
+    " `/decisions/{decision}/context` has that.",
 }
 
 # What a field of this name means wherever nothing else is said below.
@@ -636,6 +642,9 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         **_BRIEF,
         "question": "What is to be decided, as last proposed. Null: it was made without a proposal.",
         "proposed_by": "On whose behalf it was proposed.",
+        "instruction_then": "What everyone was to do by it. Null: it is not decided, or still holds.",
+        "tell_customer_then": "What customers were to be told by it. Null: no such words are on record, or it is not"
+        " decided, or still holds.",
         "drivers": "What presses for a decision.",
         "options": "What can be decided, with what speaks for and against each.",
         "agreement": "The agreement that was in force for the deciders. Null: none was.",
@@ -651,10 +660,6 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "ReaffirmationTold": {"reason": "Why it stands.", "by": "Who said so, by role and team."},
     "SalesBrief": {
         **_BRIEF,
-        "instruction": "What everyone does now, in one sentence. Null: it is not decided, or holds no more: see"
-        " `holds`.",
-        "tell_customer": "What customers may be told, in these words. Null: no such words are on record, or it holds no"
-        " more.",
         "stands_behind": "Who decided it, by role and team. Empty: it is not decided, or holds no more.",
         "plain_words": "Whether it can be built, and what else is to be said in plain words: the last word of each team"
         " that assessed it, by requirement and team.",
@@ -674,6 +679,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "RequirementTold": {"into": "The requirement that it counts as, if it was merged. Otherwise null."},
     "Holding": {
         "decision": "The decision that holds.",
+        "requirements": "Those on which it holds, of the requirements of the decision that the brief is of.",
         "available": "From when customers can have it, and how sure that is. Null: no date is on record.",
         "stands_behind": "Who decided it, by role and team.",
         "overdue": "Whether its day to be looked at again has passed (UTC), and nobody has since.",
@@ -710,7 +716,12 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "plain": "The same for people who do not build it. Null: not said.",
         "known": _KNOWN,
     },
-    "PerspectiveTold": {"team": "Whose side it is.", "statement": "Its own words.", "known": _KNOWN},
+    "PerspectiveTold": {
+        "decision": "The decision that it speaks of: this one. Null: it speaks of the requirement.",
+        "team": "Whose side it is.",
+        "statement": "Its own words.",
+        "known": _KNOWN,
+    },
     "PlainTold": {
         "team": "The team that says so.",
         "feasibility": "What the team says of building it.",

@@ -367,20 +367,28 @@ async def test_a_decision_that_gave_way_says_which_holds(database: Database) -> 
         told = await brief(client, "decisions/D-1", "sales")
         assert (told["state"], told["outcome"], told["instruction"]) == ("superseded", "commit", None)
         assert (told["superseded_by"]["decision"], told["superseded_by"]["position"]) == ("D-2", 4)
-        assert (told["holds"]["decision"], told["holds"]["outcome"], told["holds"]["instruction"]) == (
-            "D-3", "defer", "Do D-3.",
+        [holds] = told["holds"]
+        assert (holds["decision"], holds["requirements"], holds["outcome"], holds["instruction"]) == (
+            "D-3", ["R"], "defer", "Do D-3.",
         )  # fmt: skip
-        day = told["holds"]["time"][:10]
+        assert (told["holds_on"], told["undecided_on"]) == ([], [])
+        day = holds["time"][:10]
         assert sentences(told)[:3] == [
-            f"D-1 holds no more since {day}. D-3 holds in its place.",
-            f"Decided on {day}: it was put off.",
+            f"D-1 holds no more since {day} (superseded by D-2, and that by D-3).",
+            f"On R D-3 holds, decided on {day}: it was put off.",
             "What everyone does now: Do D-3.",
         ]
         engineering = await brief(client, "decisions/D-1", "engineering")
-        assert (engineering["state"], engineering["instruction"]) == ("superseded", "Do D-1.")
+        assert (engineering["state"], engineering["instruction"], engineering["instruction_then"]) == (
+            "superseded", None, "Do D-1.",
+        )  # fmt: skip
         assert engineering["holds"] == told["holds"]
         record = read_record((await document(client, "decisions/D-1", "engineering")).body.decode())
         assert record.metadata["status"] == "superseded by D-2"
+        assert record.under("Decision Outcome")[0].items[1:] == [
+            "What everyone was to do: Do D-1.",
+            f"On R D-3 holds, decided on {day}: it was put off. What everyone does there now: Do D-3.",
+        ]
         assert (await brief(client, "decisions/D-3", "engineering"))["supersedes"][0]["decision"] == "D-2"
         of_requirement = await brief(client, "requirements/R", "sales")
         assert (of_requirement["decision"], of_requirement["status"]) == ("D-3", "deferred")
@@ -394,17 +402,114 @@ async def test_what_holds_on_a_requirement_is_what_the_requirement_says(database
         await client.record(superseded("D-1", "D-9"))
         told = await brief(client, "requirements/R", "sales")
         assert (told["decision"], told["status"], sentences(told)) == (
-            None, "open", [NOT_DECIDED, "What was decided on it before holds no more."],
-        )  # fmt: skip
+            None,
+            "open",
+            [
+                "Decided before, and holds no more: D-1 was superseded by D-9, which is about S."
+                " Nothing may be promised."
+            ],
+        )
         assert (await client.answer("requirements/R"))["status"] == "open"
         assert [each["type"] for each in told["events"]] == [
-            "ledger.requirement.raised.v1", "ledger.decision.superseded.v1",
+            "ledger.requirement.raised.v1", "ledger.decision.made.v1", "ledger.decision.made.v1",
+            "ledger.decision.superseded.v1",
         ]  # fmt: skip
+        assert told["statements"][0]["events"] == [3, 4, 5]
         await client.record(proposed("D-2", "R"), made("D-3", "R", outcome="explore"))
         told = await brief(client, "requirements/R", "sales")
         assert (told["decision"], told["status"]) == ("D-3", "exploring")
         assert told["pending"] == [{"decision": "D-2", "decide_by": None, "position": 6}]
         assert sentences(told)[-1] == "Another decision on it is being prepared (D-2)."
+
+
+async def test_a_decision_that_gave_way_to_something_else_promises_nothing(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(
+            raised("R-1", "It"), raised("R-2", "Else"), raised("R-3", "More"),
+            made("D-1", "R-1", "R-3", tell_customer="In May."), made("D-2", "R-2"), superseded("D-1", "D-2"),
+        )  # fmt: skip
+        told = await brief(client, "decisions/D-1", "sales")
+        day = told["since"][:10]
+        assert sentences(told) == [
+            f"D-1 holds no more since {day} (superseded by D-2, which is about R-2)."
+            " On R-1, R-3 nothing is decided: nothing may be promised."
+        ]
+        assert (told["holds"], told["holds_on"], told["undecided_on"]) == ([], [], ["R-1", "R-3"])
+        assert (told["instruction"], told["tell_customer"], told["stands_behind"]) == (None, None, [])
+        engineering = await brief(client, "decisions/D-1", "engineering")
+        assert (engineering["instruction"], engineering["tell_customer"]) == (None, None)
+        assert (engineering["instruction_then"], engineering["tell_customer_then"]) == ("Do D-1.", "In May.")
+        record = read_record((await document(client, "decisions/D-1", "engineering")).body.decode())
+        assert record.under("Decision Outcome")[0].items[1:] == [
+            "What everyone was to do: Do D-1.",
+            "Customers were to be told: In May.",
+            "On R-1, R-3 nothing is decided: nothing may be promised.",
+        ]
+        # On one of its requirements something is decided again, and the other stays as it is.
+        await client.record(made("D-3", "R-3", outcome="decline"))
+        told = await brief(client, "decisions/D-1", "sales")
+        assert sentences(told)[:3] == [
+            f"D-1 holds no more since {day} (superseded by D-2, which is about R-2)."
+            " On R-1 nothing is decided: nothing may be promised.",
+            f"On R-3 D-3 holds, decided on {day}: it will not be done.",
+            "On R-3: What everyone does now: Do D-3.",
+        ]
+        assert {each["position"] for each in told["events"]} >= {4, 5, 6, 7}
+
+
+async def test_a_decision_that_another_has_overtaken_says_which_holds(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(raised("R-1", "It"), raised("R-2", "Else"), made("D-1", "R-1", "R-2"))
+        await client.record(made("D-2", "R-2", outcome="explore"))
+        told = await brief(client, "decisions/D-1", "sales")
+        day = told["since"][:10]
+        assert (told["holds_on"], [each["decision"] for each in told["holds"]]) == (["R-1"], ["D-2"])
+        assert told["instruction"] == "Do D-1."
+        assert sentences(told)[0] == f"Decided on {day}, and holds on R-1: it will be done."
+        assert (
+            f"On R-2 D-2 holds, decided on {day}: it is being explored; whether it will be done is open."
+            in sentences(told)
+        )
+        # What the other says is not said of this requirement.
+        assert not [each for each in sentences(await brief(client, "requirements/R-1", "sales")) if "D-2" in each]
+        await client.record(made("D-3", "R-1", outcome="decline"))
+        told = await brief(client, "decisions/D-1", "sales")
+        assert (told["state"], told["holds_on"], told["instruction"]) == ("made", [], None)
+        assert sentences(told)[:2] == [
+            "D-1 holds no more.",
+            f"On R-1 D-3 holds, decided on {day}: it will not be done.",
+        ]
+        assert not any("will be done." in each for each in sentences(told))
+        record = read_record((await document(client, "decisions/D-1", "engineering")).body.decode())
+        assert "What everyone was to do: Do D-1." in record.under("Decision Outcome")[0].items
+
+
+async def test_while_a_decision_is_proposed_what_holds_is_said(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(raised("R", "It"), raised("S", "Else"), made("D-1", "R"), proposed("D-2", "R", "S"))
+        told = await brief(client, "decisions/D-2", "sales")
+        assert sentences(told)[:3] == [
+            "D-2 is not decided yet. On S nothing is decided: nothing may be promised.",
+            f"On R D-1 holds, decided on {told['holds'][0]['time'][:10]}: it will be done.",
+            "On R: What everyone does now: Do D-1.",
+        ]
+        # Of the requirement on which nothing holds, nothing may be promised.
+        assert sentences(await brief(client, "requirements/S", "sales"))[0] == NOT_DECIDED
+
+
+async def test_a_side_speaks_of_the_decision_and_in_general(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(
+            raised("R", "It"),
+            made("D-1", "R"),
+            stated("R", "sales", "Of it.", decision="D-1"),
+            stated("R", "sales", "Of it, again.", decision="D-1"),
+            stated("R", "sales", "In general."),
+        )
+        told = await brief(client, "decisions/D-1", "engineering")
+        assert [(each["decision"], each["statement"]) for each in told["perspectives"]] == [
+            (None, "In general."), ("D-1", "Of it, again."),
+        ]  # fmt: skip
 
 
 async def test_what_has_changed_since_is_said_and_named(database: Database) -> None:
@@ -451,7 +556,7 @@ async def test_what_was_said_after_a_decision_is_told_apart(database: Database) 
         [perspectives] = [each for each in record.under("More Information") if each.title == "Perspectives"]
         assert perspectives.items == [
             "sales on R: Before. (position 2, on record for the deciders)",
-            "SALES on R: After. (position 5, not on record for the deciders)",
+            "SALES on R, of D-1: After. (position 5, not on record for the deciders)",
         ]
 
 
@@ -549,10 +654,10 @@ async def test_an_exception_is_told_as_one(database: Database) -> None:
     available = {"from": "2026-11-30", "confidence": "medium"}
     async with asking(database) as client:
         await client.record(
-            raised("R", "It"),
+            *(raised(each, "It") for each in ("R", "S", "T")),
             made("D-1", "R", grounds="exception", available=available),
-            made("D-2", "R", grounds="exception", outcome="decline"),
-            made("D-3", "R", available=available),
+            made("D-2", "S", grounds="exception", outcome="decline"),
+            made("D-3", "T", available=available),
         )
         told = await brief(client, "decisions/D-1", "sales")
         assert told["grounds"] == "exception"
@@ -563,7 +668,7 @@ async def test_an_exception_is_told_as_one(database: Database) -> None:
         record = read_record((await document(client, "decisions/D-1", "engineering")).body.decode())
         assert exception in record.under("Decision Outcome")[0].items
         # The one that holds in the place of another is an exception as well.
-        await client.record(superseded("D-3", "D-1"))
+        await client.record(made("D-4", "T", grounds="exception"), superseded("D-3", "D-4"))
         assert exception in sentences(await brief(client, "decisions/D-3", "sales"))
 
 

@@ -25,7 +25,7 @@ MOMENTS = 3
 
 OF_THE_DECISION = {
     *("decision", "state", "outcome", "proposed_on", "since", "decide_by", "available", "revisit", "needs_review"),
-    *("overdue", "reaffirmed_on", "superseded_by", "holds"),
+    *("overdue", "reaffirmed_on", "superseded_by", "holds_on", "holds", "undecided_on", "instruction", "tell_customer"),
 }
 SHARED = OF_THE_DECISION | {"requirements", "promises", "as_of", "events"}
 
@@ -62,6 +62,7 @@ async def _agree(service: Service, history: Sequence[Told], position: int) -> An
         sales = await _json(service, f"{path}/brief?voice=sales", position)
         answer = await _json(service, path, position)
         _voices_agree(engineering, sales)
+        await _what_holds_agrees(service, sales, position)
         _as_answered(sales, answer)
         _events_are_those_of_the_log(sales, history)
         record = read_record(await _text(service, f"{path}/brief?voice=engineering", position))
@@ -98,8 +99,12 @@ async def _agree(service: Service, history: Sequence[Told], position: int) -> An
         else:
             whole = await _json(service, f"decisions/{brief['decision']}/brief?voice=sales", position)
             assert {name: brief[name] for name in OF_THE_DECISION} == {name: whole[name] for name in OF_THE_DECISION}
-            assert (brief["instruction"], brief["tell_customer"]) == (whole["instruction"], whole["tell_customer"])
+            assert brief["stands_behind"] == whole["stands_behind"]
             assert brief["state"] in ("proposed", "made")
+            if brief["state"] == "made":
+                assert {each["text"] for each in _of(brief, "Decided on")} == {
+                    each["text"] for each in _of(whole, "Decided on")
+                }
         if brief["pending"]:
             yield "pending"
 
@@ -107,19 +112,49 @@ async def _agree(service: Service, history: Sequence[Told], position: int) -> An
 def _voices_agree(engineering: Any, sales: Any) -> None:
     for name in SHARED:
         assert engineering[name] == sales[name], name
-    if sales["state"] == "made":
-        assert (engineering["instruction"], engineering["tell_customer"]) == (
-            sales["instruction"],
-            sales["tell_customer"],
-        )
+    then = (engineering["instruction_then"], engineering["tell_customer_then"])
+    if sales["holds_on"]:
+        assert sales["instruction"]
+        assert then == (None, None)
         assert {msgspec.json.encode(each) for each in engineering["deciders"]} == {
             msgspec.json.encode(each) for each in sales["stands_behind"]
         }
     else:
         assert (sales["instruction"], sales["tell_customer"], sales["stands_behind"]) == (None, None, [])
+        assert bool(then[0]) is (sales["since"] is not None)
+        assert not _of(sales, "Decided on")
     assert bool(engineering["marks"]) is sales["needs_review"]
     named = {each["position"] for each in sales["events"]}
     assert all({*each["events"]} <= named for each in sales["statements"])
+
+
+async def _what_holds_agrees(service: Service, sales: Any, position: int) -> None:
+    """What the brief of a decision says of each requirement is what the requirement's own says."""
+    held = dict.fromkeys(sales["holds_on"], sales["decision"])
+    for each in sales["holds"]:
+        held |= dict.fromkeys(each["requirements"], each["decision"])
+        told = [said["text"] for said in sales["statements"] if each["position"] in said["events"]]
+        assert any(text.endswith(f"What everyone does now: {each['instruction']}") for text in told) or each["overdue"]
+    about = [each["requirement"] for each in sales["requirements"]]
+    assert sorted([*held, *sales["undecided_on"]]) == sorted(about)
+    for requirement in about:
+        status, body = await _get(service, f"requirements/{requirement}/brief?voice=sales", position)
+        if status == 404:
+            continue
+        own = msgspec.json.decode(body)
+        if requirement in held:
+            assert (own["state"], own["decision"]) == ("made", held[requirement])
+        else:
+            assert own["state"] in ("open", "proposed")
+            assert not own["instruction"]
+        for each in sales["holds"]:
+            if requirement in each["requirements"]:
+                for name in ("outcome", "instruction", "tell_customer", "available", "overdue", "stands_behind"):
+                    assert own[name] == each[name], name
+
+
+def _of(brief: Any, start: str) -> list[Any]:
+    return [each for each in brief["statements"] if each["text"].startswith(start)]
 
 
 def _as_answered(brief: Any, answer: Any) -> None:
@@ -149,7 +184,10 @@ def _documents_agree(brief: Any, told: dict[str, str], metadata: dict[str, Any])
     assert told.get("Available from") == (available and f"{available['from']}, confidence {available['confidence']}")
     assert told.get("Look at again on") == brief["revisit"]
     assert told.get("Superseded by") == (brief["superseded_by"] and brief["superseded_by"]["decision"])
-    assert told.get("Holds in its place") == (brief["holds"] and brief["holds"]["decision"])
+    assert told.get("Other decisions that hold", "") == ", ".join(
+        f"{each['decision']} (on {', '.join(each['requirements'])})" for each in brief["holds"]
+    )
+    assert told.get("Nothing is decided on", "") == ", ".join(brief["undecided_on"])
     assert told["Needs review"] == ("yes" if brief["needs_review"] else "no")
     assert told["As of position"] == str(brief["as_of"]["position"])
     if brief["state"] == "proposed":

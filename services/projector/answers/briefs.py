@@ -1,6 +1,6 @@
 """The briefs of a decision and of a requirement: what they are made of, as it stands in the read models."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from schemas.events import Available, Effort
 from schemas.times import format_time
-from schemas.values import By, same_team
+from schemas.values import By
 from services.problems import Problem
 from services.projector import lenses
 from services.projector.answers import decisions
@@ -29,11 +29,13 @@ from services.projector.answers.evidence import (
 )
 from services.projector.answers.requirements import show_delivery, status_of
 from services.projector.answers.shown import Role, show_fit, show_revisions, show_role
+from services.projector.answers.sides import SidesRead, assessed_by, last_words, read_sides, stated_by
 from services.projector.answers.since import SinceRead, holding, read_since
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.briefs import (
     ADOPTED,
     FITS_MAX,
+    MADE,
     MERGED,
     RAISED,
     REWORDED,
@@ -41,6 +43,7 @@ from services.projector.briefs import (
     Assessed,
     AssessmentTold,
     Cited,
+    GaveWay,
     Holding,
     OnRecord,
     OpenPromise,
@@ -89,18 +92,21 @@ class Evidence(Struct, frozen=True, kw_only=True):
     titles: list[asyncpg.Record]
     deliveries: list[asyncpg.Record]
     merges: list[asyncpg.Record]
-    assessments: list[asyncpg.Record]
-    perspectives: list[asyncpg.Record]
+    sides: SidesRead
     promises: list[asyncpg.Record]
     every_promise: bool
     """Those count that rest on other decisions, too."""
     promised: AccountsRead
     """To whom the promises are."""
+    settles: list[str]
+    """The requirements of which it is asked what holds: those of the decision, or the one without any."""
+    made_on: list[asyncpg.Record]
+    """The made decisions on these, in the order of their positions."""
     given_way: list[asyncpg.Record]
     made: dict[str, asyncpg.Record]
-    """The made decisions to which others gave way."""
-    made_since: SinceRead | None
-    """What was said of those since, where there are any."""
+    """Those, and the made decisions to which they or this one gave way."""
+    made_since: SinceRead
+    """What was said since of those on these requirements."""
 
 
 class RequirementEvidence(Struct, frozen=True, kw_only=True):
@@ -131,8 +137,6 @@ async def read_requirement_brief(snapshot: Snapshot, requirement: str) -> Requir
     holds = holding(made, _ways(given_way))
     decision = holds["decision"] if holds is not None else pending[-1]["decision"] if pending else None
     brief = await _read(snapshot, decision, [root] if root == requirement else [root, requirement])
-    if decision is None:
-        brief = msgspec.structs.replace(brief, given_way=given_way)
     return RequirementEvidence(named=requirement, root=root, brief=brief, pending=pending)
 
 
@@ -166,14 +170,18 @@ async def _read(snapshot: Snapshot, decision: str | None, requirements: Sequence
     """`requirements`: what the brief is about, if it is not that of the decision alone."""
     position = snapshot.position
     judged = None if decision is None else await decisions.read_decision(snapshot, decision)
-    named = [*requirements]
+    settles = [*requirements[:1]]
     if judged is not None and decision is not None:
         last = judged.made.get(decision) or judged.proposals[decision]
-        named = [*dict.fromkeys([*last["requirements"], *requirements])]
+        settles = [*dict.fromkeys(last["requirements"])]
+    named = [*dict.fromkeys([*settles, *requirements])]
     lineage = (await read_requirements_lineage(snapshot, named)).requirements
     names = sorted({each for name in named for each in lineage.members(name, position)})
-    given_way = await snapshot.fetch(_statements, "given_way", position, [] if decision is None else [decision])
-    ends = sorted({row["superseded_by"] for row in given_way})
+    made_on = await read_made_on(snapshot, names)
+    others = [row["decision"] for row in made_on if row["decision"] != decision]
+    ways = [*others, *([] if decision is None else [decision])]
+    given_way = await snapshot.fetch(_statements, "given_way", position, ways)
+    ends = sorted({*others, *(row["superseded_by"] for row in given_way)})
     promises = await snapshot.fetch(_statements, "promises", position, names)
     return Evidence(
         as_of=snapshot.as_of,
@@ -185,14 +193,15 @@ async def _read(snapshot: Snapshot, decision: str | None, requirements: Sequence
         titles=await snapshot.fetch(_statements, "titles", position, named),
         deliveries=await snapshot.fetch(_statements, "deliveries", position, named),
         merges=await snapshot.fetch(_statements, "merges", position, names),
-        assessments=await snapshot.fetch(_statements, "assessments", position, names),
-        perspectives=await snapshot.fetch(_statements, "perspectives", position, names),
+        sides=await read_sides(snapshot, names),
         promises=promises,
         every_promise=bool(requirements),
         promised=await _read_accounts(snapshot, {row["account"] for row in promises}),
+        settles=settles,
+        made_on=made_on,
         given_way=given_way,
         made={row["decision"]: row for row in await snapshot.fetch(_statements, "made", position, ends)},
-        made_since=await read_since(snapshot, ends) if ends else None,
+        made_since=await read_since(snapshot, others),
     )
 
 
@@ -224,7 +233,6 @@ def judge_brief(evidence: Evidence) -> OnRecord:
     asks = [] if judged is None else (judged if evidence.asking is None else evidence.asking).ask_rows
     made = None if judged is None or decision is None else judged.made.get(decision)
     taken = None if made is None else decision_of(made)
-    ways = _ways(evidence.given_way)
     position = evidence.as_of.position
     promised = evidence.promised.lineage
     called = names_by_account(evidence.promised.names, promised, position)
@@ -251,12 +259,13 @@ def judge_brief(evidence: Evidence) -> OnRecord:
         recorded_on={row["position"]: row["requirement"] for row in asks},
         assessments=[
             Assessed(root=evidence.lineage.root(row["requirement"], position), told=_assessment(row, taken))
-            for row in _last_words(evidence.assessments, evidence.lineage, position, taken)
+            for row in _last_words(evidence.sides.assessments, assessed_by, evidence.lineage, position, taken)
         ],
         perspectives=[
             Stated(root=evidence.lineage.root(row["requirement"], position), told=_perspective(row, taken))
             for row in _last_words(
-                [row for row in evidence.perspectives if row["decision"] in (None, decision)],
+                [row for row in evidence.sides.perspectives if row["decision"] in (None, decision)],
+                stated_by,
                 evidence.lineage,
                 position,
                 taken,
@@ -273,16 +282,9 @@ def judge_brief(evidence: Evidence) -> OnRecord:
             for row in evidence.promises
             if evidence.every_promise or row["decision"] in (None, decision)
         ],
-        holds=None if decision not in ways else _holding(evidence, _end_of(decision, ways)),
-        passed=[
-            Cited(
-                position=row["position"],
-                type=SUPERSEDED,
-                subject=f"decision/{row['decision']}",
-                tells=["superseded_by", "holds"] if row["decision"] == decision else ["holds"],
-            )
-            for row in evidence.given_way
-        ],
+        holds=_holding(evidence),
+        gave_way=_gave_way(evidence),
+        settled=[*_cited_settled(evidence)],
     )
 
 
@@ -318,34 +320,93 @@ def _ways(given_way: Iterable[asyncpg.Record]) -> dict[str, str]:
     return {row["decision"]: row["superseded_by"] for row in given_way}
 
 
-def _end_of(decision: str, ways: Mapping[str, str]) -> str:
-    """The last of those that gave way one to the next."""
-    passed = {decision}
-    while decision in ways and ways[decision] not in passed:
-        decision = ways[decision]
-        passed.add(decision)
-    return decision
+def _settled(evidence: Evidence) -> dict[str, str | None]:
+    """Requirement → the decision that holds on it, as the requirement itself says; None: none does."""
+    position, ways = evidence.as_of.position, _ways(evidence.given_way)
+
+    def about(row: asyncpg.Record, root: str) -> bool:
+        return any(evidence.lineage.root(name, position) == root for name in row["requirements"])
+
+    return {
+        name: None if held is None else held["decision"]
+        for name in evidence.settles
+        for root in [evidence.lineage.root(name, position)]
+        for held in [holding([row for row in evidence.made_on if about(row, root)], ways)]
+    }
 
 
-def _holding(evidence: Evidence, decision: str) -> Holding | None:
-    row = evidence.made.get(decision)
-    if row is None:
-        return None
-    now = None if evidence.judged is None else evidence.judged.now
-    assert now is not None and evidence.made_since is not None  # It was made, and another gave way to it.
-    return Holding(
-        decision=row["decision"],
-        position=row["position"],
-        time=format_time(row["time"]),
-        outcome=row["outcome"],
-        grounds=row["grounds"],
-        instruction=row["instruction"],
-        tell_customer=row["tell_customer"],
-        available=None if row["available"] is None else msgspec.json.decode(row["available"], type=Available),
-        revisit=row["revisit"],
-        overdue=evidence.made_since.since().is_due_again(decision, row["revisit"], now.date()),
-        stands_behind=roles(show_role(by) for by in msgspec.json.decode(row["deciders"], type=list[By])),
-    )
+def _holding(evidence: Evidence) -> list[Holding]:
+    """The other decisions that hold on these requirements, in the order of the requirements."""
+    on: dict[str, list[str]] = {}
+    for name, held in _settled(evidence).items():
+        if held is not None and held != evidence.decision:
+            on.setdefault(held, []).append(name)
+    now, since = None if evidence.judged is None else evidence.judged.now, evidence.made_since.since()
+    found = []
+    for decision, requirements in on.items():
+        row = evidence.made[decision]
+        assert now is not None  # There is a decision to judge, as another holds on what it is about.
+        found.append(
+            Holding(
+                decision=decision,
+                requirements=requirements,
+                position=row["position"],
+                time=format_time(row["time"]),
+                outcome=row["outcome"],
+                grounds=row["grounds"],
+                instruction=row["instruction"],
+                tell_customer=row["tell_customer"],
+                available=None if row["available"] is None else msgspec.json.decode(row["available"], type=Available),
+                revisit=row["revisit"],
+                overdue=since.is_due_again(decision, row["revisit"], now.date()),
+                stands_behind=roles(show_role(by) for by in msgspec.json.decode(row["deciders"], type=list[By])),
+            )
+        )
+    return found
+
+
+def _gave_way(evidence: Evidence) -> dict[str, list[GaveWay]]:
+    """How this decision gave way, and how those did that were made on requirements where none holds."""
+    position, ways = evidence.as_of.position, {row["decision"]: row for row in evidence.given_way}
+    roots = {evidence.lineage.root(name, position) for name in evidence.settles}
+    bare = {evidence.lineage.root(name, position) for name, held in _settled(evidence).items() if held is None}
+
+    def roots_of(decision: str) -> set[str]:
+        row = evidence.made.get(decision)
+        return set() if row is None else {evidence.lineage.root(name, position) for name in row["requirements"]}
+
+    def chain(decision: str) -> Iterable[GaveWay]:
+        passed = set[str]()
+        while decision in ways and decision not in passed:
+            passed.add(decision)
+            row = ways[decision]
+            decision = row["superseded_by"]
+            to = evidence.made.get(decision)
+            elsewhere = to is not None and not roots_of(decision) & roots
+            yield GaveWay(
+                superseded_by=decision,
+                about=[*dict.fromkeys(to["requirements"])] if to is not None and elsewhere else [],
+                events=[row["position"], *([] if to is None else [to["position"]])],
+            )
+
+    before = (row["decision"] for row in evidence.made_on if roots_of(row["decision"]) & bare)
+    named = dict.fromkeys([*([] if evidence.decision is None else [evidence.decision]), *before])
+    return {name: [*chain(name)] for name in named if name in ways}
+
+
+def _cited_settled(evidence: Evidence) -> Iterable[Cited]:
+    """The events that say which decision holds on these requirements."""
+    tells = ["holds", "holds_on", "undecided_on"]
+    for row in evidence.given_way:
+        yield Cited(
+            position=row["position"],
+            type=SUPERSEDED,
+            subject=f"decision/{row['decision']}",
+            tells=["superseded_by", *tells] if row["decision"] == evidence.decision else tells,
+        )
+    for row in evidence.made.values():
+        if row["decision"] != evidence.decision:
+            yield Cited(position=row["position"], type=MADE, subject=f"decision/{row['decision']}", tells=tells)
 
 
 def _cited_title(row: asyncpg.Record) -> Cited:
@@ -387,22 +448,25 @@ def _cited_adoption(judged: decisions.Evidence | None, taken: lenses.Decision | 
 
 
 def _last_words(
-    rows: Sequence[asyncpg.Record], lineage: Resolution, position: int, taken: lenses.Decision | None
+    rows: Sequence[asyncpg.Record],
+    whose: Callable[[asyncpg.Record], Hashable],
+    lineage: Resolution,
+    position: int,
+    taken: lenses.Decision | None,
 ) -> list[asyncpg.Record]:
-    """Of each team on each requirement its last word, and the last one that the deciders can have known.
+    """Of each side on each requirement its last word, and the last one that the deciders can have known.
 
     In the order of requirement and team, not of who was louder or longer.
     """
-    chosen: dict[tuple[str, str], dict[int, asyncpg.Record]] = {}
-    for known_only in (True, False):
-        last = {
-            (lineage.root(row["requirement"], position), same_team(row["team"])): row
-            for row in rows
-            if not known_only or _known(row, taken)
-        }
-        for key, row in last.items():
-            chosen.setdefault(key, {})[row["position"]] = row
-    return [row for _, said in sorted(chosen.items()) for _, row in sorted(said.items())]
+
+    def key(row: asyncpg.Record) -> tuple[str, Any]:
+        return lineage.root(row["requirement"], position), whose(row)
+
+    said = [(key(row), row) for row in rows]
+    last = [row for row, _ in last_words(said)]
+    last += [row for row, _ in last_words(each for each in said if _known(each[1], taken))]
+    chosen = {row["position"]: row for row in last}
+    return sorted(chosen.values(), key=lambda row: (key(row), row["position"]))
 
 
 def _known(row: asyncpg.Record, taken: lenses.Decision | None) -> bool | None:
@@ -416,7 +480,7 @@ def _known(row: asyncpg.Record, taken: lenses.Decision | None) -> bool | None:
 def _assessment(row: asyncpg.Record, taken: lenses.Decision | None) -> AssessmentTold:
     return AssessmentTold(
         **_said(row, taken),
-        by=Role(role=row["by_role"], team=row["team"]),
+        by=Role(role=row["by_role"], team=row["by_team"]),
         feasibility=row["feasibility"],
         effort=None if row["effort"] is None else msgspec.json.decode(row["effort"], type=Effort),
         risks=msgspec.json.decode(row["risks"]),
@@ -427,6 +491,7 @@ def _assessment(row: asyncpg.Record, taken: lenses.Decision | None) -> Assessmen
 def _perspective(row: asyncpg.Record, taken: lenses.Decision | None) -> PerspectiveTold:
     return PerspectiveTold(
         **_said(row, taken),
+        decision=row["decision"],
         team=row["team"],
         by=Role(role=row["by_role"], team=row["by_team"]),
         statement=row["statement"],

@@ -21,22 +21,6 @@ SELECT EXISTS (SELECT FROM {schema}.requirement_rows AS said
                 WHERE said.requirement = ANY($2::text[]) AND NOT said.withdrawn AND said.position <= $1
                   AND {stands said}) AS known;
 
--- assessments --
--- What those who would build them say of these requirements, the latest last.
-SELECT said.requirement, said.feasibility, said.effort, said.risks, said.plain, said.by_role, said.by_team AS team,
-       said.position, said.valid_from, said.time, said.recorded_at
-  FROM {schema}.assessments AS said
- WHERE said.requirement = ANY($2::text[]) AND said.position <= $1 AND {stands said}
- ORDER BY said.valid_from, said.position;
-
--- perspectives --
--- The statements of each side on these requirements, the latest last.
-SELECT said.requirement, said.decision, said.team, said.statement, said.by_role, said.by_team,
-       said.position, said.valid_from, said.time, said.recorded_at
-  FROM {schema}.perspectives AS said
- WHERE said.requirement = ANY($2::text[]) AND said.position <= $1 AND {stands said}
- ORDER BY said.valid_from, said.position;
-
 -- promises --
 -- The open promises about these requirements. What was said last of a promise is what counts.
 SELECT last.promise, last.account, last.decision, last.due, last.position

@@ -67,7 +67,7 @@ async def read_sides(snapshot: Snapshot, requirements: Iterable[str]) -> SidesRe
 
 def show_assessments(said: SidesRead) -> list[AssessmentShown]:
     """The last one of each team."""
-    sides = _last_words((same_team(row["by_team"]), row) for row in said.assessments)
+    sides = last_words((assessed_by(row), row) for row in said.assessments)
     return [
         AssessmentShown(
             **_show_side(row["by_team"], row, earlier),
@@ -82,14 +82,24 @@ def show_assessments(said: SidesRead) -> list[AssessmentShown]:
 
 def show_perspectives(said: SidesRead) -> list[PerspectiveShown]:
     """The last one of each team, and of each decision that it speaks of."""
-    sides = _last_words(((same_team(row["team"]), row["decision"] or ""), row) for row in said.perspectives)
+    sides = last_words((stated_by(row), row) for row in said.perspectives)
     return [
         PerspectiveShown(**_show_side(row["team"], row, earlier), decision=row["decision"], statement=row["statement"])
         for row, earlier in sides
     ]
 
 
-def _last_words(said: Iterable[tuple[Any, asyncpg.Record]]) -> Sequence[tuple[asyncpg.Record, int]]:
+def assessed_by(row: asyncpg.Record) -> str:
+    """Whose word an assessment is."""
+    return same_team(row["by_team"])
+
+
+def stated_by(row: asyncpg.Record) -> tuple[str, str]:
+    """Whose word a perspective is, and on which decision; empty: on none."""
+    return same_team(row["team"]), row["decision"] or ""
+
+
+def last_words(said: Iterable[tuple[Any, asyncpg.Record]]) -> Sequence[tuple[asyncpg.Record, int]]:
     """Of each key, in order, the row that was said last, and how many were said before it."""
     rows: dict[Hashable, list[asyncpg.Record]] = {}
     for key, row in said:

@@ -301,6 +301,7 @@ async def test_what_acts_have_put_somewhere_is_there_without_the_word_that_first
         assert (await client.get("requirements/Y", as_of=1)).status == 200
         for path in ("requirements/Y", "requirements/Y/outcome"):
             assert (await client.answer(path, at_least=client.head))["requirement"] == "Y"
+        assert (await client.answer("requirements/Y/brief", voice="sales"))["requirement"] == "Y"
         one = await client.answer("requirements/Y")
         assert (one["title"], [each["account"] for each in one["who_asked"]]) == (None, ["acme"])
         listed = {row["requirement"]: row for row in (await client.answer("requirements"))["requirements"]}

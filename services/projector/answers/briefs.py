@@ -12,7 +12,6 @@ from msgspec import Struct
 from schemas.events import Available, Effort
 from schemas.times import format_time
 from schemas.values import By
-from services.problems import Problem
 from services.projector import lenses
 from services.projector.answers import decisions
 from services.projector.answers.decisions import DecidedFit, OneDecision, decision_of, one_decision, read_made_on
@@ -20,6 +19,7 @@ from services.projector.answers.evidence import (
     TARGET_MARKET,
     KnowledgeRead,
     accounts_in,
+    find_requirement,
     names_by_account,
     read_accounts_lineage,
     read_asks,
@@ -125,12 +125,10 @@ async def read_decision_brief(snapshot: Snapshot, decision: str) -> Evidence:
 
 async def read_requirement_brief(snapshot: Snapshot, requirement: str) -> RequirementEvidence:
     """What the brief of a requirement is made of. Raises Problem if there is no such requirement."""
+    await find_requirement(snapshot, requirement)
     position = snapshot.position
     lineage = (await read_requirements_lineage(snapshot, [requirement])).requirements
     root, names = lineage.root(requirement, position), [*lineage.members(requirement, position)]
-    [known] = await snapshot.fetch(_statements, "known", position, [requirement])
-    if not known["known"]:
-        raise Problem("not-found", f"there is no requirement {requirement!r} at position {position}")
     made = await read_made_on(snapshot, names)
     given_way = await snapshot.fetch(_statements, "given_way", position, [row["decision"] for row in made])
     pending = await snapshot.fetch(_statements, "proposed_on", position, names)

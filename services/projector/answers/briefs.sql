@@ -13,14 +13,6 @@ SELECT DISTINCT ON (said.requirement) said.requirement, said.state, said.target,
  WHERE said.requirement = ANY($2::text[]) AND said.position <= $1 AND {stands said}
  ORDER BY said.requirement, said.valid_from DESC, said.position DESC;
 
--- known --
--- Whether one of these requirements was raised or asked for.
-SELECT EXISTS (SELECT FROM {schema}.requirement_rows AS said
-                WHERE said.requirement = ANY($2::text[]) AND NOT said.act AND said.position <= $1 AND {stands said})
-    OR EXISTS (SELECT FROM {schema}.asks AS said
-                WHERE said.requirement = ANY($2::text[]) AND NOT said.withdrawn AND said.position <= $1
-                  AND {stands said}) AS known;
-
 -- promises --
 -- The open promises about these requirements. What was said last of a promise is what counts.
 SELECT last.promise, last.account, last.decision, last.due, last.position

@@ -268,7 +268,8 @@ async def read_account(snapshot: Snapshot, name: str, *, opener: Opener | None =
     merges = await snapshot.fetch(_statements, "merges", position, members)
 
     asked = [(row["requirement"], row["ask"]) for row in await snapshot.fetch(_statements, "asked", position, members)]
-    lineage = await read_requirements_lineage(snapshot, {requirement for requirement, _ in asked})
+    requirements, ids = {requirement for requirement, _ in asked}, {ask for _, ask in asked}
+    lineage = await read_requirements_lineage(snapshot, requirements, ids)
     lineage = msgspec.structs.replace(lineage, accounts=known_as)
     ask_rows = await read_asks(snapshot, lineage.reach_of(asked))
     live = lenses.live_asks((lenses.Ask(*row) for row in ask_rows), now, position, lineage)

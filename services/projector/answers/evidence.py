@@ -96,18 +96,24 @@ async def read_accounts_lineage(snapshot: Snapshot, names: Iterable[str] | None 
     )
 
 
-async def read_requirements_lineage(snapshot: Snapshot, names: Iterable[str]) -> Lineage:
-    """Which requirements these stand for, and which asks moved to or from them. Accounts stand for themselves."""
-    return Lineage(**await _requirements_lineage(snapshot, names))
+async def read_requirements_lineage(
+    snapshot: Snapshot, names: Iterable[str], asks: Iterable[str] | None = None
+) -> Lineage:
+    """Which requirements these stand for, and which asks (of these ids, or all) moved to or from them. Accounts
+    stand for themselves."""
+    return Lineage(**await _requirements_lineage(snapshot, names, asks))
 
 
-async def _requirements_lineage(snapshot: Snapshot, names: Iterable[str] | None) -> dict[str, Any]:
+async def _requirements_lineage(
+    snapshot: Snapshot, names: Iterable[str] | None, asks: Iterable[str] | None = None
+) -> dict[str, Any]:
     wanted = None if names is None else sorted(set(names))
     merges = await snapshot.fetch(_statements, "requirements_around", snapshot.position, wanted)
     resolution = Resolution(Merge(*row) for row in merges)
     near = None if wanted is None else sorted(resolution.related(wanted))
     moves: dict[str, list[Move]] = {}
-    for row in await snapshot.fetch(_statements, "moves", snapshot.position, near):
+    ids = None if asks is None else sorted(set(asks))
+    for row in await snapshot.fetch(_statements, "moves", snapshot.position, near, ids):
         moves.setdefault(row["ask"], []).append(Move(*row))
     if wanted is not None and moves:
         # What an ask was moved to may have been merged in its turn.

@@ -92,10 +92,12 @@ SELECT position, valid_from, requirement, merged_into
  WHERE position <= $1 AND ($2::text[] IS NULL OR requirement IN (SELECT name FROM around));
 
 -- moves --
--- Every move of the asks that were ever moved from or to one of these requirements ($2), or of all, in order.
+-- Every move of the asks that were ever moved from or to one of these requirements ($2), or of all, in order; where ids
+-- are given ($3), of the asks that have one of these.
 SELECT position, valid_from, requirement, ask, moved_to
   FROM {schema}.ask_moves
  WHERE position <= $1
+   AND ($3::text[] IS NULL OR ask = ANY($3::text[]))
    AND ($2::text[] IS NULL
         OR ask IN (SELECT ask FROM {schema}.ask_moves
                     WHERE position <= $1 AND (requirement = ANY($2::text[]) OR moved_to = ANY($2::text[]))))

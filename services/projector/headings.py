@@ -159,8 +159,8 @@ class Headings(Struct, frozen=True, kw_only=True):
         for rows in (raised, delivered, decided):
             np.maximum.at(last, rows["requirement"], rows["position"])
         there = np.concatenate([there, np.zeros(size - len(there), bool)])
-        for rows in (raised, decided):
-            there[rows["requirement"]] = True
+        there[raised["requirement"][~raised["act"]]] = True
+        there[decided["requirement"]] = True
         title, area = (_latest(taken(raised, np.flatnonzero(raised[name] >= 0)), name, size) for name in _WORDS)
         made = _latest(decided, "position", size)
         number = np.full(size, NOT_SAID, np.int64)

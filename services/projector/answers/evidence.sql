@@ -252,10 +252,10 @@ SELECT DISTINCT ON (requirement) requirement, title
  ORDER BY requirement, valid_from DESC, position DESC;
 
 -- is_there --
--- Whether a requirement was raised or asked for, as far as that stands, or an act has named it: what a decision, a merge
--- or a move has put there stays there, also where the word that it was first named by is retracted.
+-- Whether a requirement was raised or asked for, as far as that stands, or an act has put something there: a decision, a
+-- merge or a move stays in sight, also where the word that first named the requirement is retracted.
 SELECT EXISTS (SELECT FROM {schema}.requirement_rows AS said
-                WHERE requirement = $2 AND position <= $1 AND {stands said})
+                WHERE requirement = $2 AND position <= $1 AND NOT act AND {stands said})
     OR EXISTS (SELECT FROM {schema}.asks AS said
                 WHERE requirement = $2 AND position <= $1 AND NOT withdrawn AND {stands said})
     OR EXISTS (SELECT FROM {schema}.decision_requirements WHERE requirement = $2 AND position <= $1)

@@ -229,7 +229,7 @@ async def test_its_stock_application_replays_our_aggregates(database: Database, 
 
     # So that two wrongs do not make a right: what these aggregates are.
     assert stock.repository.get(stream_uuid("decision/D-7"), projector_func=fold) == Decision(
-        options=frozenset({"saml-first", "wait"}), made=True
+        options=frozenset({"saml-first", "wait"}), made=12
     )
     assert stock.repository.get(stream_uuid("requirement/SSO-42"), projector_func=fold) == Requirement(
         heard=Map({1: None, 2: None}), asks=Map({"acme-sso": "SSO-42"})

@@ -20,14 +20,13 @@ from services.projector.columns import (
     Column,
     Columns,
     Rows,
-    digest,
     empty,
-    halves,
     joined,
     limbs,
     times_of,
 )
 from services.projector.lenses import Adoption
+from services.projector.naming import Naming, Namings
 from services.projector.resolution import Lineage
 from services.projector.scoring import (
     Values,
@@ -35,7 +34,6 @@ from services.projector.scoring import (
 
 TEXT_OCTETS = 200
 """Of a text with its number, roughly."""
-NAMINGS_REMEMBERED_MAX = 8
 _RETRACTION = ("position", "retracted")
 _STAGES = {"won": WON, "open": OPEN}
 
@@ -95,6 +93,7 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
     lineage: Lineage
     lineage_positions: Sequence[int]
     """Where anything was said about names, merges or moves, in order."""
+    namings: Namings
     deals: Codes
     """The opportunities."""
     size: int
@@ -137,6 +136,7 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
             adoptions=(),
             lineage=Lineage(),
             lineage_positions=(),
+            namings=Namings(),
             deals=Codes(),
             size=0,
             width=0,
@@ -202,21 +202,12 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
         """`low` of the ids that were ever withdrawn, sorted."""
         return np.unique(self.withdrawals.whole["low"])
 
-    @cached_property
-    def _namings(self) -> dict[int, "Naming"]:
-        return {}
-
-    def naming(self, p: int) -> "Naming":
+    def naming(self, p: int) -> Naming:
         """What names stand for, as known at p."""
+        # Where nothing was said since, they stand for the same.
         number = bisect_right(self.lineage_positions, p)
-        remembered = self._namings
-        found = remembered.get(number)
-        if found is None:
-            found = _name(self, p)
-            while len(remembered) >= NAMINGS_REMEMBERED_MAX:
-                remembered.pop(next(iter(remembered)), None)
-            remembered[number] = found
-        return found
+        last = self.lineage_positions[number - 1] if number else 0
+        return self.namings.at(last, self.lineage, self.accounts, self.requirements)
 
     def codes_of(self, requirements: Iterable[str]) -> Column:
         """The numbers of those of these requirements that were ever named."""
@@ -226,35 +217,6 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
     def adopted(self, p: int) -> list[Adoption]:
         """The adoptions known at p, by when they came into force."""
         return sorted((each for each in self.adoptions if each.position <= p), key=lambda each: each[:2])
-
-
-class Naming(Struct, frozen=True):
-    """Names that stand for others, as numbers: accounts, requirements, and asks that were moved."""
-
-    accounts: Column
-    account_roots: Column
-    requirements: Column
-    requirement_roots: Column
-    moved: Columns
-    """high and low of the ask's id, the requirement on which it was recorded, and its place. Sorted by low."""
-
-    def roots(self, size: int) -> Column:
-        """Each account's root."""
-        roots = np.arange(size, dtype=np.int32)
-        roots[self.accounts] = self.account_roots
-        return roots
-
-    def several(self, size: int) -> Column:
-        """Which accounts go by several names, by their roots."""
-        several = np.zeros(size, bool)
-        several[self.account_roots] = True
-        return several
-
-    def merged(self, size: int) -> Column:
-        """Each requirement's root."""
-        roots = np.arange(size, dtype=np.int32)
-        roots[self.requirements] = self.requirement_roots
-        return roots
 
 
 def _ask_columns(counted: Counted, said: Said) -> Columns | None:
@@ -357,30 +319,12 @@ def with_all_names(counted: Counted, names: Column, positions: Iterable[int]) ->
     theirs[names] = True
     for p in positions:
         naming = counted.naming(p)
-        if not len(naming.accounts):
+        name, root = naming.accounts["name"], naming.accounts["root"]
+        if not len(name):
             continue
         roots = naming.roots(size)
         chosen = np.zeros(size, bool)
         chosen[roots[theirs]] = True
         theirs |= chosen
-        theirs[naming.accounts] |= chosen[naming.account_roots]
+        theirs[name] |= chosen[root]
     return np.flatnonzero(theirs).astype(np.int32)
-
-
-def _name(counted: Counted, p: int) -> Naming:
-    lineage = counted.lineage
-    accounts, requirements, places = lineage.accounts.roots(p), lineage.requirements.roots(p), lineage.places(p)
-    moved = sorted((*reversed(halves(digest(ask))), on, place) for (on, ask), place in places.items())
-    low, high, on, place = zip(*moved, strict=True) if moved else ((), (), (), ())
-    return Naming(
-        counted.accounts.codes([*accounts]),
-        counted.accounts.codes([*accounts.values()]),
-        counted.requirements.codes([*requirements]),
-        counted.requirements.codes([*requirements.values()]),
-        {
-            "low": np.array(low, np.uint64),
-            "high": np.array(high, np.uint64),
-            "requirement": counted.requirements.codes(on),
-            "place": counted.requirements.codes(place),
-        },
-    )

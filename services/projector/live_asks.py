@@ -18,7 +18,8 @@ from services.projector.columns import (
     spans,
     taken,
 )
-from services.projector.counted import Counted, Naming
+from services.projector.counted import Counted
+from services.projector.naming import Naming
 from services.projector.resolution import Reach
 
 _SIEVE_BITS = 20
@@ -67,11 +68,11 @@ def live(
     account = rows["account"]
     requirement = place = rows["requirement"]
     mixed = np.zeros(len(account), bool)
-    if len(naming.accounts):
+    if length(naming.accounts):
         account = naming.roots(size)[account]
         mixed |= naming.several(size)[account]
     if length(naming.moved):
-        place, is_moved = _places(rows, naming)
+        place, is_moved = naming.places(rows)
         mixed |= is_moved
     if mixed.any():
         # Only where names or places have changed may what is one ask lie apart.
@@ -108,22 +109,6 @@ def most_important(asks: Live) -> Column:
 
 def _by(rows: Columns, t: int | None) -> Columns:
     return rows if t is None else taken(rows, np.flatnonzero(rows["valid"] <= t))
-
-
-def _places(rows: Columns, naming: Naming) -> tuple[Column, Column]:
-    """Where each ask is, and which are of an id that was moved."""
-    place = rows["requirement"].copy()
-    is_moved = is_among(rows["low"], np.unique(naming.moved["low"]))
-    put = {
-        (high, low, on): to
-        for high, low, on, to in zip(
-            *(naming.moved[name].tolist() for name in ("high", "low", "requirement", "place")), strict=True
-        )
-    }
-    for row in np.flatnonzero(is_moved).tolist():
-        ask = (int(rows["high"][row]), int(rows["low"][row]), int(rows["requirement"][row]))
-        place[row] = put.get(ask, place[row])
-    return place, is_moved
 
 
 def _within(counted: Counted, reach: Reach) -> Columns:
@@ -191,7 +176,7 @@ def _stands(
     # An ask that was recorded on the requirement that a withdrawal names is meant by it.
     id, end_id = _same(said, withdrawn, ("low", "high", "requirement"))
     meant_ask, meant_end = _matched(id, asks, end_id)
-    if len(naming.requirements) or length(naming.moved):
+    if length(naming.requirements) or length(naming.moved):
         is_meant = np.zeros(length(withdrawn), bool)
         is_meant[meant_end] = True
         others = np.flatnonzero(~is_meant)
@@ -222,7 +207,7 @@ def _recorded_or_there(
     recorded, there = np.zeros(length(withdrawn), bool), np.zeros(length(withdrawn), bool)
     ends = taken(withdrawn, some)
     rows = _by(known(counted.asks.having("low", np.unique(ends["low"])), p), t)
-    places, _ = _places(rows, naming)
+    places, _ = naming.places(rows)
     for found, requirement in ((recorded, rows["requirement"]), (there, places)):
         id, end_id = _same({**rows, "requirement": requirement}, ends, ("low", "high", "requirement"))
         found[some] = np.isin(end_id, id)

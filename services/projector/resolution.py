@@ -18,6 +18,8 @@ names are of one company is no more true today than it was when it was not known
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
@@ -97,6 +99,7 @@ class Resolution:
         for each in said:
             self._said.setdefault(self._components[_names_in(each)[0]], []).append(each)
         self._positions = {component: [each.position for each in edges] for component, edges in self._said.items()}
+        self._order = [(each.position, self._components[_names_in(each)[0]]) for each in said]
         self._states: dict[tuple[int, int], _State] = {}
 
     def root(self, name: str, p: int) -> str:
@@ -130,11 +133,14 @@ class Resolution:
 
     def roots(self, p: int) -> dict[str, str]:
         """Every name that stands for another, and its root."""
-        found: dict[str, str] = {}
-        for component, edges in self._said.items():
-            state = self._state_of(component, edges, p)
-            found.update((name, root) for name, root in state.roots.items() if name != root)
-        return found
+        return {name: root for name, root in self.roots_anew(p, 0).items() if name != root}
+
+    def roots_anew(self, p: int, other: int) -> Mapping[str, str]:
+        """Name → root, as known at p, of every name that may stand for something else at another position."""
+        roots: dict[str, str] = {}
+        for component in {component for _, component in self._between(*sorted((p, other)))}:
+            roots |= self._state_of(component, self._said[component], p).roots
+        return roots
 
     def names(self) -> Iterable[str]:
         """The names of which anything was said."""
@@ -148,11 +154,11 @@ class Resolution:
         """The names of which anything was said in between."""
         return {
             name
-            for component, edges in self._said.items()
+            for component in {component for _, component in self._between(after, upto)}
             for number in range(
                 bisect_right(self._positions[component], after), bisect_right(self._positions[component], upto)
             )
-            for name in _names_in(edges[number])
+            for name in _names_in(self._said[component][number])
         }
 
     def changed(self, name: str, after: int, upto: int) -> Change | None:
@@ -166,6 +172,11 @@ class Resolution:
             if after < each.position <= upto and self.members(name, each.position - 1) != there:
                 return Change(each.position, each.valid_from, isinstance(each, Unclaim))
         return None
+
+    def _between(self, after: int, upto: int) -> Sequence[tuple[int, int]]:
+        """Where something was said in between, and of the names of which component."""
+        first, last = (bisect_right(self._order, each, key=itemgetter(0)) for each in (after, upto))
+        return self._order[first:last]
 
     def _state(self, name: str, p: int) -> _State | None:
         component = self._components.get(name)
@@ -188,7 +199,7 @@ class Reach(Struct, frozen=True):
     """Requirement and the ask's id."""
 
 
-class Lineage(Struct, frozen=True):
+class Lineage(Struct, frozen=True, dict=True):
     """Accounts, requirements and asks, each by what it counts for. `moves`: ask → its moves, by position."""
 
     accounts: Resolution = msgspec.field(default_factory=Resolution)
@@ -201,25 +212,36 @@ class Lineage(Struct, frozen=True):
 
     def places(self, p: int) -> dict[tuple[str, str], str]:
         """Each ask that is not where it was recorded, by that requirement and its id, and where it is."""
-        recorded = {(move.requirement, ask) for ask, moves in self.moves.items() for move in moves}
-        return {each: place for each in recorded if (place := self.place(*each, p)) != each[0]}
+        return {each: place for each, place in self.places_anew(p, 0).items() if place != each[0]}
+
+    def places_anew(self, p: int, other: int) -> dict[tuple[str, str], str]:
+        """Where each ask is, as known at p, that may be elsewhere at another position."""
+        asks = self.moved_between(*sorted((p, other)))
+        recorded = {(move.requirement, ask) for ask in asks for move in self.moves[ask]}
+        return {each: self.place(*each, p) for each in recorded}
+
+    def moved_between(self, after: int, upto: int) -> set[str]:
+        """The asks that were moved in between."""
+        first, last = (bisect_right(self._order, each, key=itemgetter(0)) for each in (after, upto))
+        return {ask for _, ask in self._order[first:last]}
+
+    def moved_from_or_to(self, requirements: Iterable[str]) -> set[str]:
+        """The asks that were ever moved from or to one of these."""
+        return {ask for name in requirements for ask in self._moved.get(name, ())}
 
     def named(self) -> set[str]:
         """The requirements of which anything was said: which are merged, and from or to which asks were moved."""
-        moved = {name for moves in self.moves.values() for move in moves for name in (move.requirement, move.to)}
-        return {*self.requirements.names(), *moved}
+        return {*self.requirements.names(), *self._moved}
 
     def positions(self) -> list[int]:
         """Where anything was said about names, merges or moves, in order."""
-        moved = {move.position for moves in self.moves.values() for move in moves}
-        return sorted(self.accounts.positions() | self.requirements.positions() | moved)
+        return sorted(self.accounts.positions() | self.requirements.positions() | {at for at, _ in self._order})
 
     def related(self, requirements: Iterable[str]) -> set[str]:
         """The requirements on which something may have been said about asks that are for one of these, or were."""
         names = self.requirements.related(requirements)
-        near = [
-            each for moves in self.moves.values() for each in moves if each.requirement in names or each.to in names
-        ]
+        near = (move for ask in self.moved_from_or_to(names) for move in self.moves[ask])
+        near = (move for move in near if move.requirement in names or move.to in names)
         return self.requirements.related(names | {name for move in near for name in (move.requirement, move.to)})
 
     def reach(self, requirements: Iterable[str]) -> Reach:
@@ -228,12 +250,7 @@ class Lineage(Struct, frozen=True):
         An ask that was moved brings no others with it: of its other places only it is meant.
         """
         names = frozenset(self.requirements.related(requirements))
-        moved = (
-            (place, ask)
-            for ask, moves in self.moves.items()
-            if any(move.requirement in names or move.to in names for move in moves)
-            for place in self._places_of(moves)
-        )
+        moved = ((place, ask) for ask in self.moved_from_or_to(names) for place in self._places_of(self.moves[ask]))
         return Reach(names, frozenset(each for each in moved if each[0] not in names))
 
     def reach_of(self, asks: Iterable[tuple[str, str]]) -> Reach:
@@ -244,9 +261,6 @@ class Lineage(Struct, frozen=True):
             for place in self._places_of(self.moves.get(ask, ())) | self.requirements.related([requirement])
         }
         return Reach(frozenset(), frozenset(places))
-
-    def _places_of(self, moves: Iterable[Move]) -> set[str]:
-        return self.requirements.related(name for move in moves for name in (move.requirement, move.to))
 
     def moved(self, recorded_on: str, ask: str, after: int, upto: int) -> Change | None:
         """The last event in between by which an ask came to be for another requirement; None if it is for the same."""
@@ -263,6 +277,23 @@ class Lineage(Struct, frozen=True):
         """Where an ask is, before merges."""
         moves = (move for move in reversed(self.moves.get(ask, ())) if move.requirement == recorded_on)
         return next((move.to for move in moves if move.position <= p), recorded_on)
+
+    @cached_property
+    def _order(self) -> list[tuple[int, str]]:
+        """Where asks were moved, in order."""
+        return sorted((move.position, ask) for ask, moves in self.moves.items() for move in moves)
+
+    @cached_property
+    def _moved(self) -> Mapping[str, set[str]]:
+        """Requirement → the asks that were ever moved from or to it."""
+        asks: dict[str, set[str]] = {}
+        for ask, moves in self.moves.items():
+            for name in {name for move in moves for name in (move.requirement, move.to)}:
+                asks.setdefault(name, set()).add(ask)
+        return asks
+
+    def _places_of(self, moves: Iterable[Move]) -> set[str]:
+        return self.requirements.related(name for move in moves for name in (move.requirement, move.to))
 
 
 def _claimed(claims: Iterable[Claim]) -> Iterator[Claim | Unclaim]:

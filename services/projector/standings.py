@@ -327,12 +327,7 @@ def _said_between(counted: Counted, after: int, upto: int) -> _Said:
     lineage = counted.lineage
     accounts = lineage.accounts.related(lineage.accounts.named_between(after, upto))
     merged = lineage.requirements.related(lineage.requirements.named_between(after, upto))
-    asks = {
-        ask
-        for ask, moves in lineage.moves.items()
-        for move in moves
-        if after < move.position <= upto or move.to in merged or move.requirement in merged
-    }
+    asks = lineage.moved_between(after, upto) | lineage.moved_from_or_to(merged)
     return _Said(accounts, {counted.requirements.code(name) for name in merged}, asks)
 
 

@@ -83,6 +83,16 @@ def test_what_was_said_later_does_not_count(told: list[Said]) -> None:
 
 
 @given(said)
+def test_from_one_position_to_another_only_what_may_differ_is_found_anew(told: list[Said]) -> None:
+    known = resolution(told)
+    for here in range(len(told) + 1):
+        for there in range(len(told) + 1):
+            anew = known.roots_anew(there, here)
+            assert roots(known, there) == roots(known, here) | {name: anew[name] for name in anew}
+            assert set(anew) <= known.related(known.named_between(*sorted((here, there))))
+
+
+@given(said)
 def test_names_that_are_one_have_one_root(told: list[Said]) -> None:
     known, end = resolution(told), len(told)
     for name in NAMES:

@@ -1,0 +1,140 @@
+"""What all names stand for at a position, as columns: accounts, requirements, and asks that were moved. Pure.
+
+Which name stands for which is said in `resolution`. Little of it differs between two positions that lie close together,
+so what names stand for at one follows from what they stood for at the nearest that is remembered; at position 0 each
+stands for itself.
+"""
+
+from collections.abc import Mapping
+from threading import Lock
+
+import numpy as np
+from msgspec import Struct
+
+from services.projector.columns import (
+    Codes,
+    Column,
+    Columns,
+    begin_anew,
+    digest,
+    empty,
+    halves,
+    is_among,
+    joined,
+    length,
+    order,
+    taken,
+)
+from services.projector.resolution import Lineage
+
+REMEMBERED_MAX = 48
+
+
+class Naming(Struct, frozen=True):
+    """Names that stand for others, as numbers, at a position."""
+
+    position: int
+    accounts: Columns
+    """name and root. Sorted by name."""
+    requirements: Columns
+    """The same."""
+    moved: Columns
+    """high and low of the ask's id, the requirement on which it was recorded, and its place. Sorted by these."""
+
+    def roots(self, size: int) -> Column:
+        """Each account's root."""
+        return _roots(self.accounts, size)
+
+    def several(self, size: int) -> Column:
+        """Which accounts go by several names, by their roots."""
+        several = np.zeros(size, bool)
+        several[self.accounts["root"]] = True
+        return several
+
+    def merged(self, size: int) -> Column:
+        """Each requirement's root."""
+        return _roots(self.requirements, size)
+
+    def places(self, rows: Columns) -> tuple[Column, Column]:
+        """Where each of these recordings of asks is, and which are of an id that was moved."""
+        place = rows["requirement"].copy()
+        is_moved = is_among(rows["low"], self.moved["low"])
+        some = np.flatnonzero(is_moved)
+        if len(some):
+            here = taken(self.moved, np.flatnonzero(is_among(self.moved["low"], np.sort(rows["low"][some]))))
+            asked = {name: rows[name][some] for name in _ASK}
+            both = joined({name: here[name] for name in _ASK}, asked)
+            put = order(both, _ASK)
+            number = np.empty(len(put), np.int64)
+            number[put] = np.cumsum(begin_anew(*(both[name][put] for name in _ASK))) - 1
+            to = np.full(len(put), NOWHERE)
+            to[number[: length(here)]] = here["place"]
+            to = to[number[length(here) :]]
+            place[some] = np.where(to == NOWHERE, place[some], to)
+        return place, is_moved
+
+
+class Namings:
+    """What names stand for, at the positions that were asked about. That never changes; threads take turns."""
+
+    def __init__(self) -> None:
+        nothing = empty(name=np.int32, root=np.int32)
+        moved = empty(low=np.uint64, high=np.uint64, requirement=np.int32, place=np.int32)
+        self._remembered = [Naming(0, nothing, nothing, moved)]
+        self._lock = Lock()
+
+    def at(self, p: int, lineage: Lineage, accounts: Codes, requirements: Codes) -> Naming:
+        """As known at p. `lineage` is known up to there at least; all its names have numbers."""
+        with self._lock:
+            near = min(self._remembered, key=lambda each: abs(each.position - p))
+            if near.position == p:
+                return near
+            found = _name(near, p, lineage, accounts, requirements)
+            self._remembered.append(found)
+            if len(self._remembered) > REMEMBERED_MAX:
+                del self._remembered[1]  # Position 0 stays.
+            return found
+
+
+_ASK = ("low", "high", "requirement")
+NOWHERE = -1
+
+
+def _name(near: Naming, p: int, lineage: Lineage, accounts: Codes, requirements: Codes) -> Naming:
+    anew = lineage.places_anew(p, near.position)
+    lows_and_highs = [(*reversed(halves(digest(ask))), on, place) for (on, ask), place in anew.items()]
+    low, high, on, place = zip(*lows_and_highs, strict=True) if lows_and_highs else ((), (), (), ())
+    moved = {
+        "low": np.array(low, np.uint64),
+        "high": np.array(high, np.uint64),
+        "requirement": requirements.codes(on),
+        "place": requirements.codes(place),
+    }
+    return Naming(
+        position=p,
+        accounts=_named_anew(near.accounts, lineage.accounts.roots_anew(p, near.position), accounts),
+        requirements=_named_anew(near.requirements, lineage.requirements.roots_anew(p, near.position), requirements),
+        moved=_put(near.moved, moved, _ASK, "place", "requirement"),
+    )
+
+
+def _named_anew(near: Columns, roots: Mapping[str, str], codes: Codes) -> Columns:
+    said = {"name": codes.codes([*roots]), "root": codes.codes([*roots.values()])}
+    return _put(near, said, ("name",), "root", "name")
+
+
+def _put(rows: Columns, said: Columns, keys: tuple[str, ...], to: str, own: str) -> Columns:
+    """The rows with what is said instead of those of the same keys; without those that stand for themselves."""
+    if not length(said):
+        return rows
+    both = joined(rows, said)
+    put = order(both, keys)  # Of equal keys what is said comes last: the order is stable.
+    both = taken(both, put)
+    last = np.append(begin_anew(*(both[name] for name in keys))[1:], True)
+    return taken(both, np.flatnonzero(last & (both[to] != both[own])))
+
+
+def _roots(names: Columns, size: int) -> Column:
+    roots = np.arange(size, dtype=np.int32)
+    roots[names["name"]] = names["root"]
+    return roots

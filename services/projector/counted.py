@@ -94,6 +94,8 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
     lineage_positions: Sequence[int]
     """Where anything was said about names, merges or moves, in order."""
     namings: Namings
+    named_by_acts: Columns
+    """The requirements that merges and moves have named, and the position at which one first did."""
     deals: Codes
     """The opportunities."""
     size: int
@@ -137,6 +139,7 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
             lineage=Lineage(),
             lineage_positions=(),
             namings=Namings(),
+            named_by_acts=empty(requirement=code, position=np.int64),
             deals=Codes(),
             size=0,
             width=0,
@@ -150,7 +153,11 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
         lineage = said.lineage
         if lineage is not None:
             self.accounts.codes([*lineage.accounts.names()])
-            self.requirements.codes([*lineage.named()])
+            first_named = lineage.first_named()
+            named_by_acts = {
+                "requirement": self.requirements.codes([*first_named]),
+                "position": np.array([*first_named.values()], np.int64),
+            }
         grown = replace(
             self,
             position=said.upto,
@@ -175,6 +182,7 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
             adoptions=self.adoptions if said.adoptions is None else said.adoptions,
             lineage=self.lineage if lineage is None else lineage,
             lineage_positions=self.lineage_positions if lineage is None else lineage.positions(),
+            named_by_acts=self.named_by_acts if lineage is None else named_by_acts,
         )
         return replace(
             grown,

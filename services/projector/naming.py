@@ -55,6 +55,12 @@ class Naming(Struct, frozen=True):
         """Each requirement's root."""
         return _roots(self.requirements, size)
 
+    def merged_into(self, requirements: Codes) -> dict[str, str]:
+        """Each requirement that is part of another, and its root, by their names."""
+        names, roots = (self.requirements[each].tolist() for each in ("name", "root"))
+        texts = requirements.texts
+        return {texts[name]: texts[root] for name, root in zip(names, roots, strict=True)}
+
     def places(self, rows: Columns) -> tuple[Column, Column]:
         """Where each of these recordings of asks is, and which are of an id that was moved."""
         place = rows["requirement"].copy()

@@ -146,6 +146,15 @@ class Resolution:
         """The names of which anything was said."""
         return self._components.keys()
 
+    def first_named(self) -> dict[str, int]:
+        """Name → where anything was first said of it."""
+        found: dict[str, int] = {}
+        for edges in self._said.values():
+            for each in edges:
+                for name in _names_in(each):
+                    found.setdefault(name, each.position)
+        return found
+
     def positions(self) -> set[int]:
         """Where anything was said."""
         return {position for positions in self._positions.values() for position in positions}
@@ -229,9 +238,15 @@ class Lineage(Struct, frozen=True, dict=True):
         """The asks that were ever moved from or to one of these."""
         return {ask for name in requirements for ask in self._moved.get(name, ())}
 
-    def named(self) -> set[str]:
-        """The requirements of which anything was said: which are merged, and from or to which asks were moved."""
-        return {*self.requirements.names(), *self._moved}
+    def first_named(self) -> dict[str, int]:
+        """The requirements that acts have named, and where first: which are merged, and from or to which asks were
+        moved."""
+        found = self.requirements.first_named()
+        for moves in self.moves.values():
+            for move in moves:
+                for name in (move.requirement, move.to):
+                    found[name] = min(found.get(name, move.position), move.position)
+        return found
 
     def positions(self) -> list[int]:
         """Where anything was said about names, merges or moves, in order."""

@@ -235,6 +235,12 @@ def place_of(requirement: Any, class_: Any) -> Any:
     return requirement * _CLASSES + class_
 
 
+def requirement_at(places: Column) -> Column:
+    """Which requirement each place is of."""
+    found: Column = places // _CLASSES
+    return found
+
+
 def _revenue(counted: Counted, pairs: Pairs, worth: Revenues) -> Earned:
     """What the accounts of these pairs are worth, by requirement and class."""
     number = np.full(counted.size, NOT_HERE, np.int32)

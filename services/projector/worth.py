@@ -64,10 +64,22 @@ class Earned(Struct, frozen=True):
             there = np.flatnonzero(summed[..., 2].any(axis=1))
             at.append(there << CURRENCY_BITS | currency)
             amounts.append(summed[there])
-        return cls._of_rows(at, amounts)
+        put = np.argsort(np.concatenate(at))
+        return cls(np.concatenate(at)[put], np.concatenate(amounts)[put])
 
     def plus(self, other: "Earned", sign: int = 1) -> "Earned":
-        return self._of_rows([self.at, other.at], [self.amounts, sign * other.amounts])
+        """Both together. What is added is mostly little, and about places that are there."""
+        at, row = self.at, np.searchsorted(self.at, other.at)
+        is_new = ~is_among(other.at, at)
+        if is_new.any():
+            amounts = np.insert(self.amounts, row[is_new], 0, axis=0)
+            at = np.insert(at, row[is_new], other.at[is_new])
+            row = np.searchsorted(at, other.at)
+        else:
+            amounts = self.amounts.copy()
+        amounts[row] += sign * other.amounts
+        gone = row[~amounts[row][..., 2].any(axis=1)]
+        return Earned(np.delete(at, gone), np.delete(amounts, gone, axis=0)) if len(gone) else Earned(at, amounts)
 
     def within(self, first: int, last: int) -> "Earned":
         """What is earned in the places from one to below another."""
@@ -79,6 +91,11 @@ class Earned(Struct, frozen=True):
         return money(currencies, here.amounts, here.currencies.tolist())
 
     @property
+    def places(self) -> Column:
+        """The place of each row."""
+        return self.at >> CURRENCY_BITS
+
+    @property
     def currencies(self) -> Column:
         """The number of each row's currency."""
         return self.at & _CURRENCY
@@ -86,16 +103,6 @@ class Earned(Struct, frozen=True):
     @property
     def octets(self) -> int:
         return self.at.nbytes + self.amounts.nbytes
-
-    @classmethod
-    def _of_rows(cls, at: list[Column], amounts: list[Column]) -> "Earned":
-        places, number = np.unique(np.concatenate(at), return_inverse=True)
-        rows = np.concatenate(amounts)
-        summed = np.zeros((len(places), 2, 3), np.int64)
-        for kind, limb in np.ndindex(2, 3):
-            summed[:, kind, limb] = sums(number, rows[:, kind, limb], len(places))
-        there = summed[..., 2].any(axis=1)
-        return cls(places[there], summed[there])
 
 
 def revenues(counted: Counted, position: int, now: datetime, names: Column | None = None) -> Revenues:

@@ -1,7 +1,7 @@
 """The requirements: how loud each is and of which classes, its revenue, and the decision that holds."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from fractions import Fraction
 from typing import Literal
@@ -19,14 +19,13 @@ from services.projector.answers.decisions import Grounds, Outcome, read_made_on
 from services.projector.answers.evidence import read_requirements_lineage
 from services.projector.answers.since import holding, read_superseded
 from services.projector.answers.snapshot import AsOf, Snapshot
-from services.projector.columns import Codes, Column, join_limbs, microseconds
-from services.projector.counted import Counted
+from services.projector.columns import Codes, Column, is_among, join_limbs, microseconds
 from services.projector.fit import CLASSES, Class, shown
 from services.projector.headings import Delivered, Heading, Made
 from services.projector.judging import Adopted
 from services.projector.lenses import Departs
 from services.projector.revenue import Money
-from services.projector.standings import Lens, place_of
+from services.projector.standings import Lens, place_of, requirement_at
 from services.projector.worth import Earned
 
 Sort = Literal["voice", "recent", "revenue"]
@@ -146,12 +145,14 @@ def list_requirements(known: Known, lens: Lens) -> list[Listed]:
     withdrawn = counted.withdrawals.last_positions("requirement", counted.width, position)
     lineage = counted.lineage.requirements
     there = asked > 0
-    there[[*_named_by_acts(counted, position)]] = True
+    by_acts = counted.named_by_acts
+    there[by_acts["requirement"][by_acts["position"] <= position]] = True
     headings = known.headings.at(position, there, np.maximum(asked, withdrawn))
     superseded = known.headings.superseded_by(position)
     parts: dict[str, list[Heading]] = {}
-    for each in headings if lineage.names() else ():
-        parts.setdefault(lineage.root(each.requirement, position), []).append(each)
+    merged = counted.naming(position).merged_into(counted.requirements)
+    for each in headings if merged else ():
+        parts.setdefault(merged.get(each.requirement, each.requirement), []).append(each)
 
     share = math.lcm(*heard.voices, *heard.voices_if_known)
     classes = heard.classes.tolist()
@@ -160,7 +161,7 @@ def list_requirements(known: Known, lens: Lens) -> list[Listed]:
     for heading in headings:
         code = counted.requirements.code(heading.requirement)
         here = code < len(classes)  # Of what was heard before it was first named, it has no row.
-        into = lineage.into(heading.requirement, position)
+        into = lineage.into(heading.requirement, position) if heading.requirement in merged else None
         decided, last, named = heading.decided, heading.last, [heading.requirement]
         for part in parts.get(heading.requirement, ()):
             decided, last = _later(decided, part.decided), max(last, part.last)
@@ -185,22 +186,14 @@ def list_requirements(known: Known, lens: Lens) -> list[Listed]:
     return listed
 
 
-def _named_by_acts(counted: Counted, position: int) -> Iterator[int]:
-    """The requirements that merges and moves have named, as numbers."""
-    lineage = counted.lineage
-    yield from map(counted.requirements.code, lineage.requirements.named_between(0, position))
-    for moves in lineage.moves.values():
-        for move in moves:
-            if move.position <= position:
-                yield from map(counted.requirements.code, (move.requirement, move.to))
-
-
 def currencies_of(listed: Sequence[Listed]) -> list[str]:
     """The currencies that occur, for the columns of CSV."""
     if not listed:
         return []
-    codes = np.unique(np.concatenate([each.amounts.currencies for each in listed]))
-    return sorted(listed[0].currencies.texts[code] for code in codes.tolist())
+    earned = listed[0].earned
+    codes = np.array(sorted(each.code for each in listed))
+    found = np.unique(earned.currencies[is_among(requirement_at(earned.places), codes)])
+    return sorted(listed[0].currencies.texts[code] for code in found.tolist())
 
 
 def show_row(listed: Listed) -> RequirementRow:

@@ -10,7 +10,8 @@ from schemas.values import EventType, Id, Source, moment
 from services.problems import Problem
 from services.projector import paging
 from services.projector.answers import feedback
-from services.projector.answers.decisions import DecisionRow, Grounds, Outcome
+from services.projector.answers.decisions import Grounds, Outcome
+from services.projector.answers.decisions import Listed as ListedDecision
 from services.projector.answers.decisions import State as DecisionState
 from services.projector.answers.promises import Promise, Subjects
 from services.projector.answers.requirements import Listed, Sort, Status
@@ -190,7 +191,7 @@ def is_requirement_asked_for(listed: Listed, asked: RequirementsAsked) -> bool:
     )
 
 
-def is_decision_asked_for(row: DecisionRow, asked: DecisionsAsked) -> bool:
+def is_decision_asked_for(row: ListedDecision, asked: DecisionsAsked) -> bool:
     return (
         asked.state in (UNSET, row.state)
         and asked.departs in (UNSET, row.departs)

@@ -49,6 +49,9 @@ _FATES = 4
 GAINED, GONE, STILL_OPEN, TAKEN_BACK = range(_FATES)
 """What became of an opportunity: as stakes.fate has it, in kinds."""
 
+Fates = Mapping[int, Sequence[tuple[Class, Revenue]]]
+"""Revenue, by what became of it, and class."""
+
 
 class Looked(NamedTuple):
     """Who asked for what a decision is about when it was made, and when it was last reaffirmed."""
@@ -164,9 +167,7 @@ def at_stake(counted: Counted, decision: Decision, asked: AskedWhen) -> Stakes:
     )
 
 
-def became(
-    counted: Counted, stakes: Sequence[Stakes], position: int, today: date
-) -> list[dict[int, list[tuple[Class, Revenue]]]]:
+def became(counted: Counted, stakes: Sequence[Stakes], position: int, today: date) -> list[Fates]:
     """What was at stake in each of these, in what it was worth when it was decided: by what became of it, and class."""
     if not stakes:
         return []
@@ -291,6 +292,8 @@ class _Today:
         self._classes = Adopted(counted, position).heeded(classes[pairs.account], pairs.asked)
 
     def differing(self, looked: Looked, chosen: Column | None = None) -> int:
+        if chosen is not None and not chosen[looked.decided.accounts].any():
+            return 0  # Mostly nothing was said of those who asked.
         return self._asking.differing(looked, self._asking.rows(looked.requirements), self._classes, chosen)
 
 

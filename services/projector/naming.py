@@ -33,7 +33,6 @@ REMEMBERED_MAX = 48
 class Naming(Struct, frozen=True):
     """Names that stand for others, as numbers, at a position."""
 
-    position: int
     accounts: Columns
     """name and root. Sorted by name."""
     requirements: Columns
@@ -86,19 +85,21 @@ class Namings:
     def __init__(self) -> None:
         nothing = empty(name=np.int32, root=np.int32)
         moved = empty(low=np.uint64, high=np.uint64, requirement=np.int32, place=np.int32)
-        self._remembered = [Naming(0, nothing, nothing, moved)]
+        self._remembered = {0: Naming(nothing, nothing, moved)}
         self._lock = Lock()
 
     def at(self, p: int, lineage: Lineage, accounts: Codes, requirements: Codes) -> Naming:
         """As known at p. `lineage` is known up to there at least; all its names have numbers."""
+        found = self._remembered.get(p)
+        if found is not None:
+            return found
         with self._lock:
-            near = min(self._remembered, key=lambda each: abs(each.position - p))
-            if near.position == p:
-                return near
-            found = _name(near, p, lineage, accounts, requirements)
-            self._remembered.append(found)
+            nearest = min(self._remembered, key=lambda position: abs(position - p))
+            found = _name(self._remembered[nearest], nearest, p, lineage, accounts, requirements)
+            self._remembered[p] = found
             if len(self._remembered) > REMEMBERED_MAX:
-                del self._remembered[1]  # Position 0 stays.
+                oldest = next(position for position in self._remembered if position)  # Position 0 stays.
+                del self._remembered[oldest]
             return found
 
 
@@ -106,8 +107,8 @@ _ASK = ("low", "high", "requirement")
 NOWHERE = -1
 
 
-def _name(near: Naming, p: int, lineage: Lineage, accounts: Codes, requirements: Codes) -> Naming:
-    anew = lineage.places_anew(p, near.position)
+def _name(near: Naming, nearest: int, p: int, lineage: Lineage, accounts: Codes, requirements: Codes) -> Naming:
+    anew = lineage.places_anew(p, nearest)
     lows_and_highs = [(*reversed(halves(digest(ask))), on, place) for (on, ask), place in anew.items()]
     low, high, on, place = zip(*lows_and_highs, strict=True) if lows_and_highs else ((), (), (), ())
     moved = {
@@ -117,9 +118,8 @@ def _name(near: Naming, p: int, lineage: Lineage, accounts: Codes, requirements:
         "place": requirements.codes(place),
     }
     return Naming(
-        position=p,
-        accounts=_named_anew(near.accounts, lineage.accounts.roots_anew(p, near.position), accounts),
-        requirements=_named_anew(near.requirements, lineage.requirements.roots_anew(p, near.position), requirements),
+        accounts=_named_anew(near.accounts, lineage.accounts.roots_anew(p, nearest), accounts),
+        requirements=_named_anew(near.requirements, lineage.requirements.roots_anew(p, nearest), requirements),
         moved=_put(near.moved, moved, _ASK, "place", "requirement"),
     )
 

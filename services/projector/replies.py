@@ -26,17 +26,18 @@ async def send_list(
     as_of: AsOf,
     whole: Whole,
     wanted: Callable[[Any], bool] | None,
-    show: Callable[[Any], Struct],
+    show: Callable[[Sequence[Any]], Sequence[Struct]],
     row_type: type[Struct],
     body: Callable[[Sequence[Any], list[Any]], Struct],
 ) -> web.Response:
-    """One page of the rows that are wanted, as JSON or CSV. `body` gets all rows that were found, and the page's."""
+    """One page of the rows that are wanted, as JSON or CSV. `show` gets the page's rows as they are found, `body` all
+    that were found, and the page's as they are shown."""
     after = page.after + page.parameters.limit
     as_csv = wants_csv(call.request.headers.get("Accept", ""))
 
     def encoded() -> tuple[int, bytes]:
         found = whole.rows if wanted is None else [each for each in whole.rows if wanted(each)]
-        rows = [show(each) for each in found[page.after : after]]
+        rows = [*show(found[page.after : after])]
         if as_csv:
             return len(found), sheets.sheet(rows, whole.currencies, row_type)
         return len(found), msgspec.json.encode(body(found, rows))
@@ -59,8 +60,13 @@ def send_page(call: Call, page: Page, as_of: AsOf, total: int, content_type: str
     return _send(call, content, f"{CSV}; charset=utf-8; header=present", headers)
 
 
-def as_it_is(row: Struct) -> Struct:
-    return row
+def as_they_are(rows: Sequence[Struct]) -> Sequence[Struct]:
+    return rows
+
+
+def one_by_one(show: Callable[[Any], Struct]) -> Callable[[Sequence[Any]], Sequence[Struct]]:
+    """What shows rows that need nothing of each other."""
+    return lambda rows: [show(each) for each in rows]
 
 
 def respond(call: Call, body: Struct, headers: dict[str, str] | None = None) -> web.Response:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import asyncpg
 import msgspec
+import numpy as np
 from msgspec import Struct
 
 from schemas.events import Available, Dissent, Option
@@ -49,8 +50,9 @@ from services.projector.answers.since import (
 )
 from services.projector.answers.snapshot import AsOf, Snapshot
 from services.projector.answers.stakes import Became, Stakes, StakesRead, read_stakes, show_at_stake, show_became
-from services.projector.columns import microseconds
-from services.projector.decided import GAINED, GONE, STILL_OPEN, Looked, became
+from services.projector.columns import NO_CURRENCY, microseconds
+from services.projector.decided import GAINED, GONE, STILL_OPEN, Fates, Looked, became
+from services.projector.decided import Stakes as StakesCounted
 from services.projector.fit import Class
 from services.projector.judging import Adopted
 from services.projector.lenses import Ask, Asker, Decision, Departs, Knowledge, count_by_class
@@ -96,10 +98,6 @@ class DecisionRow(Struct, frozen=True, kw_only=True):
     revisit: date | None
     agreement: str | None
     revision: str | None
-
-    @property
-    def currencies(self) -> set[str]:
-        return {money.currency for each in (self.at_stake or {}).values() for money in each}
 
 
 class DecisionList(Struct, frozen=True, kw_only=True):
@@ -278,55 +276,133 @@ async def _read(
     )
 
 
-def list_decisions(read: ListRead, known: Known | None) -> list[DecisionRow]:
+class Listed(Struct, frozen=True, kw_only=True):
+    """A decision with what it is chosen by. `row`: what was said of it; `stakes`: None while it is proposed."""
+
+    decision: str
+    state: State
+    position: int
+    outcome: Outcome | None
+    grounds: Grounds | None
+    departs: Departs | None
+    needs_review: bool
+    overdue: bool
+    row: asyncpg.Record
+    question: str | None
+    decide_by: date | None
+    superseded_by: str | None
+    stakes: StakesCounted | None
+    known: Known
+
+
+def list_decisions(read: ListRead, known: Known | None) -> list[Listed]:
     """Every decision, the one that was last proposed or made first. What it rests on is `known`: of nothing, in the
     empty ledger."""
     if known is None:
         return []
-    counted, today = known.counted, known.now.date()
+    today = known.now.date()
     made = [(row, decision_of(row)) for row in read.made.values()]
     # First, because it looks at who asked, with their asks; and who asked is kept.
     stakes = [known.stakes(decision) for _, decision in made]
     holding = (decision for _, decision in made if decision.decision not in read.superseded)
     counts = known.review(looked_by(known, holding, read.reaffirmed)).counts
     needs_review = {position for (position, _), count in counts.items() if count}
-    fates = became(counted, stakes, known.position, today)
-    rows = [_proposed_row(row, today) for name, row in read.proposals.items() if name not in read.made]
-    for number, (row, decision) in enumerate(made):
+    listed = [
+        Listed(
+            decision=name,
+            state="proposed",
+            position=row["position"],
+            outcome=None,
+            grounds=None,
+            departs=None,
+            needs_review=False,
+            overdue=_is_late(row, today),
+            row=row,
+            question=row["question"],
+            decide_by=row["decide_by"],
+            superseded_by=None,
+            stakes=None,
+            known=known,
+        )
+        for name, row in read.proposals.items()
+        if name not in read.made
+    ]
+    for (row, decision), at_stake in zip(made, stakes, strict=True):
         proposal, last = read.proposals.get(decision.decision), read.reaffirmed.get(decision.decision)
         superseded_by = read.superseded.get(decision.decision)
-        revision = Adopted(counted, decision.cut).revision(microseconds(decision.valid_from))
         looked_again = None if last is None else last["latest"].date()
-        rows.append(
-            DecisionRow(
+        listed.append(
+            Listed(
                 decision=decision.decision,
                 state="made" if superseded_by is None else "superseded",
-                requirements=row["requirements"],
-                question=None if proposal is None else proposal["question"],
+                position=decision.position,
                 outcome=row["outcome"],
                 grounds=row["grounds"],
                 departs=None if row["outcome"] != "commit" else departs_of(known.who_asked(decision).classes),
-                at_stake=revenue.by_class(each for by_class in fates[number].values() for each in by_class),
-                became=Became(
-                    won=revenue.sums_by_class(fates[number].get(GAINED, ())),
-                    lost=revenue.sums_by_class(fates[number].get(GONE, ())),
-                    open=revenue.sums_by_class(fates[number].get(STILL_OPEN, ())),
-                ),
                 needs_review=decision.position in needs_review,
                 overdue=superseded_by is None and is_due_again(row["revisit"], looked_again, today),
-                superseded_by=superseded_by,
-                position=decision.position,
-                time=format_time(row["time"]),
-                recordedtime=format_time(row["recorded_at"]),
-                deciders=[show_role(by) for by in _decoded(row["deciders"], list[By])],
-                instruction=row["instruction"],
+                row=row,
+                question=None if proposal is None else proposal["question"],
                 decide_by=None if proposal is None else proposal["decide_by"],
-                revisit=row["revisit"],
-                agreement=None if revision is None else TARGET_MARKET,
-                revision=None if revision is None else revision.revision,
+                superseded_by=superseded_by,
+                stakes=at_stake,
+                known=known,
             )
         )
-    return sorted(rows, key=lambda row: -row.position)
+    return sorted(listed, key=lambda each: -each.position)
+
+
+def currencies_of(listed: Sequence[Listed]) -> list[str]:
+    """The currencies that were at stake, for the columns of CSV."""
+    codes = {code for each in listed if each.stakes is not None for code in np.unique(each.stakes.currencies).tolist()}
+    return sorted(listed[0].known.counted.currencies.texts[code] for code in codes - {NO_CURRENCY})
+
+
+def show_rows(listed: Sequence[Listed]) -> list[DecisionRow]:
+    """Some rows of the list, as an answer shows them."""
+    if not listed:
+        return []
+    known = listed[0].known
+    stakes = [each.stakes for each in listed if each.stakes is not None]
+    fates = iter(became(known.counted, stakes, known.position, known.now.date()))
+    return [_show_row(each, None if each.stakes is None else next(fates)) for each in listed]
+
+
+def _show_row(listed: Listed, fates: Fates | None) -> DecisionRow:
+    """`fates`: what became of what was at stake; None while it is proposed."""
+    row, revision = listed.row, None
+    if fates is not None:
+        decision = decision_of(row)
+        revision = Adopted(listed.known.counted, decision.cut).revision(microseconds(decision.valid_from))
+    return DecisionRow(
+        decision=listed.decision,
+        state=listed.state,
+        requirements=row["requirements"],
+        question=listed.question,
+        outcome=listed.outcome,
+        grounds=listed.grounds,
+        departs=listed.departs,
+        at_stake=None if fates is None else revenue.by_class(each for fate in fates.values() for each in fate),
+        became=None
+        if fates is None
+        else Became(
+            won=revenue.sums_by_class(fates.get(GAINED, ())),
+            lost=revenue.sums_by_class(fates.get(GONE, ())),
+            open=revenue.sums_by_class(fates.get(STILL_OPEN, ())),
+        ),
+        needs_review=listed.needs_review,
+        overdue=listed.overdue,
+        superseded_by=listed.superseded_by,
+        position=listed.position,
+        time=format_time(row["time"]),
+        recordedtime=format_time(row["recorded_at"]),
+        deciders=[] if fates is None else [show_role(by) for by in _decoded(row["deciders"], list[By])],
+        instruction=None if fates is None else row["instruction"],
+        decide_by=listed.decide_by,
+        revisit=None if fates is None else row["revisit"],
+        agreement=None if revision is None else TARGET_MARKET,
+        revision=None if revision is None else revision.revision,
+    )
 
 
 def one_decision(evidence: Evidence, decision: str) -> OneDecision:
@@ -526,32 +602,6 @@ class _Judging:
             became=show_became(stakes),
             overdue=self._since.is_due_again(name, row["revisit"], self.today),
         )
-
-
-def _proposed_row(proposal: asyncpg.Record, today: date) -> DecisionRow:
-    return DecisionRow(
-        decision=proposal["decision"],
-        state="proposed",
-        requirements=proposal["requirements"],
-        question=proposal["question"],
-        outcome=None,
-        grounds=None,
-        departs=None,
-        at_stake=None,
-        became=None,
-        needs_review=False,
-        overdue=_is_late(proposal, today),
-        superseded_by=None,
-        position=proposal["position"],
-        time=format_time(proposal["time"]),
-        recordedtime=format_time(proposal["recorded_at"]),
-        deciders=[],
-        instruction=None,
-        decide_by=proposal["decide_by"],
-        revisit=None,
-        agreement=None,
-        revision=None,
-    )
 
 
 def _is_late(proposal: asyncpg.Record | None, today: date) -> bool:

@@ -16,7 +16,7 @@ from services.projector.answers.snapshot import Wanted
 from services.projector.asked import AccountsAsked, AttributesAsked, FeedbackAsked, choice, mentions
 from services.projector.paging import Moment
 from services.projector.readings import Readings, Whole
-from services.projector.replies import CSV, JSON, as_it_is, respond, send_list, send_page, wants_csv
+from services.projector.replies import CSV, JSON, as_they_are, one_by_one, respond, send_list, send_page, wants_csv
 from services.projector.requests.route import currencies_in, get, named, page_of
 from services.web import Call, Route
 
@@ -71,7 +71,9 @@ class _Accounts:
             return AccountList(as_of=settled.as_of, total=len(found), totals=accounts.totals(found), accounts=rows)
 
         wanted = choice(asked, is_asked_for)
-        return await send_list(call, page, settled.as_of, whole, wanted, accounts.show_account, AccountRow, body)
+        return await send_list(
+            call, page, settled.as_of, whole, wanted, one_by_one(accounts.show_account), AccountRow, body
+        )
 
     async def account(self, call: Call) -> web.StreamResponse:
         name = named(call, "account")
@@ -97,7 +99,7 @@ class _Accounts:
             return AttributeList(as_of=settled.as_of, total=len(found), accounts=whole.counted, attributes=rows)
 
         as_csv = wants_csv(call.request.headers.get("Accept", ""))
-        show = attributes.show_line if as_csv else as_it_is
+        show = one_by_one(attributes.show_line) if as_csv else as_they_are
         wanted = choice(asked, is_asked_for)
         return await send_list(call, page, settled.as_of, whole, wanted, show, AttributeLine, body)
 

@@ -14,7 +14,7 @@ from services.projector.answers.whatif import WhatIfAnswer
 from services.projector.asked import WhatIfAsked
 from services.projector.paging import Lists, Moment
 from services.projector.readings import Readings, Whole
-from services.projector.replies import JSON, as_it_is, respond, send_computed, send_list
+from services.projector.replies import JSON, as_they_are, respond, send_computed, send_list
 from services.projector.requests.route import AT_A_POSITION, LEDGER, get, named, page_of
 from services.web import Answer, Call, Route
 
@@ -52,7 +52,7 @@ class _Agreements:
         def body(found: Sequence[AgreementRow], rows: list[AgreementRow]) -> AgreementList:
             return AgreementList(as_of=as_of, total=len(found), agreements=rows)
 
-        return await send_list(call, page, as_of, Whole(found), None, as_it_is, AgreementRow, body)
+        return await send_list(call, page, as_of, Whole(found), None, as_they_are, AgreementRow, body)
 
     async def agreement(self, call: Call) -> web.StreamResponse:
         name = named(call, "agreement")

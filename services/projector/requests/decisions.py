@@ -9,13 +9,13 @@ from services.projector import paging
 from services.projector.answers import context, decisions
 from services.projector.answers.context import CONTEXT_ITEMS_MAX, OneContext
 from services.projector.answers.counted import Known
-from services.projector.answers.decisions import DecisionList, DecisionRow, OneDecision
+from services.projector.answers.decisions import DecisionList, DecisionRow, Listed, OneDecision
 from services.projector.answers.snapshot import Wanted
 from services.projector.asked import DecisionsAsked, choice, is_decision_asked_for
 from services.projector.paging import Moment, Pages
 from services.projector.readings import Readings, Whole
-from services.projector.replies import as_it_is, respond, send_list
-from services.projector.requests.route import currencies_in, get, named, page_of
+from services.projector.replies import respond, send_list
+from services.projector.requests.route import get, named, page_of
 from services.web import Call, Route
 
 
@@ -43,17 +43,17 @@ class _Decisions:
 
         def judge(read: decisions.ListRead, known: Known | None) -> Whole:
             listed = decisions.list_decisions(read, known)
-            return Whole(listed, currencies_in(listed))
+            return Whole(listed, decisions.currencies_of(listed))
 
         settled, whole = await self._readings.whole_beside_known(
             call, ("decisions",), page.wanted, decisions.read_decisions, judge
         )
 
-        def body(found: Sequence[DecisionRow], rows: list[DecisionRow]) -> DecisionList:
+        def body(found: Sequence[Listed], rows: list[DecisionRow]) -> DecisionList:
             return DecisionList(as_of=settled.as_of, total=len(found), decisions=rows)
 
         wanted = choice(asked, lambda row: is_decision_asked_for(row, asked))
-        return await send_list(call, page, settled.as_of, whole, wanted, as_it_is, DecisionRow, body)
+        return await send_list(call, page, settled.as_of, whole, wanted, decisions.show_rows, DecisionRow, body)
 
     async def decision(self, call: Call) -> web.StreamResponse:
         name = named(call, "decision")

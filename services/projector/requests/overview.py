@@ -23,7 +23,7 @@ from services.projector.asked import (
     period,
 )
 from services.projector.readings import Readings, Whole
-from services.projector.replies import CSV, JSON, respond, send_list, send_page, wants_csv
+from services.projector.replies import CSV, JSON, one_by_one, respond, send_list, send_page, wants_csv
 from services.projector.requests.route import get, page_of
 from services.web import Call, Route
 
@@ -95,7 +95,9 @@ class _Overview:
             return PromiseList(as_of=settled.as_of, total=len(found), totals=totals, promises=rows)
 
         wanted = choice(asked, lambda each: is_promise_asked_for(each, asked, of, within))
-        return await send_list(call, page, settled.as_of, whole, wanted, promises.show_promise, PromiseRow, body)
+        return await send_list(
+            call, page, settled.as_of, whole, wanted, one_by_one(promises.show_promise), PromiseRow, body
+        )
 
     async def reconciliation(self, call: Call) -> web.StreamResponse:
         page, asked = page_of(call)

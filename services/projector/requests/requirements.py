@@ -19,7 +19,7 @@ from services.projector.answers.snapshot import Wanted
 from services.projector.asked import RequirementsAsked, choice, is_requirement_asked_for
 from services.projector.paging import Moment, Page, Pages
 from services.projector.readings import Readings, Settled, Whole
-from services.projector.replies import CSV, JSON, respond, send_list, send_page, wants_csv
+from services.projector.replies import CSV, JSON, one_by_one, respond, send_list, send_page, wants_csv
 from services.projector.requests.route import get, named, page_of
 from services.projector.standings import Lens
 from services.web import Call, Route
@@ -73,7 +73,9 @@ class _Requirements:
             return RequirementList(as_of=settled.as_of, lens=asked.lens, total=len(found), requirements=rows)
 
         wanted = choice(asked, lambda each: is_requirement_asked_for(each, asked))
-        return await send_list(call, page, settled.as_of, ordered, wanted, requirements.show_row, RequirementRow, body)
+        return await send_list(
+            call, page, settled.as_of, ordered, wanted, one_by_one(requirements.show_row), RequirementRow, body
+        )
 
     async def requirement(self, call: Call) -> web.StreamResponse:
         page, _ = page_of(call)

@@ -10,7 +10,6 @@ from schemas.values import ID_PATTERN
 from services.problems import Problem
 from services.projector import paging
 from services.projector.answers.accounts import ListedAccount
-from services.projector.answers.decisions import DecisionRow
 from services.projector.paging import Lists, Page
 from services.projector.replies import CSV, JSON, MARKDOWN
 from services.web import Answer, Call, Route
@@ -70,6 +69,6 @@ def named(call: Call, kind: str) -> str:
     return name
 
 
-def currencies_in(listed: Iterable[ListedAccount | DecisionRow]) -> list[str]:
+def currencies_in(listed: Iterable[ListedAccount]) -> list[str]:
     """The currencies that occur, for the columns of CSV."""
     return sorted({currency for each in listed for currency in each.currencies})

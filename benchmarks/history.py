@@ -301,13 +301,14 @@ def _judged(value: float, most: float) -> str:
 
 
 async def _choose(settings: Settings, lengths: Mapping[str, int]) -> dict[str, Subjects]:
-    """A requirement, an account and a decision for each of the logs, the longest first, that are much the same in all:
-    what comes nearest to the sizes that are wanted there, and to those found there in the others."""
+    """A requirement, an account and a decision for each of the logs that are much the same in all: in the shortest, which
+    has the least to choose from, what comes nearest to the sizes that are wanted, and in the others what comes nearest
+    to that."""
     connection = await connect(settings.url("projector"))
     chosen: dict[str, Subjects] = {}
     wanted = WANTED
     try:
-        for ledger, length in sorted(lengths.items(), key=lambda each: -each[1]):
+        for ledger, length in sorted(lengths.items(), key=lambda each: each[1]):
             found = {kind: await _closest(connection, ledger, kind, length // 2, wanted[kind]) for kind in WANTED}
             sizes = {kind: {name: row[name] for name in WANTED[kind]} for kind, row in found.items()}
             names = {kind: row["name"] for kind, row in found.items()}

@@ -26,6 +26,7 @@ from services.projector.answers.evidence import (
     read_knowledge,
     read_names,
     read_requirements_lineage,
+    read_titled,
 )
 from services.projector.answers.requirements import show_delivery, status_of
 from services.projector.answers.shown import Role, show_fit, show_revisions, show_role
@@ -89,7 +90,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     """Before a decision; what a made one rests on is in `judged`."""
     requirements: list[str]
     lineage: Resolution
-    titles: list[asyncpg.Record]
+    titled: dict[str, asyncpg.Record]
     deliveries: list[asyncpg.Record]
     merges: list[asyncpg.Record]
     sides: SidesRead
@@ -188,7 +189,7 @@ async def _read(snapshot: Snapshot, decision: str | None, requirements: Sequence
         asking=None if judged is None or judged.made else await _read_asking(snapshot, named),
         requirements=named,
         lineage=lineage,
-        titles=await snapshot.fetch(_statements, "titles", position, named),
+        titled=await read_titled(snapshot, named),
         deliveries=await snapshot.fetch(_statements, "deliveries", position, named),
         merges=await snapshot.fetch(_statements, "merges", position, names),
         sides=await read_sides(snapshot, names),
@@ -234,7 +235,7 @@ def judge_brief(evidence: Evidence) -> OnRecord:
     position = evidence.as_of.position
     promised = evidence.promised.lineage
     called = names_by_account(evidence.promised.names, promised, position)
-    titles = {row["requirement"]: row for row in evidence.titles}
+    titled = evidence.titled
     deliveries = {row["requirement"]: row for row in evidence.deliveries}
 
     def into(name: str) -> str | None:
@@ -247,13 +248,13 @@ def judge_brief(evidence: Evidence) -> OnRecord:
         requirements=[
             RequirementTold(
                 requirement=name,
-                title=titles[name]["title"] if name in titles else None,
+                title=titled[name]["title"] if name in titled else None,
                 into=into(name),
                 delivery=show_delivery(deliveries[name]) if name in deliveries else None,
             )
             for name in evidence.requirements
         ],
-        cited=[*map(_cited_title, titles.values()), *_cited_merges(evidence), *_cited_adoption(judged, taken)],
+        cited=[*map(_cited_title, titled.values()), *_cited_merges(evidence), *_cited_adoption(judged, taken)],
         recorded_on={row["position"]: row["requirement"] for row in asks},
         assessments=[
             Assessed(root=evidence.lineage.root(row["requirement"], position), told=_assessment(row, taken))

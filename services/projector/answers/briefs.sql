@@ -1,10 +1,3 @@
--- titles --
--- What was said of the titles of these requirements, the latest last.
-SELECT said.requirement, said.title, said.act, said.position
-  FROM {schema}.requirement_rows AS said
- WHERE said.requirement = ANY($2::text[]) AND said.title IS NOT NULL AND said.position <= $1 AND {stands said}
- ORDER BY said.valid_from, said.position;
-
 -- deliveries --
 -- How the delivery of each of these requirements stands.
 SELECT DISTINCT ON (said.requirement) said.requirement, said.state, said.target, said.url,

@@ -107,20 +107,35 @@ async def read_requirements_lineage(
 async def _requirements_lineage(
     snapshot: Snapshot, names: Iterable[str] | None, asks: Iterable[str] | None = None
 ) -> dict[str, Any]:
-    wanted = None if names is None else sorted(set(names))
-    merges = await snapshot.fetch(_statements, "requirements_around", snapshot.position, wanted)
-    resolution = Resolution(Merge(*row) for row in merges)
-    near = None if wanted is None else sorted(resolution.related(wanted))
-    moves: dict[str, list[Move]] = {}
+    if names is None:
+        merges = await snapshot.fetch(_statements, "requirements_everywhere", snapshot.position)
+        moves = await snapshot.fetch(_statements, "moves", snapshot.position)
+        return {"requirements": _merged(merges), "moves": _by_ask(moves)}
+    wanted = sorted(set(names))
+    resolution = await _merged_around(snapshot, wanted)
     ids = None if asks is None else sorted(set(asks))
-    for row in await snapshot.fetch(_statements, "moves", snapshot.position, near, ids):
-        moves.setdefault(row["ask"], []).append(Move(*row))
-    if wanted is not None and moves:
+    near = sorted(resolution.related(wanted))
+    moves = await snapshot.fetch(_statements, "moves_around", snapshot.position, near, ids)
+    if moves:
         # What an ask was moved to may have been merged in its turn.
-        places = {name for each in moves.values() for move in each for name in (move.requirement, move.to)}
-        merges = await snapshot.fetch(_statements, "requirements_around", snapshot.position, sorted({*wanted, *places}))
-        resolution = Resolution(Merge(*row) for row in merges)
-    return {"requirements": resolution, "moves": moves}
+        places = {name for move in moves for name in (move["requirement"], move["moved_to"])}
+        resolution = await _merged_around(snapshot, sorted({*wanted, *places}))
+    return {"requirements": resolution, "moves": _by_ask(moves)}
+
+
+async def _merged_around(snapshot: Snapshot, requirements: Sequence[str]) -> Resolution:
+    return _merged(await snapshot.fetch(_statements, "requirements_around", snapshot.position, requirements))
+
+
+def _merged(rows: Iterable[asyncpg.Record]) -> Resolution:
+    return Resolution(Merge(*row) for row in rows)
+
+
+def _by_ask(rows: Iterable[asyncpg.Record]) -> dict[str, list[Move]]:
+    moves: dict[str, list[Move]] = {}
+    for row in rows:
+        moves.setdefault(row["ask"], []).append(Move(*row))
+    return moves
 
 
 async def read_knowledge(snapshot: Snapshot, lineage: Lineage, accounts: Iterable[str] | None = None) -> KnowledgeRead:
@@ -246,8 +261,13 @@ def names_by_account(rows: Iterable[asyncpg.Record], accounts: Resolution, posit
 
 async def read_titles(snapshot: Snapshot, requirements: Iterable[str]) -> dict[str, str]:
     """Requirement → what it is called. One that nobody has named is absent."""
+    return {name: row["title"] for name, row in (await read_titled(snapshot, requirements)).items()}
+
+
+async def read_titled(snapshot: Snapshot, requirements: Iterable[str]) -> dict[str, asyncpg.Record]:
+    """The same with what said so."""
     rows = await snapshot.fetch(_statements, "titles", snapshot.position, [*requirements])
-    return {row["requirement"]: row["title"] for row in rows}
+    return {row["requirement"]: row for row in rows}
 
 
 async def read_revenue(snapshot: Snapshot, accounts: Iterable[str] | None = None) -> list[asyncpg.Record]:

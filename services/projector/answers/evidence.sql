@@ -40,22 +40,24 @@ WITH RECURSIVE around (name) AS (
            SELECT account FROM {schema}.account_merges WHERE merged_into = around.name AND position <= $1
            ) AS near (name)
 )
-(SELECT DISTINCT ON (said.account, said.alias) said.position, said.valid_from, said.account AS name,
-        said.alias AS other, false AS merge, NULL::bigint AS until
-   FROM around
-   JOIN {schema}.account_aliases AS said ON said.account = around.name
-  WHERE said.position <= $1 AND {stands said}
-  ORDER BY said.account, said.alias, said.position)
-UNION ALL
-SELECT said.position, said.valid_from, said.account, said.alias, false, {until said}
+-- Name by name: few are connected, and the planner cannot know it.
+SELECT claim.*
   FROM around
-  JOIN {schema}.account_aliases AS said ON said.account = around.name
- WHERE said.position <= $1 AND NOT {stands said}
-UNION ALL
-SELECT said.position, said.valid_from, said.account, said.merged_into, true, NULL
-  FROM around
-  JOIN {schema}.account_merges AS said ON said.account = around.name
- WHERE said.position <= $1;
+ CROSS JOIN LATERAL (
+       (SELECT DISTINCT ON (alias) position, valid_from, account AS name, alias AS other, false AS merge,
+               NULL::bigint AS until
+          FROM {schema}.account_aliases AS said
+         WHERE account = around.name AND position <= $1 AND {stands said}
+         ORDER BY alias, position)
+       UNION ALL
+       SELECT position, valid_from, account, alias, false, {until said}
+         FROM {schema}.account_aliases AS said
+        WHERE account = around.name AND position <= $1 AND NOT {stands said}
+       UNION ALL
+       SELECT position, valid_from, account, merged_into, true, NULL
+         FROM {schema}.account_merges
+        WHERE account = around.name AND position <= $1
+       ) AS claim;
 
 -- accounts_everywhere --
 -- The same of all names.
@@ -73,8 +75,14 @@ SELECT position, valid_from, account, merged_into, true, NULL
   FROM {schema}.account_merges
  WHERE position <= $1;
 
+-- requirements_everywhere --
+-- Every merge of requirements.
+SELECT position, valid_from, requirement, merged_into
+  FROM {schema}.requirement_merges
+ WHERE position <= $1;
+
 -- requirements_around --
--- The merges of the requirements that are connected with these ($2), or of all.
+-- The merges of the requirements that are connected with these ($2).
 WITH RECURSIVE around (name) AS (
     SELECT unnest($2::text[]) COLLATE "C"
     UNION
@@ -87,21 +95,36 @@ WITH RECURSIVE around (name) AS (
            SELECT requirement FROM {schema}.requirement_merges WHERE merged_into = around.name AND position <= $1
            ) AS near (name)
 )
-SELECT position, valid_from, requirement, merged_into
-  FROM {schema}.requirement_merges
- WHERE position <= $1 AND ($2::text[] IS NULL OR requirement IN (SELECT name FROM around));
+SELECT said.*
+  FROM around
+ CROSS JOIN LATERAL (SELECT position, valid_from, requirement, merged_into
+                       FROM {schema}.requirement_merges
+                      WHERE requirement = around.name AND position <= $1
+                     OFFSET 0) AS said;
 
 -- moves --
--- Every move of the asks that were ever moved from or to one of these requirements ($2), or of all, in order; where ids
--- are given ($3), of the asks that have one of these.
+-- Every move of an ask, in order.
 SELECT position, valid_from, requirement, ask, moved_to
   FROM {schema}.ask_moves
  WHERE position <= $1
-   AND ($3::text[] IS NULL OR ask = ANY($3::text[]))
-   AND ($2::text[] IS NULL
-        OR ask IN (SELECT ask FROM {schema}.ask_moves
-                    WHERE position <= $1 AND (requirement = ANY($2::text[]) OR moved_to = ANY($2::text[]))))
  ORDER BY position;
+
+-- moves_around --
+-- Every move of the asks that were ever moved from or to one of these requirements ($2), in order; where ids are given
+-- ($3), of the asks that have one of these.
+WITH moved (ask) AS (
+    SELECT ask FROM {schema}.ask_moves WHERE position <= $1 AND requirement = ANY($2::text[])
+    UNION
+    SELECT ask FROM {schema}.ask_moves WHERE position <= $1 AND moved_to = ANY($2::text[])
+)
+SELECT said.*
+  FROM moved
+ CROSS JOIN LATERAL (SELECT position, valid_from, requirement, ask, moved_to
+                       FROM {schema}.ask_moves
+                      WHERE ask = moved.ask AND position <= $1
+                     OFFSET 0) AS said
+ WHERE $3::text[] IS NULL OR moved.ask = ANY($3::text[])
+ ORDER BY said.position;
 
 -- live_asks --
 -- Every ask that stands, in its latest state, with its first recording; which those are is said at lenses.live_asks.
@@ -177,10 +200,14 @@ SELECT DISTINCT ON (account) account, name, valid_from, position
 
 -- names_of --
 -- What these accounts are called.
-SELECT DISTINCT ON (account) account, name, valid_from, position
-  FROM {schema}.account_names AS said
- WHERE position <= $1 AND {stands said} AND account = ANY($2::text[])
- ORDER BY account, valid_from DESC, position DESC;
+SELECT said.*
+  FROM (SELECT DISTINCT unnest($2::text[]) COLLATE "C" AS account) AS wanted
+ CROSS JOIN LATERAL (
+       SELECT account, name, valid_from, position
+         FROM {schema}.account_names AS said
+        WHERE account = wanted.account AND position <= $1 AND {stands said}
+        ORDER BY valid_from DESC, position DESC
+        LIMIT 1) AS said;
 
 -- revenue --
 -- Each account's revenue: won opportunities that have not ended by $2, and open ones.
@@ -245,11 +272,15 @@ UNION
 SELECT account FROM {schema}.feedback_rows AS said WHERE position <= $1 AND account IS NOT NULL AND {stands said};
 
 -- titles --
--- What these requirements are called.
-SELECT DISTINCT ON (requirement) requirement, title
-  FROM {schema}.requirement_rows AS said
- WHERE requirement = ANY($2::text[]) AND position <= $1 AND title IS NOT NULL AND {stands said}
- ORDER BY requirement, valid_from DESC, position DESC;
+-- What these requirements are called, and what said so.
+SELECT said.*
+  FROM (SELECT DISTINCT unnest($2::text[]) COLLATE "C" AS requirement) AS wanted
+ CROSS JOIN LATERAL (
+       SELECT requirement, title, act, position
+         FROM {schema}.requirement_rows AS said
+        WHERE requirement = wanted.requirement AND position <= $1 AND title IS NOT NULL AND {stands said}
+        ORDER BY valid_from DESC, position DESC
+        LIMIT 1) AS said;
 
 -- is_there --
 -- Whether a requirement was raised or asked for, as far as that stands, or an act has put something there: a decision, a

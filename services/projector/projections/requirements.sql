@@ -119,6 +119,7 @@ CREATE INDEX asks_account_idx ON {schema}.asks (account, requirement);
 CREATE INDEX asks_opportunity_idx ON {schema}.asks (opportunity) WHERE opportunity IS NOT NULL;
 CREATE INDEX asks_feedback_idx ON {schema}.asks (feedback) WHERE feedback IS NOT NULL;
 CREATE INDEX ask_moves_requirement_idx ON {schema}.ask_moves (requirement, ask, position);
+CREATE INDEX ask_moves_ask_idx ON {schema}.ask_moves (ask, position);
 CREATE INDEX ask_moves_moved_to_idx ON {schema}.ask_moves (moved_to, position);
 CREATE INDEX requirement_merges_requirement_idx ON {schema}.requirement_merges (requirement, merged_into, position);
 CREATE INDEX requirement_merges_into_idx ON {schema}.requirement_merges (merged_into, requirement, position);

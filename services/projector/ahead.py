@@ -1,6 +1,7 @@
 """Loads what lists are computed from before anybody asks, so that nobody waits for it after a start."""
 
 import asyncio
+import gc
 import time
 from datetime import datetime
 from functools import partial
@@ -29,6 +30,13 @@ async def load_ahead(projector: Projector, held: Held) -> None:
 
     It begins when all have caught up with their logs. What fails is said, and left to whoever asks first.
     """
+    await _load(projector, held)
+    # What is held stays: a collector that looked through it again and again would hold up whoever asks meanwhile.
+    gc.collect()
+    gc.freeze()
+
+
+async def _load(projector: Projector, held: Held) -> None:
     while True:
         try:
             await projector.ready()

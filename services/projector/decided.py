@@ -229,6 +229,9 @@ class Asking:
         self._roots = counted.naming(position).roots(counted.size)
         self._by = np.argsort(pairs.requirement, kind="stable")
         self._sorted = pairs.requirement[self._by]
+        # Of each account, for one decision after the other: to lay out as many anew for each would cost more than all
+        # that is asked of a few.
+        self._today, self._then = (np.full(counted.size, NOT_HERE, np.int8) for _ in range(2))
 
     def rows(self, requirements: Sequence[str]) -> Column:
         """The pairs of those who ask for one of these. Who asks for several counts once, by the most important."""
@@ -252,35 +255,38 @@ class Asking:
         """How many of those who asked are of another class, or ask no more, than when it was decided, and than when it
         was reaffirmed. `rows`: those who ask for the same now; `classes`: of each pair. `chosen`: of which accounts, if
         not of all."""
-        today = np.full(self._counted.size, NOT_HERE, np.int8)
-        today[self._pairs.account[rows]] = classes[rows]
         decided, then = looked.decided.accounts, looked.decided.classes
         if chosen is not None:
             some = np.flatnonzero(chosen[decided])
             decided, then = decided[some], then[some]
-        roots = self._roots[decided]
-        differs = today[roots] != then
+        here, roots = self._pairs.account[rows], self._roots[decided]
+        self._today[here] = classes[rows]
+        today = self._today[roots]
+        self._today[here] = NOT_HERE
+        differs = today != then
         if looked.reaffirmed is not None:
-            differs &= today[roots] != self._by_root(looked.reaffirmed, chosen)[roots]
+            differs &= today != self._classes_then(looked.reaffirmed, chosen, roots)
         return int(differs.sum())
 
-    def _by_root(self, asked: AskedWhen, chosen: Column | None) -> Column:
-        """The class then of each account as it is now. Of two that were told apart, that of the account's own name."""
-        found = np.full(self._counted.size, NOT_HERE, np.int8)
+    def _classes_then(self, asked: AskedWhen, chosen: Column | None, wanted: Column) -> Column:
+        """The classes then of these accounts as they are now. Of two that were told apart, that of the account's own
+        name."""
         accounts, classes = asked.accounts, asked.classes
         if chosen is not None:
             some = np.flatnonzero(chosen[accounts])
             accounts, classes = accounts[some], classes[some]
         roots = self._roots[accounts]
+        found = self._then
         others = np.flatnonzero(roots != accounts)
-        found[roots[others]] = classes[others]
-        several, counts = np.unique(roots[others], return_counts=True)
-        twice = others[is_among(roots[others], several[counts > 1])]
-        for row in sorted(twice.tolist(), key=lambda row: self._counted.accounts.texts[accounts[row]]):
+        # Of several that are one now, the last by its name.
+        names = self._counted.accounts.texts
+        for row in sorted(others.tolist(), key=lambda row: names[accounts[row]]):
             found[roots[row]] = classes[row]
         own = roots == accounts
         found[roots[own]] = classes[own]
-        return found
+        then = found[wanted]
+        found[roots] = NOT_HERE
+        return then
 
 
 class _Today:

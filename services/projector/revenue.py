@@ -60,8 +60,9 @@ def millionths(amount: Decimal | None) -> int:
 
 
 def total(revenues: Iterable[Revenue]) -> Revenue:
-    summed: Revenue = {}
-    for revenue in revenues:
+    first, *others = [*revenues] or [{}]
+    summed = dict(first)
+    for revenue in others:
         for currency, amounts in revenue.items():
             summed[currency] = summed.get(currency, Amounts()).plus(amounts)
     return summed
@@ -91,7 +92,7 @@ def shown(revenue: Revenue) -> list[Money]:
 def decimal_text(amount: int) -> str:
     """Millionths as a decimal number with two places or as many as it has."""
     whole, part = divmod(abs(amount), 10**PLACES_MAX)
-    places = f"{part:0{PLACES_MAX}d}".rstrip("0").ljust(PLACES_SHOWN_MIN, "0")
+    places = f"{part:0{PLACES_MAX}d}".rstrip("0").ljust(PLACES_SHOWN_MIN, "0") if part else "0" * PLACES_SHOWN_MIN
     return f"{'-' if amount < 0 else ''}{whole}.{places}"
 
 

@@ -137,26 +137,30 @@ class Rows:
     @cached_property
     def whole(self) -> Columns:
         """All of them, in order."""
-        if self._tail is None:
-            return self._main
+        return self._main if self._tail is None else self.merged(self._main, self._tail)
+
+    def merged(self, rows: Columns, others: Columns) -> Columns:
+        """Some of these rows, which are in order, and some others, in order."""
+        if not length(others):
+            return rows
         owner = self._keys[0]
-        size = 1 + max(_greatest(self._main[owner]), _greatest(self._tail[owner]))
+        size = 1 + max(_greatest(rows[owner]), _greatest(others[owner]))
         grown = np.zeros(size, bool)
-        grown[self._tail[owner]] = True
-        counts = np.bincount(self._main[owner], minlength=size)
+        grown[others[owner]] = True
+        counts = np.bincount(rows[owner], minlength=size)
         before = _begins(counts)
-        after = _begins(counts + np.bincount(self._tail[owner], minlength=size))
+        after = _begins(counts + np.bincount(others[owner], minlength=size))
         # Owners that have got none keep their order; only of the others are the rows sorted.
-        new = grown[self._main[owner]]
+        new = grown[rows[owner]]
         kept = np.flatnonzero(~new)
-        mixed = joined(taken(self._main, np.flatnonzero(new)), self._tail)
+        mixed = joined(taken(rows, np.flatnonzero(new)), others)
         mixed = taken(mixed, order(mixed, self._keys))
-        owners, kept_owners = mixed[owner], self._main[owner][kept]
+        owners, kept_owners = mixed[owner], rows[owner][kept]
         places = after[owners] + np.arange(len(owners)) - np.searchsorted(owners, owners)
         kept_places = kept - before[kept_owners] + after[kept_owners]
-        merged = {name: np.empty(len(self), column.dtype) for name, column in self._main.items()}
+        merged = {name: np.empty(length(rows) + length(others), column.dtype) for name, column in rows.items()}
         for name, column in merged.items():
-            column[kept_places] = self._main[name][kept]
+            column[kept_places] = rows[name][kept]
             column[places] = mixed[name]
         return merged
 
@@ -172,15 +176,7 @@ class Rows:
         picked = taken(self._main, rows)
         if self._tail is None:
             return picked
-        new = np.flatnonzero(is_among(self._tail[column], values))
-        if not len(new):
-            return picked
-        picked = joined(picked, taken(self._tail, new))
-        return self.in_order(picked)
-
-    def in_order(self, columns: Columns) -> Columns:
-        """Some of these rows in their order."""
-        return taken(columns, order(columns, self._keys))
+        return self.merged(picked, taken(self._tail, np.flatnonzero(is_among(self._tail[column], values))))
 
     def between(self, after: int, upto: int) -> Columns:
         """The rows that were recorded after one position and up to another, in no order."""

@@ -12,7 +12,6 @@ from services.projector.columns import (
     digest,
     halves,
     is_among,
-    joined,
     known,
     length,
     spans,
@@ -122,7 +121,7 @@ def _within(counted: Counted, reach: Reach) -> Columns:
     places = np.unique(counted.codes_of(name for name, _ in reach.asks))
     others = taken(others, np.flatnonzero(is_among(others["requirement"], places)))
     others = taken(others, np.flatnonzero(~is_among(others["position"], np.sort(rows["position"]))))
-    return counted.asks.in_order(joined(rows, others))
+    return counted.asks.merged(rows, others)
 
 
 def _ordered(

@@ -13,8 +13,8 @@ from services.keys import Keys, Scope
 from services.openapi import describe
 from services.postgres import open_pool
 from services.projector.http import routes
-from services.projector.meanings import meaning
 from services.projector.projector import Projector
+from services.projector.requests.meanings import meaning
 from services.web import REQUEST_LINE_BYTES_MAX, application
 from tests.conftest import Database
 from tests.log import Log

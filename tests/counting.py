@@ -9,11 +9,11 @@ import msgspec
 import numpy as np
 
 from schemas.events import Bullet
-from services.projector.columns import FOREVER, day_number, digest, microseconds
-from services.projector.counted import Counted, Said
-from services.projector.fit import Revision
-from services.projector.lenses import Adoption, Ask, Fact, Knowledge, live_asks
-from services.projector.resolution import Claim, Lineage, Merge, Move, Resolution
+from services.projector.counting.columns import FOREVER, day_number, digest, microseconds
+from services.projector.counting.counted import Counted, Said
+from services.projector.judgement.fit import Revision
+from services.projector.judgement.lenses import Adoption, Ask, Fact, Knowledge, live_asks
+from services.projector.judgement.resolution import Claim, Lineage, Merge, Move, Resolution
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 STEP = timedelta(hours=7)

@@ -18,7 +18,7 @@ from services.migrate import make_ledger
 from services.openapi import describe
 from services.postgres import connect, ledger_schema
 from services.projector.http import routes
-from services.projector.meanings import meaning
+from services.projector.requests.meanings import meaning
 from services.web import REQUEST_LINE_BYTES_MAX, application
 from tests.asking import Asking, asking
 from tests.conftest import Database

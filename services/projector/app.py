@@ -9,8 +9,8 @@ from services.openapi import describe
 from services.projector.ahead import load_ahead
 from services.projector.answers.counted import Held
 from services.projector.http import routes
-from services.projector.meanings import meaning
 from services.projector.projector import Projector
+from services.projector.requests.meanings import meaning
 from services.settings import Settings
 from services.web import application, serve
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from services.projector.answers.counted import Held
 from services.projector.projector import Projector
-from services.projector.readings import Readings
 from services.projector.requests import accounts, agreements, briefs, decisions, overview, requirements
+from services.projector.requests.readings import Readings
 from services.web import Route
 
 

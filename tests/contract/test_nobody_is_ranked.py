@@ -18,8 +18,8 @@ from services.postgres import connect
 from services.projector import answers
 from services.projector.answers.requirements import Sort
 from services.projector.http import routes
-from services.projector.paging import Lists
 from services.projector.projections import ALL
+from services.projector.requests.paging import Lists
 from services.statements import Statements
 from services.web import Route
 from tests.asking import asking

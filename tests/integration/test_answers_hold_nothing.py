@@ -17,8 +17,8 @@ from services.keys import Keys
 from services.openapi import describe
 from services.postgres import connect
 from services.projector.http import routes
-from services.projector.meanings import meaning
-from services.projector.readings import LISTS_AT_ONCE_MAX
+from services.projector.requests.meanings import meaning
+from services.projector.requests.readings import LISTS_AT_ONCE_MAX
 from services.web import application
 from tests.asking import Asking, asking
 from tests.conftest import Database

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from schemas.events import Bullet
-from services.projector.fit import CLASSES, Fit, Revision, fit, shown
+from services.projector.judgement.fit import CLASSES, Fit, Revision, fit, shown
 from tests.asking import Asking, asking
 from tests.conftest import Database
 from tests.log import event

@@ -12,8 +12,8 @@ from services.projector.ahead import load_ahead
 from services.projector.answers import counted
 from services.projector.answers.counted import READS, Held, Known, Open
 from services.projector.answers.snapshot import Wanted, open_snapshot
+from services.projector.counting.standings import Lens, stand
 from services.projector.projector import Projector
-from services.projector.standings import Lens, stand
 from tests.asking import Asking, asking
 from tests.conftest import Database
 from tests.log import Log, event

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.projector.revenue import CLASS_NAMES
+from services.projector.judgement.revenue import CLASS_NAMES
 from tests.asking import asking
 from tests.conftest import Database
 from tests.integration.test_answers_recomputed import (

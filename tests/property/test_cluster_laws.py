@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.criteria import All, Eq, Gt, Has, Lte, Test
-from services.projector.clusters import (
+from services.projector.counting.clusters import (
     ASKERS_MIN,
     LIFT_MIN,
     RANGES_MAX,
@@ -18,7 +18,7 @@ from services.projector.clusters import (
     clusters,
     settling,
 )
-from services.projector.fit import judge
+from services.projector.judgement.fit import judge
 
 ACCOUNTS = [f"a-{number:02d}" for number in range(24)]
 ATTRIBUTES = ["kind", "size"]

@@ -37,8 +37,8 @@ from schemas.events import (
     RequirementUnmerged,
 )
 from schemas.times import read_time
-from services.projector.context import NOTHING, Said, differences
-from services.projector.resolution import Claim, Merge, Resolution
+from services.projector.judgement.context import NOTHING, Said, differences
+from services.projector.judgement.resolution import Claim, Merge, Resolution
 from tests.asking import Asking, asking
 from tests.conftest import Database
 from tests.histories import Told, tell

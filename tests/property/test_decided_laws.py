@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.projector import decided
-from services.projector.counted import Counted
-from services.projector.decided import Looked, Review, review, who_asked
-from services.projector.lenses import Decision
-from services.projector.review import marks
+from services.projector.counting import decided
+from services.projector.counting.counted import Counted
+from services.projector.counting.decided import Looked, Review, review, who_asked
+from services.projector.judgement.lenses import Decision
+from services.projector.judgement.review import marks
 from tests.counting import REQUIREMENTS, History, counted, some_history
 
 seeds = st.integers(0, 2**32)

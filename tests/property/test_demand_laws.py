@@ -9,14 +9,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.projector.clusters import Shared
-from services.projector.columns import Column
-from services.projector.demand import Judged, Made, demand, most_asked, requirements_asked, shared, waiting
-from services.projector.fit import CLASSES
-from services.projector.lenses import Ask, as_asked, as_now, class_of, count_by_class
-from services.projector.period import Period
-from services.projector.revenue import Revenue, total
-from services.projector.worth import money
+from services.projector.counting.clusters import Shared
+from services.projector.counting.columns import Column
+from services.projector.counting.demand import Judged, Made, demand, most_asked, requirements_asked, shared, waiting
+from services.projector.counting.worth import money
+from services.projector.judgement.fit import CLASSES
+from services.projector.judgement.lenses import Ask, as_asked, as_now, class_of, count_by_class
+from services.projector.judgement.period import Period
+from services.projector.judgement.revenue import Revenue, total
 from tests.counting import ATTRIBUTES, History, counted, some_history
 from tests.property.test_standings_laws import revenue_by_account
 

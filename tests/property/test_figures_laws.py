@@ -7,7 +7,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.projector.figures import counted, days_between, quartiles, shares
+from services.projector.judgement.figures import counted, days_between, quartiles, shares
 from tests.unit.test_lenses import day
 
 

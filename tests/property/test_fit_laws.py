@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from schemas import criteria as c
 from schemas.criteria import Test as Criterion
 from schemas.events import Bullet
-from services.projector.fit import Fit, Revision, fit, judge
+from services.projector.judgement.fit import Fit, Revision, fit, judge
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 TEXTS = st.sampled_from(["", "x", "X", "bank", "é", "e\u0301"])

@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.projector import naming
-from services.projector.columns import Codes, digest, halves
-from services.projector.naming import Namings
-from services.projector.resolution import Lineage, Move
+from services.projector.counting import naming
+from services.projector.counting.columns import Codes, digest, halves
+from services.projector.counting.naming import Namings
+from services.projector.judgement.resolution import Lineage, Move
 from tests.property.test_resolution_laws import NAMES, Said, resolution, said
 from tests.unit.test_lenses import day
 

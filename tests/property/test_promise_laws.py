@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.values import same_team
-from services.projector import lenses
-from services.projector.lenses import Decision
-from services.projector.promises import (
+from services.projector.judgement import lenses
+from services.projector.judgement.lenses import Decision
+from services.projector.judgement.promises import (
     QUARTER_END_DAYS,
     Assessed,
     Assessment,
@@ -19,7 +19,7 @@ from services.projector.promises import (
     is_at_quarter_end,
     quarter_end,
 )
-from services.projector.resolution import Merge, Resolution
+from services.projector.judgement.resolution import Merge, Resolution
 from tests.unit.test_lenses import day
 
 NAMES = ["R-1", "R-2", "R-3"]

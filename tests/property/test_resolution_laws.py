@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.projector.resolution import Claim, Merge, Resolution
+from services.projector.judgement.resolution import Claim, Merge, Resolution
 from tests.unit.test_lenses import day
 
 NAMES = ["acme", "bank", "crm:1", "crm:2", "zen:1"]

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from services.projector.fit import Class
-from services.projector.lenses import Adoption, Ask, Decision, Fact, Knowledge, as_decided, as_now, live_asks
-from services.projector.resolution import Claim, Lineage, Merge, Move, Resolution
-from services.projector.review import Mark, marks
+from services.projector.judgement.fit import Class
+from services.projector.judgement.lenses import Adoption, Ask, Decision, Fact, Knowledge, as_decided, as_now, live_asks
+from services.projector.judgement.resolution import Claim, Lineage, Merge, Move, Resolution
+from services.projector.judgement.review import Mark, marks
 from tests.unit.test_lenses import ask, day, fact, revision
 
 DAYS = 12

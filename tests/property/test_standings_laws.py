@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.projector import lenses, standings
-from services.projector.counted import Counted
-from services.projector.fit import CLASSES, fit
-from services.projector.lenses import Decision, as_asked, as_decided, as_now, count_by_class, voice
-from services.projector.revenue import Amounts, Revenue, total
-from services.projector.scoring import Values, score
-from services.projector.standings import Heard, Lens, stand
+from services.projector.counting import standings
+from services.projector.counting.counted import Counted
+from services.projector.counting.scoring import Values, score
+from services.projector.counting.standings import Heard, Lens, stand
+from services.projector.judgement import lenses
+from services.projector.judgement.fit import CLASSES, fit
+from services.projector.judgement.lenses import Decision, as_asked, as_decided, as_now, count_by_class, voice
+from services.projector.judgement.revenue import Amounts, Revenue, total
 from tests.counting import ATTRIBUTES, REQUIREMENTS, VALUES, History, counted, some_history, some_revision
 
 seeds = st.integers(0, 2**32)

@@ -5,9 +5,9 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.projector.decided import review
-from services.projector.lenses import Adoption
-from services.projector.whatif import Decided, what_if
+from services.projector.counting.decided import review
+from services.projector.counting.whatif import Decided, what_if
+from services.projector.judgement.lenses import Adoption
 from tests.counting import REQUIREMENTS, counted, some_history, some_revision
 from tests.property.test_decided_laws import looked_at, some_decisions
 

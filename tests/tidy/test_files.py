@@ -21,9 +21,9 @@ PURE = (
     "schemas/",
     "services/ledger/sequence.py",
     "services/ledger/rules/",
-    "services/projector/fit.py",
-    "services/projector/lenses.py",
-    "services/projector/revenue.py",
+    "services/projector/judgement/fit.py",
+    "services/projector/judgement/lenses.py",
+    "services/projector/judgement/revenue.py",
     "services/receiver/bodies.py",
     "services/receiver/signatures.py",
 )

@@ -12,29 +12,15 @@ from mkdocs_macros_adr_summary.factory import get_parser
 
 from schemas.events import Available, Dissent, Option
 from schemas.values import By
-from services.projector.answers.decisions import OneDecision, Proposed
-from services.projector.answers.shown import Role
-from services.projector.answers.since import Superseded
-from services.projector.answers.snapshot import AsOf
-from services.projector.brief_documents import file_name, madr, page
-from services.projector.briefs import (
-    DECIDED,
-    NOT_DECIDED,
-    Assessed,
-    AssessmentTold,
-    EngineeringBrief,
-    OnRecord,
-    OpenPromise,
-    Pending,
-    PerspectiveTold,
-    RequirementTold,
-    Stated,
-    engineering_brief,
-    requirement_brief,
-    sales_brief,
-)
-from services.projector.fit import CLASSES
-from services.projector.markdown import inline
+from services.projector.answers.decision import OneDecision, Proposed, Superseded
+from services.projector.answers.shown import AsOf, Role
+from services.projector.briefs.documents import file_name, madr, page
+from services.projector.briefs.engineering import engineering_brief
+from services.projector.briefs.markdown import inline
+from services.projector.briefs.record import Assessed, OnRecord, OpenPromise, Stated
+from services.projector.briefs.sales import DECIDED, NOT_DECIDED, requirement_brief, sales_brief
+from services.projector.briefs.told import AssessmentTold, EngineeringBrief, Pending, PerspectiveTold, RequirementTold
+from services.projector.judgement.fit import CLASSES
 from tests.madr import facts, read_document, read_record
 
 TIME = "2026-03-17T14:00:00.000000Z"

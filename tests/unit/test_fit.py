@@ -8,7 +8,7 @@ import pytest
 
 from schemas.criteria import Test as Criterion
 from schemas.events import Bullet
-from services.projector.fit import Fit, Revision, fit, judge, shown
+from services.projector.judgement.fit import Fit, Revision, fit, judge, shown
 
 MET, MISSED, UNKNOWN = True, False, None
 

@@ -11,9 +11,9 @@ import pytest
 
 from schemas.criteria import Eq
 from schemas.events import Bullet
-from services.projector import lenses
-from services.projector.fit import Revision
-from services.projector.lenses import (
+from services.projector.judgement import lenses
+from services.projector.judgement.fit import Revision
+from services.projector.judgement.lenses import (
     Adoption,
     Ask,
     Decision,
@@ -28,7 +28,7 @@ from services.projector.lenses import (
     status,
     voice,
 )
-from services.projector.resolution import Claim, Lineage, Merge, Move, Resolution
+from services.projector.judgement.resolution import Claim, Lineage, Merge, Move, Resolution
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 

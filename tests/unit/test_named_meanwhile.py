@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import numpy as np
 from msgspec.structs import replace
 
-from services.projector.columns import Codes
-from services.projector.counted import Counted, Said
-from services.projector.judging import Facts
-from services.projector.standings import hear
-from services.projector.worth import money, revenues
+from services.projector.counting.columns import Codes
+from services.projector.counting.counted import Counted, Said
+from services.projector.counting.judging import Facts
+from services.projector.counting.standings import hear
+from services.projector.counting.worth import money, revenues
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 

@@ -10,8 +10,8 @@ from services.ledger import administration, emitters, ingest, reading
 from services.ledger import meanings as ledger_meanings
 from services.openapi import describe
 from services.openapi_page import sentence
-from services.projector import meanings as projector_meanings
 from services.projector.http import routes as projector_routes
+from services.projector.requests import meanings as projector_meanings
 
 NOTHING: Any = None  # Only what is declared is looked at.
 

@@ -1,6 +1,6 @@
 """Whole lists are remembered up to a number of rows, wherever these are."""
 
-from services.projector.readings import REMEMBERED_ROWS_MAX, Remembered, Whole
+from services.projector.requests.readings import REMEMBERED_ROWS_MAX, Remembered, Whole
 
 
 async def test_rows_inside_of_others_count_as_rows() -> None:

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from services.projector.revenue import Amounts, Money, by_class, decimal_text, millionths, shown, total
+from services.projector.judgement.revenue import Amounts, Money, by_class, decimal_text, millionths, shown, total
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from services.projector.lenses import Adoption, Ask, Decision, Fact, Knowledge
-from services.projector.resolution import Claim, Lineage, Resolution
-from services.projector.review import Mark, looked_at_again, marks
+from services.projector.judgement.lenses import Adoption, Ask, Decision, Fact, Knowledge
+from services.projector.judgement.resolution import Claim, Lineage, Resolution
+from services.projector.judgement.review import Mark, looked_at_again, marks
 from tests.unit.test_lenses import ask, day, fact, revision
 
 DECISION = Decision("D", 10, day(10), None, "commit", ["R"])

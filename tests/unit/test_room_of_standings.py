@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from services.projector.columns import digest
-from services.projector.counted import Counted, Said
-from services.projector.revenue import Amounts
-from services.projector.standings import place_of, stand
+from services.projector.counting.columns import digest
+from services.projector.counting.counted import Counted, Said
+from services.projector.counting.standings import place_of, stand
+from services.projector.judgement.revenue import Amounts
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 REQUIREMENTS, CURRENCIES = 800, 150

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.projector.similarity import (
+from services.projector.judgement.similarity import (
     FREQUENT_WORDS_MAX,
     TITLES_COUNTED_MAX,
     TITLES_OF_RARE_WORDS_MAX,

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from services.projector.lenses import Decision, Knowledge
-from services.projector.resolution import Lineage, Merge, Resolution
-from services.projector.stakes import Candidate, Naming, Opportunity, at_stake, came_later, fate
+from services.projector.judgement.lenses import Decision, Knowledge
+from services.projector.judgement.resolution import Lineage, Merge, Resolution
+from services.projector.judgement.stakes import Candidate, Naming, Opportunity, at_stake, came_later, fate
 from tests.unit.test_lenses import day
 
 DECISION = Decision("D", 10, day(10), None, "commit", ["R"])

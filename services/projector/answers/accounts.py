@@ -12,7 +12,6 @@ from msgspec import UNSET, Struct
 
 from schemas.times import format_time
 from services.problems import Problem
-from services.projector import lenses, revenue
 from services.projector.answers.evidence import (
     KnowledgeRead,
     names_by_account,
@@ -31,6 +30,7 @@ from services.projector.answers.evidence import (
 from services.projector.answers.requirement import AskShown, read_shown_asks, show_ask
 from services.projector.answers.sealed import Opener, read_sealed
 from services.projector.answers.shown import (
+    AsOf,
     FitShown,
     MergeShown,
     RevisionShown,
@@ -38,10 +38,11 @@ from services.projector.answers.shown import (
     show_merge,
     show_revisions,
 )
-from services.projector.answers.snapshot import AsOf, Snapshot
-from services.projector.fit import CLASSES, Class, shown
-from services.projector.lenses import Judgement, count_by_class
-from services.projector.revenue import Money, Revenue
+from services.projector.answers.snapshot import Snapshot
+from services.projector.judgement import lenses, revenue
+from services.projector.judgement.fit import CLASSES, Class, shown
+from services.projector.judgement.lenses import Judgement, count_by_class
+from services.projector.judgement.revenue import Money, Revenue
 from services.statements import Statements
 
 READS = ("accounts", "feedback", "opportunities", "requirements", "agreements", "retractions")

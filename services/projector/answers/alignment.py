@@ -17,25 +17,36 @@ from msgspec import Struct
 from schemas.criteria import Test
 from schemas.times import format_time
 from schemas.values import YEAR_MIN
-from services.projector import clusters, revenue
 from services.projector.answers.counted import Known, Remembered
-from services.projector.answers.decisions import Grounds, Outcome
+from services.projector.answers.decision import Grounds, Outcome
 from services.projector.answers.evidence import read_lineage
 from services.projector.answers.promises import read_promise_times
-from services.projector.answers.snapshot import AsOf, Snapshot
-from services.projector.clusters import CLUSTERS_MAX, Cluster, Settling
-from services.projector.columns import Column
-from services.projector.counted import Counted
-from services.projector.demand import Demand, Judged, Made, demand, most_asked, requirements_asked, shared, waiting
-from services.projector.figures import counted, days_between, quartiles, shares
-from services.projector.fit import CLASSES, Class, shown
-from services.projector.headings import Headings
-from services.projector.headings import Made as MadeDecision
-from services.projector.lenses import Departs
-from services.projector.period import Period
-from services.projector.promises import QuarterEnd, quarter_end, settles
-from services.projector.revenue import CLASS_NAMES, Money, Revenue
-from services.projector.worth import money
+from services.projector.answers.shown import AsOf
+from services.projector.answers.snapshot import Snapshot
+from services.projector.counting import clusters
+from services.projector.counting.clusters import CLUSTERS_MAX, Cluster, Settling
+from services.projector.counting.columns import Column
+from services.projector.counting.counted import Counted
+from services.projector.counting.demand import (
+    Demand,
+    Judged,
+    Made,
+    demand,
+    most_asked,
+    requirements_asked,
+    shared,
+    waiting,
+)
+from services.projector.counting.headings import Headings
+from services.projector.counting.headings import Made as MadeDecision
+from services.projector.counting.worth import money
+from services.projector.judgement import revenue
+from services.projector.judgement.figures import counted, days_between, quartiles, shares
+from services.projector.judgement.fit import CLASSES, Class, shown
+from services.projector.judgement.lenses import Departs
+from services.projector.judgement.period import Period
+from services.projector.judgement.promises import QuarterEnd, quarter_end, settles
+from services.projector.judgement.revenue import CLASS_NAMES, Money, Revenue
 from services.statements import Statements
 
 READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "promises", "retractions")

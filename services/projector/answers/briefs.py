@@ -12,9 +12,9 @@ from msgspec import Struct
 from schemas.events import Available, Effort
 from schemas.times import format_time
 from schemas.values import By
-from services.projector import lenses
 from services.projector.answers import decisions
-from services.projector.answers.decisions import DecidedFit, OneDecision, decision_of, one_decision, read_made_on
+from services.projector.answers.decision import DecidedFit, OneDecision
+from services.projector.answers.decisions import decision_of, one_decision, read_made_on
 from services.projector.answers.evidence import (
     TARGET_MARKET,
     KnowledgeRead,
@@ -29,11 +29,11 @@ from services.projector.answers.evidence import (
     read_titled,
 )
 from services.projector.answers.requirements import show_delivery, status_of
-from services.projector.answers.shown import Role, show_fit, show_revisions, show_role
+from services.projector.answers.shown import AsOf, Role, show_fit, show_revisions, show_role
 from services.projector.answers.sides import SidesRead, assessed_by, last_words, read_sides, stated_by
 from services.projector.answers.since import SinceRead, holding, read_since
-from services.projector.answers.snapshot import AsOf, Snapshot
-from services.projector.briefs import (
+from services.projector.answers.snapshot import Snapshot
+from services.projector.briefs.record import (
     ADOPTED,
     FITS_MAX,
     MADE,
@@ -42,22 +42,24 @@ from services.projector.briefs import (
     REWORDED,
     SUPERSEDED,
     Assessed,
-    AssessmentTold,
-    Cited,
     GaveWay,
-    Holding,
     OnRecord,
     OpenPromise,
+    Stated,
+)
+from services.projector.briefs.sales import requirement_brief, roles
+from services.projector.briefs.told import (
+    AssessmentTold,
+    Cited,
+    Holding,
     Pending,
     PerspectiveTold,
     RequirementBrief,
     RequirementTold,
-    Stated,
-    requirement_brief,
-    roles,
 )
-from services.projector.lenses import Ask
-from services.projector.resolution import Resolution
+from services.projector.judgement import lenses
+from services.projector.judgement.lenses import Ask
+from services.projector.judgement.resolution import Resolution
 from services.statements import Statements
 
 READS = (*decisions.READS, "promises")

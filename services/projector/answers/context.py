@@ -5,7 +5,7 @@ them; the accounts that ever asked, by all their names; opportunities, promises 
 market; other decisions on the requirements; and retractions of any of it. Names are those that were known at the cut,
 and those that are known at the position of the answer. Quotes and persons are no part of it.
 
-What only repeats what was known is silent (see services/projector/context.py).
+What only repeats what was known is silent (see judgement/context.py).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -60,9 +60,10 @@ from services.projector.answers.evidence import (
     read_requirements_lineage,
 )
 from services.projector.answers.history import RetractedShown, summary
-from services.projector.answers.snapshot import AsOf, Snapshot
-from services.projector.context import ListName, Occurrence, occurrences, split
-from services.projector.resolution import Resolution
+from services.projector.answers.shown import AsOf
+from services.projector.answers.snapshot import Snapshot
+from services.projector.judgement.context import ListName, Occurrence, occurrences, split
+from services.projector.judgement.resolution import Resolution
 from services.statements import Statements
 
 READS = (

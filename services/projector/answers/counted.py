@@ -20,13 +20,13 @@ from msgspec import Struct
 from services.projector.answers.evidence import read_adoptions, read_lineage
 from services.projector.answers.looked_at import LookedAt
 from services.projector.answers.snapshot import Snapshot, Wanted
-from services.projector.columns import FOREVER, Column
-from services.projector.counted import Counted, Said
-from services.projector.decided import LookedBy, Review, Stakes
-from services.projector.headings import Headings, Made, Worded
-from services.projector.lenses import Adoption, Decision, Departs
-from services.projector.resolution import Lineage
-from services.projector.standings import AskedWhen, Lens, Standing, departs, stand
+from services.projector.counting.columns import FOREVER, Column
+from services.projector.counting.counted import Counted, Said
+from services.projector.counting.decided import LookedBy, Review, Stakes
+from services.projector.counting.headings import Headings, Made, Worded
+from services.projector.counting.standings import AskedWhen, Lens, Standing, departs, stand
+from services.projector.judgement.lenses import Adoption, Decision, Departs
+from services.projector.judgement.resolution import Lineage
 from services.statements import Statements
 
 READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")

@@ -4,7 +4,7 @@ was said of them since."""
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -15,8 +15,8 @@ from schemas.events import Available, Dissent, Option
 from schemas.times import format_time
 from schemas.values import By
 from services.problems import Problem
-from services.projector import lenses, revenue
 from services.projector.answers.counted import Known
+from services.projector.answers.decision import Became, DecidedFit, Grounds, Made, OneDecision, Outcome, Proposed, State
 from services.projector.answers.evidence import (
     TARGET_MARKET,
     AskedOn,
@@ -30,46 +30,28 @@ from services.projector.answers.evidence import (
     read_names,
     read_requirements_lineage,
 )
-from services.projector.answers.shown import (
-    FitShown,
-    RevisionShown,
-    Role,
-    show_by,
-    show_fit,
-    show_revisions,
-    show_role,
-)
-from services.projector.answers.since import (
-    Acknowledgement,
-    Reaffirmation,
-    Since,
-    SinceRead,
-    Superseded,
-    is_due_again,
-    read_since,
-)
-from services.projector.answers.snapshot import AsOf, Snapshot
-from services.projector.answers.stakes import Became, Stakes, StakesRead, read_stakes, show_at_stake, show_became
-from services.projector.columns import NO_CURRENCY, microseconds
-from services.projector.decided import GAINED, GONE, STILL_OPEN, Fates, Looked, became
-from services.projector.decided import Stakes as StakesCounted
-from services.projector.fit import Class
-from services.projector.judging import Adopted
-from services.projector.lenses import Ask, Asker, Decision, Departs, Knowledge, count_by_class
-from services.projector.resolution import Lineage
-from services.projector.revenue import Money
-from services.projector.review import Mark, looked_at_again, marks
-from services.projector.standings import departs_of
+from services.projector.answers.shown import AsOf, Role, show_by, show_fit, show_revisions, show_role
+from services.projector.answers.since import Since, SinceRead, is_due_again, read_since
+from services.projector.answers.snapshot import Snapshot
+from services.projector.answers.stakes import Stakes, StakesRead, read_stakes, show_at_stake, show_became
+from services.projector.counting.columns import NO_CURRENCY, microseconds
+from services.projector.counting.decided import GAINED, GONE, STILL_OPEN, Fates, Looked, became
+from services.projector.counting.decided import Stakes as StakesCounted
+from services.projector.counting.judging import Adopted
+from services.projector.counting.standings import departs_of
+from services.projector.judgement import lenses, revenue
+from services.projector.judgement.lenses import Ask, Asker, Decision, Departs, Knowledge, count_by_class
+from services.projector.judgement.resolution import Lineage
+from services.projector.judgement.revenue import Money
+from services.projector.judgement.review import Mark, looked_at_again, marks
 from services.statements import Statements
 
 READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")
 
+
 FITS_MAX = 1_000
 """Fits that one decision shows, in accounts; the counts by class are of all."""
 
-Outcome = Literal["commit", "decline", "defer", "explore"]
-Grounds = Literal["target", "exception", "obligation", "technical"]
-State = Literal["proposed", "made", "superseded"]
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
@@ -104,101 +86,6 @@ class DecisionList(Struct, frozen=True, kw_only=True):
     as_of: AsOf
     total: int
     decisions: list[DecisionRow]
-
-
-class Made(Struct, frozen=True, kw_only=True):
-    """A decision as it was made, the revision that was in force for its deciders, and what was said of it since."""
-
-    decision: str
-    position: int
-    time: str
-    recordedtime: str
-    outcome: Outcome
-    grounds: Grounds
-    departs: Departs | None
-    deciders: list[By]
-    instruction: str
-    rationale: str
-    option: str | None
-    tell_customer: str | None
-    available: Available | None
-    consulted: list[By]
-    informed: list[str]
-    dissent: list[Dissent]
-    revisit: date | None
-    seen: int | None
-    cut: int
-    agreement: str | None
-    revision: str | None
-    needs_review: list[Mark]
-    acknowledgements: list[Acknowledgement]
-    reaffirmations: list[Reaffirmation]
-    superseded_by: Superseded | None
-    supersedes: list[Superseded]
-
-
-class Proposed(Struct, frozen=True, kw_only=True):
-    position: int
-    time: str
-    recordedtime: str
-    question: str
-    drivers: list[str]
-    options: list[Option]
-    decide_by: date | None
-    by: By | None
-
-
-class DecidedFit(Struct, frozen=True, kw_only=True):
-    """An account that asked, as the deciders knew it."""
-
-    account: str
-    name: str | None
-    requirement: str
-    ask: str
-    position: int
-    importance: int
-    as_decided: FitShown | None
-
-
-class OneDecision(Struct, frozen=True, kw_only=True):
-    """A decision. What only a made one has is null, or empty, while it is proposed."""
-
-    decision: str
-    state: State
-    requirements: list[str]
-    as_of: AsOf
-    proposed: Proposed | None
-    position: int | None = None
-    time: str | None = None
-    recordedtime: str | None = None
-    outcome: Outcome | None = None
-    grounds: Grounds | None = None
-    departs: Departs | None = None
-    deciders: list[By] = []
-    instruction: str | None = None
-    rationale: str | None = None
-    option: str | None = None
-    tell_customer: str | None = None
-    available: Available | None = None
-    consulted: list[By] = []
-    informed: list[str] = []
-    dissent: list[Dissent] = []
-    revisit: date | None = None
-    seen: int | None = None
-    cut: int | None = None
-    agreement: str | None = None
-    revision: str | None = None
-    needs_review: list[Mark] = []
-    overdue: bool
-    at_stake: dict[str, list[Money]] | None = None
-    became: Became | None = None
-    acknowledgements: list[Acknowledgement] = []
-    reaffirmations: list[Reaffirmation] = []
-    superseded_by: Superseded | None = None
-    supersedes: list[Superseded] = []
-    accounts: dict[Class, int]
-    fits: list[DecidedFit]
-    revisions: dict[str, RevisionShown]
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
@@ -440,9 +327,6 @@ def one_decision(evidence: Evidence, decision: str) -> OneDecision:
         ],
         revisions=show_revisions(asker.judgement.fit.revision for asker in shown if asker.judgement),
     )
-
-
-# What answers about requirements need too
 
 
 async def read_reaffirmed(snapshot: Snapshot) -> dict[str, asyncpg.Record]:

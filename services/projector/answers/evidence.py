@@ -20,10 +20,10 @@ from schemas.criteria import attributes
 from schemas.events import Bullet
 from services.problems import Problem
 from services.projector.answers.snapshot import Snapshot
-from services.projector.fit import Revision
-from services.projector.lenses import Adoption, Ask, Fact, Knowledge
-from services.projector.resolution import Claim, Lineage, Merge, Move, Reach, Resolution
-from services.projector.revenue import Amounts, Revenue, millionths, total
+from services.projector.judgement.fit import Revision
+from services.projector.judgement.lenses import Adoption, Ask, Fact, Knowledge
+from services.projector.judgement.resolution import Claim, Lineage, Merge, Move, Reach, Resolution
+from services.projector.judgement.revenue import Amounts, Revenue, millionths, total
 from services.statements import Statements
 
 TARGET_MARKET = "target-market"

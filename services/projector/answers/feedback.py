@@ -9,7 +9,6 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from schemas.times import format_time
-from services.projector import lenses, revenue
 from services.projector.answers.evidence import (
     KnowledgeRead,
     names_by_account,
@@ -21,14 +20,15 @@ from services.projector.answers.evidence import (
     read_revenue,
     revenue_by_account,
 )
-from services.projector.answers.requirements import Status, read_statuses
+from services.projector.answers.requirements import read_statuses
 from services.projector.answers.sealed import Opener, read_sealed
-from services.projector.answers.shown import FitShown, RevisionShown, show_fit, show_revisions
+from services.projector.answers.shown import AsOf, FitShown, RevisionShown, Status, show_fit, show_revisions
 from services.projector.answers.similarity import read_alike, read_words_shared
-from services.projector.answers.snapshot import AsOf, Snapshot
-from services.projector.fit import Class, folded
-from services.projector.resolution import Lineage
-from services.projector.revenue import Money
+from services.projector.answers.snapshot import Snapshot
+from services.projector.judgement import lenses, revenue
+from services.projector.judgement.fit import Class, folded
+from services.projector.judgement.resolution import Lineage
+from services.projector.judgement.revenue import Money
 from services.statements import Statements
 
 READS = ("feedback", "accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")

@@ -8,10 +8,10 @@ from threading import Lock
 
 from msgspec.structs import replace
 
-from services.projector.counted import Counted
-from services.projector.decided import LookedBy, Review, Stakes, at_stake, review, who_asked
-from services.projector.lenses import Decision
-from services.projector.standings import AskedWhen
+from services.projector.counting.counted import Counted
+from services.projector.counting.decided import LookedBy, Review, Stakes, at_stake, review, who_asked
+from services.projector.counting.standings import AskedWhen
+from services.projector.judgement.lenses import Decision
 
 ASKED_OCTETS_MAX = 96 * 1024 * 1024
 """Of who asked; what was looked at longest ago makes room."""

@@ -12,17 +12,9 @@ import msgspec
 from msgspec import Struct
 
 from schemas.times import format_time
-from services.projector import lenses, revenue
+from services.projector.answers.decision import Grounds, Outcome, State
 from services.projector.answers.decisions import READS as READS
-from services.projector.answers.decisions import (
-    Grounds,
-    Outcome,
-    State,
-    about,
-    asked_of,
-    decision_of,
-    read_made_on,
-)
+from services.projector.answers.decisions import about, asked_of, decision_of, read_made_on
 from services.projector.answers.evidence import (
     KnowledgeRead,
     accounts_in,
@@ -35,14 +27,16 @@ from services.projector.answers.evidence import (
     read_names,
     read_requirements_lineage,
 )
-from services.projector.answers.requirements import Status, status_of
+from services.projector.answers.requirements import status_of
+from services.projector.answers.shown import AsOf, Status
 from services.projector.answers.since import holding, read_superseded
-from services.projector.answers.snapshot import AsOf, Snapshot
+from services.projector.answers.snapshot import Snapshot
 from services.projector.answers.stakes import Stakes, StakesRead, read_stakes, show_at_stake
-from services.projector.fit import Class
-from services.projector.lenses import Decision, Departs, count_by_class
-from services.projector.revenue import Money, Sum, decimal_text
-from services.projector.stakes import Fate, Opportunity, Stake, revenue_of, revenue_then
+from services.projector.judgement import lenses, revenue
+from services.projector.judgement.fit import Class
+from services.projector.judgement.lenses import Decision, Departs, count_by_class
+from services.projector.judgement.revenue import Money, Sum, decimal_text
+from services.projector.judgement.stakes import Fate, Opportunity, Stake, revenue_of, revenue_then
 
 OPPORTUNITIES_MAX = 200
 """Opportunities that each list shows; the sums are of all."""

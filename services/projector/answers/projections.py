@@ -7,7 +7,8 @@ from msgspec import Struct
 
 from schemas.times import format_time
 from services.postgres import ACQUIRE_SECONDS_MAX, unavailable
-from services.projector.answers.snapshot import AsOf, bound, read_cursors, read_head
+from services.projector.answers.shown import AsOf
+from services.projector.answers.snapshot import bound, read_cursors, read_head
 from services.projector.projector import Runner
 from services.statements import Statements
 

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from schemas.times import format_time
-from services.projector import promises
-from services.projector.answers.decisions import Outcome, decision_of, read_made_on
+from services.projector.answers.decision import Outcome
+from services.projector.answers.decisions import decision_of, read_made_on
 from services.projector.answers.evidence import (
     names_by_account,
     read_accounts_lineage,
@@ -18,12 +18,13 @@ from services.projector.answers.evidence import (
     read_requirements_lineage,
     read_titles,
 )
-from services.projector.answers.shown import Role, show_by, show_role
+from services.projector.answers.shown import AsOf, Role, show_by, show_role
 from services.projector.answers.since import read_chains
-from services.projector.answers.snapshot import AsOf, Snapshot
-from services.projector.figures import counted
-from services.projector.lenses import Decision
-from services.projector.promises import (
+from services.projector.answers.snapshot import Snapshot
+from services.projector.judgement import promises
+from services.projector.judgement.figures import counted
+from services.projector.judgement.lenses import Decision
+from services.projector.judgement.promises import (
     BASES,
     STATES,
     Assessed,
@@ -37,7 +38,7 @@ from services.projector.promises import (
     is_overdue,
     quarter_end,
 )
-from services.projector.resolution import Resolution
+from services.projector.judgement.resolution import Resolution
 from services.statements import Statements
 
 READS = ("promises", "accounts", "requirements", "decisions", "retractions")

@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from schemas.events import EVENT_TYPES
 from schemas.times import format_time
-from services.projector.answers.snapshot import AsOf, Snapshot
+from services.projector.answers.shown import AsOf
+from services.projector.answers.snapshot import Snapshot
 from services.projector.projections.emitters import has_amount
 from services.statements import Statements
 

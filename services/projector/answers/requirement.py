@@ -14,9 +14,8 @@ from schemas.envelope import stream_uuid
 from schemas.events import Link
 from schemas.times import format_time
 from schemas.values import By
-from services.projector import lenses, revenue
+from services.projector.answers.decision import Made
 from services.projector.answers.decisions import (
-    Made,
     about,
     asked_of,
     decision_of,
@@ -42,12 +41,15 @@ from services.projector.answers.evidence import (
     revenue_by_account,
 )
 from services.projector.answers.history import HISTORY_MAX, Happened, show_history
-from services.projector.answers.requirements import Delivery, Status, show_delivery, status_of
+from services.projector.answers.requirements import show_delivery, status_of
 from services.projector.answers.sealed import Opener, read_sealed
 from services.projector.answers.shown import (
+    AsOf,
+    Delivery,
     FitShown,
     MergeShown,
     RevisionShown,
+    Status,
     show_by,
     show_fit,
     show_merge,
@@ -62,11 +64,21 @@ from services.projector.answers.sides import (
     show_perspectives,
 )
 from services.projector.answers.since import SinceRead, holding, read_since, read_superseded
-from services.projector.answers.snapshot import AsOf, Snapshot
-from services.projector.fit import Class, shown
-from services.projector.lenses import Ask, Asker, Decision, Departs, Judgement, Knowledge, count_by_class, voice
-from services.projector.revenue import Money, Revenue
-from services.projector.review import Mark
+from services.projector.answers.snapshot import Snapshot
+from services.projector.judgement import lenses, revenue
+from services.projector.judgement.fit import Class, shown
+from services.projector.judgement.lenses import (
+    Ask,
+    Asker,
+    Decision,
+    Departs,
+    Judgement,
+    Knowledge,
+    count_by_class,
+    voice,
+)
+from services.projector.judgement.revenue import Money, Revenue
+from services.projector.judgement.review import Mark
 from services.statements import Statements
 
 WHO_ASKED_MAX = 200

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
 from fractions import Fraction
 from typing import Literal
 
@@ -12,36 +11,30 @@ import numpy as np
 from msgspec import Struct
 
 from schemas.times import format_time
-from services.projector import lenses, revenue
 from services.projector.answers.counted import READS as READS
 from services.projector.answers.counted import Known, Remembered
-from services.projector.answers.decisions import Grounds, Outcome, read_made_on
+from services.projector.answers.decision import Grounds, Outcome
+from services.projector.answers.decisions import read_made_on
 from services.projector.answers.evidence import read_requirements_lineage
+from services.projector.answers.shown import AsOf, Delivery, Status
 from services.projector.answers.since import holding, read_superseded
-from services.projector.answers.snapshot import AsOf, Snapshot
-from services.projector.columns import Codes, Column, is_among, join_limbs, microseconds
-from services.projector.fit import CLASSES, Class, shown
-from services.projector.headings import Delivered, Heading, Made
-from services.projector.judging import Adopted
-from services.projector.lenses import Departs
-from services.projector.revenue import Money
-from services.projector.standings import Lens, place_of, requirement_at
-from services.projector.worth import Earned
+from services.projector.answers.snapshot import Snapshot
+from services.projector.counting.columns import Codes, Column, is_among, join_limbs, microseconds
+from services.projector.counting.headings import Delivered, Heading, Made
+from services.projector.counting.judging import Adopted
+from services.projector.counting.standings import Lens, place_of, requirement_at
+from services.projector.counting.worth import Earned
+from services.projector.judgement import lenses, revenue
+from services.projector.judgement.fit import CLASSES, Class, shown
+from services.projector.judgement.lenses import Departs
+from services.projector.judgement.revenue import Money
 
 Sort = Literal["voice", "recent", "revenue"]
-Status = Literal["open", "committed", "declined", "deferred", "exploring", "merged"]
+
 
 _STATUSES: Mapping[str | None, Status] = {
     outcome: msgspec.convert(lenses.status(outcome), Status) for outcome in (None, *lenses.STATUSES)
 }
-
-
-class Delivery(Struct, frozen=True, kw_only=True):
-    state: Literal["planned", "in_progress", "beta", "shipped", "cancelled"]
-    target: date | None
-    url: str | None
-    position: int
-    time: str
 
 
 class LastDecision(Struct, frozen=True, kw_only=True):

@@ -1,17 +1,34 @@
 """Parts that many answers show: a fit, a revision, on whose behalf, and the members of made decisions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any, Literal
 
-import asyncpg
 from msgspec import Struct
 
 from schemas.criteria import Test
 from schemas.events import Bullet
 from schemas.times import format_time
 from schemas.values import By, same_team
-from services.projector.fit import BulletFit, Class, Revision, shown
-from services.projector.lenses import Judgement
+from services.projector.judgement.fit import BulletFit, Class, Revision, shown
+from services.projector.judgement.lenses import Judgement
+
+Status = Literal["open", "committed", "declined", "deferred", "exploring", "merged"]
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    state: Literal["planned", "in_progress", "beta", "shipped", "cancelled"]
+    target: date | None
+    url: str | None
+    position: int
+    time: str
+
+
+class AsOf(Struct, frozen=True):
+    """The position that an answer reflects, and when it was recorded; that of position 0 is null."""
+
+    position: int
+    recordedtime: str | None
 
 
 class Role(Struct, frozen=True, kw_only=True):
@@ -102,7 +119,7 @@ def show_bullet(bullet: Bullet) -> BulletShown:
     )
 
 
-def shared_keys(said: Iterable[asyncpg.Record]) -> frozenset[str]:
+def shared_keys(said: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     """The API keys (`authid`) that have recorded the word of more than one team (`team`), and so stand for none."""
     teams: dict[str, set[str]] = {}
     for row in said:
@@ -114,12 +131,12 @@ def show_role(by: By) -> Role:
     return Role(role=by.role, team=by.team)
 
 
-def show_by(row: Any) -> By | None:
+def show_by(row: Mapping[str, Any]) -> By | None:
     """On whose behalf a row was said: its columns by_role, by_team, by_person."""
     return By(role=row["by_role"], team=row["by_team"], person=row["by_person"]) if row["by_role"] else None
 
 
-def show_merge(row: asyncpg.Record) -> dict[str, Any]:
+def show_merge(row: Mapping[str, Any]) -> dict[str, Any]:
     """The members of MergeShown, of a row that says what was merged."""
     return {
         "into": row["merged_into"],

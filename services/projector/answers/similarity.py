@@ -11,15 +11,18 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from services.projector.answers.requirements import (
-    Listed,
-    RequirementList,
-    RequirementRow,
-    show_row,
-)
+from services.projector.answers.requirements import Listed, RequirementList, RequirementRow, show_row
 from services.projector.answers.sealed import Opener, read_sealed
 from services.projector.answers.snapshot import Snapshot
-from services.projector.similarity import TITLES_COUNTED_MAX, Word, counts, looks, score, shared_words, words_in
+from services.projector.judgement.similarity import (
+    TITLES_COUNTED_MAX,
+    Word,
+    counts,
+    looks,
+    score,
+    shared_words,
+    words_in,
+)
 from services.statements import Statements
 
 RESULTS_MAX = 100

@@ -9,53 +9,15 @@ import asyncpg
 from msgspec import Struct
 
 from schemas.times import format_time
-from schemas.values import By
-from services.projector import lenses
+from services.projector.answers.decision import Acknowledgement, Reaffirmation, Superseded
 from services.projector.answers.shown import shared_keys, show_by
 from services.projector.answers.snapshot import Snapshot
-from services.projector.lenses import Decision
-from services.projector.review import looked_at_again
+from services.projector.judgement import lenses
+from services.projector.judgement.lenses import Decision
+from services.projector.judgement.review import looked_at_again
 from services.statements import Statements
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
-
-
-class Acknowledgement(Struct, frozen=True, kw_only=True):
-    """A team has taken note of a decision. It need not agree.
-
-    `recorded_by` is the public id of the API key that recorded it. `recorded_on_behalf_of`: that key has recorded
-    acknowledgements of this decision by several teams, and so stands for none of them alone.
-    """
-
-    team: str
-    note: str | None
-    position: int
-    time: str
-    recordedtime: str
-    recorded_by: str
-    recorded_on_behalf_of: bool
-    by: By | None
-
-
-class Reaffirmation(Struct, frozen=True, kw_only=True):
-    """A decision stands, with what was known by then."""
-
-    reason: str
-    seen: int | None
-    position: int
-    time: str
-    recordedtime: str
-    by: By | None
-
-
-class Superseded(Struct, frozen=True, kw_only=True):
-    """That a decision has given way to another; `decision` is the other one of the two."""
-
-    decision: str
-    position: int
-    time: str
-    recordedtime: str
-    reason: str
 
 
 class SinceRead(Struct, frozen=True, kw_only=True):

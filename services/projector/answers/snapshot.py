@@ -20,12 +20,16 @@ from msgspec import Struct
 from schemas.times import format_time
 from services.postgres import ACQUIRE_SECONDS_MAX, Unavailable, ledger_schema, unavailable
 from services.problems import Problem
+from services.projector.answers.shown import AsOf
 from services.projector.projections import ALL
 from services.projector.projector import Cursor, Runner, Stopped
 from services.statements import Statements, fill, quote
 
 BOUND_STATEMENTS_MAX = 20_000
+
+
 POLL_SECONDS = 0.02
+
 
 _OF_RETRACTIONS = {
     re.compile(r"\{stands (\w+)\}"): r"NOT EXISTS (SELECT FROM {schema}.retractions AS retraction"
@@ -34,15 +38,11 @@ _OF_RETRACTIONS = {
     r" WHERE retraction.retracted = \1.position)",
 }
 
+
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
+
+
 _tables = {projection.name: tuple(projection.tables) for projection in ALL}
-
-
-class AsOf(Struct, frozen=True):
-    """The position that an answer reflects, and when it was recorded; that of position 0 is null."""
-
-    position: int
-    recordedtime: str | None
 
 
 class Wanted(Struct, frozen=True, kw_only=True):

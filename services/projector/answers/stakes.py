@@ -7,25 +7,18 @@ from pathlib import Path
 import asyncpg
 from msgspec import Struct
 
-from services.projector import lenses, revenue, stakes
+from services.projector.answers.decision import Became
 from services.projector.answers.evidence import AskedOn
 from services.projector.answers.snapshot import Snapshot
-from services.projector.fit import Class
-from services.projector.lenses import Decision, Knowledge
-from services.projector.resolution import Lineage
-from services.projector.revenue import Money, Sum, millionths
-from services.projector.stakes import GAINED, GONE, Candidate, Fate, Naming, Opportunity, Stake
+from services.projector.judgement import lenses, revenue, stakes
+from services.projector.judgement.fit import Class
+from services.projector.judgement.lenses import Decision, Knowledge
+from services.projector.judgement.resolution import Lineage
+from services.projector.judgement.revenue import Money, Sum, millionths
+from services.projector.judgement.stakes import GAINED, GONE, Candidate, Fate, Naming, Opportunity, Stake
 from services.statements import Statements
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
-
-
-class Became(Struct, frozen=True, kw_only=True):
-    """What became of what was at stake, in the amounts that were at stake, by class as decided."""
-
-    won: dict[str, list[Sum]]
-    lost: dict[str, list[Sum]]
-    open: dict[str, list[Sum]]
 
 
 class StakesRead(Struct, frozen=True, kw_only=True):

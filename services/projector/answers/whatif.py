@@ -17,20 +17,18 @@ from schemas.criteria import Any as AnyOf
 from schemas.events import BULLETS_MAX, Bullet
 from schemas.objections import SPOTS_TOLD_MAX, UNKNOWN_FIELD, spots
 from services.problems import Problem
-from services.projector import revenue
 from services.projector.answers import counted
 from services.projector.answers.counted import Known
-from services.projector.answers.decisions import Outcome, looked_by, read_reaffirmed
+from services.projector.answers.decision import Outcome
+from services.projector.answers.decisions import looked_by, read_reaffirmed
 from services.projector.answers.evidence import TARGET_MARKET, names_by_account, read_adoptions, read_names
-from services.projector.answers.snapshot import AsOf, Snapshot
-from services.projector.columns import known as known_rows
-from services.projector.counted import Said
-from services.projector.fit import Class, Revision, shown
-from services.projector.headings import Made
-from services.projector.lenses import Decision, Departs
-from services.projector.revenue import Money
-from services.projector.scoring import NOTHING_KNOWN
-from services.projector.whatif import (
+from services.projector.answers.shown import AsOf
+from services.projector.answers.snapshot import Snapshot
+from services.projector.counting.columns import known as known_rows
+from services.projector.counting.counted import Said
+from services.projector.counting.headings import Made
+from services.projector.counting.scoring import NOTHING_KNOWN
+from services.projector.counting.whatif import (
     Affected,
     Decided,
     Judged,
@@ -41,7 +39,11 @@ from services.projector.whatif import (
     revenue_by_class,
     what_if,
 )
-from services.projector.worth import money
+from services.projector.counting.worth import money
+from services.projector.judgement import revenue
+from services.projector.judgement.fit import Class, Revision, shown
+from services.projector.judgement.lenses import Decision, Departs
+from services.projector.judgement.revenue import Money
 from services.statements import Statements
 
 READS = (*counted.READS, "feedback")

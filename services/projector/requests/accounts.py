@@ -7,16 +7,25 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
-from services.projector import paging, sheets
 from services.projector.answers import accounts, attributes, feedback
 from services.projector.answers.accounts import AccountList, AccountRow, ListedAccount, OneAccount
 from services.projector.answers.attributes import AttributeLine, AttributeList, AttributeRow
 from services.projector.answers.feedback import FeedbackLine, FeedbackList
 from services.projector.answers.snapshot import Wanted
-from services.projector.asked import AccountsAsked, AttributesAsked, FeedbackAsked, choice, mentions
-from services.projector.paging import Moment
-from services.projector.readings import Readings, Whole
-from services.projector.replies import CSV, JSON, as_they_are, one_by_one, respond, send_list, send_page, wants_csv
+from services.projector.requests import paging, sheets
+from services.projector.requests.asked import AccountsAsked, AttributesAsked, FeedbackAsked, choice, mentions
+from services.projector.requests.paging import Moment
+from services.projector.requests.readings import Readings, Whole
+from services.projector.requests.replies import (
+    CSV,
+    JSON,
+    as_they_are,
+    one_by_one,
+    respond,
+    send_list,
+    send_page,
+    wants_csv,
+)
 from services.projector.requests.route import currencies_in, get, named, page_of
 from services.web import Call, Route
 

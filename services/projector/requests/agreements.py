@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from services.problems import Problem
-from services.projector import paging
 from services.projector.answers import agreements, whatif
 from services.projector.answers.agreements import AgreementList, AgreementRow, OneAgreement, OneRevision
 from services.projector.answers.snapshot import Wanted
 from services.projector.answers.whatif import WhatIfAnswer
-from services.projector.asked import WhatIfAsked
-from services.projector.paging import Lists, Moment
-from services.projector.readings import Readings, Whole
-from services.projector.replies import JSON, as_they_are, respond, send_computed, send_list
+from services.projector.requests import paging
+from services.projector.requests.asked import WhatIfAsked
+from services.projector.requests.paging import Lists, Moment
+from services.projector.requests.readings import Readings, Whole
+from services.projector.requests.replies import JSON, as_they_are, respond, send_computed, send_list
 from services.projector.requests.route import AT_A_POSITION, LEDGER, get, named, page_of
 from services.web import Answer, Call, Route
 

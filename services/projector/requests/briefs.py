@@ -6,20 +6,17 @@ from typing import Any
 
 from aiohttp import web
 
-from services.projector import brief_documents, paging
 from services.projector.answers import briefs
 from services.projector.answers.snapshot import Wanted
-from services.projector.asked import BriefAsked, RequirementBriefAsked
-from services.projector.briefs import (
-    EngineeringBrief,
-    OnRecord,
-    RequirementBrief,
-    SalesBrief,
-    engineering_brief,
-    sales_brief,
-)
-from services.projector.readings import Readings
-from services.projector.replies import MARKDOWN, respond, send_document, wants_markdown
+from services.projector.briefs import documents
+from services.projector.briefs.engineering import engineering_brief
+from services.projector.briefs.record import OnRecord
+from services.projector.briefs.sales import sales_brief
+from services.projector.briefs.told import EngineeringBrief, RequirementBrief, SalesBrief
+from services.projector.requests import paging
+from services.projector.requests.asked import BriefAsked, RequirementBriefAsked
+from services.projector.requests.readings import Readings
+from services.projector.requests.replies import MARKDOWN, respond, send_document, wants_markdown
 from services.projector.requests.route import get, named
 from services.web import Call, Route
 
@@ -56,15 +53,15 @@ class _Briefs:
             evidence = await briefs.read_decision_brief(snapshot, name)
         on_record = await self._on_record(call, evidence)
         if call.parameters.voice == "engineering":
-            return await _send_brief(call, lambda: engineering_brief(on_record), brief_documents.madr)
-        return await _send_brief(call, lambda: sales_brief(on_record), brief_documents.page)
+            return await _send_brief(call, lambda: engineering_brief(on_record), documents.madr)
+        return await _send_brief(call, lambda: sales_brief(on_record), documents.page)
 
     async def requirement_brief(self, call: Call) -> web.StreamResponse:
         name = named(call, "requirement")
         async with self._readings.snapshot(call, briefs.READS, paging.wanted(call.parameters)) as snapshot:
             evidence = await briefs.read_requirement_brief(snapshot, name)
         on_record = await self._on_record(call, evidence.brief)
-        return await _send_brief(call, lambda: briefs.tell_requirement(evidence, on_record), brief_documents.page)
+        return await _send_brief(call, lambda: briefs.tell_requirement(evidence, on_record), documents.page)
 
     async def _on_record(self, call: Call, evidence: briefs.Evidence) -> OnRecord:
         on_record = await asyncio.to_thread(briefs.judge_brief, evidence)
@@ -82,6 +79,6 @@ async def _send_brief(call: Call, tell: Callable[[], Any], written: Callable[[An
 
     def document() -> tuple[str, str]:
         brief = tell()
-        return brief_documents.file_name(brief), written(brief)
+        return documents.file_name(brief), written(brief)
 
     return send_document(call, *await asyncio.to_thread(document))

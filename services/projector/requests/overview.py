@@ -6,14 +6,14 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET
 
-from services.projector import paging, sheets
 from services.projector.answers import alignment, projections, promises, reconciliation
 from services.projector.answers.alignment import Alignment
 from services.projector.answers.projections import ProjectionList
 from services.projector.answers.promises import Promise, PromiseList, PromiseRow
 from services.projector.answers.reconciliation import Reconciled, Reconciliation
 from services.projector.answers.snapshot import Wanted
-from services.projector.asked import (
+from services.projector.requests import paging, sheets
+from services.projector.requests.asked import (
     AlignmentAsked,
     PromisesAsked,
     ReconciliationAsked,
@@ -22,8 +22,8 @@ from services.projector.asked import (
     is_promise_asked_for,
     period,
 )
-from services.projector.readings import Readings, Whole
-from services.projector.replies import CSV, JSON, one_by_one, respond, send_list, send_page, wants_csv
+from services.projector.requests.readings import Readings, Whole
+from services.projector.requests.replies import CSV, JSON, one_by_one, respond, send_list, send_page, wants_csv
 from services.projector.requests.route import get, page_of
 from services.web import Call, Route
 

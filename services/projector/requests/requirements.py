@@ -8,7 +8,6 @@ from aiohttp import web
 from msgspec import UNSET
 
 from services.problems import Problem
-from services.projector import paging, sheets
 from services.projector.answers import counted, outcome, requirement, requirements, similarity
 from services.projector.answers.counted import Known
 from services.projector.answers.outcome import RequirementOutcome
@@ -16,12 +15,13 @@ from services.projector.answers.requirement import WHO_ASKED_MAX, OneRequirement
 from services.projector.answers.requirements import Listed, RequirementList, RequirementRow
 from services.projector.answers.similarity import RequirementsFound, SimilarRow
 from services.projector.answers.snapshot import Wanted
-from services.projector.asked import RequirementsAsked, choice, is_requirement_asked_for
-from services.projector.paging import Moment, Page, Pages
-from services.projector.readings import Readings, Settled, Whole
-from services.projector.replies import CSV, JSON, one_by_one, respond, send_list, send_page, wants_csv
+from services.projector.counting.standings import Lens
+from services.projector.requests import paging, sheets
+from services.projector.requests.asked import RequirementsAsked, choice, is_requirement_asked_for
+from services.projector.requests.paging import Moment, Page, Pages
+from services.projector.requests.readings import Readings, Settled, Whole
+from services.projector.requests.replies import CSV, JSON, one_by_one, respond, send_list, send_page, wants_csv
 from services.projector.requests.route import get, named, page_of
-from services.projector.standings import Lens
 from services.web import Call, Route
 
 

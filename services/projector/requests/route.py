@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from schemas.values import ID_PATTERN
 from services.problems import Problem
-from services.projector import paging
 from services.projector.answers.accounts import ListedAccount
-from services.projector.paging import Lists, Page
-from services.projector.replies import CSV, JSON, MARKDOWN
+from services.projector.requests import paging
+from services.projector.requests.paging import Lists, Page
+from services.projector.requests.replies import CSV, JSON, MARKDOWN
 from services.web import Answer, Call, Route
 
 LEDGER = "/v1/ledgers/{ledger}"

@@ -14,8 +14,8 @@ import numpy as np
 from msgspec import Struct
 
 from schemas.criteria import All, Any, Between, Eq, Gt, Gte, Lt, Lte, Ne, Not, Test
-from services.projector.columns import Codes, Column
-from services.projector.fit import CLASSES, Revision, judge
+from services.projector.counting.columns import Codes, Column
+from services.projector.judgement.fit import CLASSES, Revision, judge
 
 MISSED, UNKNOWN, MET = 0, 1, 2
 NOT_JUDGED = 3

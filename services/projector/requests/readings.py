@@ -14,7 +14,8 @@ from services.problems import Problem
 from services.projector.answers import counted
 from services.projector.answers.counted import Held, Known
 from services.projector.answers.sealed import Opener
-from services.projector.answers.snapshot import AsOf, Snapshot, Wanted, open_snapshot
+from services.projector.answers.shown import AsOf
+from services.projector.answers.snapshot import Snapshot, Wanted, open_snapshot
 from services.projector.projector import NoSuchLedger, Projector, Runner
 from services.sealing import MasterKey, MasterKeyError
 from services.web import Call

@@ -11,7 +11,7 @@ from threading import Lock
 import numpy as np
 from msgspec import Struct
 
-from services.projector.columns import (
+from services.projector.counting.columns import (
     Codes,
     Column,
     Columns,
@@ -25,7 +25,7 @@ from services.projector.columns import (
     order,
     taken,
 )
-from services.projector.resolution import Lineage
+from services.projector.judgement.resolution import Lineage
 
 REMEMBERED_MAX = 48
 

@@ -9,10 +9,10 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from services.projector import paging, sheets
-from services.projector.answers.snapshot import AsOf
-from services.projector.paging import Page
-from services.projector.readings import Whole
+from services.projector.answers.shown import AsOf
+from services.projector.requests import paging, sheets
+from services.projector.requests.paging import Page
+from services.projector.requests.readings import Whole
 from services.web import Call, has_already
 
 CSV = "text/csv"

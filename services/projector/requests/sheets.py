@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from services.projector.answers.shown import Role
-from services.projector.fit import CLASSES
-from services.projector.revenue import CLASS_NAMES, Money, Sum
+from services.projector.judgement.fit import CLASSES
+from services.projector.judgement.revenue import CLASS_NAMES, Money, Sum
 
 Column = tuple[str, Callable[[Any], Any]]
 """A heading, and what a row has there."""

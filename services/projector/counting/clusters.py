@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.criteria import All, Eq, Gt, Has, Lte, Test
-from services.projector.fit import folded
+from services.projector.judgement.fit import folded
 
 ASKERS_MIN = 3
 """Accounts that a cluster has at least: fewer are no cluster."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from msgspec import Struct
 
-from services.projector.columns import (
+from services.projector.counting.columns import (
     NO_CURRENCY,
     OPEN,
     WON,
@@ -29,13 +29,10 @@ from services.projector.columns import (
     sums,
     taken,
 )
-from services.projector.counted import Counted
-from services.projector.fit import CLASSES, Class
-from services.projector.judging import NOT_HERE, Adopted, judge
-from services.projector.lenses import Decision
-from services.projector.live_asks import Live, live, most_important
-from services.projector.revenue import Amounts, Revenue
-from services.projector.standings import (
+from services.projector.counting.counted import Counted
+from services.projector.counting.judging import NOT_HERE, Adopted, judge
+from services.projector.counting.live_asks import Live, live, most_important
+from services.projector.counting.standings import (
     AskedWhen,
     Moment,
     asked_when,
@@ -44,6 +41,9 @@ from services.projector.standings import (
     roots_of,
     touched,
 )
+from services.projector.judgement.fit import CLASSES, Class
+from services.projector.judgement.lenses import Decision
+from services.projector.judgement.revenue import Amounts, Revenue
 
 _FATES = 4
 GAINED, GONE, STILL_OPEN, TAKEN_BACK = range(_FATES)

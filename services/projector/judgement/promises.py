@@ -17,10 +17,10 @@ from typing import Literal, NamedTuple, get_args
 from msgspec import Struct
 
 from schemas.values import same_team
-from services.projector import lenses
-from services.projector.fit import shown
-from services.projector.lenses import Decision
-from services.projector.resolution import Resolution
+from services.projector.judgement import lenses
+from services.projector.judgement.fit import shown
+from services.projector.judgement.lenses import Decision
+from services.projector.judgement.resolution import Resolution
 
 State = Literal["open", "due", "kept", "missed", "released"]
 Basis = Literal["with", "before", "against", "without"]

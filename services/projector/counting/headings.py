@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from services.projector.columns import (
+from services.projector.counting.columns import (
     FOREVER,
     Codes,
     Column,
@@ -25,7 +25,7 @@ from services.projector.columns import (
     taken,
     times_of,
 )
-from services.projector.lenses import holding
+from services.projector.judgement.lenses import holding
 
 NOT_SAID = -1
 

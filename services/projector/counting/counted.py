@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from services.projector.columns import (
+from services.projector.counting.columns import (
     FOREVER,
     LOST,
     NEVER_ENDS,
@@ -25,12 +25,12 @@ from services.projector.columns import (
     limbs,
     times_of,
 )
-from services.projector.lenses import Adoption
-from services.projector.naming import Naming, Namings
-from services.projector.resolution import Lineage
-from services.projector.scoring import (
+from services.projector.counting.naming import Naming, Namings
+from services.projector.counting.scoring import (
     Values,
 )
+from services.projector.judgement.lenses import Adoption
+from services.projector.judgement.resolution import Lineage
 
 TEXT_OCTETS = 200
 """Of a text with its number, roughly."""

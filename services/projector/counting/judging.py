@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from services.projector.columns import (
+from services.projector.counting.columns import (
     Codes,
     Column,
     begin_anew,
@@ -13,15 +13,15 @@ from services.projector.columns import (
     microseconds,
     taken,
 )
-from services.projector.counted import Counted
-from services.projector.fit import Revision
-from services.projector.scoring import (
+from services.projector.counting.counted import Counted
+from services.projector.counting.scoring import (
     EXPLORATORY,
     NOTHING_KNOWN,
     OFF_TARGET,
     Scores,
     score,
 )
+from services.projector.judgement.fit import Revision
 
 NOT_HERE = -1
 

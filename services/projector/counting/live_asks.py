@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from services.projector.columns import (
+from services.projector.counting.columns import (
     Column,
     Columns,
     begin_anew,
@@ -17,9 +17,9 @@ from services.projector.columns import (
     spans,
     taken,
 )
-from services.projector.counted import Counted
-from services.projector.naming import Naming
-from services.projector.resolution import Reach
+from services.projector.counting.counted import Counted
+from services.projector.counting.naming import Naming
+from services.projector.judgement.resolution import Reach
 
 _SIEVE_BITS = 20
 

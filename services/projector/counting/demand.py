@@ -14,17 +14,17 @@ import numpy as np
 from msgspec import Struct
 
 from schemas.criteria import All, Any, Not, Test
-from services.projector.clusters import Shared
-from services.projector.columns import Column, begin_anew, is_among, microseconds, sums
-from services.projector.counted import Counted
-from services.projector.fit import CLASSES, Revision
-from services.projector.judging import NOT_HERE, Adopted, Facts
-from services.projector.live_asks import Live, live
-from services.projector.period import Period
-from services.projector.revenue import Revenue
-from services.projector.scoring import MET, NOTHING_KNOWN, OFF_TARGET, UNDETERMINED, UNKNOWN, Values
-from services.projector.standings import Pairs, pairs_asked, pairs_now
-from services.projector.worth import Revenues, add_amounts, money, revenues
+from services.projector.counting.clusters import Shared
+from services.projector.counting.columns import Column, begin_anew, is_among, microseconds, sums
+from services.projector.counting.counted import Counted
+from services.projector.counting.judging import NOT_HERE, Adopted, Facts
+from services.projector.counting.live_asks import Live, live
+from services.projector.counting.scoring import MET, NOTHING_KNOWN, OFF_TARGET, UNDETERMINED, UNKNOWN, Values
+from services.projector.counting.standings import Pairs, pairs_asked, pairs_now
+from services.projector.counting.worth import Revenues, add_amounts, money, revenues
+from services.projector.judgement.fit import CLASSES, Revision
+from services.projector.judgement.period import Period
+from services.projector.judgement.revenue import Revenue
 
 REQUIREMENTS_MOST_ASKED_MAX = 3
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from msgspec import Struct
 
-from services.projector.columns import (
+from services.projector.counting.columns import (
     Column,
     begin_anew,
     day_number,
@@ -28,18 +28,18 @@ from services.projector.columns import (
     numbered,
     sums,
 )
-from services.projector.counted import Counted, with_all_names
-from services.projector.fit import CLASSES
-from services.projector.judging import NOT_HERE, Adopted, Facts, judge
-from services.projector.lenses import Departs
-from services.projector.live_asks import Live, last_of_each, live, most_important
-from services.projector.scoring import (
+from services.projector.counting.counted import Counted, with_all_names
+from services.projector.counting.judging import NOT_HERE, Adopted, Facts, judge
+from services.projector.counting.live_asks import Live, last_of_each, live, most_important
+from services.projector.counting.scoring import (
     OFF_TARGET,
     ON_TARGET,
     UNDETERMINED,
     score,
 )
-from services.projector.worth import Earned, Revenues, revenues
+from services.projector.counting.worth import Earned, Revenues, revenues
+from services.projector.judgement.fit import CLASSES
+from services.projector.judgement.lenses import Departs
 
 Lens = Literal["now", "asked"]
 _CLASSES = len(CLASSES)

@@ -20,16 +20,16 @@ import numpy as np
 from msgspec import Struct
 
 from schemas.criteria import attributes
-from services.projector.columns import Column, sums
-from services.projector.counted import Counted
-from services.projector.decided import Asking, Looked
-from services.projector.fit import CLASSES, Class, Revision
-from services.projector.judging import Adopted, Facts
-from services.projector.lenses import Departs
-from services.projector.live_asks import Live, live, most_important
-from services.projector.scoring import MET, NOTHING_KNOWN, UNDETERMINED, Scores, score
-from services.projector.standings import departs_of
-from services.projector.worth import Revenues, add_amounts, revenues
+from services.projector.counting.columns import Column, sums
+from services.projector.counting.counted import Counted
+from services.projector.counting.decided import Asking, Looked
+from services.projector.counting.judging import Adopted, Facts
+from services.projector.counting.live_asks import Live, live, most_important
+from services.projector.counting.scoring import MET, NOTHING_KNOWN, UNDETERMINED, Scores, score
+from services.projector.counting.standings import departs_of
+from services.projector.counting.worth import Revenues, add_amounts, revenues
+from services.projector.judgement.fit import CLASSES, Class, Revision
+from services.projector.judgement.lenses import Departs
 
 _CLASSES = len(CLASSES)
 _PATTERNS_AT_ONCE_MAX = 20_000_000

@@ -21,10 +21,10 @@ from typing import Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from services.projector import fit as fits
-from services.projector.figures import counted
-from services.projector.fit import CLASSES, Class, Fit, Revision
-from services.projector.resolution import Lineage, Resolution
+from services.projector.judgement import fit as fits
+from services.projector.judgement.figures import counted
+from services.projector.judgement.fit import CLASSES, Class, Fit, Revision
+from services.projector.judgement.resolution import Lineage, Resolution
 
 Departs = Literal["no", "undetermined", "yes"]
 

@@ -28,8 +28,8 @@ import msgspec
 from msgspec import Struct
 
 from schemas.times import format_time
-from services.projector.fit import Class
-from services.projector.lenses import (
+from services.projector.judgement.fit import Class
+from services.projector.judgement.lenses import (
     Adoption,
     Ask,
     Asker,
@@ -43,7 +43,7 @@ from services.projector.lenses import (
     recordings,
     withdrawal,
 )
-from services.projector.resolution import Lineage, Resolution
+from services.projector.judgement.resolution import Lineage, Resolution
 
 Kind = Literal["learned_since", "changed_since", "withdrawn"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from services.projector.columns import (
+from services.projector.counting.columns import (
     LIMB_BITS,
     LOST,
     NO_CURRENCY,
@@ -25,8 +25,8 @@ from services.projector.columns import (
     sums,
     taken,
 )
-from services.projector.counted import Counted
-from services.projector.revenue import Amounts, Revenue
+from services.projector.counting.counted import Counted
+from services.projector.judgement.revenue import Amounts, Revenue
 
 CURRENCY_BITS = 20
 """Three letters name at most 17,576 currencies."""

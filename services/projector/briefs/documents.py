@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from schemas.events import Available, Option
-from services.projector.briefs import (
-    DELIVERY_STATES,
-    EXCEPTION,
+from services.projector.briefs.markdown import block, document, front_matter, heading, inline, items
+from services.projector.briefs.sales import DELIVERY_STATES, EXCEPTION, holds_on, to_be_looked_at_again, undecided
+from services.projector.briefs.told import (
     AssessmentTold,
     Brief,
     EngineeringBrief,
@@ -21,14 +21,10 @@ from services.projector.briefs import (
     RequirementBrief,
     RequirementTold,
     SalesBrief,
-    holds_on,
-    to_be_looked_at_again,
-    undecided,
 )
-from services.projector.fit import Class
-from services.projector.markdown import block, document, front_matter, heading, inline, items
-from services.projector.revenue import Money
-from services.projector.review import Mark
+from services.projector.judgement.fit import Class
+from services.projector.judgement.revenue import Money
+from services.projector.judgement.review import Mark
 
 TITLES_MAX = 3
 """Requirements that the title of a document names."""

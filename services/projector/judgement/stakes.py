@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
-from services.projector import lenses
-from services.projector.fit import Class
-from services.projector.lenses import Decision, Knowledge
-from services.projector.revenue import Amounts, Revenue
+from services.projector.judgement import lenses
+from services.projector.judgement.fit import Class
+from services.projector.judgement.lenses import Decision, Knowledge
+from services.projector.judgement.revenue import Amounts, Revenue
 
 Fate = Literal["won", "renewed", "kept", "lost", "ended", "open", "retracted"]
 """What became of an opportunity that was at stake. Of a contract that ran then: it is `kept` or has `ended`."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from services.projector.fit import Class
+from services.projector.judgement.fit import Class
 
 PLACES_MAX = 6
 PLACES_SHOWN_MIN = 2

@@ -1,0 +1,1 @@
+"""One decision, told for engineering and for sales. Pure."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from aiohttp import web
 
@@ -75,12 +76,12 @@ class _Agreements:
             pinned = Wanted(as_of=settled.as_of.position)
             async with self._readings.snapshot(call, whatif.READS, pinned) as snapshot:
                 evidence = await whatif.read_evidence(snapshot, name)
-            tried = await asyncio.to_thread(
-                whatif.try_revision,
-                *(known, evidence, proposal),
+            try_revision = partial(
+                *(whatif.try_revision, known, evidence, proposal),
                 limit=asked.limit,
                 new_attributes=asked.new_attributes,
             )
+            tried = await self._readings.aside(try_revision)
             async with self._readings.snapshot(call, whatif.READS, pinned) as snapshot:
                 names = await whatif.read_names_shown(snapshot, tried)
             answer = await asyncio.to_thread(whatif.show, tried, names, settled.as_of)

@@ -1,8 +1,12 @@
 """Where answers are read from: snapshots, whole lists that are remembered, and turns for what costs much."""
 
 import asyncio
+import contextlib
+import os
+import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -24,7 +28,10 @@ REMEMBERED_LISTS_MAX = 32
 REMEMBERED_ROWS_MAX = 50_000
 LISTS_AT_ONCE_MAX = 3  # The heaviest answers leave connections, time and memory to the others.
 
+ASIDE_NICENESS = 19
+
 _Evidence = TypeVar("_Evidence")
+_Computed = TypeVar("_Computed")
 
 
 class Settled(NamedTuple):
@@ -63,6 +70,7 @@ class Readings:
         self._master_key = master_key
         self._loaded: MasterKey | None = None
         self._turns = asyncio.Semaphore(LISTS_AT_ONCE_MAX)
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="aside", initializer=_give_way)
 
     @asynccontextmanager
     async def snapshot(self, call: Call, reads: Sequence[str], wanted: Wanted) -> AsyncIterator[Snapshot]:
@@ -141,6 +149,10 @@ class Readings:
         async with self._turn(call):
             yield settled, await self._known(call, settled)
 
+    async def aside(self, compute: Callable[[], _Computed]) -> _Computed:
+        """What is computed for long, one after the other, while whoever records or asks for less goes first."""
+        return await asyncio.get_running_loop().run_in_executor(self._aside, compute)
+
     async def runner(self, call: Call) -> Runner:
         """What keeps the read models of the ledger that is asked. Raises Problem."""
         try:
@@ -179,6 +191,12 @@ class Readings:
                 raise MasterKeyError("this service was given no master key")
             self._loaded = MasterKey.load(self._master_key)
         return self._loaded
+
+
+def _give_way() -> None:
+    """Let all others have the processors first; where threads have no priority of their own, they share."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), ASIDE_NICENESS)
 
 
 class Remembered:

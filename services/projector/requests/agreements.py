@@ -77,7 +77,10 @@ class _Agreements:
             async with self._readings.snapshot(call, whatif.READS, pinned) as snapshot:
                 evidence = await whatif.read_evidence(snapshot, name)
             try_revision = partial(
-                *(whatif.try_revision, known, evidence, proposal),
+                whatif.try_revision,
+                known,
+                evidence,
+                proposal,
                 limit=asked.limit,
                 new_attributes=asked.new_attributes,
             )

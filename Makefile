@@ -7,7 +7,7 @@ LOCKS := requirements.txt requirements-dev.txt
 PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev demo test fuzz bench-history bench-what-if lint format schemas lock clean
+.PHONY: help setup run dev demo test fuzz bench-history bench-what-if hindsight lint format schemas lock clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,5 +89,5 @@ lock: setup ## Bring the locked requirements up to date
 		--output-file requirements-dev.txt
 
 clean: ## Remove what make has made (LEDGER_HOME is kept)
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info build
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info build ledger_client/*.egg-info ledger_client/build
 	@find benchmarks schemas services tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,6 +14,8 @@ from tests.unit.test_lenses import day
 ASKS = ["x", "y"]
 PLACES = ["R1", "R2", "R3"]
 
+END = 10
+
 moved = st.lists(
     st.tuples(st.sampled_from(ASKS), st.sampled_from(PLACES), st.sampled_from(PLACES), st.integers(1, 10)), max_size=8
 )
@@ -40,7 +42,7 @@ def test_columns_say_what_each_name_stands_for(
         "requirement": requirement_codes.codes([on for _, on in asks]),
     }
     for p in positions:
-        found = namings.at(p, known, account_codes, requirement_codes)
+        found = namings.at(p, known, END, account_codes, requirement_codes)
         for codes, roots, by_name in (
             (account_codes, found.roots(len(account_codes)), known.accounts),
             (requirement_codes, found.merged(len(requirement_codes)), known.requirements),
@@ -52,10 +54,21 @@ def test_columns_say_what_each_name_stands_for(
         assert {ask for (ask, _), was in zip(asks, is_moved, strict=True) if was} == elsewhere
 
 
+@given(said, st.integers(0, END), st.permutations(range(END + 1)))
+def test_who_knows_less_goes_on_undisturbed_by_who_knows_more(told: list[Said], cut: int, positions: list[int]) -> None:
+    older, newer, namings = lineage(told[:cut], [], []), lineage(told, [], []), Namings()
+    codes = Codes(NAMES)
+    for p in positions:
+        for known, upto in ((newer, END), (older, cut)):
+            if p <= upto:
+                roots = namings.at(p, known, upto, codes, codes).roots(len(codes))
+                assert [codes.texts[root] for root in roots] == [newer.accounts.root(name, p) for name in codes.texts]
+
+
 def test_what_is_remembered_has_a_bound() -> None:
     known, namings = lineage([("acme", "crm:1")], [], []), Namings()
     codes = Codes(NAMES)
     for p in range(3 * naming.REMEMBERED_MAX):
-        namings.at(p, known, codes, codes)
+        namings.at(p, known, 3 * naming.REMEMBERED_MAX, codes, codes)
     assert len(namings._remembered) == naming.REMEMBERED_MAX
-    assert namings.at(0, known, codes, codes).accounts["name"].tolist() == []
+    assert namings.at(0, known, 0, codes, codes).accounts["name"].tolist() == []

@@ -15,7 +15,7 @@ from schemas.events import Available, Dissent, Option
 from schemas.times import format_time
 from schemas.values import By
 from services.problems import Problem
-from services.projector.answers.counted import Known
+from services.projector.answers.counted import Known, Remembered
 from services.projector.answers.decision import Became, DecidedFit, Grounds, Made, OneDecision, Outcome, Proposed, State
 from services.projector.answers.evidence import (
     TARGET_MARKET,
@@ -35,10 +35,11 @@ from services.projector.answers.since import Since, SinceRead, is_due_again, rea
 from services.projector.answers.snapshot import Snapshot
 from services.projector.answers.stakes import Stakes, StakesRead, read_stakes, show_at_stake, show_became
 from services.projector.counting.columns import NO_CURRENCY, microseconds
+from services.projector.counting.counted import Counted
 from services.projector.counting.decided import GAINED, GONE, STILL_OPEN, Fates, Looked, became
 from services.projector.counting.decided import Stakes as StakesCounted
 from services.projector.counting.judging import Adopted
-from services.projector.counting.standings import departs_of
+from services.projector.counting.standings import Moment, departs_of
 from services.projector.judgement import lenses, revenue
 from services.projector.judgement.lenses import Ask, Asker, Decision, Departs, Knowledge, count_by_class
 from services.projector.judgement.resolution import Lineage
@@ -164,7 +165,10 @@ async def _read(
 
 
 class Listed(Struct, frozen=True, kw_only=True):
-    """A decision with what it is chosen by. `row`: what was said of it; `stakes`: None while it is proposed."""
+    """A decision with what it is chosen by. `row`: what was said of it; `stakes`: None while it is proposed.
+
+    `counted`: the newest there is when it is asked for, so that a list that is remembered keeps no older one.
+    """
 
     decision: str
     state: State
@@ -179,7 +183,12 @@ class Listed(Struct, frozen=True, kw_only=True):
     decide_by: date | None
     superseded_by: str | None
     stakes: StakesCounted | None
-    known: Known
+    at: Moment
+    remembered: Remembered
+
+    @property
+    def counted(self) -> Counted:
+        return self.remembered.counted
 
 
 def list_decisions(read: ListRead, known: Known | None) -> list[Listed]:
@@ -187,7 +196,7 @@ def list_decisions(read: ListRead, known: Known | None) -> list[Listed]:
     empty ledger."""
     if known is None:
         return []
-    today = known.now.date()
+    today, at = known.now.date(), Moment(known.position, known.now)
     made = [(row, decision_of(row)) for row in read.made.values()]
     # First, because it looks at who asked, with their asks; and who asked is kept.
     stakes = [known.stakes(decision) for _, decision in made]
@@ -209,7 +218,8 @@ def list_decisions(read: ListRead, known: Known | None) -> list[Listed]:
             decide_by=row["decide_by"],
             superseded_by=None,
             stakes=None,
-            known=known,
+            at=at,
+            remembered=known.remembered,
         )
         for name, row in read.proposals.items()
         if name not in read.made
@@ -233,7 +243,8 @@ def list_decisions(read: ListRead, known: Known | None) -> list[Listed]:
                 decide_by=None if proposal is None else proposal["decide_by"],
                 superseded_by=superseded_by,
                 stakes=at_stake,
-                known=known,
+                at=at,
+                remembered=known.remembered,
             )
         )
     return sorted(listed, key=lambda each: -each.position)
@@ -242,16 +253,16 @@ def list_decisions(read: ListRead, known: Known | None) -> list[Listed]:
 def currencies_of(listed: Sequence[Listed]) -> list[str]:
     """The currencies that were at stake, for the columns of CSV."""
     codes = {code for each in listed if each.stakes is not None for code in np.unique(each.stakes.currencies).tolist()}
-    return sorted(listed[0].known.counted.currencies.texts[code] for code in codes - {NO_CURRENCY})
+    return sorted(listed[0].counted.currencies.texts[code] for code in codes - {NO_CURRENCY})
 
 
 def show_rows(listed: Sequence[Listed]) -> list[DecisionRow]:
     """Some rows of the list, as an answer shows them."""
     if not listed:
         return []
-    known = listed[0].known
+    counted, at = listed[0].counted, listed[0].at
     stakes = [each.stakes for each in listed if each.stakes is not None]
-    fates = iter(became(known.counted, stakes, known.position, known.now.date()))
+    fates = iter(became(counted, stakes, at.position, at.now.date()))
     return [_show_row(each, None if each.stakes is None else next(fates)) for each in listed]
 
 
@@ -260,7 +271,7 @@ def _show_row(listed: Listed, fates: Fates | None) -> DecisionRow:
     row, revision = listed.row, None
     if fates is not None:
         decision = decision_of(row)
-        revision = Adopted(listed.known.counted, decision.cut).revision(microseconds(decision.valid_from))
+        revision = Adopted(listed.counted, decision.cut).revision(microseconds(decision.valid_from))
     return DecisionRow(
         decision=listed.decision,
         state=listed.state,

@@ -215,7 +215,8 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
         # Where nothing was said since, they stand for the same.
         number = bisect_right(self.lineage_positions, p)
         last = self.lineage_positions[number - 1] if number else 0
-        return self.namings.at(last, self.lineage, self.accounts, self.requirements)
+        upto = self.lineage_positions[-1] if self.lineage_positions else 0
+        return self.namings.at(last, self.lineage, upto, self.accounts, self.requirements)
 
     def codes_of(self, requirements: Iterable[str]) -> Column:
         """The numbers of those of these requirements that were ever named."""

@@ -88,13 +88,15 @@ class Namings:
         self._remembered = {0: Naming(nothing, nothing, moved)}
         self._lock = Lock()
 
-    def at(self, p: int, lineage: Lineage, accounts: Codes, requirements: Codes) -> Naming:
-        """As known at p. `lineage` is known up to there at least; all its names have numbers."""
+    def at(self, p: int, lineage: Lineage, upto: int, accounts: Codes, requirements: Codes) -> Naming:
+        """As known at p. `lineage` is known up to a position that is no less; all its names have numbers."""
         found = self._remembered.get(p)
         if found is not None:
             return found
         with self._lock:
-            nearest = min(self._remembered, key=lambda position: abs(position - p))
+            # What was remembered beyond the end of this lineage, by somebody who knows more, cannot be undone by it.
+            known = [position for position in self._remembered if position <= upto]
+            nearest = min(known, key=lambda position: abs(position - p))
             found = _name(self._remembered[nearest], nearest, p, lineage, accounts, requirements)
             self._remembered[p] = found
             if len(self._remembered) > REMEMBERED_MAX:

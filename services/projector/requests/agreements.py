@@ -70,7 +70,7 @@ class _Agreements:
     async def what_if(self, call: Call) -> web.StreamResponse:
         name, asked = named(call, "agreement"), call.parameters
         proposal = whatif.read_proposal(await _small_body(call.request, whatif.PROPOSAL_OCTETS_MAX))
-        async with self._readings.known(call, paging.wanted(asked)) as (settled, known):
+        async with self._readings.aside(call, paging.wanted(asked)) as (settled, known):
             if known is None:
                 raise Problem("not-found", "nothing is recorded at position 0")
             pinned = Wanted(as_of=settled.as_of.position)
@@ -84,7 +84,7 @@ class _Agreements:
                 limit=asked.limit,
                 new_attributes=asked.new_attributes,
             )
-            tried = await self._readings.aside(try_revision)
+            tried = await self._readings.compute_aside(try_revision)
             async with self._readings.snapshot(call, whatif.READS, pinned) as snapshot:
                 names = await whatif.read_names_shown(snapshot, tried)
             answer = await asyncio.to_thread(whatif.show, tried, names, settled.as_of)

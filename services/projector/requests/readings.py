@@ -28,7 +28,7 @@ REMEMBERED_LISTS_MAX = 32
 REMEMBERED_ROWS_MAX = 50_000
 LISTS_AT_ONCE_MAX = 3  # The heaviest answers leave connections, time and memory to the others.
 
-ASIDE_NICENESS = 19
+ASIDE_NICENESS = 10  # Lower, it would hold up the others of this process, for which it keeps the interpreter.
 
 _Evidence = TypeVar("_Evidence")
 _Computed = TypeVar("_Computed")
@@ -70,7 +70,8 @@ class Readings:
         self._master_key = master_key
         self._loaded: MasterKey | None = None
         self._turns = asyncio.Semaphore(LISTS_AT_ONCE_MAX)
-        self._aside = ThreadPoolExecutor(1, thread_name_prefix="aside", initializer=_give_way)
+        self._one_aside = asyncio.Semaphore(1)
+        self._thread_aside = ThreadPoolExecutor(1, thread_name_prefix="aside", initializer=_give_way)
 
     @asynccontextmanager
     async def snapshot(self, call: Call, reads: Sequence[str], wanted: Wanted) -> AsyncIterator[Snapshot]:
@@ -135,7 +136,7 @@ class Readings:
         settled = await self._settle(call, counted.READS, wanted)
 
         async def make() -> Whole:
-            async with self._turns:
+            async with self._turn(call):
                 async with self.snapshot(call, counted.READS, Wanted(as_of=settled.as_of.position)) as snapshot:
                     evidence = await read(snapshot)
                 return await asyncio.to_thread(judge, evidence, await self._known(call, settled))
@@ -143,15 +144,17 @@ class Readings:
         return settled, await self.remembered.whole((settled.key, *name), make)
 
     @asynccontextmanager
-    async def known(self, call: Call, wanted: Wanted) -> AsyncIterator[tuple[Settled, Known | None]]:
-        """What is held in memory, for what is computed from it in a turn."""
+    async def aside(self, call: Call, wanted: Wanted) -> AsyncIterator[tuple[Settled, Known | None]]:
+        """What is held in memory, for what is computed from it for long: one after the other, beside the turns of
+        others."""
         settled = await self._settle(call, counted.READS, wanted)
-        async with self._turn(call):
+        async with self._one_aside:
+            _still_there(call)
             yield settled, await self._known(call, settled)
 
-    async def aside(self, compute: Callable[[], _Computed]) -> _Computed:
-        """What is computed for long, one after the other, while whoever records or asks for less goes first."""
-        return await asyncio.get_running_loop().run_in_executor(self._aside, compute)
+    async def compute_aside(self, compute: Callable[[], _Computed]) -> _Computed:
+        """In a thread of low priority: whoever records goes first."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread_aside, compute)
 
     async def runner(self, call: Call) -> Runner:
         """What keeps the read models of the ledger that is asked. Raises Problem."""
@@ -169,8 +172,7 @@ class Readings:
         """A turn for what costs much. Raises Unavailable if the client went away before it: nothing is computed for
         nobody."""
         async with self._turns:
-            if call.request.transport is None:
-                raise Unavailable("the client went away before its turn")
+            _still_there(call)
             yield
 
     async def _settle(self, call: Call, reads: Sequence[str], wanted: Wanted) -> Settled:
@@ -191,6 +193,11 @@ class Readings:
                 raise MasterKeyError("this service was given no master key")
             self._loaded = MasterKey.load(self._master_key)
         return self._loaded
+
+
+def _still_there(call: Call) -> None:
+    if call.request.transport is None:
+        raise Unavailable("the client went away before its turn")
 
 
 def _give_way() -> None:

@@ -11,7 +11,7 @@ import structlog
 
 from services.postgres import Unavailable
 from services.problems import Problem
-from services.projector.answers.counted import READS, Held
+from services.projector.answers.held import READS, Held
 from services.projector.answers.snapshot import Wanted, open_snapshot
 from services.projector.outage import AWAY
 from services.projector.projector import NoSuchLedger, Projector, Stopped

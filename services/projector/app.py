@@ -7,7 +7,7 @@ import structlog
 from services.keys import Keys
 from services.openapi import describe
 from services.projector.ahead import load_ahead
-from services.projector.answers.counted import Held
+from services.projector.answers.held import Held
 from services.projector.http import routes
 from services.projector.projector import Projector
 from services.projector.requests.meanings import meaning

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from services.projector.answers.counted import Held
+from services.projector.answers.held import Held
 from services.projector.projector import Projector
 from services.projector.requests import accounts, agreements, briefs, decisions, overview, requirements
 from services.projector.requests.readings import Readings

@@ -9,8 +9,8 @@ import pytest
 from services.postgres import connect
 from services.projector import ahead
 from services.projector.ahead import load_ahead
-from services.projector.answers import counted
-from services.projector.answers.counted import READS, Held, Known, Open
+from services.projector.answers import held as holding
+from services.projector.answers.held import READS, Held, Known, Open
 from services.projector.answers.snapshot import Wanted, open_snapshot
 from services.projector.counting.standings import Lens, stand
 from services.projector.projector import Projector
@@ -72,7 +72,7 @@ async def test_who_looked_before_another_read_on_reads_nothing_twice(database: D
 async def test_what_was_read_in_part_is_gone_on_from_wherever_it_is_asked_for(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counted, "PAGE_POSITIONS", 30)
+    monkeypatch.setattr(holding, "PAGE_POSITIONS", 30)
     async with Log.open(database) as log, Projector(database.settings) as projector:
         await log.append(*mixed(100))
         open = await opener(projector, 100)
@@ -138,7 +138,7 @@ async def askers(client: Asking) -> int:
 async def test_what_is_loaded_ahead_is_there_for_who_asks_first(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counted, "PAGE_POSITIONS", 30)
+    monkeypatch.setattr(holding, "PAGE_POSITIONS", 30)
     monkeypatch.setattr(ahead, "PAUSE_SECONDS", 0.01)
     async with Log.open(database) as log, Projector(database.settings) as projector:
         await log.append(*mixed(100))
@@ -160,7 +160,7 @@ async def test_what_is_loaded_ahead_is_there_for_who_asks_first(
 async def test_who_asks_while_it_is_loaded_ahead_does_not_wait_for_the_pauses(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counted, "PAGE_POSITIONS", 30)
+    monkeypatch.setattr(holding, "PAGE_POSITIONS", 30)
     monkeypatch.setattr(ahead, "PAUSE_SECONDS", 10_000)
     async with Log.open(database) as log, Projector(database.settings) as projector:
         await log.append(*mixed(100))
@@ -185,7 +185,7 @@ async def test_nothing_makes_room_for_what_nobody_asked_for(
         open = await opener(projector, 100)
         held = Held()
         known = await held.known("asked for", open, *await look(open, 100))
-        monkeypatch.setattr(counted, "HELD_OCTETS_MAX", 1)
+        monkeypatch.setattr(holding, "HELD_OCTETS_MAX", 1)
         assert not await held.load_ahead("main", open, 0)
         assert (await held.known("asked for", open, *await look(open, 100))).counted is known.counted
         assert held.octets < 2 * known.counted.octets + known.headings.octets + known.remembered.octets
@@ -213,11 +213,11 @@ async def test_standings_take_no_more_room_than_they_may(database: Database, mon
         held = Held()
         known = await held.known("main", open, *await look(open, 60))
         one = known.standing("now").heard.octets
-        monkeypatch.setattr(counted, "STANDINGS_OCTETS_MAX", 3 * one)
+        monkeypatch.setattr(holding, "STANDINGS_OCTETS_MAX", 3 * one)
         for position in (10, 20, 30, 40, 50, 59):
             await asyncio.to_thread((await held.known("main", open, *await look(open, position))).standing, "now")
             assert known.remembered.octets <= 3 * one
         assert [at for at, _ in known.remembered._standings["now"]][-1] == 60
-        monkeypatch.setattr(counted, "STANDINGS_OCTETS_MAX", 1)
+        monkeypatch.setattr(holding, "STANDINGS_OCTETS_MAX", 1)
         (await held.known("main", open, *await look(open, 25))).standing("now")
         assert [at for at, _ in known.remembered._standings["now"]] == [25]

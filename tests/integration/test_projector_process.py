@@ -14,7 +14,7 @@ import structlog
 
 from services.postgres import connect
 from services.projector import app
-from services.projector.answers.counted import Held
+from services.projector.answers.held import Held
 from services.projector.projector import Projector, Runner
 from tests.conftest import Database
 from tests.log import Log

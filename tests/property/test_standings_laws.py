@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.projector.counting import columns as columns_module
 from services.projector.counting import standings
 from services.projector.counting.counted import Counted
 from services.projector.counting.scoring import Values, score
@@ -52,7 +53,7 @@ def test_what_is_heard_is_what_the_lenses_hear(seed: int, length: int, data: st.
     steps = sorted(data.draw(st.lists(st.integers(1, length), max_size=3)))
     with pytest.MonkeyPatch.context() as patch:
         # However few rows may wait behind those that are in order.
-        patch.setattr("services.projector.columns.TAIL_ROWS_MIN", data.draw(st.sampled_from([1, 5, 1_000])))
+        patch.setattr(columns_module, "TAIL_ROWS_MIN", data.draw(st.sampled_from([1, 5, 1_000])))
         columns = counted(history, *steps)
     position = data.draw(st.integers(1, length))
     for lens in LENSES:

@@ -21,9 +21,10 @@ PURE = (
     "schemas/",
     "services/ledger/sequence.py",
     "services/ledger/rules/",
-    "services/projector/judgement/fit.py",
-    "services/projector/judgement/lenses.py",
-    "services/projector/judgement/revenue.py",
+    "services/projector/briefs/",
+    "services/projector/counting/",
+    "services/projector/judgement/",
+    "services/projector/shapes/",
     "services/receiver/bodies.py",
     "services/receiver/signatures.py",
 )

@@ -12,8 +12,6 @@ from mkdocs_macros_adr_summary.factory import get_parser
 
 from schemas.events import Available, Dissent, Option
 from schemas.values import By
-from services.projector.answers.decision import OneDecision, Proposed, Superseded
-from services.projector.answers.shown import AsOf, Role
 from services.projector.briefs.documents import file_name, madr, page
 from services.projector.briefs.engineering import engineering_brief
 from services.projector.briefs.markdown import inline
@@ -21,6 +19,8 @@ from services.projector.briefs.record import Assessed, OnRecord, OpenPromise, St
 from services.projector.briefs.sales import DECIDED, NOT_DECIDED, requirement_brief, sales_brief
 from services.projector.briefs.told import AssessmentTold, EngineeringBrief, Pending, PerspectiveTold, RequirementTold
 from services.projector.judgement.fit import CLASSES
+from services.projector.shapes.decision import OneDecision, Proposed, Superseded
+from services.projector.shapes.shown import AsOf, Role
 from tests.madr import facts, read_document, read_record
 
 TIME = "2026-03-17T14:00:00.000000Z"

@@ -29,7 +29,12 @@ from services.projector.answers.evidence import (
 )
 from services.projector.answers.requirement import AskShown, read_shown_asks, show_ask
 from services.projector.answers.sealed import Opener, read_sealed
-from services.projector.answers.shown import (
+from services.projector.answers.snapshot import Snapshot
+from services.projector.judgement import lenses, revenue
+from services.projector.judgement.fit import CLASSES, Class, shown
+from services.projector.judgement.lenses import Judgement, count_by_class
+from services.projector.judgement.revenue import Money, Revenue
+from services.projector.shapes.shown import (
     AsOf,
     FitShown,
     MergeShown,
@@ -38,11 +43,6 @@ from services.projector.answers.shown import (
     show_merge,
     show_revisions,
 )
-from services.projector.answers.snapshot import Snapshot
-from services.projector.judgement import lenses, revenue
-from services.projector.judgement.fit import CLASSES, Class, shown
-from services.projector.judgement.lenses import Judgement, count_by_class
-from services.projector.judgement.revenue import Money, Revenue
 from services.statements import Statements
 
 READS = ("accounts", "feedback", "opportunities", "requirements", "agreements", "retractions")

@@ -13,8 +13,8 @@ from schemas.events import Bullet
 from schemas.times import format_time
 from schemas.values import By
 from services.problems import Problem
-from services.projector.answers.shown import AsOf, BulletShown, shared_keys, show_bullet, show_by
 from services.projector.answers.snapshot import Snapshot
+from services.projector.shapes.shown import AsOf, BulletShown, shared_keys, show_bullet, show_by
 from services.statements import Statements
 
 READS = ("agreements",)

@@ -17,11 +17,9 @@ from msgspec import Struct
 from schemas.criteria import Test
 from schemas.times import format_time
 from schemas.values import YEAR_MIN
-from services.projector.answers.counted import Known, Remembered
-from services.projector.answers.decision import Grounds, Outcome
 from services.projector.answers.evidence import read_lineage
+from services.projector.answers.held import Known, Remembered
 from services.projector.answers.promises import read_promise_times
-from services.projector.answers.shown import AsOf
 from services.projector.answers.snapshot import Snapshot
 from services.projector.counting import clusters
 from services.projector.counting.clusters import CLUSTERS_MAX, Cluster, Settling
@@ -47,6 +45,8 @@ from services.projector.judgement.lenses import Departs
 from services.projector.judgement.period import Period
 from services.projector.judgement.promises import QuarterEnd, quarter_end, settles
 from services.projector.judgement.revenue import CLASS_NAMES, Money, Revenue
+from services.projector.shapes.decision import Grounds, Outcome
+from services.projector.shapes.shown import AsOf
 from services.statements import Statements
 
 READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "promises", "retractions")

@@ -13,7 +13,6 @@ from schemas.events import Available, Effort
 from schemas.times import format_time
 from schemas.values import By
 from services.projector.answers import decisions
-from services.projector.answers.decision import DecidedFit, OneDecision
 from services.projector.answers.decisions import decision_of, one_decision, read_made_on
 from services.projector.answers.evidence import (
     TARGET_MARKET,
@@ -29,7 +28,6 @@ from services.projector.answers.evidence import (
     read_titled,
 )
 from services.projector.answers.requirements import show_delivery, status_of
-from services.projector.answers.shown import AsOf, Role, show_fit, show_revisions, show_role
 from services.projector.answers.sides import SidesRead, assessed_by, last_words, read_sides, stated_by
 from services.projector.answers.since import SinceRead, holding, read_since
 from services.projector.answers.snapshot import Snapshot
@@ -60,6 +58,8 @@ from services.projector.briefs.told import (
 from services.projector.judgement import lenses
 from services.projector.judgement.lenses import Ask
 from services.projector.judgement.resolution import Resolution
+from services.projector.shapes.decision import DecidedFit, OneDecision
+from services.projector.shapes.shown import AsOf, Role, show_fit, show_revisions, show_role
 from services.statements import Statements
 
 READS = (*decisions.READS, "promises")

@@ -60,10 +60,10 @@ from services.projector.answers.evidence import (
     read_requirements_lineage,
 )
 from services.projector.answers.history import RetractedShown, summary
-from services.projector.answers.shown import AsOf
 from services.projector.answers.snapshot import Snapshot
 from services.projector.judgement.context import ListName, Occurrence, occurrences, split
 from services.projector.judgement.resolution import Resolution
+from services.projector.shapes.shown import AsOf
 from services.statements import Statements
 
 READS = (

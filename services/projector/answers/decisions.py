@@ -15,8 +15,6 @@ from schemas.events import Available, Dissent, Option
 from schemas.times import format_time
 from schemas.values import By
 from services.problems import Problem
-from services.projector.answers.counted import Known, Remembered
-from services.projector.answers.decision import Became, DecidedFit, Grounds, Made, OneDecision, Outcome, Proposed, State
 from services.projector.answers.evidence import (
     TARGET_MARKET,
     AskedOn,
@@ -30,7 +28,7 @@ from services.projector.answers.evidence import (
     read_names,
     read_requirements_lineage,
 )
-from services.projector.answers.shown import AsOf, Role, show_by, show_fit, show_revisions, show_role
+from services.projector.answers.held import Known, Remembered
 from services.projector.answers.since import Since, SinceRead, is_due_again, read_since
 from services.projector.answers.snapshot import Snapshot
 from services.projector.answers.stakes import Stakes, StakesRead, read_stakes, show_at_stake, show_became
@@ -45,6 +43,8 @@ from services.projector.judgement.lenses import Ask, Asker, Decision, Departs, K
 from services.projector.judgement.resolution import Lineage
 from services.projector.judgement.revenue import Money
 from services.projector.judgement.review import Mark, looked_at_again, marks
+from services.projector.shapes.decision import Became, DecidedFit, Grounds, Made, OneDecision, Outcome, Proposed, State
+from services.projector.shapes.shown import AsOf, Role, show_by, show_fit, show_revisions, show_role
 from services.statements import Statements
 
 READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")

@@ -22,13 +22,13 @@ from services.projector.answers.evidence import (
 )
 from services.projector.answers.requirements import read_statuses
 from services.projector.answers.sealed import Opener, read_sealed
-from services.projector.answers.shown import AsOf, FitShown, RevisionShown, Status, show_fit, show_revisions
 from services.projector.answers.similarity import read_alike, read_words_shared
 from services.projector.answers.snapshot import Snapshot
 from services.projector.judgement import lenses, revenue
 from services.projector.judgement.fit import Class, folded
 from services.projector.judgement.resolution import Lineage
 from services.projector.judgement.revenue import Money
+from services.projector.shapes.shown import AsOf, FitShown, RevisionShown, Status, show_fit, show_revisions
 from services.statements import Statements
 
 READS = ("feedback", "accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")

@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Struct
 
 from schemas.times import format_time
-from services.projector.answers.decision import Grounds, Outcome, State
 from services.projector.answers.decisions import READS as READS
 from services.projector.answers.decisions import about, asked_of, decision_of, read_made_on
 from services.projector.answers.evidence import (
@@ -28,7 +27,6 @@ from services.projector.answers.evidence import (
     read_requirements_lineage,
 )
 from services.projector.answers.requirements import status_of
-from services.projector.answers.shown import AsOf, Status
 from services.projector.answers.since import holding, read_superseded
 from services.projector.answers.snapshot import Snapshot
 from services.projector.answers.stakes import Stakes, StakesRead, read_stakes, show_at_stake
@@ -37,6 +35,8 @@ from services.projector.judgement.fit import Class
 from services.projector.judgement.lenses import Decision, Departs, count_by_class
 from services.projector.judgement.revenue import Money, Sum, decimal_text
 from services.projector.judgement.stakes import Fate, Opportunity, Stake, revenue_of, revenue_then
+from services.projector.shapes.decision import Grounds, Outcome, State
+from services.projector.shapes.shown import AsOf, Status
 
 OPPORTUNITIES_MAX = 200
 """Opportunities that each list shows; the sums are of all."""

@@ -7,9 +7,9 @@ from msgspec import Struct
 
 from schemas.times import format_time
 from services.postgres import ACQUIRE_SECONDS_MAX, unavailable
-from services.projector.answers.shown import AsOf
 from services.projector.answers.snapshot import bound, read_cursors, read_head
 from services.projector.projector import Runner
+from services.projector.shapes.shown import AsOf
 from services.statements import Statements
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))

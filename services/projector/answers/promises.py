@@ -9,7 +9,6 @@ import msgspec
 from msgspec import Struct
 
 from schemas.times import format_time
-from services.projector.answers.decision import Outcome
 from services.projector.answers.decisions import decision_of, read_made_on
 from services.projector.answers.evidence import (
     names_by_account,
@@ -18,7 +17,6 @@ from services.projector.answers.evidence import (
     read_requirements_lineage,
     read_titles,
 )
-from services.projector.answers.shown import AsOf, Role, show_by, show_role
 from services.projector.answers.since import read_chains
 from services.projector.answers.snapshot import Snapshot
 from services.projector.judgement import promises
@@ -39,6 +37,8 @@ from services.projector.judgement.promises import (
     quarter_end,
 )
 from services.projector.judgement.resolution import Resolution
+from services.projector.shapes.decision import Outcome
+from services.projector.shapes.shown import AsOf, Role, show_by, show_role
 from services.statements import Statements
 
 READS = ("promises", "accounts", "requirements", "decisions", "retractions")

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from schemas.events import EVENT_TYPES
 from schemas.times import format_time
-from services.projector.answers.shown import AsOf
 from services.projector.answers.snapshot import Snapshot
 from services.projector.projections.emitters import has_amount
+from services.projector.shapes.shown import AsOf
 from services.statements import Statements
 
 READS = ("emitters", "retractions")

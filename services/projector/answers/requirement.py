@@ -14,7 +14,6 @@ from schemas.envelope import stream_uuid
 from schemas.events import Link
 from schemas.times import format_time
 from schemas.values import By
-from services.projector.answers.decision import Made
 from services.projector.answers.decisions import (
     about,
     asked_of,
@@ -43,18 +42,6 @@ from services.projector.answers.evidence import (
 from services.projector.answers.history import HISTORY_MAX, Happened, show_history
 from services.projector.answers.requirements import show_delivery, status_of
 from services.projector.answers.sealed import Opener, read_sealed
-from services.projector.answers.shown import (
-    AsOf,
-    Delivery,
-    FitShown,
-    MergeShown,
-    RevisionShown,
-    Status,
-    show_by,
-    show_fit,
-    show_merge,
-    show_revisions,
-)
 from services.projector.answers.sides import (
     AssessmentShown,
     PerspectiveShown,
@@ -79,6 +66,19 @@ from services.projector.judgement.lenses import (
 )
 from services.projector.judgement.revenue import Money, Revenue
 from services.projector.judgement.review import Mark
+from services.projector.shapes.decision import Made
+from services.projector.shapes.shown import (
+    AsOf,
+    Delivery,
+    FitShown,
+    MergeShown,
+    RevisionShown,
+    Status,
+    show_by,
+    show_fit,
+    show_merge,
+    show_revisions,
+)
 from services.statements import Statements
 
 WHO_ASKED_MAX = 200

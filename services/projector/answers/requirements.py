@@ -11,12 +11,10 @@ import numpy as np
 from msgspec import Struct
 
 from schemas.times import format_time
-from services.projector.answers.counted import READS as READS
-from services.projector.answers.counted import Known, Remembered
-from services.projector.answers.decision import Grounds, Outcome
 from services.projector.answers.decisions import read_made_on
 from services.projector.answers.evidence import read_requirements_lineage
-from services.projector.answers.shown import AsOf, Delivery, Status
+from services.projector.answers.held import READS as READS
+from services.projector.answers.held import Known, Remembered
 from services.projector.answers.since import holding, read_superseded
 from services.projector.answers.snapshot import Snapshot
 from services.projector.counting.columns import Codes, Column, is_among, join_limbs, microseconds
@@ -28,6 +26,8 @@ from services.projector.judgement import lenses, revenue
 from services.projector.judgement.fit import CLASSES, Class, shown
 from services.projector.judgement.lenses import Departs
 from services.projector.judgement.revenue import Money
+from services.projector.shapes.decision import Grounds, Outcome
+from services.projector.shapes.shown import AsOf, Delivery, Status
 
 Sort = Literal["voice", "recent", "revenue"]
 

@@ -14,8 +14,8 @@ from msgspec import Struct
 from schemas.events import Effort
 from schemas.times import format_time
 from schemas.values import By, same_team
-from services.projector.answers.shown import show_by
 from services.projector.answers.snapshot import Snapshot
+from services.projector.shapes.shown import show_by
 from services.statements import Statements
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))

@@ -9,12 +9,12 @@ import asyncpg
 from msgspec import Struct
 
 from schemas.times import format_time
-from services.projector.answers.decision import Acknowledgement, Reaffirmation, Superseded
-from services.projector.answers.shown import shared_keys, show_by
 from services.projector.answers.snapshot import Snapshot
 from services.projector.judgement import lenses
 from services.projector.judgement.lenses import Decision
 from services.projector.judgement.review import looked_at_again
+from services.projector.shapes.decision import Acknowledgement, Reaffirmation, Superseded
+from services.projector.shapes.shown import shared_keys, show_by
 from services.statements import Statements
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))

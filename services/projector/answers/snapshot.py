@@ -20,9 +20,9 @@ from msgspec import Struct
 from schemas.times import format_time
 from services.postgres import ACQUIRE_SECONDS_MAX, Unavailable, ledger_schema, unavailable
 from services.problems import Problem
-from services.projector.answers.shown import AsOf
 from services.projector.projections import ALL
 from services.projector.projector import Cursor, Runner, Stopped
+from services.projector.shapes.shown import AsOf
 from services.statements import Statements, fill, quote
 
 BOUND_STATEMENTS_MAX = 20_000

@@ -17,12 +17,10 @@ from schemas.criteria import Any as AnyOf
 from schemas.events import BULLETS_MAX, Bullet
 from schemas.objections import SPOTS_TOLD_MAX, UNKNOWN_FIELD, spots
 from services.problems import Problem
-from services.projector.answers import counted
-from services.projector.answers.counted import Known
-from services.projector.answers.decision import Outcome
+from services.projector.answers import held
 from services.projector.answers.decisions import looked_by, read_reaffirmed
 from services.projector.answers.evidence import TARGET_MARKET, names_by_account, read_adoptions, read_names
-from services.projector.answers.shown import AsOf
+from services.projector.answers.held import Known
 from services.projector.answers.snapshot import Snapshot
 from services.projector.counting.columns import known as known_rows
 from services.projector.counting.counted import Said
@@ -44,9 +42,11 @@ from services.projector.judgement import revenue
 from services.projector.judgement.fit import Class, Revision, shown
 from services.projector.judgement.lenses import Decision, Departs
 from services.projector.judgement.revenue import Money
+from services.projector.shapes.decision import Outcome
+from services.projector.shapes.shown import AsOf
 from services.statements import Statements
 
-READS = (*counted.READS, "feedback")
+READS = (*held.READS, "feedback")
 
 PROPOSAL_OCTETS_MAX = 64 * 1024
 NEAREST_MAX = 3

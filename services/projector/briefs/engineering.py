@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from services.projector.answers.decision import DecidedFit
-from services.projector.answers.shown import show_role
 from services.projector.briefs.record import (
     FITS_MAX,
     MOVED,
@@ -14,6 +12,8 @@ from services.projector.briefs.record import (
     holds_itself_on,
 )
 from services.projector.briefs.told import Ended, EngineeringBrief, EvidenceTold, FitTold, ReaffirmationTold
+from services.projector.shapes.decision import DecidedFit
+from services.projector.shapes.shown import show_role
 
 
 def engineering_brief(on_record: OnRecord) -> EngineeringBrief:

@@ -11,8 +11,6 @@ from typing import Any
 from msgspec import Struct
 
 from schemas.values import same_team
-from services.projector.answers.decision import OneDecision
-from services.projector.answers.shown import AsOf
 from services.projector.briefs.told import (
     AssessmentTold,
     Cited,
@@ -23,6 +21,8 @@ from services.projector.briefs.told import (
     RequirementTold,
     State,
 )
+from services.projector.shapes.decision import OneDecision
+from services.projector.shapes.shown import AsOf
 
 FITS_MAX = 20
 """Accounts that a brief shows, the weightiest first; the counts by class are of all."""

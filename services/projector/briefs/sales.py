@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from services.projector.answers.decision import OneDecision, Outcome
-from services.projector.answers.shown import AsOf, Role, Status, show_role
 from services.projector.briefs.record import (
     MADE,
     MERGED,
@@ -20,6 +18,8 @@ from services.projector.briefs.record import (
     state_of,
 )
 from services.projector.briefs.told import Feasibility, Holding, Pending, RequirementBrief, SalesBrief, Statement
+from services.projector.shapes.decision import OneDecision, Outcome
+from services.projector.shapes.shown import AsOf, Role, Status, show_role
 
 PROMISES_TOLD_MAX = 5
 """Open promises that a sentence tells one by one, those due first."""

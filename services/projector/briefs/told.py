@@ -6,12 +6,12 @@ from typing import Literal
 from msgspec import Struct
 
 from schemas.events import Available, Dissent, Effort, Option
-from services.projector.answers.decision import Grounds, Outcome, Superseded
-from services.projector.answers.shown import AsOf, Delivery, RevisionShown, Role, Status
 from services.projector.judgement.fit import Class
 from services.projector.judgement.lenses import Departs
 from services.projector.judgement.revenue import Money
 from services.projector.judgement.review import Mark
+from services.projector.shapes.decision import Grounds, Outcome, Superseded
+from services.projector.shapes.shown import AsOf, Delivery, RevisionShown, Role, Status
 
 Voice = Literal["engineering", "sales"]
 

@@ -70,7 +70,7 @@ class _Agreements:
     async def what_if(self, call: Call) -> web.StreamResponse:
         name, asked = named(call, "agreement"), call.parameters
         proposal = whatif.read_proposal(await _small_body(call.request, whatif.PROPOSAL_OCTETS_MAX))
-        async with self._readings.aside(call, paging.wanted(asked)) as (settled, known):
+        async with self._readings.aside(call, whatif.READS, paging.wanted(asked)) as (settled, known):
             if known is None:
                 raise Problem("not-found", "nothing is recorded at position 0")
             pinned = Wanted(as_of=settled.as_of.position)

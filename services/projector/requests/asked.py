@@ -9,12 +9,9 @@ from msgspec import UNSET, Meta, UnsetType
 from schemas.values import EventType, Id, Source, moment
 from services.problems import Problem
 from services.projector.answers import feedback
-from services.projector.answers.decision import Grounds, Outcome
-from services.projector.answers.decision import State as DecisionState
 from services.projector.answers.decisions import Listed as ListedDecision
 from services.projector.answers.promises import Promise, Subjects
 from services.projector.answers.requirements import Listed, Sort
-from services.projector.answers.shown import Status
 from services.projector.briefs.told import Voice
 from services.projector.counting.standings import Lens
 from services.projector.judgement.fit import Class, folded
@@ -22,6 +19,9 @@ from services.projector.judgement.period import Period
 from services.projector.judgement.promises import Basis, State
 from services.projector.requests import paging
 from services.projector.requests.paging import Lists, Moment
+from services.projector.shapes.decision import Grounds, Outcome
+from services.projector.shapes.decision import State as DecisionState
+from services.projector.shapes.shown import Status
 
 SIMILAR_TO_CHARACTERS_MAX = 8_000
 

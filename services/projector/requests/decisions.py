@@ -7,9 +7,8 @@ from aiohttp import web
 
 from services.projector.answers import context, decisions
 from services.projector.answers.context import CONTEXT_ITEMS_MAX, OneContext
-from services.projector.answers.counted import Known
-from services.projector.answers.decision import OneDecision
 from services.projector.answers.decisions import DecisionList, DecisionRow, Listed
+from services.projector.answers.held import Known
 from services.projector.answers.snapshot import Wanted
 from services.projector.requests import paging
 from services.projector.requests.asked import DecisionsAsked, choice, is_decision_asked_for
@@ -17,6 +16,7 @@ from services.projector.requests.paging import Moment, Pages
 from services.projector.requests.readings import Readings, Whole
 from services.projector.requests.replies import respond, send_list
 from services.projector.requests.route import get, named, page_of
+from services.projector.shapes.decision import OneDecision
 from services.web import Call, Route
 
 

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from services.postgres import Unavailable
 from services.problems import Problem
-from services.projector.answers import counted
-from services.projector.answers.counted import Held, Known
+from services.projector.answers import held
+from services.projector.answers.held import Held, Known
 from services.projector.answers.sealed import Opener
-from services.projector.answers.shown import AsOf
 from services.projector.answers.snapshot import Snapshot, Wanted, open_snapshot
 from services.projector.projector import NoSuchLedger, Projector, Runner
+from services.projector.shapes.shown import AsOf
 from services.sealing import MasterKey, MasterKeyError
 from services.web import Call
 
@@ -116,7 +116,7 @@ class Readings:
         self, call: Call, name: tuple[str, ...], wanted: Wanted, judge: Callable[[Known | None], Whole]
     ) -> tuple[Settled, Whole]:
         """A whole list made from what is held in memory; of the empty ledger nothing is. Otherwise like `whole`."""
-        settled = await self._settle(call, counted.READS, wanted)
+        settled = await self._settle(call, held.READS, wanted)
 
         async def make() -> Whole:
             async with self._turn(call):
@@ -133,21 +133,24 @@ class Readings:
         judge: Callable[[_Evidence, Known | None], Whole],
     ) -> tuple[Settled, Whole]:
         """A whole list made from what is held in memory and from what is read beside it. Otherwise like `whole`."""
-        settled = await self._settle(call, counted.READS, wanted)
+        settled = await self._settle(call, held.READS, wanted)
 
         async def make() -> Whole:
             async with self._turn(call):
-                async with self.snapshot(call, counted.READS, Wanted(as_of=settled.as_of.position)) as snapshot:
+                async with self.snapshot(call, held.READS, Wanted(as_of=settled.as_of.position)) as snapshot:
                     evidence = await read(snapshot)
                 return await asyncio.to_thread(judge, evidence, await self._known(call, settled))
 
         return settled, await self.remembered.whole((settled.key, *name), make)
 
     @asynccontextmanager
-    async def aside(self, call: Call, wanted: Wanted) -> AsyncIterator[tuple[Settled, Known | None]]:
+    async def aside(
+        self, call: Call, reads: Sequence[str], wanted: Wanted
+    ) -> AsyncIterator[tuple[Settled, Known | None]]:
         """What is held in memory, for what is computed from it for long: one after the other, beside the turns of
-        others."""
-        settled = await self._settle(call, counted.READS, wanted)
+        others. `reads`: all that is read for it."""
+        position = (await self._settle(call, reads, wanted)).as_of.position
+        settled = await self._settle(call, held.READS, Wanted(as_of=position))
         async with self._one_aside:
             _still_there(call)
             yield settled, await self._known(call, settled)
@@ -183,7 +186,7 @@ class Readings:
     async def _known(self, call: Call, settled: Settled) -> Known | None:
         if settled.now is None:
             return None
-        open = partial(self.snapshot, call, counted.READS)
+        open = partial(self.snapshot, call, held.READS)
         position, now = settled.as_of.position, settled.now
         return await self._held.known(call.ledger, open, position, now, settled.versions, settled.reached)
 

@@ -9,10 +9,10 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from services.projector.answers.shown import AsOf
 from services.projector.requests import paging, sheets
 from services.projector.requests.paging import Page
 from services.projector.requests.readings import Whole
+from services.projector.shapes.shown import AsOf
 from services.web import Call, has_already
 
 CSV = "text/csv"

@@ -8,8 +8,8 @@ from aiohttp import web
 from msgspec import UNSET
 
 from services.problems import Problem
-from services.projector.answers import counted, outcome, requirement, requirements, similarity
-from services.projector.answers.counted import Known
+from services.projector.answers import held, outcome, requirement, requirements, similarity
+from services.projector.answers.held import Known
 from services.projector.answers.outcome import RequirementOutcome
 from services.projector.answers.requirement import WHO_ASKED_MAX, OneRequirement
 from services.projector.answers.requirements import Listed, RequirementList, RequirementRow
@@ -120,7 +120,7 @@ class _Requirements:
         opener = self._readings.opener(call)
         # What is opened is taken apart into words.
         reading = self._readings.snapshot if opener is None else self._readings.in_turn
-        async with reading(call, counted.READS, Wanted(as_of=as_of.position)) as snapshot:
+        async with reading(call, held.READS, Wanted(as_of=as_of.position)) as snapshot:
             compared = await similarity.read_similar(snapshot, str(asked.similar_to), opener)
             likely = compared.alike if wanted else compared.alike[: asked.limit]
             similarities = await similarity.read_similarities(snapshot, compared, likely)

@@ -13,9 +13,9 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Struct
 
-from services.projector.answers.shown import Role
 from services.projector.judgement.fit import CLASSES
 from services.projector.judgement.revenue import CLASS_NAMES, Money, Sum
+from services.projector.shapes.shown import Role
 
 Column = tuple[str, Callable[[Any], Any]]
 """A heading, and what a row has there."""

@@ -7,11 +7,11 @@ from msgspec import Struct
 
 from schemas.events import Available, Dissent, Option
 from schemas.values import By
-from services.projector.answers.shown import AsOf, FitShown, RevisionShown
 from services.projector.judgement.fit import Class
 from services.projector.judgement.lenses import Departs
 from services.projector.judgement.revenue import Money, Sum
 from services.projector.judgement.review import Mark
+from services.projector.shapes.shown import AsOf, FitShown, RevisionShown
 
 
 class Became(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,1 @@
+"""What several answers show, and in which shape. Pure."""

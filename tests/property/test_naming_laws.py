@@ -1,7 +1,7 @@
 """What names stand for is the same by columns as one by one, in whichever order positions are asked about."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.projector.counting import naming
@@ -55,6 +55,7 @@ def test_columns_say_what_each_name_stands_for(
 
 
 @given(said, st.integers(0, END), st.lists(st.tuples(st.integers(0, END), st.booleans())))
+@example([("bank", "crm:2")] * 8 + [("acme", "crm:1")], 6, [(9, True), (6, False)])
 def test_who_knows_less_goes_on_undisturbed_by_who_knows_more(
     told: list[Said], cut: int, asked: list[tuple[int, bool]]
 ) -> None:

@@ -21,6 +21,7 @@ from services.postgres import Pool, connect, ledger_schema, rebuild_schema, unav
 from services.sealing import MasterKey, MasterKeyError
 from services.secret_files import read_or_make
 from services.settings import Settings
+from services.signing import SigningKeyError, SigningKeys
 from services.statements import Statements, fill, quote
 
 TEAMS = ("sales", "marketing", "engineering", "product", "support", "executive")
@@ -55,6 +56,7 @@ async def migrate(
         with unavailable():
             await _patiently(connection, "registry", partial(_bring_registry, connection, settings))
             await _know_master_key(connection, settings.master_key, new=new_master_key)
+            _make_signing_key(settings.signing_key)
             names = [row["name"] for row in await connection.fetch("SELECT name FROM registry.ledgers ORDER BY name")]
             for name in names:
                 await _patiently(connection, f"ledger {name}", partial(_bring_ledger, connection, settings, name))
@@ -234,6 +236,13 @@ async def _know_master_key(connection: asyncpg.Connection, path: Path, *, new: b
     await connection.execute(
         "INSERT INTO registry.master_keys VALUES ($1, clock_timestamp()) ON CONFLICT DO NOTHING", master.name
     )
+
+
+def _make_signing_key(path: Path) -> None:
+    try:
+        SigningKeys.load_or_make(path)
+    except SigningKeyError as error:
+        raise MigrationError(str(error)) from error
 
 
 async def _has_sealed(connection: asyncpg.Connection, master: str) -> bool:

@@ -11,6 +11,7 @@ import uvloop
 
 from services.sealing import MasterKeyError
 from services.settings import Settings, SettingsError
+from services.signing import SigningKeyError
 
 
 def main(run: Callable[[Settings], Awaitable[None]]) -> None:
@@ -19,7 +20,7 @@ def main(run: Callable[[Settings], Awaitable[None]]) -> None:
         settings = Settings.load()
         configure_logs(settings)
         uvloop.run(_run(run, settings))
-    except (SettingsError, MasterKeyError) as error:
+    except (SettingsError, MasterKeyError, SigningKeyError) as error:
         _give_up(str(error))
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):

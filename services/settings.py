@@ -37,6 +37,8 @@ VARIABLES = {
     "queue_bytes_max": "LEDGER_QUEUE_BYTES_MAX",
     "pool_connections_max": "LEDGER_POOL_CONNECTIONS_MAX",
     "master_key_file": "LEDGER_MASTER_KEY_FILE",
+    "signing_key_file": "LEDGER_SIGNING_KEY_FILE",
+    "checkpoints": "LEDGER_CHECKPOINTS",
 }
 
 # The embedded database writes the URLs of its roles here, in LEDGER_HOME.
@@ -117,6 +119,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """File of the master key that wraps the keys of sealed fields. Unset: master.key in LEDGER_HOME. Keep it
     out of the database's backups."""
 
+    signing_key_file: Path | None = None
+    """File of the keys that sign checkpoints. Unset: signing.key in LEDGER_HOME."""
+
+    checkpoints: Path | None = None
+    """Directory in which every checkpoint is kept outside the database. Unset: checkpoints in LEDGER_HOME. Keep it out
+    of the database's backups: a restore is noticed by it."""
+
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> "Settings":
         """Read the settings from `environ` (by default this process's). An empty variable counts as unset.
@@ -168,6 +177,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def master_key(self) -> Path:
         """The file that holds the master key."""
         return self.master_key_file or self.home / "master.key"
+
+    @property
+    def signing_key(self) -> Path:
+        """The file that holds the keys that sign checkpoints."""
+        return self.signing_key_file or self.home / "signing.key"
+
+    @property
+    def checkpoints_directory(self) -> Path:
+        """The directory in which checkpoints are kept."""
+        return self.checkpoints or self.home / "checkpoints"
 
     @property
     def host(self) -> str:

@@ -3,7 +3,9 @@
 import asyncpg
 
 from services.keys import Keys
-from services.ledger import administration, emitters, ingest, reading
+from services.ledger import administration, emitters, ingest, proofs, reading
+from services.ledger.integrator import Integrator
+from services.ledger.kept_outside import KeptOutside
 from services.ledger.ledgers import Ledgers
 from services.ledger.meanings import meaning
 from services.migrate import differences
@@ -11,6 +13,7 @@ from services.openapi import describe
 from services.postgres import Unavailable, open_pool, unavailable
 from services.sealing import MasterKey
 from services.settings import Settings
+from services.signing import SigningKeys
 from services.web import application, serve
 
 RECORDING_CONNECTIONS_MAX = 5
@@ -20,13 +23,23 @@ SUMMARY = "Records events: CloudEvents in, one append-only log, read as it was s
 async def run(settings: Settings) -> None:
     """Serve until asked to stop; then commit what was accepted, and return."""
     master = MasterKey.load(settings.master_key)  # `ledger migrate` makes it, once.
+    signing = SigningKeys.load(settings.signing_key)
     pool = await open_pool(settings.url("writer"), connections_max=settings.pool_connections_max)
     recording = await open_pool(settings.url("writer"), connections_max=RECORDING_CONNECTIONS_MAX)
-    async with pool, recording, Ledgers(pool, recording, settings, master) as ledgers:
+
+    async def every_origin() -> list[tuple[str, str]]:
+        return [(each.ledger, each.origin) for each in await ledgers.every()]
+
+    def outside(ledger: str) -> KeptOutside:
+        return KeptOutside(settings.checkpoints_directory, ledger)
+
+    integrator = Integrator(settings.url("writer"), every_origin, signing, outside)
+    async with pool, recording, Ledgers(pool, recording, settings, master) as ledgers, integrator:
         keys = Keys(pool)
         routes = [
             *ingest.routes(ledgers),
             *reading.routes(ledgers),
+            *proofs.routes(ledgers),
             *emitters.routes(ledgers, pool),
             *administration.routes(ledgers, keys),
         ]

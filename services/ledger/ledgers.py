@@ -13,6 +13,7 @@ from services.ledger.log import EventLog
 from services.ledger.refusals import Refusals
 from services.ledger.sequencer import Queue, Sequencer, notify
 from services.ledger.tail import Tail
+from services.ledger.tree import Tree
 from services.migrate import make_ledger
 from services.postgres import Pool, Unavailable, connect, unavailable
 from services.problems import Problem
@@ -36,6 +37,7 @@ class Ledger(Struct, frozen=True, kw_only=True):
     log: EventLog
     sequencer: Sequencer
     tail: Tail
+    tree: Tree
 
 
 class Ledgers:
@@ -45,7 +47,7 @@ class Ledgers:
     """
 
     def __init__(self, reading: Pool, recording: Pool, settings: Settings, master: MasterKey) -> None:
-        self._reading = reading
+        self.reading = reading
         self._recording = recording
         self.master = master
         self._settings = settings
@@ -86,7 +88,7 @@ class Ledgers:
     async def every(self) -> list[Registered]:
         """All ledgers of the database, by name."""
         with unavailable():
-            rows = await self._reading.fetch(
+            rows = await self.reading.fetch(
                 "SELECT name, teams, origin, created_at FROM registry.ledgers ORDER BY name"
             )
         return [
@@ -110,12 +112,12 @@ class Ledgers:
 
     async def _start(self, registered: Registered) -> Ledger:
         with unavailable():
-            known = await self._reading.fetchval(
+            known = await self.reading.fetchval(
                 "SELECT EXISTS (SELECT FROM registry.master_keys WHERE name = $1)", self.master.name
             )
         if not known:
             raise Unavailable(f"the master key {self.master.name} is not one of this database; run `ledger migrate`")
-        log = EventLog(self._reading, registered.ledger)
+        log = EventLog(self.reading, registered.ledger)
         sequencer = Sequencer(
             EventLog(self._recording, registered.ledger),
             teams=frozenset(same_team(team) for team in registered.teams),
@@ -126,4 +128,4 @@ class Ledgers:
         self._notifying.append(asyncio.create_task(notify(sequencer, self._recording, registered.ledger)))
         self.refusals.keep(registered.ledger)
         tail = await self._running.enter_async_context(Tail(log, sequencer))
-        return Ledger(registered=registered, log=log, sequencer=sequencer, tail=tail)
+        return Ledger(registered=registered, log=log, sequencer=sequencer, tail=tail, tree=Tree(registered.ledger))

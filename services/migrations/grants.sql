@@ -12,7 +12,8 @@ GRANT INSERT, UPDATE ON registry.key_uses TO {writer}, {projector};
 
 -- revoke_ledger --
 -- The same in one ledger. The tables of read models are the projector's own, and so are their grants.
-REVOKE ALL ON {schema}.stored_events, {schema}.log_head, {schema}.sealing_keys, {schema}.refusals FROM {user};
+REVOKE ALL ON {schema}.stored_events, {schema}.log_head, {schema}.sealing_keys, {schema}.refusals,
+    {schema}.tree_tiles, {schema}.checkpoints, {schema}.verifier_keys FROM {user};
 REVOKE ALL ON SCHEMA {schema}, {rebuild} FROM {user};
 
 -- ledger --
@@ -25,6 +26,8 @@ GRANT SELECT, INSERT ON {schema}.sealing_keys TO {writer};
 GRANT SELECT ON {schema}.sealing_keys TO {projector}, {auditor};
 GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.refusals TO {writer};
 GRANT SELECT ON {schema}.refusals TO {projector}, {auditor};
+GRANT SELECT, INSERT ON {schema}.tree_tiles, {schema}.checkpoints, {schema}.verifier_keys TO {writer};
+GRANT SELECT ON {schema}.tree_tiles, {schema}.checkpoints, {schema}.verifier_keys TO {projector}, {auditor};
 GRANT CREATE ON SCHEMA {schema} TO {projector};
 GRANT USAGE, CREATE ON SCHEMA {rebuild} TO {projector};
 GRANT USAGE ON SCHEMA {rebuild} TO {auditor};

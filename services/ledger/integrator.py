@@ -1,0 +1,126 @@
+"""Integrates what was recorded into the tree of its log, and signs checkpoints, for all ledgers of the database.
+
+One process does so at a time: the one that holds an advisory lock. What it keeps follows from the log, so whoever takes
+over goes on from what is there. A checkpoint is kept outside the database before it is kept inside: none is published
+that the outside does not know.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+
+import asyncpg
+import structlog
+from prometheus_client import Gauge
+
+from services.ledger.kept_outside import KeptOutside
+from services.ledger.tree import Kept, Tree
+from services.postgres import UNAVAILABLE, connect
+from services.proof.checkpoint import Checkpoint
+from services.proof.growth import Edge, grow
+from services.signing import SigningKeys
+
+LOCK = 0x1ED6E3  # Any constant of our own: one process integrates at a time.
+LEAVES_AT_ONCE_MAX = 65_536
+REST_SECONDS = 0.2  # Between two looks at what was recorded; a checkpoint is signed after each that found something.
+RETRY_SECONDS = 1.0
+
+_log = structlog.get_logger()
+_size = Gauge("ledger_tree_size", "Leaves of the last checkpoint that was signed.", ["ledger"])
+
+
+class Integrator:
+    """Entering starts it; leaving ends it after the step that is under way.
+
+    `ledgers`: name and origin of every ledger. `outside`: where its checkpoints are kept.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        ledgers: Callable[[], Awaitable[Sequence[tuple[str, str]]]],
+        keys: SigningKeys,
+        outside: Callable[[str], KeptOutside],
+    ) -> None:
+        self._url = url
+        self._ledgers = ledgers
+        self._keys = keys
+        self._outside = outside
+        self._grown: dict[str, _Growing] = {}
+
+    async def __aenter__(self) -> "Integrator":
+        self._task = asyncio.create_task(self._run(), name="integrator")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._hold()
+            except (*UNAVAILABLE, asyncpg.PostgresError) as error:
+                _log.warning("not_integrated", reason=type(error).__name__, next="trying again")
+            except Exception:
+                _log.exception("not_integrated")
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _hold(self) -> None:
+        """Integrate as long as the lock is held. A lock is lost with its connection."""
+        connection = await connect(self._url)
+        try:
+            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+                return  # Another process integrates; whether it still does is asked again.
+            self._grown = {}  # Another may have gone on meanwhile.
+            while True:
+                for name, origin in await self._ledgers():
+                    await self._integrate(connection, name, origin)
+                await asyncio.sleep(REST_SECONDS)
+        finally:
+            await connection.close()
+
+    async def _integrate(self, connection: asyncpg.Connection, name: str, origin: str) -> None:
+        growing = self._grown.get(name)
+        if growing is None:
+            growing = self._grown[name] = await _Growing.begin(connection, Tree(name))
+        if not await growing.go_on(connection):
+            return
+        signers = self._keys.signers(origin)
+        edge = growing.edge
+        note = str(Checkpoint(origin, edge.size, edge.root).signed(signers))
+        await asyncio.to_thread(self._outside(name).keep, edge.size, note)
+        await growing.tree.keep(connection, Kept(edge.size, note), [str(each.key) for each in signers])
+        _size.labels(name).set(edge.size)
+
+
+class _Growing:
+    """The tree of one log, as far as it has been integrated."""
+
+    def __init__(self, tree: Tree, edge: Edge, signed: int) -> None:
+        self.tree = tree
+        self.edge = edge
+        self._signed = signed
+
+    @classmethod
+    async def begin(cls, connection: asyncpg.Connection, tree: Tree) -> "_Growing":
+        edge = await tree.edge(connection, await tree.full_leaves(connection))
+        last = await tree.last_checkpoint(connection)
+        return cls(tree, edge, 0 if last is None else last.size)
+
+    async def go_on(self, connection: asyncpg.Connection) -> bool:
+        """Integrate all that was recorded; whether there is more now than the last checkpoint has."""
+        while leaves := await self.tree.leaves(connection, self.edge.size, LEAVES_AT_ONCE_MAX):
+            edge, tiles = await asyncio.to_thread(grow, self.edge, leaves)
+            await self.tree.add(connection, tiles)
+            self.edge = edge
+            if len(leaves) < LEAVES_AT_ONCE_MAX:
+                break
+        if self.edge.size <= self._signed:
+            return False
+        self._signed = self.edge.size
+        return True

@@ -1,0 +1,98 @@
+"""What outsiders check the log by, over HTTP: checkpoint, tiles, entries, proofs and verifier keys.
+
+Formats are those of C2SP: tlog-checkpoint, tlog-tiles, tlog-proof and signed-note. What a path names never changes, but
+for the checkpoint and the keys; caches of one's own may keep it for ever.
+"""
+
+from aiohttp import web
+
+from services.ledger.ledgers import Ledgers
+from services.ledger.tree import Kept
+from services.problems import Problem
+from services.proof.inclusion import Proof
+from services.proof.merkle import inclusion
+from services.proof.tiles import Tile, is_in, read_path
+from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route
+
+TEXT = "text/plain"
+OCTETS = "application/octet-stream"
+
+_FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable", "Vary": "Authorization"}
+_FOR_NOW = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
+_LATER = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+
+
+def routes(ledgers: Ledgers) -> list[Route]:
+    """The routes of proofs. They need the scope `query` or `audit`."""
+
+    async def get_checkpoint(call: Call) -> web.Response:
+        ledger = await ledgers.open(call.ledger)
+        kept = await ledger.tree.last_checkpoint(ledgers.reading)
+        if kept is None:
+            raise Problem("not-found", "no checkpoint has been signed yet: nothing is recorded", headers=_LATER)
+        return _text(kept.note, _FOR_NOW)
+
+    async def get_keys(call: Call) -> web.Response:
+        ledger = await ledgers.open(call.ledger)
+        known = await ledger.tree.verifier_keys(ledgers.reading)
+        return _text("".join(f"{key}\n" for key in known), _FOR_NOW)
+
+    async def get_tile(call: Call) -> web.Response:
+        ledger = await ledgers.open(call.ledger)
+        path = call.request.match_info["tile"]
+        tile = read_path(path)
+        if tile is None:
+            raise Problem("not-found", f"no tile has the path {path[:100]!r}; see c2sp.org/tlog-tiles")
+        kept = await ledger.tree.last_checkpoint(ledgers.reading)
+        if kept is None or not is_in(tile, kept.size):
+            raise _not_yet(f"the tile {path} has leaves", tile, kept)
+        octets = await ledger.tree.tile(ledgers.reading, tile)
+        return web.Response(body=octets, content_type=OCTETS, headers=_FOR_EVER)
+
+    async def get_proof(call: Call) -> web.Response:
+        ledger = await ledgers.open(call.ledger)
+        text = call.request.match_info["position"]
+        position = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+        if position < 1:
+            raise Problem("not-found", f"a position is a whole number from 1 on, not {text[:40]!r}")
+        kept = await ledger.tree.last_checkpoint(ledgers.reading)
+        if kept is None or position > kept.size:
+            size = 0 if kept is None else kept.size
+            raise Problem(
+                "not-found", f"position {position} is beyond the last checkpoint, which has {size}", headers=_LATER
+            )
+        path = await ledger.tree.hashes(ledgers.reading, inclusion(position - 1, kept.size), kept.size)
+        return _text(str(Proof(position - 1, path, kept.note)), _FOR_NOW)
+
+    ledger = "/v1/ledgers/{ledger}"
+    return [
+        Route(
+            method="GET", path=f"{ledger}/checkpoint", handler=get_checkpoint, scope=("query", "audit"),
+            summary="The latest checkpoint: origin, size and root hash of the log, signed (C2SP tlog-checkpoint).",
+            answers={200: Answer("the signed note", {TEXT: None})}, refusals=("no-such-ledger", "not-found"),
+        ),
+        Route(
+            method="GET", path=f"{ledger}/key", handler=get_keys, scope=("query", "audit"),
+            summary="The verifier keys that have signed checkpoints of this log, a line each (C2SP signed-note).",
+            answers={200: Answer("the keys", {TEXT: None})}, refusals=("no-such-ledger",),
+        ),
+        Route(
+            method="GET", path=f"{ledger}/tile/{{tile:.+}}", handler=get_tile, scope=("query", "audit"),
+            summary="Hashes of the tree, or entries, by their path (C2SP tlog-tiles).",
+            answers={200: Answer("the tile", {OCTETS: None})}, refusals=("no-such-ledger", "not-found"),
+        ),
+        Route(
+            method="GET", path=f"{ledger}/events/{{position}}/proof", handler=get_proof, scope=("query", "audit"),
+            summary="That an event is in the log of the latest checkpoint, to be checked without us (C2SP tlog-proof).",
+            answers={200: Answer("the proof", {TEXT: None})}, refusals=("no-such-ledger", "not-found"),
+        ),
+    ]  # fmt: skip
+
+
+def _not_yet(what: str, tile: Tile, kept: Kept | None) -> Problem:
+    size = 0 if kept is None else kept.size
+    return Problem("not-found", f"{what} up to {tile.end}, and the last checkpoint has {size}", headers=_LATER)
+
+
+def _text(text: str, headers: dict[str, str]) -> web.Response:
+    return web.Response(text=text, content_type=TEXT, charset="utf-8", headers=headers)

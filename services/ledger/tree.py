@@ -1,0 +1,130 @@
+"""The Merkle tree of one ledger in PostgreSQL: its full tiles and its checkpoints, and what follows from them.
+
+Of a tree of any size that the log has reached, each tile is either one that is kept, the beginning of one, or made of
+leaf hashes of the log or of the hashes of full tiles, at most 255 of them. So a proof takes a few reads, however long
+the log is.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import asyncpg
+from msgspec import Struct
+
+from services.postgres import Pool, ledger_schema, unavailable
+from services.proof.growth import Edge, FullTile, edge_levels
+from services.proof.merkle import HASH_OCTETS, Leaves, Subtree, hash_of, needed
+from services.proof.tiles import ENTRIES, WIDTH, Tile, bundle, hash_in, split_hashes, tile_of
+from services.statements import Statements
+
+_statements = Statements.load(Path(__file__).with_name("tree.sql"))
+
+Database: TypeAlias = "Pool | asyncpg.Connection"
+
+
+class Kept(Struct, frozen=True):
+    """A checkpoint as it is kept: its size and the signed note."""
+
+    size: int
+    note: str
+
+
+class Tree:
+    """The tree of the ledger `name`. What is read is of a log that has at least the size that is named."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._sql = _statements.bind(schema=ledger_schema(name))
+
+    # Growing
+
+    async def size_of_log(self, database: Database) -> int:
+        size: int = await database.fetchval(self._sql["size"])
+        return size
+
+    async def full_leaves(self, database: Database) -> int:
+        """How many leaves are in tiles that are full and kept."""
+        tiles: int = await database.fetchval(self._sql["last_full"])
+        return tiles * WIDTH
+
+    async def edge(self, database: Database, size: int) -> Edge:
+        """The right edge of the tree of a size. All tiles that are full in it are kept."""
+        levels = [await self._hashes(database, level, *each) for level, each in enumerate(edge_levels(size))]
+        return Edge(size, tuple(tuple(hashes) for hashes in levels))
+
+    async def leaves(self, database: Database, after: int, limit: int) -> list[bytes]:
+        """The leaf hashes behind the first `after` leaves."""
+        return [row["leaf_hash"] for row in await database.fetch(self._sql["leaves"], after, limit)]
+
+    async def add(self, connection: asyncpg.Connection, tiles: Sequence[FullTile]) -> None:
+        if tiles:
+            await connection.execute(
+                self._sql["add_tiles"],
+                [tile.level for tile in tiles],
+                [tile.number for tile in tiles],
+                [tile.hash for tile in tiles],
+                [tile.hashes for tile in tiles],
+            )
+
+    async def keep(self, connection: asyncpg.Connection, kept: Kept, keys: Sequence[str]) -> None:
+        """Keep a checkpoint, and the verifier keys of those who signed it."""
+        async with connection.transaction():
+            await connection.execute(self._sql["know_keys"], [*keys])
+            await connection.execute(self._sql["add_checkpoint"], kept.size, kept.note)
+
+    # Reading
+
+    async def last_checkpoint(self, database: Database) -> Kept | None:
+        with unavailable():
+            row = await database.fetchrow(self._sql["last_checkpoint"])
+        return None if row is None else Kept(row["size"], row["note"])
+
+    async def verifier_keys(self, database: Database) -> list[str]:
+        """The keys whose signatures this log has had, the first one first."""
+        with unavailable():
+            return [row["key"] for row in await database.fetch(self._sql["verifier_keys"])]
+
+    async def tile(self, database: Database, tile: Tile) -> bytes:
+        """The octets of a tile, or of a bundle of entries, of a tree that has it."""
+        with unavailable():
+            if tile.level == ENTRIES:
+                rows = await database.fetch(self._sql["entries"], tile.number * WIDTH, tile.width)
+                return bundle(row["state"] for row in rows)
+            return (await self._tiles(database, [tile]))[tile]
+
+    async def hashes(self, database: Database, stretches: Sequence[Leaves], size: int) -> list[bytes]:
+        """The hash of each of these stretches of a tree of a size."""
+        wanted = {subtree: tile_of(subtree, size) for subtree in needed(stretches)}
+        with unavailable():
+            tiles = await self._tiles(database, {*wanted.values()})
+        split = {tile: split_hashes(octets) for tile, octets in tiles.items()}
+
+        def whole(subtree: Subtree) -> bytes:
+            return hash_in(split[wanted[subtree]], subtree)
+
+        return [hash_of(stretch, whole) for stretch in stretches]
+
+    async def _tiles(self, database: Database, tiles: Iterable[Tile]) -> Mapping[Tile, bytes]:
+        wanted = [*tiles]
+        rows = await database.fetch(
+            self._sql["tiles"], [tile.level for tile in wanted], [tile.number for tile in wanted]
+        )
+        kept = {(row["level"], row["number"]): row["hashes"] for row in rows}
+        found = {}
+        for tile in wanted:
+            full = kept.get((tile.level, tile.number))
+            if full is not None:
+                found[tile] = full[: tile.width * HASH_OCTETS]
+            else:
+                found[tile] = b"".join(await self._hashes(database, tile.level, tile.number, tile.width))
+        return found
+
+    async def _hashes(self, database: Database, level: int, number: int, width: int) -> list[bytes]:
+        """The first hashes of a tile that may not be kept."""
+        if not width:
+            return []
+        first = number * WIDTH
+        if level == 0:
+            return await self.leaves(database, first, width)
+        return [row["hash"] for row in await database.fetch(self._sql["tile_hashes"], level - 1, first, width)]

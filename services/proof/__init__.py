@@ -1,0 +1,1 @@
+"""What an outsider checks the log by: the tree, its tiles, signed notes, checkpoints and proofs. Pure."""

@@ -1,0 +1,58 @@
+"""The keys that sign checkpoints: Ed25519 seeds in a file of their own, outside the database.
+
+A line is a seed of 32 bytes in base64; the first is the newest. While there are several, all sign: so whoever knows one
+of them can go on verifying.
+"""
+
+import os
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from services.proof.note import KeySigner, Signer
+from services.secret_files import read_or_make
+
+SEED_OCTETS = 32
+KEYS_MAX = 8
+
+
+class SigningKeyError(Exception):
+    """The file of the signing keys cannot be read, or holds something else; the text says what to do."""
+
+
+class SigningKeys:
+    """Signs for any log, each under the name of its origin."""
+
+    def __init__(self, keys: Sequence[Ed25519PrivateKey]) -> None:
+        self._keys = keys
+
+    def signers(self, origin: str) -> list[Signer]:
+        return [KeySigner(origin, key) for key in self._keys]
+
+    @classmethod
+    def load(cls, path: Path) -> "SigningKeys":
+        """Raises SigningKeyError."""
+        try:
+            lines = path.read_text().split()
+        except OSError as error:
+            raise SigningKeyError(
+                f"the signing key {path} cannot be read ({error.strerror}); `ledger migrate` makes one"
+            ) from error
+        try:
+            seeds = [b64decode(line, validate=True) for line in lines]
+        except ValueError:
+            seeds = []
+        if not 0 < len(seeds) <= KEYS_MAX or any(len(seed) != SEED_OCTETS for seed in seeds):
+            raise SigningKeyError(f"{path} does not hold signing keys: lines of {SEED_OCTETS} bytes in base64")
+        return cls([Ed25519PrivateKey.from_private_bytes(seed) for seed in seeds])
+
+    @classmethod
+    def load_or_make(cls, path: Path) -> "SigningKeys":
+        """The keys in a file; a new one, if there is no file. Raises SigningKeyError."""
+        try:
+            read_or_make(path, lambda: b64encode(os.urandom(SEED_OCTETS)).decode())
+        except OSError as error:
+            raise SigningKeyError(f"the signing key {path} cannot be made ({error.strerror})") from error
+        return cls.load(path)

@@ -18,13 +18,16 @@ from services import supervisor
 from services.embedded import EmbeddedError, EmbeddedPostgres, HomeInUse
 from services.ephemeral import dev
 from services.importer.terminal import COULD_NOT_RUN, Target, import_files, load_sample, rehearse
+from services.ledger.history import Doubt, accept_history
 from services.migrate import MigrationError
 from services.migrate import migrate as bring_up_to_date
 from services.postgres import Unavailable
 from services.process import configure_logs
 from services.projector.terminal import PROJECTIONS, rebuild_projection
+from services.proof.note import NoteError
 from services.receiver.terminal import hook_commands
 from services.settings import Settings, SettingsError
+from services.signing import SigningKeyError
 
 # What an operator can put right; its text says how. Anything else is ours, and shows where it happened.
 _EXPLAINED = (SettingsError, EmbeddedError, MigrationError, Unavailable, supervisor.SupervisorError)
@@ -140,6 +143,32 @@ def rebuild(projection: str, name: str) -> None:
     settings = Settings.load()
     configure_logs(settings)
     sys.exit(asyncio.run(rebuild_projection(settings, name, projection)))
+
+
+@commands.command("accept-history", short_help="Say what happened to a log that does not go on from where it was.")
+@click.option("--ledger", "name", default="main", show_default=True, help="Name of the ledger.")
+@click.option("--reason", required=True, help="What happened: a restore, a failover, or what was found.")
+@click.option("--by", required=True, help="Who says so.")
+def accept_history_(name: str, reason: str, by: str) -> None:
+    """Say what happened to a log that does not go on from where it was, so that it takes writes again.
+
+    A log that does not extend the last checkpoint kept outside the database was restored, failed over, or changed.
+    What is said here is signed and kept beside the checkpoints; older checkpoints stay, and auditors will ask about
+    them. Ends with 2 where there is nothing to accept.
+
+    \b
+    Examples:
+      ledger accept-history --reason "restored the backup of 21 November after the disk failed" --by "ops, R. Roe"
+      ledger accept-history --ledger payments --reason "failed over to a standby that lagged" --by "on call"
+    """
+    settings = Settings.load()
+    configure_logs(settings)
+    try:
+        path = asyncio.run(accept_history(settings, name, reason=reason, by=by))
+    except (Doubt, NoteError, SigningKeyError, OSError) as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    click.echo(f"Kept in {path}. The ledger takes writes again within seconds.")
 
 
 _file = click.Path(exists=True, path_type=Path)

@@ -120,6 +120,12 @@ KINDS: Mapping[str, Kind] = {
         "No room to keep more bodies",
         "`ledger hook kept` lists them, and why: mend it, replay them or drop them. Then send the same again.",
     ),
+    "history-in-doubt": Kind(
+        503,
+        "The log does not go on from where it was",
+        "It was restored, failed over or changed, and takes no writes. An operator finds out which, and says so:"
+        " `ledger accept-history`. Then send the same again.",
+    ),
     "overloaded": Kind(
         503, "The queue is full", "Send the same again after Retry-After seconds; the id makes it safe."
     ),

@@ -34,7 +34,7 @@ async def run(settings: Settings) -> None:
         return KeptOutside(settings.checkpoints_directory, ledger)
 
     integrator = Integrator(settings.url("writer"), every_origin, signing, outside)
-    async with pool, recording, Ledgers(pool, recording, settings, master) as ledgers, integrator:
+    async with pool, recording, Ledgers(pool, recording, settings, master, signing) as ledgers, integrator:
         keys = Keys(pool)
         routes = [
             *ingest.routes(ledgers),

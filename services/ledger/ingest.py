@@ -19,6 +19,7 @@ from schemas.values import SOURCE_PATTERN
 from services.keys import Principal, Scope
 from services.ledger import answers, modes
 from services.ledger.answers import JSON, LenientResults, Results
+from services.ledger.history import Doubt
 from services.ledger.ledgers import Ledger, Ledgers
 from services.ledger.modes import BATCH, BINARY, STRUCTURED
 from services.ledger.refusals import Refusals
@@ -33,6 +34,7 @@ from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route, unavailable
 
 REFUSALS_TOLD_MAX = 1_000  # Of one request; each refused event is told in any case.
 JUDGED_AT_ONCE_BYTES_MAX = 64 * 1024
+DOUBT_SECONDS = 60  # An operator has to look.
 TAIL_BYTES_MAX = 160  # What close_record adds to a record at most.
 
 _LINKS = {"get_v1_ledgers_ledger_events_position": {"position": "$response.body#/results/0/position"}}
@@ -71,7 +73,14 @@ def routes(ledgers: Ledgers) -> list[Route]:
                     ("Preference-Applied",),
                 ),
             },
-            refusals=("malformed-json", *answers.ORDER, "no-such-ledger", "unsupported-media-type", "overloaded"),
+            refusals=(
+                "malformed-json",
+                *answers.ORDER,
+                "no-such-ledger",
+                "unsupported-media-type",
+                "overloaded",
+                "history-in-doubt",
+            ),
         )
     ]
 
@@ -94,6 +103,7 @@ async def _post_events(ledgers: Ledgers, call: Call) -> web.Response:
     with _counted_whole(ledgers.refusals, call):
         size = modes.body_bytes(call.request)
     try:
+        await ledger.history.settle()
         # Before the body is read: what is turned away under load must cost next to nothing.
         with ledgers.queue.holding_bytes(size) as hold:
             with _counted_whole(ledgers.refusals, call):
@@ -101,6 +111,8 @@ async def _post_events(ledgers: Ledgers, call: Call) -> web.Response:
             return await _record(ledgers, ledger, call, body)
     except Overloaded as error:
         raise _overloaded(error) from None
+    except Doubt as doubt:
+        raise Problem("history-in-doubt", str(doubt), headers={"Retry-After": str(DOUBT_SECONDS)}) from None
 
 
 async def _record(ledgers: Ledgers, ledger: Ledger, call: Call, body: bytes) -> web.Response:

@@ -14,6 +14,7 @@ import asyncpg
 import structlog
 from prometheus_client import Gauge
 
+from services.ledger.history import Doubt, check
 from services.ledger.kept_outside import KeptOutside
 from services.ledger.tree import Kept, Tree
 from services.postgres import UNAVAILABLE, connect
@@ -48,6 +49,7 @@ class Integrator:
         self._keys = keys
         self._outside = outside
         self._grown: dict[str, _Growing] = {}
+        self._doubts: dict[str, str] = {}
 
     async def __aenter__(self) -> "Integrator":
         self._task = asyncio.create_task(self._run(), name="integrator")
@@ -86,8 +88,17 @@ class Integrator:
 
     async def _integrate(self, connection: asyncpg.Connection, name: str, origin: str) -> None:
         growing = self._grown.get(name)
+        if growing is not None and await growing.tree.size_of_log(connection) < growing.edge.size:
+            growing = None  # The log is shorter than it was.
         if growing is None:
-            growing = self._grown[name] = await _Growing.begin(connection, Tree(name))
+            tree = Tree(name)
+            try:
+                await check(connection, tree, origin, self._keys, self._outside(name))
+            except Doubt as doubt:
+                self._say(name, doubt)
+                return
+            self._doubts.pop(name, None)
+            growing = self._grown[name] = await _Growing.begin(connection, tree)
         if not await growing.go_on(connection):
             return
         signers = self._keys.signers(origin)
@@ -96,6 +107,13 @@ class Integrator:
         await asyncio.to_thread(self._outside(name).keep, edge.size, note)
         await growing.tree.keep(connection, Kept(edge.size, note), [str(each.key) for each in signers])
         _size.labels(name).set(edge.size)
+
+    def _say(self, name: str, doubt: Doubt) -> None:
+        """Once for each doubt: it is looked at again and again."""
+        self._grown.pop(name, None)
+        if self._doubts.get(name) != str(doubt):
+            self._doubts[name] = str(doubt)
+            _log.error("history_in_doubt", ledger=name, reason=str(doubt), next="`ledger accept-history`")
 
 
 class _Growing:

@@ -1,6 +1,9 @@
 """Checkpoints outside the database: a file each, never written again, in a directory that a restore does not touch.
 
-DIRECTORY/LEDGER/2026-11-22/00000000000000070000.checkpoint
+    DIRECTORY/LEDGER/SERIES/2026-11-22/00000000000000070000.checkpoint
+
+A series goes on as long as the log extends what is in it. The next one begins with `accepted.note`: what an operator
+said had happened.
 """
 
 import os
@@ -11,7 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 SIZE_DIGITS = 20
+SERIES_DIGITS = 4
+ACCEPTED = "accepted.note"
 _NAME = re.compile(rf"([0-9]{{{SIZE_DIGITS}}})\.checkpoint")
+_SERIES = re.compile(rf"[0-9]{{{SERIES_DIGITS}}}")
 
 
 class KeptOutside:
@@ -22,32 +28,58 @@ class KeptOutside:
 
     def keep(self, size: int, note: str) -> None:
         """On disk when this returns. One that is there already stays as it is."""
-        folder = self._directory / datetime.now(UTC).date().isoformat()
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor, fresh = tempfile.mkstemp(prefix=".", dir=folder)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(note)
-                file.flush()
-                os.fsync(descriptor)
-            Path(fresh).chmod(0o444)
-            os.link(fresh, folder / f"{size:0{SIZE_DIGITS}d}.checkpoint")
-        except FileExistsError:
-            pass
-        finally:
-            Path(fresh).unlink()
+        folder = self._series() / datetime.now(UTC).date().isoformat()
+        _write_once(folder / f"{size:0{SIZE_DIGITS}d}.checkpoint", note)
+
+    def last(self) -> Path | None:
+        """The file of the greatest size, of the series that goes on."""
+        return max(_checkpoints(self._series()), key=lambda path: path.name, default=None)
+
+    def every(self) -> Iterator[Path]:
+        """Every checkpoint, series by series."""
+        for series in self._every_series():
+            yield from sorted(_checkpoints(series), key=lambda path: path.name)
+
+    def begin_anew(self, accepted: str) -> Path:
+        """Begin the next series with these words; the file that has them."""
+        last = int(self._series().name)
+        path = self._directory / f"{last + 1:0{SERIES_DIGITS}d}" / ACCEPTED
+        _write_once(path, accepted)
+        return path
+
+    def _series(self) -> Path:
+        return max(self._every_series(), default=self._directory / f"{1:0{SERIES_DIGITS}d}")
+
+    def _every_series(self) -> list[Path]:
+        if not self._directory.is_dir():
+            return []
+        return sorted(path for path in self._directory.iterdir() if _SERIES.fullmatch(path.name))
+
+
+def _checkpoints(series: Path) -> Iterator[Path]:
+    if series.is_dir():
+        for folder in series.iterdir():
+            if folder.is_dir():
+                yield from (path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+
+
+def _write_once(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, fresh = tempfile.mkstemp(prefix=".", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        Path(fresh).chmod(0o444)
+        os.link(fresh, path)
+    except FileExistsError:
+        pass
+    finally:
+        Path(fresh).unlink()
+    for folder in (path.parent, path.parent.parent):
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-    def last(self) -> Path | None:
-        """The file of the greatest size."""
-        return max(self.every(), key=lambda path: path.name, default=None)
-
-    def every(self) -> Iterator[Path]:
-        if not self._directory.is_dir():
-            return
-        for folder in sorted(self._directory.iterdir()):
-            yield from (path for path in sorted(folder.iterdir()) if _NAME.fullmatch(path.name))

@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 
 from msgspec import Struct
 
 from schemas.values import same_team
+from services.ledger.history import History, check
+from services.ledger.kept_outside import KeptOutside
 from services.ledger.log import EventLog
 from services.ledger.refusals import Refusals
 from services.ledger.sequencer import Queue, Sequencer, notify
@@ -19,6 +22,7 @@ from services.postgres import Pool, Unavailable, connect, unavailable
 from services.problems import Problem
 from services.sealing import MasterKey
 from services.settings import Settings, SettingsError
+from services.signing import SigningKeys
 
 
 class Registered(Struct, frozen=True, kw_only=True):
@@ -38,6 +42,7 @@ class Ledger(Struct, frozen=True, kw_only=True):
     sequencer: Sequencer
     tail: Tail
     tree: Tree
+    history: History
 
 
 class Ledgers:
@@ -46,10 +51,13 @@ class Ledgers:
     Sequencers have a pool to themselves (`recording`), so that they never wait for a connection behind readers.
     """
 
-    def __init__(self, reading: Pool, recording: Pool, settings: Settings, master: MasterKey) -> None:
+    def __init__(
+        self, reading: Pool, recording: Pool, settings: Settings, master: MasterKey, signing: SigningKeys
+    ) -> None:
         self.reading = reading
         self._recording = recording
         self.master = master
+        self._signing = signing
         self._settings = settings
         self.queue = Queue(events_max=settings.queue_events_max, bytes_max=settings.queue_bytes_max)
         self.refusals = Refusals(reading)
@@ -117,15 +125,18 @@ class Ledgers:
             )
         if not known:
             raise Unavailable(f"the master key {self.master.name} is not one of this database; run `ledger migrate`")
-        log = EventLog(self.reading, registered.ledger)
+        log, tree = EventLog(self.reading, registered.ledger), Tree(registered.ledger)
+        outside = KeptOutside(self._settings.checkpoints_directory, registered.ledger)
+        history = History(partial(check, self.reading, tree, registered.origin, self._signing, outside))
         sequencer = Sequencer(
             EventLog(self._recording, registered.ledger),
             teams=frozenset(same_team(team) for team in registered.teams),
             master=self.master,
             queue=self.queue,
+            history=history,
         )
         await self._running.enter_async_context(sequencer)
         self._notifying.append(asyncio.create_task(notify(sequencer, self._recording, registered.ledger)))
         self.refusals.keep(registered.ledger)
         tail = await self._running.enter_async_context(Tail(log, sequencer))
-        return Ledger(registered=registered, log=log, sequencer=sequencer, tail=tail, tree=Tree(registered.ledger))
+        return Ledger(registered=registered, log=log, sequencer=sequencer, tail=tail, tree=tree, history=history)

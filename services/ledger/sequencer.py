@@ -18,6 +18,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from schemas.envelope import Recorded
 from services.ledger import rules
+from services.ledger.history import Doubt, History
 from services.ledger.log import EventLog
 from services.ledger.rules import Aggregate
 from services.ledger.sequence import Log, Outcome, Request, names, reads, sequence, stream_uuids
@@ -103,8 +104,11 @@ class Sequencer:
     Its queue and what it keeps of aggregates are owned by its one task; `submit` only appends.
     """
 
-    def __init__(self, log: EventLog, *, teams: frozenset[str], master: MasterKey, queue: Queue) -> None:
+    def __init__(
+        self, log: EventLog, *, teams: frozenset[str], master: MasterKey, queue: Queue, history: History | None = None
+    ) -> None:
         self._events = log
+        self._history = history
         self._teams = teams
         self._master = master
         self._queue = queue
@@ -130,7 +134,7 @@ class Sequencer:
     async def submit(self, request: Request) -> Outcome:
         """Record a request, whole or not at all. When this returns results, they are on disk.
 
-        Raises Overloaded before anything was done, and Unavailable when it is not known whether it was
+        Raises Overloaded and Doubt before anything was done, and Unavailable when it is not known whether it was
         recorded: the same request again is answered either way.
         """
         with self._queue.holding_events(len(request.events)):
@@ -167,7 +171,7 @@ class Sequencer:
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
         try:
             outcomes = await self._record([waiting.request for waiting in batch])
-        except Unavailable as error:
+        except (Unavailable, Doubt) as error:
             _log.warning("batch_not_committed", ledger=self._events.name, requests=len(batch), reason=str(error))
             self._fail(batch, error)
         except Exception as error:
@@ -197,6 +201,8 @@ class Sequencer:
 
         async with self._events.locked() as connection:
             head = await self._events.head(connection)
+            if self._history is not None:
+                self._history.goes_on_from(head.position)
             events = {prepared.event_uuid for request in requests for prepared in request.events}
             known = await self._events.known(connection, events, self._master)
             versions = await self._events.versions(connection, uuids)
@@ -223,6 +229,8 @@ class Sequencer:
         # Committed.
 
         if sequenced.entries:
+            if self._history is not None:
+                self._history.reached(sequenced.entries[-1].position)
             _recorded.labels(self._events.name).inc(len(sequenced.entries))
             _batch_events.labels(self._events.name).observe(len(sequenced.entries))
             async with self._committed:

@@ -1,0 +1,288 @@
+"""The tree in a real database: integrated by one process at a time, whatever happens to it; and what a log that does
+not go on from where it was is told."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+import pytest
+
+from services.ledger.history import Doubt, accept_history, check
+from services.ledger.integrator import LOCK, Integrator
+from services.ledger.kept_outside import KeptOutside
+from services.ledger.tree import Tree
+from services.postgres import connect
+from services.proof.checkpoint import Checkpoint
+from services.proof.merkle import EMPTY_ROOT, Leaves, Subtree, fold, hash_of, inclusion, leaf_hash, verify_inclusion
+from services.proof.note import Note
+from services.proof.tiles import ENTRIES, Tile, split_bundle, split_hashes, tiles_of
+from services.signing import SigningKeys
+from tests.conftest import Database
+from tests.ledger_process import LedgerProcess
+from tests.log import Log, event
+
+SECONDS_MAX = 30.0
+ORIGIN = "ledger.example/main"
+AT_ONCE = 500
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> KeptOutside:
+    return KeptOutside(tmp_path, "main")
+
+
+@pytest.fixture
+async def auditor(database: Database) -> AsyncIterator[asyncpg.Connection]:
+    connection = await connect(database.auditor)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def keys(database: Database) -> SigningKeys:
+    return SigningKeys.load_or_make(database.settings.signing_key)
+
+
+async def record(database: Database, count: int) -> None:
+    async with Log.open(database) as log:
+        for begun in range(0, count, AT_ONCE):
+            await log.append(
+                *(
+                    event("ask.recorded", requirement="R", ask=f"a-{number}", account="acme", importance=1)
+                    for number in range(begun, min(count, begun + AT_ONCE))
+                )
+            )
+
+
+@asynccontextmanager
+async def integrating(database: Database, keys: SigningKeys, outside: KeptOutside) -> AsyncIterator[None]:
+    async def ledgers() -> Sequence[tuple[str, str]]:
+        return [("main", ORIGIN)]
+
+    async with Integrator(database.writer, ledgers, keys, lambda _: outside):
+        yield
+
+
+async def checkpoint_at(connection: asyncpg.Connection, size: int) -> Checkpoint:
+    """The last checkpoint, once it has so many leaves."""
+    async with asyncio.timeout(SECONDS_MAX):
+        while True:
+            kept = await Tree("main").last_checkpoint(connection)
+            if kept is not None and kept.size >= size:
+                return Checkpoint.read(Note.read(kept.note.encode()).text)
+            await asyncio.sleep(0.02)
+
+
+async def entries(connection: asyncpg.Connection) -> list[bytes]:
+    rows = await connection.fetch("SELECT state FROM ledger_main.stored_events ORDER BY notification_id")
+    return [row["state"] for row in rows]
+
+
+def root_of(leaves: Sequence[bytes], size: int) -> bytes:
+    def whole(subtree: Subtree) -> bytes:
+        first = subtree.number << subtree.height
+        return fold(leaves[first : first + (1 << subtree.height)])
+
+    return hash_of(Leaves(0, size), whole)
+
+
+async def test_checkpoints_are_of_the_stored_bytes(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys, outside: KeptOutside
+):
+    async with integrating(database, keys, outside):
+        for more in (1, 255, 1, 600):
+            await record(database, more)
+            head = await auditor.fetchval("SELECT max(notification_id) FROM ledger_main.stored_events")
+            checkpoint = await checkpoint_at(auditor, head)
+            leaves = [leaf_hash(entry) for entry in await entries(auditor)]
+            assert (checkpoint.size, checkpoint.origin) == (head, ORIGIN)
+            assert checkpoint.root == root_of(leaves, head)
+    kept = [path.read_text() for path in outside.every()]
+    inside = await auditor.fetch("SELECT note FROM ledger_main.checkpoints ORDER BY size")
+    assert kept == [row["note"] for row in inside] and len(kept) >= 4
+    for note in kept:
+        Checkpoint.verified(note.encode(), ORIGIN, [signer.key for signer in keys.signers(ORIGIN)])
+        checkpoint = Checkpoint.read(Note.read(note.encode()).text)
+        assert checkpoint.root == root_of(leaves, checkpoint.size)
+
+
+async def test_every_tile_of_every_size_and_every_proof_follow_from_few_reads(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys, outside: KeptOutside
+):
+    await record(database, 1_300)
+    async with integrating(database, keys, outside):
+        await checkpoint_at(auditor, 1_300)
+    tree, stored = Tree("main"), await entries(auditor)
+    leaves = [leaf_hash(entry) for entry in stored]
+    for size in (1, 2, 255, 256, 257, 1_024, 1_299, 1_300):
+        for tile in tiles_of(size):
+            hashes = split_hashes(await tree.tile(auditor, tile))
+            step = 256**tile.level
+            assert hashes == [fold(leaves[at : at + step]) for at in range(tile.start, tile.end, step)]
+        for leaf in {0, size // 2, size - 1}:
+            path = await tree.hashes(auditor, inclusion(leaf, size), size)
+            verify_inclusion(leaves[leaf], leaf, size, path, root_of(leaves, size))
+    assert split_bundle(await tree.tile(auditor, Tile(ENTRIES, 1, 7))) == stored[256:263]
+    assert split_bundle(await tree.tile(auditor, Tile(ENTRIES, 4))) == stored[1_024:1_280]
+    assert (await tree.edge(auditor, 0)).root == EMPTY_ROOT
+
+
+async def test_what_was_integrated_stays_as_it_is(database: Database, keys: SigningKeys, outside: KeptOutside):
+    await record(database, 300)
+    auditor = await connect(database.auditor)
+    async with integrating(database, keys, outside):
+        await checkpoint_at(auditor, 300)
+    await auditor.close()
+    owner = await connect(database.owner)
+    for change in (
+        "UPDATE ledger_main.tree_tiles SET number = 7",
+        "DELETE FROM ledger_main.tree_tiles",
+        "UPDATE ledger_main.checkpoints SET note = ''",
+        "TRUNCATE ledger_main.checkpoints",
+        "DELETE FROM ledger_main.verifier_keys",
+    ):
+        with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
+            await owner.execute(change)
+    await owner.close()
+
+
+async def test_one_process_integrates_and_another_takes_over(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys, outside: KeptOutside
+):
+    holder = await connect(database.writer)
+    assert await holder.fetchval("SELECT pg_try_advisory_lock($1)", LOCK)
+    await record(database, 20)
+    async with integrating(database, keys, outside), integrating(database, keys, outside):
+        await asyncio.sleep(1.5)
+        assert await Tree("main").last_checkpoint(auditor) is None  # Somebody else has it.
+        await holder.close()
+        assert (await checkpoint_at(auditor, 20)).size == 20
+        await record(database, 300)
+        leaves = [leaf_hash(entry) for entry in await entries(auditor)]
+        assert (await checkpoint_at(auditor, 320)).root == root_of(leaves, 320)
+    assert len([*outside.every()]) == await auditor.fetchval("SELECT count(*) FROM ledger_main.checkpoints")
+
+
+async def test_killed_at_any_moment_it_goes_on_with_the_same_tree(database: Database, auditor: asyncpg.Connection):
+    async with aiohttp.ClientSession() as session:
+        process = LedgerProcess(database.settings)
+        try:
+            for round in range(4):
+                await process.ready(session)
+                writing = asyncio.create_task(record(database, 700))
+                await asyncio.sleep(0.15 * round)
+                process.process.send_signal(signal.SIGKILL)
+                process.process.wait()
+                await writing
+                process.start()
+            await process.ready(session)
+            checkpoint = await checkpoint_at(auditor, 2_800)
+        finally:
+            process.end()
+    leaves = [leaf_hash(entry) for entry in await entries(auditor)]
+    assert checkpoint.root == root_of(leaves, 2_800)
+    directory = KeptOutside(database.settings.checkpoints_directory, "main")
+    for path in directory.every():
+        kept = Checkpoint.read(Note.read(path.read_bytes()).text)
+        assert kept.root == root_of(leaves, kept.size)
+    rows = await auditor.fetch("SELECT level, number, hash, hashes FROM ledger_main.tree_tiles")
+    for row in rows:
+        assert row["hash"] == fold(split_hashes(row["hashes"]))
+    full = [tile for tile in tiles_of(2_800) if tile.width == 256]
+    assert {(row["level"], row["number"]) for row in rows} == {(tile.level, tile.number) for tile in full}
+
+
+async def cut(database: Database, after: int) -> None:
+    """Make the log shorter, as a restore to an earlier time does."""
+    superuser = await connect(database.superuser)
+    await superuser.execute("SET session_replication_role = replica")
+    for table in ("stored_events", "sealing_keys", "tree_tiles", "checkpoints"):
+        await superuser.execute(f"ALTER TABLE ledger_main.{table} DISABLE TRIGGER ALL")
+    await superuser.execute("DELETE FROM ledger_main.stored_events WHERE notification_id > $1", after)
+    await superuser.execute("DELETE FROM ledger_main.tree_tiles WHERE (number + 1) * 256 > $1", after)
+    await superuser.execute("DELETE FROM ledger_main.checkpoints WHERE size > $1", after)
+    await superuser.execute("ALTER TABLE ledger_main.stored_events ENABLE ALWAYS TRIGGER stored_events_leave_no_gap")
+    await superuser.close()
+
+
+async def test_a_log_that_is_shorter_than_it_was_takes_no_writes_until_somebody_says_why(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys
+):
+    ask = event("ask.recorded", requirement="R", ask="late", account="acme", importance=1)
+    async with aiohttp.ClientSession() as session:
+        process = LedgerProcess(database.settings)
+        url = f"{process.url}/v1/ledgers/main/events"
+
+        async def post(id: str) -> tuple[int, str]:
+            headers = {"Content-Type": "application/cloudevents+json", **process.headers}
+            async with session.post(url, json={**ask, "id": id}, headers=headers) as answer:
+                return answer.status, await answer.text()
+
+        try:
+            await process.ready(session)
+            await record(database, 300)
+            assert (await post("before"))[0] == 201
+            await checkpoint_at(auditor, 301)
+
+            # Under a process that runs: what it has seen itself is enough to notice.
+            await cut(database, 250)
+            status, said = await post("after")
+            assert (status, "history-in-doubt" in said) == (503, True), said
+            assert "the log has 250 events, and it had 301" in said
+
+            # And for one that starts, with what is kept outside.
+            process.kill()
+            process.start()
+            await process.ready(session)
+            status, said = await post("again")
+            assert (status, "says that it had 301" in said) == (503, True), said
+            assert await auditor.fetchval("SELECT count(*) FROM ledger_main.stored_events") == 250
+
+            path = await accept_history(database.settings, "main", reason="restored by a test", by="a test")
+            note = Note.read(path.read_bytes())
+            origin = await auditor.fetchval("SELECT origin FROM registry.ledgers")
+            assert note.verified_by([each.key for each in keys.signers(origin)])
+            assert "reason: restored by a test\n" in note.text and "events now: 250\n" in note.text
+            async with asyncio.timeout(SECONDS_MAX):
+                while (await post("again"))[0] != 201:
+                    await asyncio.sleep(0.2)
+            await checkpoint_at(auditor, 251)
+            with pytest.raises(Doubt, match="nothing is in doubt"):
+                await accept_history(database.settings, "main", reason="again", by="a test")
+        finally:
+            process.end()
+
+
+async def test_a_log_of_other_events_is_noticed(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys, outside: KeptOutside
+):
+    await record(database, 40)
+    tree = Tree("main")
+    async with integrating(database, keys, outside):
+        await checkpoint_at(auditor, 40)
+    assert await check(auditor, tree, ORIGIN, keys, outside) == 40
+    superuser = await connect(database.superuser)
+    await superuser.execute("ALTER TABLE ledger_main.stored_events DISABLE TRIGGER ALL")
+    await superuser.execute(
+        "UPDATE ledger_main.stored_events SET leaf_hash = sha256('other') WHERE notification_id = 17"
+    )
+    await superuser.close()
+    with pytest.raises(Doubt, match="are not those that"):
+        await check(auditor, tree, ORIGIN, keys, outside)
+
+
+async def test_a_checkpoint_of_another_log_or_another_key_is_no_proof_of_the_past(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys, outside: KeptOutside, tmp_path: Path
+):
+    tree = Tree("main")
+    other = SigningKeys.load_or_make(tmp_path / "other.key")
+    outside.keep(7, str(Checkpoint(ORIGIN, 7, bytes(32)).signed(other.signers(ORIGIN))))
+    with pytest.raises(Doubt, match="nobody known has signed it"):
+        await check(auditor, tree, ORIGIN, keys, outside)
+    outside.keep(8, str(Checkpoint("elsewhere", 8, bytes(32)).signed(keys.signers("elsewhere"))))
+    with pytest.raises(Doubt, match="of elsewhere, not of"):
+        await check(auditor, tree, ORIGIN, keys, outside)

@@ -288,6 +288,12 @@ PAGES: Mapping[str, Page] = {
         "67108000 bytes of bodies are kept for the hook 'desk', and with this one it would be more than 67108864, its"
         " share of the room",
     ),
+    "history-in-doubt": Page(
+        "The log does not extend the last checkpoint that was kept outside the database. Nothing of this request was"
+        " recorded; reading goes on.",
+        "The database was restored to an earlier time, failed over to a copy that lagged, or was changed by hand.",
+        "the log has 250 events, and it had 301",
+    ),
     "overloaded": Page(
         "More events wait to be recorded than this process takes in. Nothing of this request was recorded.",
         "Many emitters send at once, or the database is slow for a moment.",

@@ -27,7 +27,7 @@ _NAME = re.compile(r"[^\s+]+")
 
 
 class NoteError(ValueError):
-    """A note, or a key, is not what it should be; the text says what is wrong."""
+    """What is given is not a note or a key, or not one that counts; the text says why."""
 
 
 class VerifierKey(NamedTuple):

@@ -15,6 +15,7 @@ import click
 from schemas.codec import BATCH_EVENTS_MAX
 from schemas.values import LEDGER_PATTERN
 from services import supervisor
+from services.auditor.command import audit_
 from services.embedded import EmbeddedError, EmbeddedPostgres, HomeInUse
 from services.ephemeral import dev
 from services.importer.terminal import COULD_NOT_RUN, Target, import_files, load_sample, rehearse
@@ -67,6 +68,7 @@ def commands() -> None:
     """
 
 
+commands.add_command(audit_)
 commands.add_command(dev)
 commands.add_command(hook_commands)
 

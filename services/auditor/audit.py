@@ -1,0 +1,137 @@
+"""An audit from its beginning to its report, whatever it reads from."""
+
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Protocol
+
+from msgspec import Struct
+
+from schemas.times import format_time
+from services.auditor.database import Progress
+from services.auditor.findings import Check, Finding, Report
+from services.auditor.log import Walk
+from services.proof.checkpoint import Checkpoint
+from services.proof.note import Note, NoteError, VerifierKey
+
+FINDINGS_MAX = 1_000
+
+
+class BadInput(Exception):
+    """What the audit was given cannot be used; the text says why. Nothing was audited."""
+
+
+class Source(Protocol):
+    """What is audited: where it is read from, and what can be read there."""
+
+    ledger: str
+    origin: str | None
+    """As it is known beforehand; None: the latest checkpoint tells."""
+    told: str
+    """What is read, without a password."""
+    is_database: bool
+    """Whether it shows what stands beside the stored bytes, the tiles that are kept, and read models."""
+
+    async def head(self) -> int:
+        """How many events there are to audit."""
+
+    async def checkpoints(self) -> list[str]:
+        """Signed notes that were kept, the latest last."""
+
+    async def verifier_keys(self) -> list[VerifierKey]: ...
+
+    def audit(self, walk: Walk, *, read_models: bool, progress: Progress) -> AsyncIterator[Finding]: ...
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """What an audit is asked for.
+
+    `by`: who audits. `keys`: those that the auditor trusts; without any, those that the source names. `since`: a
+    checkpoint that the auditor kept. `read_models`: replay them, too. `hashes_only`: leave out what events say.
+    """
+
+    by: str
+    keys: Sequence[VerifierKey] = ()
+    since: bytes | None = None
+    read_models: bool = True
+    hashes_only: bool = False
+
+
+async def audit(
+    source: Source, asked: Asked, outside: Iterable[bytes] = (), progress: Progress = lambda position, head: None
+) -> Report:
+    """`outside`: checkpoints that were kept elsewhere. Raises BadInput, and what the source raises."""
+    begun, clock = datetime.now(UTC), time.monotonic()
+    since, read_models = asked.since, asked.read_models and source.is_database and not asked.hashes_only
+    known = [*asked.keys] or await source.verifier_keys()
+    notes = [note.encode() for note in await source.checkpoints()]
+    latest = notes[-1].decode() if notes else None
+    origin = source.origin or (None if latest is None else _origin(latest))
+    found: list[Finding] = []
+    roots: dict[int, set[bytes]] = {}
+    for note in {*notes, *outside}:
+        try:
+            checkpoint = Checkpoint.verified(note, origin or "", known)
+        except NoteError as error:
+            found.append(Finding("signatures", _size(note), f"a checkpoint that was kept: {error}"))
+        else:
+            roots.setdefault(checkpoint.size, set()).add(checkpoint.root)
+    if since is not None:
+        try:
+            earlier = Checkpoint.verified(since, origin or "", known)
+        except NoteError as error:
+            raise BadInput(f"the checkpoint that was kept earlier cannot be used: {error}") from None
+        roots.setdefault(earlier.size, set()).add(earlier.root)
+        if earlier.size > (head := await source.head()):
+            text = f"the checkpoint that was kept earlier has {earlier.size} events, and the log has {head}"
+            raise BadInput(f"{text}: either it was cut off since, or this is an older copy of it")
+    walk = Walk(roots, hashes_only=asked.hashes_only)
+    async for each in source.audit(walk, read_models=read_models, progress=progress):
+        is_since = since is not None and each.check == "roots" and each.position == earlier.size
+        found.append(Finding("since", each.position, each.text) if is_since else each)
+    return Report(
+        ledger=source.ledger,
+        origin=origin,
+        source=source.told,
+        by=asked.by,
+        begun=format_time(begun),
+        seconds=round(time.monotonic() - clock, 3),
+        events=walk.edge.size,
+        checkpoint=latest,
+        checkpoints=sum(map(len, roots.values())),
+        since=None if since is None else since.decode(),
+        checked=_checked(asked.hashes_only, source.is_database, read_models, since is not None),
+        found=sorted(found, key=lambda each: (each.position or 0, each.check))[:FINDINGS_MAX],
+        more=max(0, len(found) - FINDINGS_MAX),
+    )
+
+
+def _checked(hashes_only: bool, beside: bool, read_models: bool, since: bool) -> list[Check]:
+    checks: dict[Check, bool] = {
+        "positions": True,
+        "bytes": not hashes_only,
+        "versions": not hashes_only,
+        "columns": beside and not hashes_only,
+        "times": not hashes_only,
+        "leaves": beside,
+        "tiles": beside,
+        "roots": True,
+        "signatures": True,
+        "since": since,
+        "read models": read_models,
+    }
+    return [check for check, is_made in checks.items() if is_made]
+
+
+def _origin(note: str) -> str | None:
+    try:
+        return Checkpoint.read(Note.read(note.encode()).text).origin
+    except NoteError:
+        return None
+
+
+def _size(note: bytes) -> int | None:
+    try:
+        return Checkpoint.read(Note.read(note).text).size
+    except NoteError:
+        return None

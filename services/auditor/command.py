@@ -1,0 +1,151 @@
+"""`ledger audit`: one command, on a database or on the HTTP interface alone."""
+
+import asyncio
+import getpass
+import socket
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from services.auditor.audit import Asked, BadInput, Source, audit
+from services.auditor.database import Database
+from services.auditor.findings import CHECKS, Report
+from services.auditor.over_http import SECONDS_MAX, HttpError, OverHttp
+from services.postgres import Unavailable, connect, ledger_schema, unavailable
+from services.proof.note import NoteError, VerifierKey
+from services.settings import Settings
+
+FINDINGS_SHOWN_MAX = 20
+CLEAN, FOUND, NOT_AUDITED = 0, 1, 2
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("audit", short_help="Check a log, its tree and its read models; trust nobody.")
+@click.option("--ledger", "name", default="main", show_default=True, help="Name of the ledger.")
+@click.option("--url", help="Check over HTTP alone, by the URL of a ledger service, as an outsider does.")
+@click.option("--api-key-file", type=_file, help="File with an API key, for --url.  [default: that of LEDGER_HOME]")
+@click.option("--since", type=_file, help="A checkpoint that you kept: the log has to extend it.")
+@click.option(
+    "--key", "keys", multiple=True, help="A verifier key that you trust.  [default: those that the ledger names]"
+)
+@click.option("--read-models/--no-read-models", default=True, help="Compare read models with the replay of the log.")
+@click.option("--hashes-only", is_flag=True, help="Check positions, leaf hashes, tiles and roots only: the fastest.")
+@click.option(
+    "--json", "report_file", type=click.Path(path_type=Path), help="Write the report there, as JSON. - is stdout."
+)
+@click.option("--by", help="Who audits.  [default: this user and machine]")
+def audit_(
+    name: str,
+    url: str | None,
+    api_key_file: Path | None,
+    since: Path | None,
+    keys: tuple[str, ...],
+    read_models: bool,
+    hashes_only: bool,
+    report_file: Path | None,
+    by: str | None,
+) -> None:
+    """Check every event of a log, its tree, its checkpoints, and that its read models are what it comes to.
+
+    Nothing is written but the report. Ends with 0 if nothing was found, with 1 if something was, and with 2 if it could
+    not be checked.
+
+    \b
+    Examples:
+      ledger audit
+      ledger audit --since kept.checkpoint --json report.json
+      ledger audit --url https://ledger.example.com --key "ledger.example.com/main+1f2e3d4c+A…"
+    """
+    settings = Settings.load()
+    try:
+        asked = Asked(
+            by=by or f"{getpass.getuser()}@{socket.gethostname()}",
+            keys=[VerifierKey.read(key) for key in keys],
+            since=None if since is None else since.read_bytes(),
+            read_models=read_models,
+            hashes_only=hashes_only,
+        )
+        report = asyncio.run(
+            _audit_database(settings, name, asked)
+            if url is None
+            else _audit_over_http(url, name, (api_key_file or settings.home / "admin.key").read_text().strip(), asked)
+        )
+    except (BadInput, NoteError, HttpError, Unavailable, OSError, ValueError) as error:
+        click.echo(f"Not audited: {error}", err=True)
+        sys.exit(NOT_AUDITED)
+    if report_file is not None:
+        encoded = msgspec.json.format(msgspec.json.encode(report), indent=1).decode() + "\n"
+        if str(report_file) == "-":
+            click.echo(encoded, nl=False)
+        else:
+            report_file.write_text(encoded)
+    if str(report_file) != "-":
+        click.echo("\n".join(_told(report)))
+    sys.exit(FOUND if report.found else CLEAN)
+
+
+async def _audit_database(settings: Settings, name: str, asked: Asked) -> Report:
+    url = settings.url("auditor")
+    connection = await connect(url)
+    try:
+        with unavailable():
+            origin = await connection.fetchval("SELECT origin FROM registry.ledgers WHERE name = $1", name)
+            if origin is None:
+                raise BadInput(f"there is no ledger {name!r}")
+            at = urlsplit(url)
+            told = f"database {at.path.lstrip('/')} on {at.hostname or 'this machine'}, schema {ledger_schema(name)}"
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                return await _with_progress(
+                    Database(connection, name, origin, told), asked, [*_outside(settings, name)]
+                )
+    finally:
+        connection.terminate()
+
+
+async def _audit_over_http(url: str, name: str, key: str, asked: Asked) -> Report:
+    timeout = aiohttp.ClientTimeout(total=SECONDS_MAX)
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}, timeout=timeout) as session:
+        return await _with_progress(await OverHttp.open(session, name, url), asked, ())
+
+
+async def _with_progress(source: Source, asked: Asked, outside: Iterable[bytes]) -> Report:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("auditing", total=None)
+        return await audit(
+            source, asked, outside, lambda position, head: bar.update(task, completed=position, total=head)
+        )
+
+
+def _outside(settings: Settings, name: str) -> Iterator[bytes]:
+    """The checkpoints that are kept outside the database, as far as they are here."""
+    for path in sorted((settings.checkpoints_directory / name).glob("*/*/*.checkpoint")):
+        yield path.read_bytes()
+
+
+def _told(report: Report) -> Iterator[str]:
+    """The report for people."""
+    yield f"Ledger {report.ledger}, {report.origin or 'of no known origin'}"
+    yield f"  read from    {report.source}"
+    yield f"  by           {report.by}, on {report.begun}, in {report.seconds:g} seconds"
+    yield f"  looked at    all {report.events} events, {report.checkpoints} checkpoints"
+    yield ""
+    kinds = {found.check for found in report.found}
+    for check in report.checked:
+        yield f"  {'✗' if check in kinds else '✓'} {check}: {CHECKS[check]}"
+    for found in report.found[:FINDINGS_SHOWN_MAX]:
+        where = "" if found.position is None else f"position {found.position}: "
+        yield f"\n  {found.check}: {where}{found.text}"
+    left = len(report.found) + report.more - FINDINGS_SHOWN_MAX
+    if left > 0:
+        yield f"\n  and {left} more (--json has {'all' if not report.more else 'the first'} of them)"
+    yield ""
+    yield "Nothing was found." if not report.found else f"{len(report.found) + report.more} findings."

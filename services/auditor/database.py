@@ -1,0 +1,124 @@
+"""The audit of a ledger in its database: all of the log, its tree and its read models, in one snapshot."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import asyncpg
+
+from schemas.codec import decode_recorded
+from services.auditor.findings import Finding
+from services.auditor.log import Columns, Stored, Walk
+from services.auditor.read_models import compare
+from services.postgres import ledger_schema
+from services.projector.projections import ALL, Row
+from services.proof.growth import FullTile
+from services.proof.note import VerifierKey
+from services.statements import Statements, fill
+
+PAGE_EVENTS = 2_000
+
+_statements = Statements.load(Path(__file__).with_name("audit.sql"))
+
+Progress = Callable[[int, int], None]
+"""Told the position that the audit has reached, and the last one of the log."""
+
+
+class Database:
+    """A ledger in a database. The connection is in a transaction that is repeatable read, and only reads."""
+
+    is_database = True
+
+    def __init__(self, connection: asyncpg.Connection, ledger: str, origin: str, told: str) -> None:
+        self.ledger = ledger
+        self.origin: str | None = origin
+        self.told = told
+        self._connection = connection
+        self._schema = ledger_schema(ledger)
+        self._sql = _statements.bind(schema=self._schema)
+        self._cursors: dict[str, int] = {}
+
+    async def head(self) -> int:
+        head: int = await self._connection.fetchval(self._sql["head"])
+        return head
+
+    async def checkpoints(self) -> list[str]:
+        return [row["note"] for row in await self._connection.fetch(self._sql["checkpoints"])]
+
+    async def verifier_keys(self) -> list[VerifierKey]:
+        rows = await self._connection.fetch(self._sql["verifier_keys"])
+        return [VerifierKey.read(row["key"]) for row in rows]
+
+    async def audit(self, walk: Walk, *, read_models: bool, progress: Progress) -> AsyncIterator[Finding]:
+        """Everything that is found on the way through the log."""
+        head = await self.head()
+        if read_models:
+            rows = await self._connection.fetch(self._sql["cursors"])
+            self._cursors = {row["projection"]: row["position"] for row in rows}
+        tiles = 0
+        async for page in self._pages():
+            found, full = walk.page(page)
+            for each in found:
+                yield each
+            tiles += len(full)
+            async for each in self._tiles(full):
+                yield each
+            if read_models:
+                async for each in self._read_models(page):
+                    yield each
+            progress(page[-1].position, head)
+        for each in walk.end():
+            yield each
+        if read_models:
+            async for each in self._rows_beyond(head):
+                yield each
+        kept = await self._connection.fetchval(self._sql["count_tiles"])
+        if kept > tiles:
+            yield Finding("tiles", None, f"{kept} tiles are kept, and the log has {tiles} that are full")
+
+    async def _pages(self) -> AsyncIterator[Sequence[Stored]]:
+        after = 0
+        while rows := await self._connection.fetch(self._sql["log"], after, PAGE_EVENTS):
+            yield [Stored(row["notification_id"], row["state"], Columns(*row[2:])) for row in rows]
+            after = rows[-1]["notification_id"]
+
+    async def _tiles(self, full: Sequence[FullTile]) -> AsyncIterator[Finding]:
+        """Compare tiles with those that are kept. One that is not kept yet may be on its way."""
+        in_order = sorted(full, key=lambda tile: (tile.level, tile.number))
+        for level, tiles in groupby(in_order, key=lambda tile: tile.level):
+            wanted = {tile.number: tile for tile in tiles}
+            rows = await self._connection.fetch(self._sql["tiles"], level, min(wanted), max(wanted))
+            for row in rows:
+                tile = wanted.get(row["number"])
+                if tile is not None and (row["hash"], row["hashes"]) != (tile.hash, tile.hashes):
+                    position = (tile.number << 8 * (level + 1)) + 1
+                    text = f"the tile {tile.number} of level {level} is not that of the leaves"
+                    yield Finding("tiles", position, text)
+
+    async def _read_models(self, page: Sequence[Stored]) -> AsyncIterator[Finding]:
+        after, upto = page[0].position - 1, page[-1].position
+        folded: dict[str, list[tuple[int, Row]]] = {projection.name: [] for projection in ALL}
+        for stored in page:
+            try:
+                recorded = decode_recorded(stored.state)
+                for projection in ALL:
+                    if recorded.type in projection.topics and stored.position <= self._cursors.get(projection.name, 0):
+                        folded[projection.name] += [(stored.position, row) for row in projection.fold(recorded)]
+            except Exception as error:
+                yield Finding("read models", stored.position, f"the event cannot be applied: {error}")
+        for projection in ALL:
+            rows = {}
+            for table, (position, *_) in projection.tables.items():
+                query = fill(self._sql["rows"], table=table, position=position)
+                found = await self._connection.fetch(query, after, upto)
+                rows[table] = [(row[position], tuple(row)) for row in found]
+            for each in compare(projection.name, folded[projection.name], rows):
+                yield each
+
+    async def _rows_beyond(self, head: int) -> AsyncIterator[Finding]:
+        for projection in ALL:
+            for table, (position, *_) in projection.tables.items():
+                query = fill(self._sql["rows_beyond"], table=table, position=position)
+                for row in await self._connection.fetch(query, head):
+                    text = f"{projection.name}: {table} has a row of a position that the log does not have"
+                    yield Finding("read models", row["position"], text)

@@ -1,0 +1,64 @@
+"""What an audit found, and the report of it."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+Check = Literal[
+    "positions",
+    "bytes",
+    "versions",
+    "columns",
+    "times",
+    "leaves",
+    "tiles",
+    "roots",
+    "signatures",
+    "since",
+    "read models",
+]
+
+CHECKS: dict[Check, str] = {
+    "positions": "the positions are 1, 2, 3, … without a gap",
+    "bytes": "what is stored at each position is an event that says this position",
+    "versions": "the versions of each stream are 1, 2, 3, …",
+    "columns": "the columns beside the stored bytes say what these say",
+    "times": "the recorded times never fall from a position to the next",
+    "leaves": "the leaf hash of each event is that of its stored bytes",
+    "tiles": "the tiles that are kept are those of the leaves",
+    "roots": "each checkpoint has the root of the first events of this log",
+    "signatures": "each checkpoint is signed by a known key",
+    "since": "the log extends the checkpoint that was kept earlier",
+    "read models": "the rows of each read model are those that the log comes to",
+}
+"""Each check, and what holds if it finds nothing."""
+
+
+class Finding(Struct, frozen=True):
+    """Something that should not be. `position`: where in the log; None if it is about none."""
+
+    check: Check
+    position: int | None
+    text: str
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """An audit: what was looked at and how, by whom and when, and what was found."""
+
+    ledger: str
+    origin: str | None
+    source: str
+    """What was read, without a password."""
+    by: str
+    begun: str
+    seconds: float
+    events: int
+    """All events from position 1 to this one: nothing was sampled."""
+    checkpoint: str | None
+    """The latest one, as it was signed."""
+    checkpoints: int
+    since: str | None
+    checked: list[Check]
+    found: list[Finding]
+    more: int
+    """How many findings are left out of the list."""

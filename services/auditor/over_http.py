@@ -1,0 +1,93 @@
+"""The audit of a ledger over HTTP alone: its checkpoint, its keys and its entries, as any outsider gets them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import aiohttp
+
+from services.auditor.database import Progress
+from services.auditor.findings import Finding
+from services.auditor.log import Stored, Walk
+from services.proof.checkpoint import Checkpoint
+from services.proof.note import Note, VerifierKey
+from services.proof.tiles import ENTRIES, WIDTH, Tile, split_bundle
+
+AT_ONCE = 4
+SECONDS_MAX = 60
+TOLD_OCTETS_MAX = 300
+
+
+class HttpError(Exception):
+    """The ledger does not answer as it should; the text says how."""
+
+
+class OverHttp:
+    """A ledger as its HTTP interface shows it, up to its latest checkpoint."""
+
+    is_database = False
+
+    def __init__(self, session: aiohttp.ClientSession, ledger: str, url: str, checkpoint: str) -> None:
+        self.ledger = ledger
+        self.origin: str | None = None
+        self.told = url
+        self._session = session
+        self._url = url
+        self._checkpoint = checkpoint
+        self._size = Checkpoint.read(Note.read(checkpoint.encode()).text).size
+
+    @classmethod
+    async def open(cls, session: aiohttp.ClientSession, ledger: str, url: str) -> "OverHttp":
+        """The ledger at the URL of a ledger service. Raises HttpError and NoteError."""
+        below = f"{url.rstrip('/')}/v1/ledgers/{ledger}"
+        return cls(session, ledger, below, (await _get(session, f"{below}/checkpoint")).decode())
+
+    async def head(self) -> int:
+        return self._size
+
+    async def checkpoints(self) -> list[str]:
+        """The latest one: older ones are asked of who kept them."""
+        return [self._checkpoint]
+
+    async def verifier_keys(self) -> list[VerifierKey]:
+        lines = (await self._get("key")).decode().splitlines()
+        return [VerifierKey.read(line) for line in lines]
+
+    async def audit(self, walk: Walk, *, read_models: bool, progress: Progress) -> AsyncIterator[Finding]:
+        """Everything that is found on the way through the entries."""
+        async for page in self._pages():
+            found, _ = walk.page(page)
+            for each in found:
+                yield each
+            progress(page[-1].position, self._size)
+        for each in walk.end():
+            yield each
+
+    async def _pages(self) -> AsyncIterator[Sequence[Stored]]:
+        bundles = [
+            Tile(ENTRIES, number, min(WIDTH, self._size - number * WIDTH)) for number in range(-(-self._size // WIDTH))
+        ]
+        for begun in range(0, len(bundles), AT_ONCE):
+            some = bundles[begun : begun + AT_ONCE]
+            for tile, octets in zip(some, await asyncio.gather(*map(self._bundle, some)), strict=True):
+                entries = split_bundle(octets)
+                if len(entries) != tile.width:
+                    raise HttpError(f"tile/{tile.path} has {len(entries)} entries")
+                yield [Stored(tile.start + at, entry, None) for at, entry in enumerate(entries, 1)]
+
+    async def _bundle(self, tile: Tile) -> bytes:
+        return await self._get(f"tile/{tile.path}")
+
+    async def _get(self, path: str) -> bytes:
+        return await _get(self._session, f"{self._url}/{path}")
+
+
+async def _get(session: aiohttp.ClientSession, url: str) -> bytes:
+    try:
+        async with session.get(url) as answer:
+            body = await answer.read()
+            if answer.status != 200:
+                said = body[:TOLD_OCTETS_MAX].decode(errors="replace")
+                raise HttpError(f"GET {url} is answered {answer.status}: {said}")
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise HttpError(f"GET {url}: {type(error).__name__} {error}") from error
+    return body

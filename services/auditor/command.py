@@ -18,6 +18,7 @@ from services.auditor.audit import Asked, BadInput, Source, audit
 from services.auditor.database import Database
 from services.auditor.findings import CHECKS, Report
 from services.auditor.over_http import SECONDS_MAX, HttpError, OverHttp
+from services.keys import key_id
 from services.postgres import Unavailable, connect, ledger_schema, unavailable
 from services.proof.note import NoteError, VerifierKey
 from services.settings import Settings
@@ -76,9 +77,9 @@ def audit_(
         report = asyncio.run(
             _audit_database(settings, name, asked)
             if url is None
-            else _audit_over_http(url, name, (api_key_file or settings.home / "admin.key").read_text().strip(), asked)
+            else _audit_over_http(url, name, _api_key(api_key_file or settings.home / "admin.key"), asked)
         )
-    except (BadInput, NoteError, HttpError, Unavailable, OSError, ValueError) as error:
+    except (BadInput, NoteError, HttpError, Unavailable, OSError) as error:
         click.echo(f"Not audited: {error}", err=True)
         sys.exit(NOT_AUDITED)
     if report_file is not None:
@@ -123,6 +124,13 @@ async def _with_progress(source: Source, asked: Asked, outside: Iterable[bytes])
         return await audit(
             source, asked, outside, lambda position, head: bar.update(task, completed=position, total=head)
         )
+
+
+def _api_key(path: Path) -> str:
+    text = path.read_text(errors="replace").strip()
+    if key_id(text) is None:
+        raise BadInput(f"{path} does not hold an API key")
+    return text
 
 
 def _outside(settings: Settings, name: str) -> Iterator[bytes]:

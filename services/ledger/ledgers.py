@@ -127,7 +127,7 @@ class Ledgers:
             raise Unavailable(f"the master key {self.master.name} is not one of this database; run `ledger migrate`")
         log, tree = EventLog(self.reading, registered.ledger), Tree(registered.ledger)
         outside = KeptOutside(self._settings.checkpoints_directory, registered.ledger)
-        history = History(partial(check, self.reading, tree, registered.origin, self._signing, outside))
+        history = History(partial(check, self._recording, tree, registered.origin, self._signing, outside))
         sequencer = Sequencer(
             EventLog(self._recording, registered.ledger),
             teams=frozenset(same_team(team) for team in registered.teams),

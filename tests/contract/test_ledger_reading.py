@@ -21,6 +21,7 @@ from services.ledger.log import PAGE_BYTES_MAX
 from services.ledger.sequence import Result
 from services.postgres import ACQUIRE_SECONDS_MAX, open_pool
 from services.sealing import MasterKey
+from services.signing import SigningKeys
 from tests.conftest import Database, free_ports
 from tests.faults.postgres_proxy import PostgresProxy
 from tests.ledger_service import EVENTS, NDJSON, STRUCTURED, LedgerService, example, holds, profile, serving
@@ -305,14 +306,17 @@ async def test_readers_that_come_and_go_while_others_write_miss_nothing(ledger: 
 
 
 async def test_an_event_is_recorded_while_readers_hold_every_connection_of_theirs(database: Database):
+    master = MasterKey.load_or_make(database.settings.master_key)
+    signing = SigningKeys.load_or_make(database.settings.signing_key)
     async with (
         await open_pool(database.writer, connections_max=1) as reading,
         await open_pool(database.writer, connections_max=1) as recording,
-        Ledgers(reading, recording, database.settings, MasterKey.load_or_make(database.settings.master_key)) as ledgers,
+        Ledgers(reading, recording, database.settings, master, signing) as ledgers,
     ):
-        sequencer = (await ledgers.open("main")).sequencer
+        ledger = await ledgers.open("main")
         async with reading.acquire(), asyncio.timeout(ACQUIRE_SECONDS_MAX / 2):
-            [result] = await sequencer.submit(request(profile()))
+            await ledger.history.settle()
+            [result] = await ledger.sequencer.submit(request(profile()))
             assert isinstance(result, Result)
 
 

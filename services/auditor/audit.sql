@@ -8,7 +8,16 @@ SELECT coalesce(max(notification_id), 0) FROM {schema}.stored_events;
 
 -- log --
 -- The whole log, with what stands beside the stored bytes.
-SELECT notification_id, state, originator_id, originator_version, topic, subject, source, event_id, recorded_at, leaf_hash
+SELECT notification_id, state, leaf_hash, originator_id, originator_version, topic, subject, source, event_id,
+       recorded_at
+  FROM {schema}.stored_events
+ WHERE notification_id > $1
+ ORDER BY notification_id
+ LIMIT $2;
+
+-- hashes --
+-- The stored bytes and their leaf hashes alone.
+SELECT notification_id, state, leaf_hash
   FROM {schema}.stored_events
  WHERE notification_id > $1
  ORDER BY notification_id

@@ -56,7 +56,7 @@ class Database:
             rows = await self._connection.fetch(self._sql["cursors"])
             self._cursors = {row["projection"]: row["position"] for row in rows}
         tiles = 0
-        async for page in self._pages():
+        async for page in self._pages(hashes_only=walk.hashes_only):
             found, full = walk.page(page)
             for each in found:
                 yield each
@@ -76,10 +76,13 @@ class Database:
         if kept > tiles:
             yield Finding("tiles", None, f"{kept} tiles are kept, and the log has {tiles} that are full")
 
-    async def _pages(self) -> AsyncIterator[Sequence[Stored]]:
-        after = 0
-        while rows := await self._connection.fetch(self._sql["log"], after, PAGE_EVENTS):
-            yield [Stored(row["notification_id"], row["state"], Columns(*row[2:])) for row in rows]
+    async def _pages(self, *, hashes_only: bool) -> AsyncIterator[Sequence[Stored]]:
+        query, after = self._sql["hashes" if hashes_only else "log"], 0
+        while rows := await self._connection.fetch(query, after, PAGE_EVENTS):
+            if hashes_only:
+                yield [Stored(row[0], row[1], row[2], None) for row in rows]
+            else:
+                yield [Stored(row[0], row[1], row[2], Columns(*row[3:])) for row in rows]
             after = rows[-1]["notification_id"]
 
     async def _tiles(self, full: Sequence[FullTile]) -> AsyncIterator[Finding]:

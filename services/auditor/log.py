@@ -25,14 +25,14 @@ class Columns(NamedTuple):
     source: str
     event: UUID
     recorded_at: datetime
-    leaf: bytes
 
 
 class Stored(NamedTuple):
-    """An event as it was read. `columns`: None where only the bytes can be had."""
+    """An event as it was read. `leaf`, `columns`: None where they were not read, or cannot be."""
 
     position: int
     state: bytes
+    leaf: bytes | None
     columns: Columns | None
 
 
@@ -62,7 +62,7 @@ class Walk:
         self.last = 0
         self._roots = {size: [*each] for size, each in roots.items()}
         self._sizes = sorted(self._roots)
-        self._hashes_only = hashes_only
+        self.hashes_only = hashes_only
         self._versions: dict[str, int] = {}
         self._recorded = ""
 
@@ -76,9 +76,9 @@ class Walk:
             self.last = each.position
             leaf = leaf_hash(each.state)
             leaves.append(leaf)
-            if each.columns is not None and each.columns.leaf != leaf:
+            if each.leaf is not None and each.leaf != leaf:
                 found.append(Finding("leaves", each.position, "the leaf hash is not that of the stored bytes"))
-            if not self._hashes_only:
+            if not self.hashes_only:
                 found += self._one(each)
         tiles, begun = [], 0
         for size in self._sizes_upto(self.edge.size + len(leaves)):

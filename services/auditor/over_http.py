@@ -72,7 +72,7 @@ class OverHttp:
                 entries = split_bundle(octets)
                 if len(entries) != tile.width:
                     raise HttpError(f"tile/{tile.path} has {len(entries)} entries")
-                yield [Stored(tile.start + at, entry, None) for at, entry in enumerate(entries, 1)]
+                yield [Stored(tile.start + at, entry, None, None) for at, entry in enumerate(entries, 1)]
 
     async def _bundle(self, tile: Tile) -> bytes:
         return await self._get(f"tile/{tile.path}")

@@ -130,6 +130,7 @@ async def test_a_proof_is_the_one_that_tlog_scales_makes(ledger: Asking):
         assert [each.hex() for each in theirs.node_hashes] == [_hex(line) for line in lines[2:]]
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="OpenSSL is not installed")
 async def test_openssl_accepts_the_signature(ledger: Asking, tmp_path: Path):
     await post(ledger, 5)
     note = Note.read((await checkpoint_of(ledger, 5)).encode())

@@ -7,6 +7,7 @@ that the outside does not know.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 
@@ -24,7 +25,8 @@ from services.signing import SigningKeys
 
 LOCK = 0x1ED6E3  # Any constant of our own: one process integrates at a time.
 LEAVES_AT_ONCE_MAX = 65_536
-REST_SECONDS = 0.2  # Between two looks at what was recorded; a checkpoint is signed after each that found something.
+REST_SECONDS = 0.2  # Between two looks at what was recorded.
+SIGN_SECONDS_MIN = 1.0  # Between two checkpoints of a ledger. After a pause the next is signed at once.
 RETRY_SECONDS = 1.0
 
 _log = structlog.get_logger()
@@ -99,13 +101,15 @@ class Integrator:
                 return
             self._doubts.pop(name, None)
             growing = self._grown[name] = await _Growing.begin(connection, tree)
-        if not await growing.go_on(connection):
+        await growing.go_on(connection)
+        if not growing.is_due(time.monotonic()):
             return
         signers = self._keys.signers(origin)
         edge = growing.edge
         note = str(Checkpoint(origin, edge.size, edge.root).signed(signers))
         await asyncio.to_thread(self._outside(name).keep, edge.size, note)
         await growing.tree.keep(connection, Kept(edge.size, note), [str(each.key) for each in signers])
+        growing.signed(time.monotonic())
         _size.labels(name).set(edge.size)
 
     def _say(self, name: str, doubt: Doubt) -> None:
@@ -123,6 +127,7 @@ class _Growing:
         self.tree = tree
         self.edge = edge
         self._signed = signed
+        self._signed_at = -SIGN_SECONDS_MIN
 
     @classmethod
     async def begin(cls, connection: asyncpg.Connection, tree: Tree) -> "_Growing":
@@ -130,15 +135,18 @@ class _Growing:
         last = await tree.last_checkpoint(connection)
         return cls(tree, edge, 0 if last is None else last.size)
 
-    async def go_on(self, connection: asyncpg.Connection) -> bool:
-        """Integrate all that was recorded; whether there is more now than the last checkpoint has."""
+    async def go_on(self, connection: asyncpg.Connection) -> None:
+        """Integrate all that was recorded."""
         while leaves := await self.tree.leaves(connection, self.edge.size, LEAVES_AT_ONCE_MAX):
             edge, tiles = await asyncio.to_thread(grow, self.edge, leaves)
             await self.tree.add(connection, tiles)
             self.edge = edge
             if len(leaves) < LEAVES_AT_ONCE_MAX:
                 break
-        if self.edge.size <= self._signed:
-            return False
-        self._signed = self.edge.size
-        return True
+
+    def is_due(self, now: float) -> bool:
+        """Whether there is more than the last checkpoint has, and that is old enough."""
+        return self.edge.size > self._signed and now - self._signed_at >= SIGN_SECONDS_MIN
+
+    def signed(self, now: float) -> None:
+        self._signed, self._signed_at = self.edge.size, now

@@ -32,13 +32,17 @@ class KeptOutside:
         _write_once(folder / f"{size:0{SIZE_DIGITS}d}.checkpoint", note)
 
     def last(self) -> Path | None:
-        """The file of the greatest size, of the series that goes on."""
-        return max(_checkpoints(self._series()), key=lambda path: path.name, default=None)
+        """The file of the greatest size, of the series that goes on: it is of the last day that has any."""
+        for day in sorted(_days(self._series()), reverse=True):
+            if (last := max(_checkpoints(day), key=lambda path: path.name, default=None)) is not None:
+                return last
+        return None
 
     def every(self) -> Iterator[Path]:
         """Every checkpoint, series by series."""
         for series in self._every_series():
-            yield from sorted(_checkpoints(series), key=lambda path: path.name)
+            for day in sorted(_days(series)):
+                yield from sorted(_checkpoints(day), key=lambda path: path.name)
 
     def begin_anew(self, accepted: str) -> Path:
         """Begin the next series with these words; the file that has them."""
@@ -56,11 +60,13 @@ class KeptOutside:
         return sorted(path for path in self._directory.iterdir() if _SERIES.fullmatch(path.name))
 
 
-def _checkpoints(series: Path) -> Iterator[Path]:
+def _days(series: Path) -> Iterator[Path]:
     if series.is_dir():
-        for folder in series.iterdir():
-            if folder.is_dir():
-                yield from (path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+        yield from (folder for folder in series.iterdir() if folder.is_dir())
+
+
+def _checkpoints(day: Path) -> Iterator[Path]:
+    yield from (path for path in day.iterdir() if _NAME.fullmatch(path.name))
 
 
 def _write_once(path: Path, text: str) -> None:

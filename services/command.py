@@ -28,7 +28,7 @@ from services.projector.terminal import PROJECTIONS, rebuild_projection
 from services.proof.note import NoteError
 from services.receiver.terminal import hook_commands
 from services.settings import Settings, SettingsError
-from services.signing import SigningKeyError
+from services.signing import SigningKeyError, SigningKeys
 
 # What an operator can put right; its text says how. Anything else is ours, and shows where it happened.
 _EXPLAINED = (SettingsError, EmbeddedError, MigrationError, Unavailable, supervisor.SupervisorError)
@@ -145,6 +145,28 @@ def rebuild(projection: str, name: str) -> None:
     settings = Settings.load()
     configure_logs(settings)
     sys.exit(asyncio.run(rebuild_projection(settings, name, projection)))
+
+
+@commands.command("rotate-signing-key", short_help="Make a new key that signs checkpoints, beside the old one.")
+def rotate_signing_key() -> None:
+    """Put a new key before those that sign checkpoints.
+
+    Restart the ledger, and all of them sign: whoever knows the old one can go on verifying, and finds the new one
+    signed beside it. Once everybody knows that, take the old line out of the file, and restart again.
+
+    \b
+    Examples:
+      ledger rotate-signing-key
+    """
+    settings = Settings.load()
+    try:
+        held = SigningKeys.rotate(settings.signing_key)
+    except SigningKeyError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    click.echo(
+        f"{settings.signing_key} has {held} keys now, the newest first. Restart the ledger to sign with all of them."
+    )
 
 
 @commands.command("accept-history", short_help="Say what happened to a log that does not go on from where it was.")

@@ -25,3 +25,18 @@ def read_or_make(path: Path, make: Callable[[], str]) -> str:
         finally:
             Path(fresh).unlink()
     return path.read_text().strip()
+
+
+def write_anew(path: Path, text: str) -> None:
+    """Put a text in the place of a file's, with mode 0600: whoever reads meanwhile gets the old one or the new one.
+    Raises OSError."""
+    descriptor, fresh = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        Path(fresh).replace(path)
+    except BaseException:
+        Path(fresh).unlink(missing_ok=True)
+        raise

@@ -12,7 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.proof.note import KeySigner, Signer
-from services.secret_files import read_or_make
+from services.secret_files import read_or_make, write_anew
 
 SEED_OCTETS = 32
 KEYS_MAX = 8
@@ -49,10 +49,26 @@ class SigningKeys:
         return cls([Ed25519PrivateKey.from_private_bytes(seed) for seed in seeds])
 
     @classmethod
+    def rotate(cls, path: Path) -> int:
+        """Put a new key before those in a file; how many it has now. Raises SigningKeyError."""
+        held = len(cls.load(path)._keys)
+        if held == KEYS_MAX:
+            raise SigningKeyError(f"{path} has {KEYS_MAX} keys already; take out the last lines, which are the oldest")
+        try:
+            write_anew(path, f"{_new_seed()}\n{path.read_text().strip()}\n")
+        except OSError as error:
+            raise SigningKeyError(f"{path} cannot be written ({error.strerror})") from error
+        return held + 1
+
+    @classmethod
     def load_or_make(cls, path: Path) -> "SigningKeys":
         """The keys in a file; a new one, if there is no file. Raises SigningKeyError."""
         try:
-            read_or_make(path, lambda: b64encode(os.urandom(SEED_OCTETS)).decode())
+            read_or_make(path, _new_seed)
         except OSError as error:
             raise SigningKeyError(f"the signing key {path} cannot be made ({error.strerror})") from error
         return cls.load(path)
+
+
+def _new_seed() -> str:
+    return b64encode(os.urandom(SEED_OCTETS)).decode()

@@ -1,1 +1,1 @@
-"""What can be asked: one module an answer, each computed at one position, in one snapshot of the read models."""
+"""Answers: what is read for each, at one position, and how it is shown; and what several of them read."""

@@ -162,7 +162,7 @@ def common_members(on_record: OnRecord) -> dict[str, Any]:
         "superseded_by": None if one is None else one.superseded_by,
         "holds_on": holds_on,
         "holds": [*on_record.holds],
-        "undecided_on": _undecided_on(on_record),
+        "undecided_on": undecided_on(on_record),
         "promises": PromisesTold(
             open=len(on_record.promises),
             due=min((each.due for each in on_record.promises if each.due), default=None),
@@ -182,7 +182,7 @@ def holds_itself_on(on_record: OnRecord) -> list[str]:
     return _not_held_by_others(on_record) if state_of(on_record) == "made" else []
 
 
-def _undecided_on(on_record: OnRecord) -> list[str]:
+def undecided_on(on_record: OnRecord) -> list[str]:
     """The requirements on which no decision holds. One that has not given way leaves none of its own so."""
     return [] if state_of(on_record) == "made" else _not_held_by_others(on_record)
 

@@ -10,7 +10,7 @@ from services.projector.briefs.record import (
     PROMISES_CITED_MAX,
     GaveWay,
     OnRecord,
-    _undecided_on,
+    undecided_on,
     common_members,
     due_first,
     holds_itself_on,
@@ -183,7 +183,7 @@ def _gave_way(on_record: OnRecord, one: OneDecision) -> Statement:
 
 
 def _undecided(on_record: OnRecord) -> list[str]:
-    names = _undecided_on(on_record)
+    names = undecided_on(on_record)
     return [undecided(names)] if names else []
 
 
@@ -204,7 +204,7 @@ def _holds_no_more(on_record: OnRecord) -> list[Statement]:
 
 def _others(on_record: OnRecord, others: Sequence[Holding]) -> list[Statement]:
     """The other decisions that hold on what this one is about; where there are several, each sentence says on what."""
-    alone = len(others) == 1 and not holds_itself_on(on_record) and not _undecided_on(on_record)
+    alone = len(others) == 1 and not holds_itself_on(on_record) and not undecided_on(on_record)
     told: list[Statement] = []
     for each in others:
         on, made = "" if alone else f"On {', '.join(each.requirements)}: ", [each.position]

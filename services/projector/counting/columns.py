@@ -1,4 +1,4 @@
-"""What voices are counted from, as columns of numbers: asks, facts, opportunities, who stands for whom. Pure.
+"""What voices are counted from, as columns of numbers: asks, facts, opportunities. Pure.
 
 Rows are only ever added, so what is known at a position p is a mask: `position <= p < until`, where `until` is the
 position at which the row was retracted. Nothing that was handed out changes: to add rows gives new columns, which
@@ -96,11 +96,6 @@ class Rows:
         self._main = main
         self._tail = tail
         self._orders: dict[tuple[str, ...], Column] = {} if orders is None else orders
-
-    @classmethod
-    def of_rows(cls, keys: Sequence[str], columns: Columns) -> "Rows":
-        """Rows that come in any order."""
-        return cls(keys, taken(columns, order(columns, keys)))
 
     def __len__(self) -> int:
         return length(self._main) + (0 if self._tail is None else length(self._tail))

@@ -32,6 +32,7 @@ from services.projector.counting.columns import (
 from services.projector.counting.counted import Counted
 from services.projector.counting.judging import NOT_HERE, Adopted, judge
 from services.projector.counting.live_asks import Live, live, most_important
+from services.projector.counting.scoring import UNDETERMINED
 from services.projector.counting.standings import (
     AskedWhen,
     Moment,
@@ -310,7 +311,6 @@ def _judge(
     subjects, _ = numbered(asks.account)
     revision = Adopted(counted, position).revision(microseconds(now))
     if len(subjects):
-        undetermined = CLASSES.index("undetermined")
         classes[subjects] = (
-            undetermined if revision is None else judge(counted, revision, subjects, position, names).class_
+            UNDETERMINED if revision is None else judge(counted, revision, subjects, position, names).class_
         )

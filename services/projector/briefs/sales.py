@@ -10,12 +10,12 @@ from services.projector.briefs.record import (
     PROMISES_CITED_MAX,
     GaveWay,
     OnRecord,
-    undecided_on,
     common_members,
     due_first,
     holds_itself_on,
     plain_words_of,
     state_of,
+    undecided_on,
 )
 from services.projector.briefs.told import Feasibility, Holding, Pending, RequirementBrief, SalesBrief, Statement
 from services.projector.shapes.decision import OneDecision, Outcome

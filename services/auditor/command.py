@@ -21,7 +21,7 @@ from services.auditor.over_http import SECONDS_MAX, HttpError, OverHttp
 from services.keys import key_id
 from services.postgres import Unavailable, connect, ledger_schema, unavailable
 from services.proof.note import NoteError, VerifierKey
-from services.settings import Settings
+from services.settings import Settings, SettingsError
 
 FINDINGS_SHOWN_MAX = 20
 CLEAN, FOUND, NOT_AUDITED = 0, 1, 2
@@ -65,8 +65,8 @@ def audit_(
       ledger audit --since kept.checkpoint --json report.json
       ledger audit --url https://ledger.example.com --key "ledger.example.com/main+1f2e3d4c+A…"
     """
-    settings = Settings.load()
     try:
+        settings = Settings.load()
         asked = Asked(
             by=by or f"{getpass.getuser()}@{socket.gethostname()}",
             keys=[VerifierKey.read(key) for key in keys],
@@ -79,7 +79,7 @@ def audit_(
             if url is None
             else _audit_over_http(url, name, _api_key(api_key_file or settings.home / "admin.key"), asked)
         )
-    except (BadInput, NoteError, HttpError, Unavailable, OSError) as error:
+    except (BadInput, NoteError, HttpError, SettingsError, Unavailable, OSError) as error:
         click.echo(f"Not audited: {error}", err=True)
         sys.exit(NOT_AUDITED)
     if report_file is not None:

@@ -69,7 +69,10 @@ class OverHttp:
         for begun in range(0, len(bundles), AT_ONCE):
             some = bundles[begun : begun + AT_ONCE]
             for tile, octets in zip(some, await asyncio.gather(*map(self._bundle, some)), strict=True):
-                entries = split_bundle(octets)
+                try:
+                    entries = split_bundle(octets)
+                except ValueError as error:
+                    raise HttpError(f"tile/{tile.path}: {error}") from None
                 if len(entries) != tile.width:
                     raise HttpError(f"tile/{tile.path} has {len(entries)} entries")
                 yield [Stored(tile.start + at, entry, None, None) for at, entry in enumerate(entries, 1)]

@@ -69,6 +69,11 @@ async def test_an_audit_ends_with_what_it_found(database: Database, tmp_path: Pa
             ended = await command(settings, *wrong, folder=tmp_path)
             assert ended.status == 2 and said in ended.errors, ended.output + ended.errors
 
+    nowhere = {"LEDGER_DATABASE_URL": "", "LEDGER_HOME": str(tmp_path / "none")}
+    roles = {f"LEDGER_DATABASE_{role}_URL": "" for role in ("WRITER", "PROJECTOR", "AUDITOR")}
+    ended = await command(settings, "audit", folder=tmp_path, **nowhere, **roles)
+    assert ended.status == 2 and "No database" in ended.errors, ended.output + ended.errors
+
     hand = await connect(database.superuser)
     await hand.execute("ALTER TABLE ledger_main.stored_events DISABLE TRIGGER ALL")
     await hand.execute("UPDATE ledger_main.stored_events SET subject = 'requirement/other' WHERE notification_id = 3")

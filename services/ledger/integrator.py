@@ -25,12 +25,18 @@ from services.signing import SigningKeys
 
 LOCK = 0x1ED6E3  # Any constant of our own: one process integrates at a time.
 LEAVES_AT_ONCE_MAX = 65_536
+EVENTS_CHANNEL = "ledger_events"  # The payload is the name of the ledger that has new events.
+SWEEP_SECONDS = 5.0  # Between two looks at ledgers of which nothing was said.
 REST_SECONDS = 0.2  # Between two looks at what was recorded.
 SIGN_SECONDS_MIN = 1.0  # Between two checkpoints of a ledger. After a pause the next is signed at once.
 RETRY_SECONDS = 1.0
 
 _log = structlog.get_logger()
 _size = Gauge("ledger_tree_size", "Leaves of the last checkpoint that was signed.", ["ledger"])
+
+
+class TreeError(Exception):
+    """What is kept of a tree cannot be of its log; the text says why."""
 
 
 class Integrator:
@@ -81,9 +87,25 @@ class Integrator:
             if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
                 return  # Another process integrates; whether it still does is asked again.
             self._grown = {}  # Another may have gone on meanwhile.
+            said: set[str] = set()
+            await connection.add_listener(EVENTS_CHANNEL, lambda *notice: said.add(notice[3]))
+            origins: dict[str, str] = {}
+            swept_at = -SWEEP_SECONDS
             while True:
-                for name, origin in await self._ledgers():
-                    await self._integrate(connection, name, origin)
+                # A wake-up is a hint and may be lost; so now and then all ledgers are looked at.
+                is_sweep = time.monotonic() - swept_at >= SWEEP_SECONDS
+                if is_sweep or said - origins.keys():
+                    origins, swept_at = dict(await self._ledgers()), time.monotonic()
+                some = {*origins} if is_sweep else (said | self._unsigned()) & origins.keys()
+                said.clear()
+                for name in sorted(some):
+                    try:
+                        await self._integrate(connection, name, origins[name])
+                    except UNAVAILABLE:
+                        raise
+                    except Exception:  # What is wrong with one ledger holds up no other.
+                        _log.exception("not_integrated", ledger=name)
+                        self._grown.pop(name, None)
                 await asyncio.sleep(REST_SECONDS)
         finally:
             await connection.close()
@@ -112,6 +134,10 @@ class Integrator:
         growing.signed(time.monotonic())
         _size.labels(name).set(edge.size)
 
+    def _unsigned(self) -> set[str]:
+        """The ledgers that have more than their last checkpoint has."""
+        return {name for name, growing in self._grown.items() if growing.is_ahead}
+
     def _say(self, name: str, doubt: Doubt) -> None:
         """Once for each doubt: it is looked at again and again."""
         self._grown.pop(name, None)
@@ -131,7 +157,11 @@ class _Growing:
 
     @classmethod
     async def begin(cls, connection: asyncpg.Connection, tree: Tree) -> "_Growing":
-        edge = await tree.edge(connection, await tree.full_leaves(connection))
+        """As far as tiles are kept. Raises TreeError."""
+        full, size = await tree.full_leaves(connection), await tree.size_of_log(connection)
+        if full > size:
+            raise TreeError(f"the tiles that are kept have {full} leaves, and the log has {size} events")
+        edge = await tree.edge(connection, full)
         last = await tree.last_checkpoint(connection)
         return cls(tree, edge, 0 if last is None else last.size)
 
@@ -144,9 +174,14 @@ class _Growing:
             if len(leaves) < LEAVES_AT_ONCE_MAX:
                 break
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether there is more than the last checkpoint has."""
+        return self.edge.size > self._signed
+
     def is_due(self, now: float) -> bool:
-        """Whether there is more than the last checkpoint has, and that is old enough."""
-        return self.edge.size > self._signed and now - self._signed_at >= SIGN_SECONDS_MIN
+        """Whether there is more, and the last checkpoint is old enough."""
+        return self.is_ahead and now - self._signed_at >= SIGN_SECONDS_MIN
 
     def signed(self, now: float) -> None:
         self._signed, self._signed_at = self.edge.size, now

@@ -30,7 +30,7 @@ INSERT INTO {schema}.tree_tiles (level, number, hash, hashes)
 SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::bytea[], $4::bytea[]);
 
 -- last_full --
--- How many tiles of leaves are full.
+-- How many tiles of leaves are full: the last one and all before it.
 SELECT coalesce(max(number) + 1, 0) FROM {schema}.tree_tiles WHERE level = 0;
 
 -- add_checkpoint --

@@ -15,6 +15,7 @@ from services.ledger.history import Doubt, accept_history, check
 from services.ledger.integrator import LOCK, Integrator
 from services.ledger.kept_outside import KeptOutside
 from services.ledger.tree import Tree
+from services.migrate import migrate
 from services.postgres import connect
 from services.proof.checkpoint import Checkpoint
 from services.proof.merkle import EMPTY_ROOT, Leaves, Subtree, fold, hash_of, inclusion, leaf_hash, verify_inclusion
@@ -165,6 +166,28 @@ async def test_one_process_integrates_and_another_takes_over(
         leaves = [leaf_hash(entry) for entry in await entries(auditor)]
         assert (await checkpoint_at(auditor, 320)).root == root_of(leaves, 320)
     assert len([*outside.every()]) == await auditor.fetchval("SELECT count(*) FROM ledger_main.checkpoints")
+
+
+async def test_what_is_wrong_with_one_ledger_holds_up_no_other(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys, tmp_path: Path
+):
+    await migrate(database.settings, ledgers=("main", "other"))
+    await record(database, 300)
+    async with Log.open(database, "other") as log:
+        await log.append(event("ask.recorded", requirement="R", ask="a", account="acme", importance=1))
+    owner = await connect(database.owner)
+    octets = bytes(32), bytes(8192)
+    await owner.execute("INSERT INTO ledger_main.tree_tiles VALUES (0, 7, $1, $2)", *octets)  # Where none can be.
+    await owner.execute("INSERT INTO ledger_main.tree_tiles VALUES (1, 0, $1, $2)", *octets)
+    await owner.close()
+
+    async def ledgers() -> Sequence[tuple[str, str]]:
+        return [("main", ORIGIN), ("other", "ledger.example/other")]
+
+    async with Integrator(database.writer, ledgers, keys, lambda name: KeptOutside(tmp_path, name)):
+        async with asyncio.timeout(SECONDS_MAX):
+            while await Tree("other").last_checkpoint(auditor) is None:
+                await asyncio.sleep(0.05)
 
 
 async def test_killed_at_any_moment_it_goes_on_with_the_same_tree(database: Database, auditor: asyncpg.Connection):

@@ -95,7 +95,14 @@ class Ledgers:
         tables = await self._superuser.fetch(
             "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = $1", schema
         )
-        names = {each["name"] for each in tables} - {"cursors", "log_head"}
+        # No ledger service runs here, and so there is no tree.
+        names = {each["name"] for each in tables} - {
+            "cursors",
+            "log_head",
+            "tree_tiles",
+            "checkpoints",
+            "verifier_keys",
+        }
         emptied = "; ".join(f"DELETE FROM {schema}.{name}" for name in sorted(names))
         await self._superuser.execute(f"{emptied}; UPDATE {schema}.cursors SET position = 0")
         async with asyncio.timeout(SECONDS_MAX):

@@ -8,8 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from schemas.times import format_time
-from services.auditor.database import Progress
-from services.auditor.findings import Check, Finding, Report
+from services.auditor.findings import Check, Finding, Progress, Report
 from services.auditor.log import Walk
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import Note, NoteError, VerifierKey

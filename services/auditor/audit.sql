@@ -1,7 +1,3 @@
--- ledger --
--- The origin of a ledger.
-SELECT origin FROM registry.ledgers WHERE name = $1;
-
 -- head --
 -- The last position of the log.
 SELECT coalesce(max(notification_id), 0) FROM {schema}.stored_events;

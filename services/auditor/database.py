@@ -1,13 +1,13 @@
 """The audit of a ledger in its database: all of the log, its tree and its read models, in one snapshot."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
 import asyncpg
 
 from schemas.codec import decode_recorded
-from services.auditor.findings import Finding
+from services.auditor.findings import Finding, Progress
 from services.auditor.log import Columns, Stored, Walk
 from services.auditor.read_models import compare
 from services.postgres import ledger_schema
@@ -19,9 +19,6 @@ from services.statements import Statements, fill
 PAGE_EVENTS = 2_000
 
 _statements = Statements.load(Path(__file__).with_name("audit.sql"))
-
-Progress = Callable[[int, int], None]
-"""Told the position that the audit has reached, and the last one of the log."""
 
 
 class Database:

@@ -1,5 +1,6 @@
 """What an audit found, and the report of it."""
 
+from collections.abc import Callable
 from typing import Literal
 
 from msgspec import Struct
@@ -32,6 +33,10 @@ CHECKS: dict[Check, str] = {
     "read models": "the rows of each read model are those that the log comes to",
 }
 """Each check, and what holds if it finds nothing."""
+
+
+Progress = Callable[[int, int], None]
+"""Told the position that the audit has reached, and the last one of the log."""
 
 
 class Finding(Struct, frozen=True):

@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import aiohttp
 
-from services.auditor.database import Progress
-from services.auditor.findings import Finding
+from services.auditor.findings import Finding, Progress
 from services.auditor.log import Stored, Walk
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import Note, VerifierKey

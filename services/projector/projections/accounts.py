@@ -1,5 +1,6 @@
 """Accounts: their names and facts, each with the time it was true from and the position that made it known; what
-they are called elsewhere, and which were merged. Rows have the names that the events have: see resolution.py."""
+they are called elsewhere, and which were merged. Rows have the names that the events have: judgement/resolution.py
+says what these stand for."""
 
 from collections.abc import Iterator
 

@@ -1,7 +1,7 @@
 """Requirements: what they are called, who asked for them and who no longer does, which were merged and which asks
 moved, how delivery stands, and what each side says of them.
 
-Rows have the names that the events have: see resolution.py.
+Rows have the names that the events have: see judgement/resolution.py.
 """
 
 from collections.abc import Iterator

@@ -4,10 +4,13 @@ import asyncio
 
 import pytest
 
+from services.migrate import migrate
+from services.proof.checkpoint import Checkpoint
 from services.proof.inclusion import Proof
-from services.proof.note import VerifierKey
+from services.proof.note import NoteError, VerifierKey
 from services.proof.tiles import split_bundle
-from tests.ledger_service import LedgerService, profile
+from tests.conftest import Database
+from tests.ledger_service import LedgerService, profile, serving
 
 BASE = "/v1/ledgers/main"
 PATHS = ("checkpoint", "key", "tile/0/000.p/3", "tile/entries/000.p/3", "events/1/proof")
@@ -108,3 +111,22 @@ async def test_ledgers_made_later_have_a_tree_of_their_own(ledger: LedgerService
             await asyncio.sleep(0.05)
     assert reply.body.decode().startswith("requirements-ledger/other/")
     assert (await ledger.get(f"{BASE}/checkpoint")).status == 404
+
+
+async def test_after_a_signing_key_was_lost_the_log_goes_on_under_another_and_both_are_told(database: Database):
+    async with serving(database.settings) as ledger:
+        await ledger.post(profile())
+        await checkpoint(ledger, 1)
+        lost = (await ledger.get(f"{BASE}/key")).body.decode()
+    database.settings.signing_key.unlink()
+    await migrate(database.settings)
+
+    async with serving(database.settings) as ledger:
+        assert (await ledger.post(profile())).status == 201
+        note = await checkpoint(ledger, 2)
+        told = (await ledger.get(f"{BASE}/key")).body.decode()
+        origin = (await ledger.get(BASE)).json["origin"]
+    assert told.startswith(lost) and told.count("\n") == 2
+    assert Checkpoint.verified(note.encode(), origin, [VerifierKey.read(told.split("\n")[1])]).size == 2
+    with pytest.raises(NoteError):
+        Checkpoint.verified(note.encode(), origin, [VerifierKey.read(lost.strip())])

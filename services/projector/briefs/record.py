@@ -10,6 +10,26 @@ from typing import Any
 
 from msgspec import Struct
 
+from schemas.events import (
+    AgreementAdopted,
+    AskMoved,
+    AskRecorded,
+    AskWithdrawn,
+    DecisionAcknowledged,
+    DecisionMade,
+    DecisionProposed,
+    DecisionReaffirmed,
+    DecisionSuperseded,
+    DeliveryUpdated,
+    EventRetracted,
+    PerspectiveStated,
+    PromiseMade,
+    RequirementAssessed,
+    RequirementMerged,
+    RequirementRaised,
+    RequirementReworded,
+    type_of,
+)
 from schemas.values import same_team
 from services.projector.briefs.told import (
     AssessmentTold,
@@ -32,55 +52,23 @@ PROMISES_CITED_MAX = 200
 """Open promises that a brief names, those due first; the count is of all."""
 
 
-PROPOSED = "ledger.decision.proposed.v1"
-
-
-MADE = "ledger.decision.made.v1"
-
-
-SUPERSEDED = "ledger.decision.superseded.v1"
-
-
-RAISED = "ledger.requirement.raised.v1"
-
-
-REWORDED = "ledger.requirement.reworded.v1"
-
-
-MERGED = "ledger.requirement.merged.v1"
-
-
-DELIVERED = "ledger.delivery.updated.v1"
-
-
-ASSESSED = "ledger.requirement.assessed.v1"
-
-
-STATED = "ledger.perspective.stated.v1"
-
-
-PROMISED = "ledger.promise.made.v1"
-
-
-ASKED = "ledger.ask.recorded.v1"
-
-
-WITHDRAWN = "ledger.ask.withdrawn.v1"
-
-
-MOVED = "ledger.ask.moved.v1"
-
-
-RETRACTED = "ledger.event.retracted.v1"
-
-
-ADOPTED = "ledger.agreement.adopted.v1"
-
-
-ACKNOWLEDGED = "ledger.decision.acknowledged.v1"
-
-
-REAFFIRMED = "ledger.decision.reaffirmed.v1"
+PROPOSED = type_of(DecisionProposed)
+MADE = type_of(DecisionMade)
+SUPERSEDED = type_of(DecisionSuperseded)
+RAISED = type_of(RequirementRaised)
+REWORDED = type_of(RequirementReworded)
+MERGED = type_of(RequirementMerged)
+DELIVERED = type_of(DeliveryUpdated)
+ASSESSED = type_of(RequirementAssessed)
+STATED = type_of(PerspectiveStated)
+PROMISED = type_of(PromiseMade)
+ASKED = type_of(AskRecorded)
+WITHDRAWN = type_of(AskWithdrawn)
+MOVED = type_of(AskMoved)
+RETRACTED = type_of(EventRetracted)
+ADOPTED = type_of(AgreementAdopted)
+ACKNOWLEDGED = type_of(DecisionAcknowledged)
+REAFFIRMED = type_of(DecisionReaffirmed)
 
 
 class Assessed(Struct, frozen=True, kw_only=True):

@@ -2,10 +2,10 @@
 
 import asyncpg
 
+from services.kept_outside import KeptOutside
 from services.keys import Keys
 from services.ledger import administration, emitters, ingest, proofs, reading
 from services.ledger.integrator import Integrator
-from services.ledger.kept_outside import KeptOutside
 from services.ledger.ledgers import Ledgers
 from services.ledger.meanings import meaning
 from services.migrate import differences

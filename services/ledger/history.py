@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncpg
 
 from schemas.times import format_time
-from services.ledger.kept_outside import KeptOutside
+from services.kept_outside import KeptOutside
 from services.ledger.tree import Tree
 from services.postgres import Pool, Unavailable, connect, unavailable
 from services.proof.checkpoint import Checkpoint

@@ -15,8 +15,8 @@ import asyncpg
 import structlog
 from prometheus_client import Gauge
 
+from services.kept_outside import KeptOutside
 from services.ledger.history import Doubt, check
-from services.ledger.kept_outside import KeptOutside
 from services.ledger.tree import Kept, Tree
 from services.postgres import UNAVAILABLE, connect
 from services.proof.checkpoint import Checkpoint

@@ -10,8 +10,8 @@ from types import TracebackType
 from msgspec import Struct
 
 from schemas.values import same_team
+from services.kept_outside import KeptOutside
 from services.ledger.history import History, check
-from services.ledger.kept_outside import KeptOutside
 from services.ledger.log import EventLog
 from services.ledger.refusals import Refusals
 from services.ledger.sequencer import Queue, Sequencer, notify

@@ -12,8 +12,8 @@ import pytest
 from services.auditor.audit import Asked, BadInput, audit
 from services.auditor.database import Database as AuditedDatabase
 from services.auditor.findings import Check, Report
+from services.kept_outside import KeptOutside
 from services.ledger.integrator import Integrator
-from services.ledger.kept_outside import KeptOutside
 from services.ledger.tree import Tree
 from services.postgres import connect
 from services.projector.projector import Projector

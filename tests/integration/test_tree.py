@@ -11,9 +11,9 @@ import aiohttp
 import asyncpg
 import pytest
 
+from services.kept_outside import KeptOutside
 from services.ledger.history import Doubt, accept_history, check
 from services.ledger.integrator import LOCK, Integrator
-from services.ledger.kept_outside import KeptOutside
 from services.ledger.tree import Tree
 from services.migrate import migrate
 from services.postgres import connect

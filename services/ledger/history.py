@@ -13,12 +13,12 @@ import asyncpg
 
 from schemas.times import format_time
 from services.kept_outside import KeptOutside
-from services.ledger.tree import Tree
 from services.postgres import Pool, Unavailable, connect, unavailable
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import Note, NoteError, VerifierKey
 from services.settings import Settings
 from services.signing import SigningKeys
+from services.tree import Tree
 
 REASON_CHARACTERS_MAX = 2_000
 

@@ -17,11 +17,11 @@ from prometheus_client import Gauge
 
 from services.kept_outside import KeptOutside
 from services.ledger.history import Doubt, check
-from services.ledger.tree import Kept, Tree
 from services.postgres import UNAVAILABLE, connect
 from services.proof.checkpoint import Checkpoint
 from services.proof.growth import Edge, grow
 from services.signing import SigningKeys
+from services.tree import Kept, Tree
 
 LOCK = 0x1ED6E3  # Any constant of our own: one process integrates at a time.
 LEAVES_AT_ONCE_MAX = 65_536

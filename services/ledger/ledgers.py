@@ -16,13 +16,13 @@ from services.ledger.log import EventLog
 from services.ledger.refusals import Refusals
 from services.ledger.sequencer import Queue, Sequencer, notify
 from services.ledger.tail import Tail
-from services.ledger.tree import Tree
 from services.migrate import make_ledger
 from services.postgres import Pool, Unavailable, connect, unavailable
 from services.problems import Problem
 from services.sealing import MasterKey
 from services.settings import Settings, SettingsError
 from services.signing import SigningKeys
+from services.tree import Tree
 
 
 class Registered(Struct, frozen=True, kw_only=True):

@@ -7,11 +7,11 @@ for the checkpoint and the keys; caches of one's own may keep it for ever.
 from aiohttp import web
 
 from services.ledger.ledgers import Ledgers
-from services.ledger.tree import Kept
 from services.problems import Problem
 from services.proof.inclusion import Proof
 from services.proof.merkle import inclusion
 from services.proof.tiles import Tile, is_in, read_path
+from services.tree import Kept
 from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route
 
 TEXT = "text/plain"

@@ -14,13 +14,13 @@ from services.auditor.database import Database as AuditedDatabase
 from services.auditor.findings import Check, Report
 from services.kept_outside import KeptOutside
 from services.ledger.integrator import Integrator
-from services.ledger.tree import Tree
 from services.postgres import connect
 from services.projector.projector import Projector
 from services.proof.checkpoint import Checkpoint
 from services.proof.growth import Edge, grow
 from services.proof.merkle import leaf_hash
 from services.signing import SigningKeys
+from services.tree import Tree
 from tests.conftest import Database
 from tests.log import Log, event
 from tests.readmodels import reached, ready

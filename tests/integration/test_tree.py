@@ -14,7 +14,6 @@ import pytest
 from services.kept_outside import KeptOutside
 from services.ledger.history import Doubt, accept_history, check
 from services.ledger.integrator import LOCK, Integrator
-from services.ledger.tree import Tree
 from services.migrate import migrate
 from services.postgres import connect
 from services.proof.checkpoint import Checkpoint
@@ -22,6 +21,7 @@ from services.proof.merkle import EMPTY_ROOT, Leaves, Subtree, fold, hash_of, in
 from services.proof.note import Note
 from services.proof.tiles import ENTRIES, Tile, split_bundle, split_hashes, tiles_of
 from services.signing import SigningKeys
+from services.tree import Tree
 from tests.conftest import Database
 from tests.ledger_process import LedgerProcess
 from tests.log import Log, event

@@ -6,6 +6,7 @@ the log is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,7 +15,7 @@ from msgspec import Struct
 
 from services.postgres import Pool, ledger_schema, unavailable
 from services.proof.growth import Edge, FullTile, edge_levels
-from services.proof.merkle import HASH_OCTETS, Leaves, Subtree, hash_of, needed
+from services.proof.merkle import HASH_OCTETS, HashOf, Leaves, hash_of, needed
 from services.proof.tiles import ENTRIES, WIDTH, Tile, bundle, hash_in, split_hashes, tile_of
 from services.statements import Statements
 
@@ -95,15 +96,17 @@ class Tree:
 
     async def hashes(self, database: Database, stretches: Sequence[Leaves], size: int) -> list[bytes]:
         """The hash of each of these stretches of a tree of a size."""
+        whole = await self.subtrees(database, stretches, size)
+        return [hash_of(stretch, whole) for stretch in stretches]
+
+    async def subtrees(self, database: Database, stretches: Sequence[Leaves], size: int) -> HashOf:
+        """What says the hashes that those of these stretches follow from. It hashes when it is asked, each once: of
+        many stretches it is to be asked in a thread."""
         wanted = {subtree: tile_of(subtree, size) for subtree in needed(stretches)}
         with unavailable():
             tiles = await self._tiles(database, {*wanted.values()})
         split = {tile: split_hashes(octets) for tile, octets in tiles.items()}
-
-        def whole(subtree: Subtree) -> bytes:
-            return hash_in(split[wanted[subtree]], subtree)
-
-        return [hash_of(stretch, whole) for stretch in stretches]
+        return cache(lambda subtree: hash_in(split[wanted[subtree]], subtree))
 
     async def _tiles(self, database: Database, tiles: Iterable[Tile]) -> Mapping[Tile, bytes]:
         wanted = [*tiles]

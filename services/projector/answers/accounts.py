@@ -13,8 +13,6 @@ from msgspec import UNSET, Struct
 from schemas.times import format_time
 from services.problems import Problem
 from services.projector.answers.evidence import (
-    KnowledgeRead,
-    names_by_account,
     read_accounts_lineage,
     read_asks,
     read_knowledge,
@@ -25,9 +23,8 @@ from services.projector.answers.evidence import (
     read_requirements_lineage,
     read_revenue,
     read_titles,
-    revenue_by_account,
 )
-from services.projector.answers.requirement import AskShown, read_shown_asks, show_ask
+from services.projector.answers.requirement import read_shown_asks
 from services.projector.answers.sealed import Opener, read_sealed
 from services.projector.answers.snapshot import Snapshot
 from services.projector.judgement import lenses, revenue
@@ -43,6 +40,8 @@ from services.projector.shapes.shown import (
     show_merge,
     show_revisions,
 )
+from services.projector.telling.evidence import KnowledgeRead, names_by_account, revenue_by_account
+from services.projector.telling.requirement import AskShown, show_ask
 from services.statements import Statements
 
 READS = ("accounts", "feedback", "opportunities", "requirements", "agreements", "retractions")

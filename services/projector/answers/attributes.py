@@ -13,10 +13,11 @@ from msgspec import Struct
 
 from schemas.criteria import attributes
 from schemas.events import Bullet
-from services.projector.answers.evidence import KnowledgeRead, read_knowledge, read_lineage, read_mentioned, settle
+from services.projector.answers.evidence import read_knowledge, read_lineage, read_mentioned, settle
 from services.projector.answers.snapshot import Snapshot
 from services.projector.judgement.fit import shown
 from services.projector.shapes.shown import AsOf
+from services.projector.telling.evidence import KnowledgeRead
 from services.statements import Statements
 
 READS = ("accounts", "feedback", "opportunities", "requirements", "agreements", "retractions")

@@ -13,13 +13,10 @@ from schemas.events import Available, Effort
 from schemas.times import format_time
 from schemas.values import By
 from services.projector.answers import decisions
-from services.projector.answers.decisions import decision_of, one_decision, read_made_on
+from services.projector.answers.decisions import one_decision, read_made_on
 from services.projector.answers.evidence import (
-    TARGET_MARKET,
-    KnowledgeRead,
     accounts_in,
     find_requirement,
-    names_by_account,
     read_accounts_lineage,
     read_asks,
     read_knowledge,
@@ -27,9 +24,8 @@ from services.projector.answers.evidence import (
     read_requirements_lineage,
     read_titled,
 )
-from services.projector.answers.requirements import show_delivery, status_of
-from services.projector.answers.sides import SidesRead, assessed_by, last_words, read_sides, stated_by
-from services.projector.answers.since import SinceRead, holding, read_since
+from services.projector.answers.sides import read_sides
+from services.projector.answers.since import read_since
 from services.projector.answers.snapshot import Snapshot
 from services.projector.briefs.record import (
     ADOPTED,
@@ -59,7 +55,11 @@ from services.projector.judgement import lenses
 from services.projector.judgement.lenses import Ask
 from services.projector.judgement.resolution import Resolution
 from services.projector.shapes.decision import DecidedFit, OneDecision
-from services.projector.shapes.shown import AsOf, Role, show_fit, show_revisions, show_role
+from services.projector.shapes.shown import AsOf, Role, show_delivery, show_fit, show_revisions, show_role, status_of
+from services.projector.telling.decisions import decision_of
+from services.projector.telling.evidence import TARGET_MARKET, KnowledgeRead, names_by_account
+from services.projector.telling.sides import SidesRead, assessed_by, last_words, stated_by
+from services.projector.telling.since import SinceRead, holding
 from services.statements import Statements
 
 READS = (*decisions.READS, "promises")

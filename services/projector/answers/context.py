@@ -53,17 +53,13 @@ from schemas.events import (
 )
 from schemas.times import format_time, read_time
 from services.problems import Problem
-from services.projector.answers.evidence import (
-    TARGET_MARKET,
-    accounts_in,
-    read_accounts_lineage,
-    read_requirements_lineage,
-)
-from services.projector.answers.history import RetractedShown, summary
+from services.projector.answers.evidence import accounts_in, read_accounts_lineage, read_requirements_lineage
 from services.projector.answers.snapshot import Snapshot
 from services.projector.judgement.context import ListName, Occurrence, occurrences, split
 from services.projector.judgement.resolution import Resolution
 from services.projector.shapes.shown import AsOf
+from services.projector.telling.evidence import TARGET_MARKET
+from services.projector.telling.history import RetractedShown, summary
 from services.statements import Statements
 
 READS = (

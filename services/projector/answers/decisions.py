@@ -11,17 +11,12 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from schemas.events import Available, Dissent, Option
+from schemas.events import Option
 from schemas.times import format_time
 from schemas.values import By
 from services.problems import Problem
 from services.projector.answers.evidence import (
-    TARGET_MARKET,
-    AskedOn,
-    KnowledgeRead,
     accounts_in,
-    asks_by_requirement,
-    names_by_account,
     read_accounts_lineage,
     read_asks,
     read_knowledge,
@@ -29,7 +24,7 @@ from services.projector.answers.evidence import (
     read_requirements_lineage,
 )
 from services.projector.answers.held import Known, Remembered
-from services.projector.answers.since import Since, SinceRead, is_due_again, read_since
+from services.projector.answers.since import read_since
 from services.projector.answers.snapshot import Snapshot
 from services.projector.answers.stakes import Stakes, StakesRead, read_stakes, show_at_stake, show_became
 from services.projector.counting.columns import NO_CURRENCY, microseconds
@@ -39,12 +34,19 @@ from services.projector.counting.decided import Stakes as StakesCounted
 from services.projector.counting.judging import Adopted
 from services.projector.counting.standings import Moment, departs_of
 from services.projector.judgement import lenses, revenue
-from services.projector.judgement.lenses import Ask, Asker, Decision, Departs, Knowledge, count_by_class
-from services.projector.judgement.resolution import Lineage
+from services.projector.judgement.lenses import Asker, Decision, Departs, count_by_class
 from services.projector.judgement.revenue import Money
-from services.projector.judgement.review import Mark, looked_at_again, marks
+from services.projector.judgement.review import looked_at_again
 from services.projector.shapes.decision import Became, DecidedFit, Grounds, Made, OneDecision, Outcome, Proposed, State
 from services.projector.shapes.shown import AsOf, Role, show_by, show_fit, show_revisions, show_role
+from services.projector.telling.decisions import about, asked_of, decision_of, decoded, review, show_made
+from services.projector.telling.evidence import (
+    TARGET_MARKET,
+    KnowledgeRead,
+    asks_by_requirement,
+    names_by_account,
+)
+from services.projector.telling.since import SinceRead, is_due_again
 from services.statements import Statements
 
 READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")
@@ -294,7 +296,7 @@ def _show_row(listed: Listed, fates: Fates | None) -> DecisionRow:
         position=listed.position,
         time=format_time(row["time"]),
         recordedtime=format_time(row["recorded_at"]),
-        deciders=[] if fates is None else [show_role(by) for by in _decoded(row["deciders"], list[By])],
+        deciders=[] if fates is None else [show_role(by) for by in decoded(row["deciders"], list[By])],
         instruction=None if fates is None else row["instruction"],
         decide_by=listed.decide_by,
         revisit=None if fates is None else row["revisit"],
@@ -367,97 +369,6 @@ async def read_made_on(snapshot: Snapshot, requirements: Iterable[str]) -> list[
     return await snapshot.fetch(_statements, "made_on", snapshot.position, [*requirements])
 
 
-def decision_of(row: asyncpg.Record) -> Decision:
-    return Decision(
-        row["decision"], row["position"], row["valid_from"], row["seen"], row["outcome"], row["requirements"]
-    )
-
-
-def asked_of(decisions: Iterable[Decision]) -> set[str]:
-    """The requirements that these decisions are about."""
-    return {each for decision in decisions for each in decision.requirements}
-
-
-def about(decision: Decision, asks: AskedOn, lineage: Lineage) -> list[Ask]:
-    """All recordings and withdrawals of asks that a decision may be about, at one position or another."""
-    return asks.about(decision.requirements, lineage)
-
-
-def departures(knowledge: Knowledge, decisions: Iterable[Decision], asks: AskedOn) -> dict[int, Departs | None]:
-    """Position of each decision → whether it departs from the agreement. `asks` are all rows of what was asked."""
-    departed: dict[int, Departs | None] = {}
-    for decision in decisions:
-        commits = decision.outcome == "commit"
-        askers = lenses.as_decided(knowledge, about(decision, asks, knowledge.lineage), decision) if commits else []
-        departed[decision.position] = lenses.departs(decision.outcome, askers)
-    return departed
-
-
-def reviews(
-    knowledge: Knowledge,
-    decisions: Iterable[Decision],
-    asks: AskedOn,
-    since: Since,
-    now: datetime,
-    position: int,
-) -> dict[int, list[Mark]]:
-    """Position of each decision → why it needs review. `asks` are all rows of what was asked."""
-    return {
-        decision.position: _review(knowledge, decision, about(decision, asks, knowledge.lineage), since, now, position)
-        for decision in decisions
-    }
-
-
-def _review(
-    knowledge: Knowledge,
-    decision: Decision,
-    rows: Sequence[Ask],
-    since: Since,
-    now: datetime,
-    position: int,
-    askers: Sequence[Asker] | None = None,
-) -> list[Mark]:
-    if since.is_superseded(decision.decision):
-        return []  # It has given way.
-    reaffirmed = since.reaffirmed(decision)
-    return marks(knowledge, rows, decision, TARGET_MARKET, now, position, reaffirmed=reaffirmed, askers=askers)
-
-
-def show_made(
-    row: asyncpg.Record, knowledge: Knowledge, since: Since, departs: Departs | None, needs_review: list[Mark]
-) -> Made:
-    decision = decision_of(row)
-    adoption = knowledge.in_force(decision.valid_from, decision.cut)
-    return Made(
-        decision=row["decision"],
-        position=row["position"],
-        time=format_time(row["time"]),
-        recordedtime=format_time(row["recorded_at"]),
-        outcome=row["outcome"],
-        grounds=row["grounds"],
-        departs=departs,
-        deciders=_decoded(row["deciders"], list[By]),
-        instruction=row["instruction"],
-        rationale=row["rationale"],
-        option=row["option"],
-        tell_customer=row["tell_customer"],
-        available=None if row["available"] is None else _decoded(row["available"], Available | None),
-        consulted=_decoded(row["consulted"], list[By]),
-        informed=row["informed"],
-        dissent=_decoded(row["dissent"], list[Dissent]),
-        revisit=row["revisit"],
-        seen=row["seen"],
-        cut=decision.cut,
-        agreement=None if adoption is None else TARGET_MARKET,
-        revision=None if adoption is None else adoption.revision.revision,
-        needs_review=needs_review,
-        acknowledgements=since.acknowledgements(row["decision"]),
-        reaffirmations=since.reaffirmations(row["decision"]),
-        superseded_by=since.superseded_by(row["decision"]),
-        supersedes=since.supersedes(row["decision"]),
-    )
-
-
 class _Judged(Struct, frozen=True, kw_only=True):
     """One made decision: as it was made, who asked as decided, what was at stake, and what became of that."""
 
@@ -485,7 +396,7 @@ class _Judging:
         rows = about(decision, self._asks, self._knowledge.lineage)
         askers = lenses.as_decided(self._knowledge, rows, decision)
         departs = lenses.departs(decision.outcome, askers)
-        reviewed = _review(self._knowledge, decision, rows, self._since, self._now, self._position, askers)
+        reviewed = review(self._knowledge, decision, rows, self._since, self._now, self._position, askers)
         classes = {asker.account: asker.class_ for asker in askers}
         stakes = self._stakes.at_stake(decision, decision.requirements, classes, self.today)
         return _Judged(
@@ -510,12 +421,8 @@ def _show_proposal(row: asyncpg.Record) -> Proposed:
         time=format_time(row["time"]),
         recordedtime=format_time(row["recorded_at"]),
         question=row["question"],
-        drivers=_decoded(row["drivers"], list[str]),
-        options=_decoded(row["options"], list[Option]),
+        drivers=decoded(row["drivers"], list[str]),
+        options=decoded(row["options"], list[Option]),
         decide_by=row["decide_by"],
         by=show_by(row),
     )
-
-
-def _decoded(text: str, type: Any) -> Any:
-    return msgspec.json.decode(text, type=type)

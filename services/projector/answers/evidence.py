@@ -8,67 +8,29 @@ closed: the database ends a session that leaves a transaction idle, and what tak
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-import msgspec
-from msgspec import Struct
 
 from schemas.criteria import attributes
-from schemas.events import Bullet
 from services.problems import Problem
 from services.projector.answers.snapshot import Snapshot
-from services.projector.judgement.fit import Revision
-from services.projector.judgement.lenses import Adoption, Ask, Fact, Knowledge
+from services.projector.judgement.lenses import Adoption, Ask
 from services.projector.judgement.resolution import Claim, Lineage, Merge, Move, Reach, Resolution
-from services.projector.judgement.revenue import Amounts, Revenue, millionths, total
+from services.projector.telling.evidence import TARGET_MARKET, KnowledgeRead, _bullets, adoptions_of
 from services.statements import Statements
-
-TARGET_MARKET = "target-market"
-"""The agreement that asks are judged by."""
 
 SETTLING_THREADS_MAX = 3
 
 _settling = ThreadPoolExecutor(SETTLING_THREADS_MAX, thread_name_prefix="settling")
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
-_bullets = msgspec.json.Decoder(list[Bullet])
-
-
-class KnowledgeRead(Struct, frozen=True):
-    """What was known, as it was read."""
-
-    adoptions: list[asyncpg.Record]
-    facts: list[asyncpg.Record]
-    lineage: Lineage
-
-    def knowledge(self) -> Knowledge:
-        return Knowledge(adoptions_of(self.adoptions), map(Fact._make, self.facts), self.lineage)
 
 
 async def read_adoptions(snapshot: Snapshot, agreement: str = TARGET_MARKET) -> list[Adoption]:
     """Every revision of an agreement that was ever adopted."""
     return adoptions_of(await snapshot.fetch(_statements, "adoptions", snapshot.position, agreement))
-
-
-def adoptions_of(rows: Iterable[asyncpg.Record]) -> list[Adoption]:
-    """Adoptions, of rows as they were read."""
-    return [
-        Adoption(
-            row["in_force_from"],
-            row["position"],
-            Revision(
-                agreement=row["agreement"],
-                revision=row["revision"],
-                title=row["title"],
-                stage=row["stage"],
-                threshold=row["threshold"],
-                bullets=_bullets.decode(row["bullets"]),
-            ),
-        )
-        for row in rows
-    ]
 
 
 async def read_lineage(
@@ -192,43 +154,11 @@ async def read_asks(snapshot: Snapshot, reach: Reach) -> list[asyncpg.Record]:
     )
 
 
-class AskedOn(dict[str, list[Ask]]):
-    """Requirement → all that was read about asks on it."""
-
-    def __init__(self, asks: Iterable[Ask]) -> None:
-        super().__init__()
-        for ask in asks:
-            self.setdefault(ask.requirement, []).append(ask)
-        self._by_id: dict[str, dict[str, list[Ask]]] = {}
-        self._reaches: dict[frozenset[str], Reach] = {}
-
-    def about(self, requirements: Iterable[str], lineage: Lineage) -> list[Ask]:
-        """All of it that bears on asks which are for one of these requirements, or were."""
-        names = frozenset(requirements)
-        if names not in self._reaches:
-            self._reaches[names] = lineage.reach(names)
-        reach = self._reaches[names]
-        rows = [ask for requirement in reach.requirements for ask in self.get(requirement, ())]
-        return rows + [ask for place, id in reach.asks for ask in self._of(place).get(id, ())]
-
-    def _of(self, requirement: str) -> dict[str, list[Ask]]:
-        if requirement not in self._by_id:
-            by_id = self._by_id[requirement] = {}
-            for ask in self.get(requirement, ()):
-                by_id.setdefault(ask.ask, []).append(ask)
-        return self._by_id[requirement]
-
-
 async def find_requirement(snapshot: Snapshot, requirement: str) -> None:
     """Raises Problem if there is no such requirement: it was neither raised nor asked for, nor has an act named it."""
     [found] = await snapshot.fetch(_statements, "is_there", snapshot.position, requirement)
     if not found["is_there"]:
         raise Problem("not-found", f"there is no requirement {requirement!r} at position {snapshot.position}")
-
-
-def asks_by_requirement(rows: Iterable[asyncpg.Record]) -> AskedOn:
-    """Requirement → its asks, of rows as they were read."""
-    return AskedOn(Ask(*row) for row in rows)
 
 
 def accounts_in(rows: Iterable[asyncpg.Record]) -> set[str]:
@@ -247,16 +177,6 @@ async def read_names(snapshot: Snapshot, accounts: Iterable[str] | None = None) 
     if accounts is None:
         return await snapshot.fetch(_statements, "names", snapshot.position)
     return await snapshot.fetch(_statements, "names_of", snapshot.position, [*accounts])
-
-
-def names_by_account(rows: Iterable[asyncpg.Record], accounts: Resolution, position: int) -> dict[str, str]:
-    """Account → what it is called: what was said last of it, or else of another of its names."""
-    best: dict[str, tuple[bool, datetime, int, str]] = {}
-    for row in rows:
-        account = accounts.root(row["account"], position)
-        said = (row["account"] == account, row["valid_from"], row["position"], row["name"])
-        best[account] = max(best.get(account, said), said)
-    return {account: name for account, (*_, name) in best.items()}
 
 
 async def read_titles(snapshot: Snapshot, requirements: Iterable[str]) -> dict[str, str]:
@@ -283,16 +203,6 @@ async def read_at_stake(snapshot: Snapshot, requirements: Sequence[str], asks: S
     return await snapshot.fetch(
         _statements, "at_stake", snapshot.position, _today(snapshot), [*requirements], positions
     )
-
-
-def revenue_by_account(rows: Iterable[asyncpg.Record], accounts: Resolution, position: int) -> dict[str, Revenue]:
-    """Account → its revenue under all its names, of rows as they were read. An account without any is absent."""
-    revenue: dict[str, list[Revenue]] = {}
-    for row in rows:
-        amounts = Amounts(millionths(row["contracted"]), millionths(row["pipeline"]))
-        account = accounts.root(row["account"], position)
-        revenue.setdefault(account, []).append({row["currency"]: amounts})
-    return {account: total(amounts) for account, amounts in revenue.items()}
 
 
 def _today(snapshot: Snapshot) -> date:

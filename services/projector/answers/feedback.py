@@ -10,15 +10,12 @@ from msgspec import UNSET, Struct, UnsetType
 
 from schemas.times import format_time
 from services.projector.answers.evidence import (
-    KnowledgeRead,
-    names_by_account,
     read_accounts_lineage,
     read_knowledge,
     read_lineage,
     read_live_asks,
     read_names,
     read_revenue,
-    revenue_by_account,
 )
 from services.projector.answers.requirements import read_statuses
 from services.projector.answers.sealed import Opener, read_sealed
@@ -29,6 +26,7 @@ from services.projector.judgement.fit import Class, folded
 from services.projector.judgement.resolution import Lineage
 from services.projector.judgement.revenue import Money
 from services.projector.shapes.shown import AsOf, FitShown, RevisionShown, Status, show_fit, show_revisions
+from services.projector.telling.evidence import KnowledgeRead, names_by_account, revenue_by_account
 from services.statements import Statements
 
 READS = ("feedback", "accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")

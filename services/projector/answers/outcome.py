@@ -13,21 +13,17 @@ from msgspec import Struct
 
 from schemas.times import format_time
 from services.projector.answers.decisions import READS as READS
-from services.projector.answers.decisions import about, asked_of, decision_of, read_made_on
+from services.projector.answers.decisions import read_made_on
 from services.projector.answers.evidence import (
-    KnowledgeRead,
     accounts_in,
-    asks_by_requirement,
     find_requirement,
-    names_by_account,
     read_accounts_lineage,
     read_asks,
     read_knowledge,
     read_names,
     read_requirements_lineage,
 )
-from services.projector.answers.requirements import status_of
-from services.projector.answers.since import holding, read_superseded
+from services.projector.answers.since import read_superseded
 from services.projector.answers.snapshot import Snapshot
 from services.projector.answers.stakes import Stakes, StakesRead, read_stakes, show_at_stake
 from services.projector.judgement import lenses, revenue
@@ -36,7 +32,10 @@ from services.projector.judgement.lenses import Decision, Departs, count_by_clas
 from services.projector.judgement.revenue import Money, Sum, decimal_text
 from services.projector.judgement.stakes import Fate, Opportunity, Stake, revenue_of, revenue_then
 from services.projector.shapes.decision import Grounds, Outcome, State
-from services.projector.shapes.shown import AsOf, Status
+from services.projector.shapes.shown import AsOf, Status, status_of
+from services.projector.telling.decisions import about, asked_of, decision_of
+from services.projector.telling.evidence import KnowledgeRead, asks_by_requirement, names_by_account
+from services.projector.telling.since import holding
 
 OPPORTUNITIES_MAX = 200
 """Opportunities that each list shows; the sums are of all."""

@@ -9,9 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from schemas.times import format_time
-from services.projector.answers.decisions import decision_of, read_made_on
+from services.projector.answers.decisions import read_made_on
 from services.projector.answers.evidence import (
-    names_by_account,
     read_accounts_lineage,
     read_names,
     read_requirements_lineage,
@@ -39,6 +38,8 @@ from services.projector.judgement.promises import (
 from services.projector.judgement.resolution import Resolution
 from services.projector.shapes.decision import Outcome
 from services.projector.shapes.shown import AsOf, Role, show_by, show_role
+from services.projector.telling.decisions import decision_of
+from services.projector.telling.evidence import names_by_account
 from services.statements import Statements
 
 READS = ("promises", "accounts", "requirements", "decisions", "retractions")

@@ -15,26 +15,22 @@ from services.projector.answers.decisions import read_made_on
 from services.projector.answers.evidence import read_requirements_lineage
 from services.projector.answers.held import READS as READS
 from services.projector.answers.held import Known, Remembered
-from services.projector.answers.since import holding, read_superseded
+from services.projector.answers.since import read_superseded
 from services.projector.answers.snapshot import Snapshot
 from services.projector.counting.columns import Codes, Column, is_among, join_limbs, microseconds
 from services.projector.counting.headings import Delivered, Heading, Made
 from services.projector.counting.judging import Adopted
 from services.projector.counting.standings import Lens, place_of, requirement_at
 from services.projector.counting.worth import Earned
-from services.projector.judgement import lenses, revenue
+from services.projector.judgement import revenue
 from services.projector.judgement.fit import CLASSES, Class, shown
 from services.projector.judgement.lenses import Departs
 from services.projector.judgement.revenue import Money
 from services.projector.shapes.decision import Grounds, Outcome
-from services.projector.shapes.shown import AsOf, Delivery, Status
+from services.projector.shapes.shown import _STATUSES, AsOf, Delivery, Status, status_of
+from services.projector.telling.since import holding
 
 Sort = Literal["voice", "recent", "revenue"]
-
-
-_STATUSES: Mapping[str | None, Status] = {
-    outcome: msgspec.convert(lenses.status(outcome), Status) for outcome in (None, *lenses.STATUSES)
-}
 
 
 class LastDecision(Struct, frozen=True, kw_only=True):
@@ -251,20 +247,6 @@ def _show_delivered(delivered: Delivered) -> Delivery:
         },
         Delivery,
     )
-
-
-def show_delivery(row: asyncpg.Record) -> Delivery:
-    return Delivery(
-        state=row["state"],
-        target=row["target"],
-        url=row["url"],
-        position=row["delivery_position"],
-        time=format_time(row["delivery_time"]),
-    )
-
-
-def status_of(outcome: str | None) -> Status:
-    return _STATUSES[outcome]
 
 
 def in_order(listed: Sequence[Listed], sort: Sort, currency: str | None) -> list[Listed]:

@@ -3,57 +3,14 @@
 The last word of a team counts, whatever it is and however long; the order is that of the teams' names.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
 
-import asyncpg
-import msgspec
-from msgspec import Struct
-
-from schemas.events import Effort
-from schemas.times import format_time
-from schemas.values import By, same_team
 from services.projector.answers.snapshot import Snapshot
-from services.projector.shapes.shown import show_by
+from services.projector.telling.sides import SidesRead
 from services.statements import Statements
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
-
-
-class SideShown(Struct, frozen=True, kw_only=True):
-    """The last word of a team; `earlier` is how often it had spoken before."""
-
-    team: str
-    recorded_on: str
-    position: int
-    time: str
-    recordedtime: str
-    earlier: int
-    by: By | None
-
-
-class AssessmentShown(SideShown, frozen=True, kw_only=True):
-    """What a team that would build it says of it."""
-
-    feasibility: Literal["feasible", "costly", "infeasible", "unknown"]
-    effort: Effort | None
-    risks: list[str]
-    plain: str | None
-
-
-class PerspectiveShown(SideShown, frozen=True, kw_only=True):
-    """A team's own statement: on the requirement, or on one decision about it."""
-
-    decision: str | None
-    statement: str
-
-
-class SidesRead(Struct, frozen=True, kw_only=True):
-    """All that was said, as it was read."""
-
-    assessments: list[asyncpg.Record]
-    perspectives: list[asyncpg.Record]
 
 
 async def read_sides(snapshot: Snapshot, requirements: Iterable[str]) -> SidesRead:
@@ -63,58 +20,3 @@ async def read_sides(snapshot: Snapshot, requirements: Iterable[str]) -> SidesRe
         assessments=await snapshot.fetch(_statements, "assessments", snapshot.position, names),
         perspectives=await snapshot.fetch(_statements, "perspectives", snapshot.position, names),
     )
-
-
-def show_assessments(said: SidesRead) -> list[AssessmentShown]:
-    """The last one of each team."""
-    sides = last_words((assessed_by(row), row) for row in said.assessments)
-    return [
-        AssessmentShown(
-            **_show_side(row["by_team"], row, earlier),
-            feasibility=row["feasibility"],
-            effort=None if row["effort"] is None else msgspec.json.decode(row["effort"], type=Effort),
-            risks=msgspec.json.decode(row["risks"], type=list[str]),
-            plain=row["plain"],
-        )
-        for row, earlier in sides
-    ]
-
-
-def show_perspectives(said: SidesRead) -> list[PerspectiveShown]:
-    """The last one of each team, and of each decision that it speaks of."""
-    sides = last_words((stated_by(row), row) for row in said.perspectives)
-    return [
-        PerspectiveShown(**_show_side(row["team"], row, earlier), decision=row["decision"], statement=row["statement"])
-        for row, earlier in sides
-    ]
-
-
-def assessed_by(row: asyncpg.Record) -> str:
-    """Whose word an assessment is."""
-    return same_team(row["by_team"])
-
-
-def stated_by(row: asyncpg.Record) -> tuple[str, str]:
-    """Whose word a perspective is, and on which decision; empty: on none."""
-    return same_team(row["team"]), row["decision"] or ""
-
-
-def last_words(said: Iterable[tuple[Any, asyncpg.Record]]) -> Sequence[tuple[asyncpg.Record, int]]:
-    """Of each key, in order, the row that was said last, and how many were said before it."""
-    rows: dict[Hashable, list[asyncpg.Record]] = {}
-    for key, row in said:
-        rows.setdefault(key, []).append(row)
-    return [(each[-1], len(each) - 1) for _, each in sorted(rows.items())]
-
-
-def _show_side(team: str, row: asyncpg.Record, earlier: int) -> dict[str, Any]:
-    """The members of SideShown."""
-    return {
-        "team": team,
-        "recorded_on": row["requirement"],
-        "position": row["position"],
-        "time": format_time(row["time"]),
-        "recordedtime": format_time(row["recorded_at"]),
-        "earlier": earlier,
-        "by": show_by(row),
-    }

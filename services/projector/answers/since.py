@@ -1,95 +1,15 @@
 """What was said of made decisions since: who has taken note, that they stand, what they have given way to."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import asyncpg
-from msgspec import Struct
 
-from schemas.times import format_time
 from services.projector.answers.snapshot import Snapshot
-from services.projector.judgement import lenses
-from services.projector.judgement.lenses import Decision
-from services.projector.judgement.review import looked_at_again
-from services.projector.shapes.decision import Acknowledgement, Reaffirmation, Superseded
-from services.projector.shapes.shown import shared_keys, show_by
+from services.projector.telling.since import SinceRead
 from services.statements import Statements
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
-
-
-class SinceRead(Struct, frozen=True, kw_only=True):
-    """What was said of decisions, as it was read, in the order of positions."""
-
-    acknowledgements: list[asyncpg.Record]
-    reaffirmations: list[asyncpg.Record]
-    supersessions: list[asyncpg.Record]
-
-    def since(self) -> "Since":
-        return Since(self)
-
-
-class Since:
-    """What was said of each decision."""
-
-    def __init__(self, read: SinceRead) -> None:
-        self._acknowledgements = _by(read.acknowledgements, "decision")
-        self._reaffirmations = _by(read.reaffirmations, "decision")
-        self._superseded = {row["decision"]: row for row in read.supersessions}
-        self._supersedes = _by(read.supersessions, "superseded_by")
-
-    def acknowledgements(self, decision: str) -> list[Acknowledgement]:
-        rows = self._acknowledgements.get(decision, [])
-        shared = shared_keys(rows)
-        return [
-            Acknowledgement(
-                team=row["team"],
-                note=row["note"],
-                recorded_by=row["authid"],
-                recorded_on_behalf_of=row["authid"] in shared,
-                by=show_by(row),
-                **_times(row),
-            )
-            for row in rows
-        ]
-
-    def reaffirmations(self, decision: str) -> list[Reaffirmation]:
-        rows = self._reaffirmations.get(decision, [])
-        return [Reaffirmation(reason=row["reason"], seen=row["seen"], by=show_by(row), **_times(row)) for row in rows]
-
-    def superseded_by(self, decision: str) -> Superseded | None:
-        row = self._superseded.get(decision)
-        return None if row is None else _superseded(row["superseded_by"], row)
-
-    def supersedes(self, decision: str) -> list[Superseded]:
-        return [_superseded(row["decision"], row) for row in self._supersedes.get(decision, [])]
-
-    def is_superseded(self, decision: str) -> bool:
-        return decision in self._superseded
-
-    def reaffirmed(self, decision: Decision) -> Decision | None:
-        """The decision with the time and the cut that its reaffirmations come to; None: it has none."""
-        rows = self._reaffirmations.get(decision.decision)
-        if not rows:
-            return None
-        looks = [
-            decision._replace(position=row["position"], valid_from=row["valid_from"], seen=row["seen"]) for row in rows
-        ]
-        return looked_at_again(decision, looks)
-
-    def is_due_again(self, decision: str, revisit: date | None, today: date) -> bool:
-        """Whether the day to look at a made decision again has passed, and nobody has since that day."""
-        if self.is_superseded(decision):
-            return False
-        looked = max((row["valid_from"].date() for row in self._reaffirmations.get(decision, [])), default=None)
-        return is_due_again(revisit, looked, today)
-
-
-def is_due_again(revisit: date | None, looked: date | None, today: date) -> bool:
-    """Whether the day to look at a decision that holds has passed, and nobody has `looked` at it since that day."""
-    return revisit is not None and revisit < today and (looked is None or looked < revisit)
 
 
 async def read_since(snapshot: Snapshot, decisions: Sequence[str] | None = None) -> SinceRead:
@@ -110,28 +30,3 @@ async def read_superseded(snapshot: Snapshot, decisions: Iterable[str]) -> dict[
 async def read_chains(snapshot: Snapshot, decisions: Iterable[str]) -> list[asyncpg.Record]:
     """The same as rows, with when each was said: position, valid_from, decision, superseded_by."""
     return await snapshot.fetch(_statements, "chains", snapshot.position, sorted(set(decisions)))
-
-
-def holding(made: Sequence[asyncpg.Record], superseded: Mapping[str, str]) -> asyncpg.Record | None:
-    """Of the made decisions on a requirement, in the order of positions, the one that holds; None if none does."""
-    name = lenses.holding([row["decision"] for row in made], superseded)
-    return next((row for row in reversed(made) if row["decision"] == name), None)
-
-
-def _by(rows: Iterable[asyncpg.Record], column: str) -> dict[str, list[asyncpg.Record]]:
-    found: dict[str, list[asyncpg.Record]] = {}
-    for row in rows:
-        found.setdefault(row[column], []).append(row)
-    return found
-
-
-def _superseded(other: str, row: asyncpg.Record) -> Superseded:
-    return Superseded(decision=other, reason=row["reason"], **_times(row))
-
-
-def _times(row: asyncpg.Record) -> dict[str, Any]:
-    return {
-        "position": row["position"],
-        "time": format_time(row["time"]),
-        "recordedtime": format_time(row["recorded_at"]),
-    }

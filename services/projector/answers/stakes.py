@@ -7,7 +7,6 @@ from pathlib import Path
 import asyncpg
 from msgspec import Struct
 
-from services.projector.answers.evidence import AskedOn
 from services.projector.answers.snapshot import Snapshot
 from services.projector.judgement import lenses, revenue, stakes
 from services.projector.judgement.fit import Class
@@ -16,6 +15,7 @@ from services.projector.judgement.resolution import Lineage
 from services.projector.judgement.revenue import Money, Sum, millionths
 from services.projector.judgement.stakes import GAINED, GONE, Candidate, Fate, Naming, Opportunity, Stake
 from services.projector.shapes.decision import Became
+from services.projector.telling.evidence import AskedOn
 from services.statements import Statements
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))

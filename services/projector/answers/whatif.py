@@ -19,7 +19,7 @@ from schemas.objections import SPOTS_TOLD_MAX, UNKNOWN_FIELD, spots
 from services.problems import Problem
 from services.projector.answers import held
 from services.projector.answers.decisions import looked_by, read_reaffirmed
-from services.projector.answers.evidence import TARGET_MARKET, names_by_account, read_adoptions, read_names
+from services.projector.answers.evidence import read_adoptions, read_names
 from services.projector.answers.held import Known
 from services.projector.answers.snapshot import Snapshot
 from services.projector.counting.columns import known as known_rows
@@ -44,6 +44,7 @@ from services.projector.judgement.lenses import Decision, Departs
 from services.projector.judgement.revenue import Money
 from services.projector.shapes.decision import Outcome
 from services.projector.shapes.shown import AsOf
+from services.projector.telling.evidence import TARGET_MARKET, names_by_account
 from services.statements import Statements
 
 READS = (*held.READS, "feedback")

@@ -11,7 +11,6 @@ from services.problems import Problem
 from services.projector.answers import held, outcome, requirement, requirements, similarity
 from services.projector.answers.held import Known
 from services.projector.answers.outcome import RequirementOutcome
-from services.projector.answers.requirement import WHO_ASKED_MAX, OneRequirement
 from services.projector.answers.requirements import Listed, RequirementList, RequirementRow
 from services.projector.answers.similarity import RequirementsFound, SimilarRow
 from services.projector.answers.snapshot import Wanted
@@ -22,6 +21,7 @@ from services.projector.requests.paging import Moment, Page, Pages
 from services.projector.requests.readings import Readings, Settled, Whole
 from services.projector.requests.replies import CSV, JSON, one_by_one, respond, send_list, send_page, wants_csv
 from services.projector.requests.route import get, named, page_of
+from services.projector.telling.requirement import WHO_ASKED_MAX, OneRequirement, judge_requirement
 from services.web import Call, Route
 
 
@@ -82,7 +82,7 @@ class _Requirements:
         name = named(call, "requirement")
         async with self._readings.snapshot(call, requirements.READS, page.wanted) as snapshot:
             evidence = await requirement.read_requirement(snapshot, name)
-        judged = await asyncio.to_thread(requirement.judge_requirement, evidence)
+        judged = await asyncio.to_thread(judge_requirement, evidence)
         pinned = Wanted(as_of=evidence.as_of.position)
         async with self._readings.snapshot(call, requirements.READS, pinned) as snapshot:
             answer = await requirement.show_requirement(

@@ -2,18 +2,27 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
+import msgspec
 from msgspec import Struct
 
 from schemas.criteria import Test
 from schemas.events import Bullet
 from schemas.times import format_time
 from schemas.values import By, same_team
+from services.projector.judgement import lenses
 from services.projector.judgement.fit import BulletFit, Class, Revision, shown
 from services.projector.judgement.lenses import Judgement
 
+Row: TypeAlias = Mapping[str, Any]
+"""A row of a read model, as it was read: column → value."""
+
 Status = Literal["open", "committed", "declined", "deferred", "exploring", "merged"]
+
+_STATUSES: Mapping[str | None, Status] = {
+    outcome: msgspec.convert(lenses.status(outcome), Status) for outcome in (None, *lenses.STATUSES)
+}
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -131,12 +140,12 @@ def show_role(by: By) -> Role:
     return Role(role=by.role, team=by.team)
 
 
-def show_by(row: Mapping[str, Any]) -> By | None:
+def show_by(row: Row) -> By | None:
     """On whose behalf a row was said: its columns by_role, by_team, by_person."""
     return By(role=row["by_role"], team=row["by_team"], person=row["by_person"]) if row["by_role"] else None
 
 
-def show_merge(row: Mapping[str, Any]) -> dict[str, Any]:
+def show_merge(row: Row) -> dict[str, Any]:
     """The members of MergeShown, of a row that says what was merged."""
     return {
         "into": row["merged_into"],
@@ -146,3 +155,17 @@ def show_merge(row: Mapping[str, Any]) -> dict[str, Any]:
         "reason": row["reason"],
         "by": show_by(row),
     }
+
+
+def show_delivery(row: Row) -> Delivery:
+    return Delivery(
+        state=row["state"],
+        target=row["target"],
+        url=row["url"],
+        position=row["delivery_position"],
+        time=format_time(row["delivery_time"]),
+    )
+
+
+def status_of(outcome: str | None) -> Status:
+    return _STATUSES[outcome]

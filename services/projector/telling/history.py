@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-import asyncpg
 from msgspec import UNSET, Struct, UnsetType
 
 from schemas.codec import decode_recorded
@@ -38,6 +37,7 @@ from schemas.events import (
     SourceReconciled,
 )
 from schemas.times import format_time
+from services.projector.shapes.shown import Row
 
 HISTORY_MAX = 200
 """Events that a history shows: the last ones."""
@@ -62,7 +62,7 @@ class Happened(Struct, frozen=True, kw_only=True):
     retracted: RetractedShown | UnsetType = UNSET
 
 
-def show_history(rows: Iterable[asyncpg.Record]) -> list[Happened]:
+def show_history(rows: Iterable[Row]) -> list[Happened]:
     """The events of these stored rows, in their order, with where each was retracted. Raises Undecodable."""
     return [
         Happened(

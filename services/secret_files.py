@@ -24,7 +24,8 @@ def read_or_make(path: Path, make: Callable[[], str]) -> str:
             pass
         finally:
             Path(fresh).unlink()
-    return path.read_text().strip()
+        _flush_names(path.parent)
+    return path.read_text(errors="replace").strip()
 
 
 def write_anew(path: Path, text: str) -> None:
@@ -40,3 +41,20 @@ def write_anew(path: Path, text: str) -> None:
     except BaseException:
         Path(fresh).unlink(missing_ok=True)
         raise
+    _flush_names(path.parent)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what was left beside a file by those that were killed while they wrote it. Nobody else may write it
+    meanwhile. Raises OSError."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink()
+
+
+def _flush_names(directory: Path) -> None:
+    """See to it that a power cut does not bring back the file that had the name before."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

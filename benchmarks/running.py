@@ -28,7 +28,7 @@ from services.embedded import EmbeddedError, EmbeddedPostgres
 from services.migrate import MigrationError, migrate
 from services.postgres import Unavailable, connect, ledger_schema
 from services.process import configure_logs
-from services.sealing import MasterKey
+from services.sealing import MasterKeys
 from services.settings import Role, Settings, SettingsError
 from services.statements import quote
 from services.supervisor import environ_of_child, python
@@ -253,7 +253,11 @@ async def load_once(
     try:
         begun = time.monotonic()
         stored = await load(
-            connection, ledger, MasterKey.load_or_make(settings.master_key), company(events, seed=seed), progress
+            connection,
+            ledger,
+            MasterKeys.load_or_make(settings.master_key).newest,
+            company(events, seed=seed),
+            progress,
         )
     finally:
         await connection.close()

@@ -27,6 +27,8 @@ from services.process import configure_logs
 from services.projector.terminal import PROJECTIONS, rebuild_projection
 from services.proof.note import NoteError
 from services.receiver.terminal import hook_commands
+from services.rotation import rotate_master_key
+from services.sealing import MasterKeyError
 from services.settings import Settings, SettingsError
 from services.signing import SigningKeyError, SigningKeys
 
@@ -167,6 +169,29 @@ def rotate_signing_key() -> None:
     click.echo(
         f"{settings.signing_key} has {held} keys now, the newest first. Restart the ledger to sign with all of them."
     )
+
+
+@commands.command("rotate-master-key", short_help="Bring a new master key into use, then end the old one.")
+@click.option("--finish", is_flag=True, help="The second step: retire the old key, and take it out of the file.")
+def rotate_master_key_(finish: bool) -> None:
+    """Bring a new master key into use, and wrap every sealing key by it; then end the old one.
+
+    Services go on meanwhile. Without --finish the old key stays behind the new one in the file, so that services which
+    were not given the file yet go on as well. With it the database takes nothing more under the old one, and nothing
+    is left that it opens. Cut short, either step is repeated. Ends with 2 where it could not be done.
+
+    \b
+    Examples:
+      ledger rotate-master-key
+      ledger rotate-master-key --finish
+    """
+    try:
+        settings = Settings.load()
+        configure_logs(settings)
+        asyncio.run(_migrate(settings, partial(rotate_master_key, finishing=finish)))
+    except (MasterKeyError, *_EXPLAINED) as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
 
 
 @commands.command("accept-history", short_help="Say what happened to a log that does not go on from where it was.")

@@ -41,7 +41,7 @@ from services.identity import is_another_user
 from services.migrate import MigrationError, migrate
 from services.postgres import Unavailable
 from services.process import configure_logs
-from services.sealing import MasterKey, MasterKeyError
+from services.sealing import MasterKeyError, MasterKeys
 from services.settings import Settings, SettingsError
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -60,8 +60,8 @@ _PREFIX = "ledger-dev-"
 _SERVICES = Path(__file__).parent
 # What decides how an empty, migrated home looks.
 _MAKERS = (
-    "ephemeral.py", "embedded.py", "migrate.py", "keys.py", "keys.sql", "sealing.py", "secret_files.py",
-    "migrations/**/*.sql",
+    "ephemeral.py", "embedded.py", "migrate.py", "keys.py", "keys.sql", "master_keys.py", "master_keys.sql",
+    "sealing.py", "secret_files.py", "migrations/**/*.sql",
 )  # fmt: skip
 _KEYS = "*.key"
 
@@ -330,7 +330,7 @@ async def _fill(home: Path, settings: Settings) -> None:
             # Without a template each start takes a second longer.
             _log.warning("template_not_kept", path=str(_template()), reason=error.strerror or str(error))
     # The supervisor's migrate makes the others; this one is wanted before.
-    MasterKey.load_or_make(settings.master_key)
+    MasterKeys.load_or_make(settings.master_key)
 
 
 def _copied(home: Path) -> bool:

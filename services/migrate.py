@@ -17,8 +17,9 @@ import asyncpg
 import structlog
 
 from services import keys
+from services.master_keys import know_master_keys
 from services.postgres import Pool, connect, ledger_schema, rebuild_schema, unavailable
-from services.sealing import MasterKey, MasterKeyError
+from services.sealing import MasterKeyError
 from services.secret_files import read_or_make
 from services.settings import Settings
 from services.signing import SigningKeyError, SigningKeys
@@ -55,7 +56,7 @@ async def migrate(
     try:
         with unavailable():
             await _patiently(connection, "registry", partial(_bring_registry, connection, settings))
-            await _know_master_key(connection, settings.master_key, new=new_master_key)
+            await _know_master_key(connection, settings, new=new_master_key)
             _make_signing_key(settings.signing_key)
             names = [row["name"] for row in await connection.fetch("SELECT name FROM registry.ledgers ORDER BY name")]
             for name in names:
@@ -216,26 +217,11 @@ async def _know_key(connection: asyncpg.Connection, path: Path, name: str, scope
     await connection.execute(know, key, name, keys.key_hash(text), [scope])
 
 
-async def _know_master_key(connection: asyncpg.Connection, path: Path, *, new: bool) -> None:
-    """Keep a master key in `path`, made if there is none; in place of one that has sealed texts no other is taken."""
-    known = [
-        row["name"]
-        for row in await connection.fetch("SELECT name FROM registry.master_keys ORDER BY known_from")
-        if await _has_sealed(connection, row["name"])
-    ]
-    lost = (
-        f"Texts are sealed here under the master key {' or '.join(known)}: put its file back. If it is lost for good,"
-        " `ledger migrate --new-master-key` goes on with another, and those texts stay sealed for ever"
-    )
+async def _know_master_key(connection: asyncpg.Connection, settings: Settings, *, new: bool) -> None:
     try:
-        master = MasterKey.load_or_make(path) if new or not known else MasterKey.load(path)
+        await know_master_keys(connection, settings.master_key, new=new)
     except MasterKeyError as error:
-        raise MigrationError(f"{error}. {lost}" if known else str(error)) from error
-    if known and not new and master.name not in known:
-        raise MigrationError(f"{path} holds the master key {master.name}. {lost}")
-    await connection.execute(
-        "INSERT INTO registry.master_keys VALUES ($1, clock_timestamp()) ON CONFLICT DO NOTHING", master.name
-    )
+        raise MigrationError(str(error)) from error
 
 
 def _make_signing_key(path: Path) -> None:
@@ -243,12 +229,3 @@ def _make_signing_key(path: Path) -> None:
         SigningKeys.load_or_make(path)
     except SigningKeyError as error:
         raise MigrationError(str(error)) from error
-
-
-async def _has_sealed(connection: asyncpg.Connection, master: str) -> bool:
-    """Whether texts of any ledger are sealed under this master key."""
-    for row in await connection.fetch("SELECT schema FROM registry.ledgers"):
-        found = "SELECT EXISTS (SELECT FROM {schema}.sealing_keys WHERE master = $1)"
-        if await connection.fetchval(fill(found, schema=row["schema"]), master):
-            return True
-    return False

@@ -12,7 +12,7 @@ import asyncpg
 from schemas.codec import close_record, open_record, read_event
 from schemas.envelope import Sent, stream_uuid
 from services.postgres import connect, ledger_schema
-from services.sealing import MasterKey, seal
+from services.sealing import MasterKeys, seal
 from services.statements import quote
 from tests.conftest import Database
 
@@ -36,7 +36,7 @@ def event(
 class Log:
     """The log of one ledger, written through a connection of its own."""
 
-    def __init__(self, connection: asyncpg.Connection, ledger: str, master: MasterKey) -> None:
+    def __init__(self, connection: asyncpg.Connection, ledger: str, master: MasterKeys) -> None:
         self.connection = connection
         self.ledger = ledger
         self._schema = quote(ledger_schema(ledger))
@@ -47,7 +47,7 @@ class Log:
     async def open(cls, database: Database, ledger: str = "main") -> AsyncIterator["Log"]:
         connection = await connect(database.writer)
         try:
-            yield cls(connection, ledger, MasterKey.load_or_make(database.settings.master_key))
+            yield cls(connection, ledger, MasterKeys.load_or_make(database.settings.master_key))
         finally:
             await connection.close()
 
@@ -91,7 +91,7 @@ class Log:
         rows, keys = [], []
         for position, (each, stream) in enumerate(zip(sent, streams, strict=True), head + 1):
             version = versions[stream] = versions.get(stream, 0) + 1
-            data, content, key = seal(each, self._master)
+            data, content, key = seal(each, self._master.newest)
             state = close_record(
                 open_record(each, data, authid, "service"),
                 timed=each.time is not None,

@@ -13,7 +13,7 @@ from services.ledger.sequence import Outcome, Prepared, Request, Result
 from services.ledger.sequencer import Queue, Sequencer
 from services.migrate import TEAMS
 from services.postgres import open_pool
-from services.sealing import MasterKey, seal
+from services.sealing import MasterKeys, seal
 from tests.conftest import Database
 from tests.log import read
 
@@ -23,7 +23,7 @@ CONNECTIONS_MAX = 3
 class Writer:
     """One sequencer with a pool of its own, as one process of the ledger has."""
 
-    def __init__(self, log: EventLog, sequencer: Sequencer, pool: asyncpg.Pool, master: MasterKey) -> None:
+    def __init__(self, log: EventLog, sequencer: Sequencer, pool: asyncpg.Pool, master: MasterKeys) -> None:
         self.log = log
         self.sequencer = sequencer
         self.pool = pool
@@ -46,7 +46,7 @@ async def writer(
     database: Database, ledger: str = "main", *, log: type[EventLog] = EventLog, url: str | None = None
 ) -> AsyncIterator[Writer]:
     """A writer of a ledger, through `url` if its connections are to go another way."""
-    master = MasterKey.load_or_make(database.settings.master_key)
+    master = MasterKeys.load_or_make(database.settings.master_key)
     queue = Queue(events_max=100_000, bytes_max=2**30)
     pool = await open_pool(url or database.writer, connections_max=CONNECTIONS_MAX)
     try:
@@ -62,8 +62,8 @@ def refused(outcome: Outcome) -> list[str]:
     return [each.problem for each in outcome if isinstance(each, Refusal)]
 
 
-def _prepare(sent: Sent, master: MasterKey) -> Prepared:
-    data, content, sealing = seal(sent, master)
+def _prepare(sent: Sent, master: MasterKeys) -> Prepared:
+    data, content, sealing = seal(sent, master.newest)
     return Prepared(
         sent=sent,
         opened=open_record(sent, data, authid="test", authtype="service"),

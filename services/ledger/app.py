@@ -11,7 +11,7 @@ from services.ledger.meanings import meaning
 from services.migrate import differences
 from services.openapi import describe
 from services.postgres import Unavailable, open_pool, unavailable
-from services.sealing import MasterKey
+from services.sealing import MasterKeys
 from services.settings import Settings
 from services.signing import SigningKeys
 from services.web import application, serve
@@ -22,7 +22,7 @@ SUMMARY = "Records events: CloudEvents in, one append-only log, read as it was s
 
 async def run(settings: Settings) -> None:
     """Serve until asked to stop; then commit what was accepted, and return."""
-    master = MasterKey.load(settings.master_key)  # `ledger migrate` makes it, once.
+    master = MasterKeys(settings.master_key)  # `ledger migrate` makes it, once.
     signing = SigningKeys.load(settings.signing_key)
     pool = await open_pool(settings.url("writer"), connections_max=settings.pool_connections_max)
     recording = await open_pool(settings.url("writer"), connections_max=RECORDING_CONNECTIONS_MAX)

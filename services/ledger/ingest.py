@@ -29,7 +29,7 @@ from services.ledger.sequencer import Overloaded
 from services.ledger.shapes import shape
 from services.postgres import Unavailable
 from services.problems import Problem
-from services.sealing import MasterKey, seal
+from services.sealing import MasterKey, MasterKeyError, seal
 from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route, unavailable
 
 REFUSALS_TOLD_MAX = 1_000  # Of one request; each refused event is told in any case.
@@ -121,7 +121,7 @@ async def _record(ledgers: Ledgers, ledger: Ledger, call: Call, body: bytes) -> 
     def judge() -> tuple[int | None, _Judged]:
         values = modes.events(call.request, body)
         if_match = modes.if_match(call.request.headers, len(values))
-        return if_match, _judge(values, call.principal, ledgers.master, datetime.now(UTC))
+        return if_match, _judge(values, call.principal, ledgers.master.newest, datetime.now(UTC))
 
     with _counted_whole(ledgers.refusals, call):
         # A large batch takes a while to judge, and others are answered meanwhile.
@@ -154,7 +154,7 @@ async def _record_apart(
     problem: Problem | None = None
     try:
         outcome: Outcome = await ledger.sequencer.submit(request) if judged.prepared else []
-    except (Overloaded, Unavailable) as error:
+    except (Overloaded, Unavailable, MasterKeyError) as error:
         problem = _overloaded(error) if isinstance(error, Overloaded) else unavailable(str(error))
         told |= {place: answers.named(judged.values[place]) | problem.document() for place in judged.places}
     else:

@@ -19,7 +19,7 @@ from services.ledger.tail import Tail
 from services.migrate import make_ledger
 from services.postgres import Pool, Unavailable, connect, unavailable
 from services.problems import Problem
-from services.sealing import MasterKey
+from services.sealing import MasterKeys
 from services.settings import Settings, SettingsError
 from services.signing import SigningKeys
 from services.tree import Tree
@@ -52,7 +52,7 @@ class Ledgers:
     """
 
     def __init__(
-        self, reading: Pool, recording: Pool, settings: Settings, master: MasterKey, signing: SigningKeys
+        self, reading: Pool, recording: Pool, settings: Settings, master: MasterKeys, signing: SigningKeys
     ) -> None:
         self.reading = reading
         self._recording = recording
@@ -121,10 +121,12 @@ class Ledgers:
     async def _start(self, registered: Registered) -> Ledger:
         with unavailable():
             known = await self.reading.fetchval(
-                "SELECT EXISTS (SELECT FROM registry.master_keys WHERE name = $1)", self.master.name
+                "SELECT EXISTS (SELECT FROM registry.master_keys WHERE name = $1)", self.master.newest.name
             )
         if not known:
-            raise Unavailable(f"the master key {self.master.name} is not one of this database; run `ledger migrate`")
+            name = self.master.newest.name
+            self.master.look_again()
+            raise Unavailable(f"the master key {name} is not one of this database; run `ledger migrate`")
         log, tree = EventLog(self.reading, registered.ledger), Tree(registered.ledger)
         outside = KeptOutside(self._settings.checkpoints_directory, registered.ledger)
         history = History(partial(check, self._recording, tree, registered.origin, self._signing, outside))

@@ -20,7 +20,7 @@ from schemas.envelope import Recorded, stream_uuid
 from services.ledger.rules.retraction import Named
 from services.ledger.sequence import Entry, Known
 from services.postgres import UNAVAILABLE, Pool, Unavailable, ledger_schema, unavailable
-from services.sealing import MasterKey, SealingKey
+from services.sealing import MasterKeyOutOfUse, MasterKeys, SealingKey
 from services.statements import Statements
 
 PAGE_EVENTS_MAX = 1_000
@@ -109,7 +109,7 @@ class EventLog:
         return Head(row["position"], max(row["clock"], row["recorded_at"] + timedelta(microseconds=1)))
 
     async def known(
-        self, connection: asyncpg.Connection, events: Iterable[UUID], master: MasterKey
+        self, connection: asyncpg.Connection, events: Iterable[UUID], master: MasterKeys
     ) -> dict[UUID, Known]:
         """Where these events were recorded, of those that were."""
         rows = await connection.fetch(self._sql["known"], [*events])
@@ -129,7 +129,7 @@ class EventLog:
         return {row["position"]: Named(row["subject"], row["topic"], row["retracted"]) for row in rows}
 
     async def append(self, connection: asyncpg.Connection, entries: Sequence[Entry], at: datetime) -> None:
-        """Insert these rows, recorded `at` this time. The caller holds the head."""
+        """Insert these rows, recorded `at` this time. The caller holds the head. Raises MasterKeyOutOfUse."""
         prepared = [entry.prepared for entry in entries]
         await self._insert(
             connection,
@@ -153,14 +153,19 @@ class EventLog:
         kept = [(entry.position, each.sealing) for entry, each in zip(entries, prepared, strict=True)]
         keys = [(position, key) for position, key in kept if key is not None]
         if keys:
-            await connection.execute(
-                self._sql["insert_keys"],
-                [position for position, _ in keys],
-                [key.event_id for _, key in keys],
-                [key.person for _, key in keys],
-                [key.master for _, key in keys],
-                [key.wrapped for _, key in keys],
-            )
+            try:
+                await connection.execute(
+                    self._sql["insert_keys"],
+                    [position for position, _ in keys],
+                    [key.event_id for _, key in keys],
+                    [key.person for _, key in keys],
+                    [key.master for _, key in keys],
+                    [key.wrapped for _, key in keys],
+                )
+            except asyncpg.RestrictViolationError as error:
+                if error.constraint_name != "sealing_keys_master_in_use":
+                    raise
+                raise MasterKeyOutOfUse(f"{error}; this service looks for the one that came in its place") from error
 
     async def _insert(self, connection: asyncpg.Connection, rows: Sequence["_Row"], at: datetime) -> None:
         await connection.execute(
@@ -370,10 +375,8 @@ def _row_of(event: StoredEvent, position: int) -> _Row:
     )
 
 
-def _known(row: asyncpg.Record, master: MasterKey) -> Known:
+def _known(row: asyncpg.Record, master: MasterKeys) -> Known:
     key = _sealing_key(row)
-    if key is not None and not master.wrapped(key):
-        key = None  # Its master key is lost, and the operator has gone on with another.
     return Known(
         position=row["position"],
         subject=row["subject"],

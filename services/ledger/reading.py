@@ -17,7 +17,7 @@ from services.ledger.ledgers import Ledger, Ledgers
 from services.ledger.log import NEWEST_BYTES_MAX, PAGE_EVENTS_MAX, POSITION_MAX, Filter, Page
 from services.ledger.shapes import RecordedEvents, shape
 from services.problems import Problem
-from services.sealing import MasterKey, open_text
+from services.sealing import MasterKeys, open_text
 from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route, has_already, over
 
 CLOUDEVENT = "application/cloudevents+json"
@@ -249,7 +249,7 @@ def _resume(last_event_id: str | None, after: int | None) -> int:
     return int(last_event_id)
 
 
-async def _one(ledger: Ledger, call: Call, master: MasterKey) -> web.Response:
+async def _one(ledger: Ledger, call: Call, master: MasterKeys) -> web.Response:
     text = call.request.match_info["position"]
     position = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
     if not 0 < position <= POSITION_MAX:
@@ -268,7 +268,7 @@ async def _one(ledger: Ledger, call: Call, master: MasterKey) -> web.Response:
     return web.Response(body=state, content_type=CLOUDEVENT, headers=headers)
 
 
-async def _one_unsealed(ledger: Ledger, call: Call, position: int, master: MasterKey) -> web.Response:
+async def _one_unsealed(ledger: Ledger, call: Call, position: int, master: MasterKeys) -> web.Response:
     if not call.principal.may("personal"):
         raise Problem("scope-missing", "`unseal` needs the scope `personal`")
     found = await ledger.log.one_with_key(position)

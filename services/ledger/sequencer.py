@@ -23,7 +23,7 @@ from services.ledger.log import EventLog
 from services.ledger.rules import Aggregate
 from services.ledger.sequence import Log, Outcome, Request, names, reads, sequence, stream_uuids
 from services.postgres import UNAVAILABLE, Unavailable
-from services.sealing import MasterKey
+from services.sealing import MasterKeyError, MasterKeyOutOfUse, MasterKeys
 
 BATCH_EVENTS_MAX = 2_000
 AGGREGATES_KEPT_MAX = 10_000
@@ -105,7 +105,7 @@ class Sequencer:
     """
 
     def __init__(
-        self, log: EventLog, *, teams: frozenset[str], master: MasterKey, queue: Queue, history: History | None = None
+        self, log: EventLog, *, teams: frozenset[str], master: MasterKeys, queue: Queue, history: History | None = None
     ) -> None:
         self._events = log
         self._history = history
@@ -134,8 +134,8 @@ class Sequencer:
     async def submit(self, request: Request) -> Outcome:
         """Record a request, whole or not at all. When this returns results, they are on disk.
 
-        Raises Overloaded and Doubt before anything was done, and Unavailable when it is not known whether it was
-        recorded: the same request again is answered either way.
+        Raises Overloaded, Doubt and MasterKeyError before anything was done, and Unavailable when it is not known
+        whether it was recorded: the same request again is answered either way.
         """
         with self._queue.holding_events(len(request.events)):
             if self._stopping:
@@ -175,7 +175,12 @@ class Sequencer:
             _log.warning("batch_not_committed", ledger=self._events.name, requests=len(batch), reason=str(error))
             self._fail(batch, error)
         except Exception as error:
-            _log.exception("batch_failed", ledger=self._events.name, requests=len(batch))
+            if isinstance(error, MasterKeyError):
+                _log.warning("batch_not_committed", ledger=self._events.name, requests=len(batch), reason=str(error))
+            else:
+                _log.exception("batch_failed", ledger=self._events.name, requests=len(batch))
+            if isinstance(error, MasterKeyOutOfUse):
+                self._look_for_a_newer_key()
             self._kept.clear()
             if len(batch) == 1:
                 self._fail(batch, error)
@@ -186,6 +191,12 @@ class Sequencer:
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 if not waiting.answer.done():  # The client may have gone away; its events are recorded all the same.
                     waiting.answer.set_result(outcome)
+
+    def _look_for_a_newer_key(self) -> None:
+        try:
+            self._master.look_again()
+        except MasterKeyError as error:
+            _log.error("master_key_not_read", reason=str(error), next="trying again with what is recorded next")
 
     def _fail(self, batch: Sequence[_Waiting], error: Exception) -> None:
         # What was kept of the aggregates may be ahead of the log now, or behind it.

@@ -20,7 +20,7 @@ from services.ledger.ledgers import Ledgers
 from services.ledger.log import PAGE_BYTES_MAX
 from services.ledger.sequence import Result
 from services.postgres import ACQUIRE_SECONDS_MAX, open_pool
-from services.sealing import MasterKey
+from services.sealing import MasterKeys
 from services.signing import SigningKeys
 from tests.conftest import Database, free_ports
 from tests.faults.postgres_proxy import PostgresProxy
@@ -306,7 +306,7 @@ async def test_readers_that_come_and_go_while_others_write_miss_nothing(ledger: 
 
 
 async def test_an_event_is_recorded_while_readers_hold_every_connection_of_theirs(database: Database):
-    master = MasterKey.load_or_make(database.settings.master_key)
+    master = MasterKeys.load_or_make(database.settings.master_key)
     signing = SigningKeys.load_or_make(database.settings.signing_key)
     async with (
         await open_pool(database.writer, connections_max=1) as reading,

@@ -8,7 +8,7 @@ from benchmarks.company import FIRST_RECORDED, YEARS, company, growth
 from benchmarks.loading import load
 from schemas.codec import parse
 from services.projector.projector import Projector
-from services.sealing import MasterKey
+from services.sealing import MasterKeys
 from tests.conftest import Database
 from tests.ledger_service import LedgerService
 from tests.log import Log
@@ -70,7 +70,11 @@ async def test_a_loaded_log_is_that_of_a_ledger(database: Database):
     pages: list[int] = []
     async with Log.open(database) as log:
         stored = await load(
-            log.connection, "main", MasterKey.load_or_make(database.settings.master_key), company(EVENTS), pages.append
+            log.connection,
+            "main",
+            MasterKeys.load_or_make(database.settings.master_key).newest,
+            company(EVENTS),
+            pages.append,
         )
         rows = await log.connection.fetch(
             "SELECT state, originator_version, subject FROM ledger_main.stored_events ORDER BY notification_id"

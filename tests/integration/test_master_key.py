@@ -4,7 +4,7 @@ import pytest
 
 from schemas.examples import EXAMPLES
 from services.migrate import MigrationError, migrate
-from services.sealing import MasterKey
+from services.sealing import MasterKeys
 from tests.conftest import Database
 from tests.ledger_service import EVENTS, LedgerService, example, serving
 
@@ -35,14 +35,14 @@ async def test_another_master_key_is_not_taken(database: Database):
         assert (await ledger.post(ASK)).status == 201
     path = database.settings.master_key
     path.unlink()
-    other = MasterKey.load_or_make(path)
-    with pytest.raises(MigrationError, match=f"holds the master key {other.name}"):
+    other = MasterKeys.load_or_make(path)
+    with pytest.raises(MigrationError, match=f"holds the master key {other.newest.name}"):
         await migrate(database.settings)
 
 
 async def test_a_service_with_a_key_that_migrate_has_not_seen_records_nothing(database: Database):
     database.settings.master_key.unlink()
-    MasterKey.load_or_make(database.settings.master_key)
+    MasterKeys.load_or_make(database.settings.master_key)
     async with serving(database.settings) as ledger:
         reply = await ledger.post(ASK)
         assert (reply.status, reply.problem) == (503, "unavailable")

@@ -17,7 +17,7 @@ from services.projector import projector as engine
 from services.projector.apply import topics_of
 from services.projector.projections import ALL, Projection
 from services.projector.projector import NoSuchLedger, Projector, Runner, Stopped
-from services.sealing import MasterKey
+from services.sealing import MasterKeys
 from tests.conftest import Database
 from tests.log import Log, event, read
 from tests.readmodels import NAMES, digests, reached, ready, rebuilt_digests
@@ -233,7 +233,7 @@ async def test_the_auditor_may_read_every_read_model_and_write_none(database: Da
 
 async def test_the_projector_cannot_write_the_log(database: Database) -> None:
     connection = await connect(database.projector)
-    log = Log(connection, "main", MasterKey.load_or_make(database.settings.master_key))
+    log = Log(connection, "main", MasterKeys.load_or_make(database.settings.master_key))
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await log.insert(read(ask(1)))
     for attack in ("UPDATE {} SET topic = topic", "DELETE FROM {}", "TRUNCATE {}"):

@@ -20,7 +20,7 @@ from services.ledger.sequence import Outcome, Prepared, Request, Result
 from services.ledger.sequencer import Queue, Sequencer
 from services.migrate import TEAMS, make_ledger
 from services.postgres import connect, open_pool
-from services.sealing import MasterKey, seal
+from services.sealing import MasterKey, MasterKeys, seal
 from tests.conftest import Database
 from tests.sequencing import Memory, prepare
 
@@ -221,7 +221,7 @@ fresh = (f"l-{n}" for n in itertools.count())
 @given(batches)
 async def test_a_real_log_does_what_a_list_does(database: Database, batches: list[list[Asked]]):
     model, name = Model(), next(fresh)
-    master = MasterKey.load_or_make(database.settings.master_key)
+    master = MasterKeys.load_or_make(database.settings.master_key).newest
     owner = await connect(database.owner)
     await make_ledger(owner, database.settings, name)
     await owner.close()

@@ -13,7 +13,19 @@ from msgspec.structs import replace
 
 from schemas.envelope import Sent
 from schemas.examples import EXAMPLES
-from services.sealing import MasterKey, MasterKeyError, SealingKey, fingerprint, seal, unseal
+from services.sealing import (
+    LOOK_SECONDS_MIN,
+    MASTER_KEYS_MAX,
+    MasterKey,
+    MasterKeyError,
+    MasterKeys,
+    SealingKey,
+    fingerprint,
+    new_master_key,
+    open_text,
+    seal,
+    unseal,
+)
 from tests.ledger_service import example, profile
 from tests.log import read
 
@@ -126,22 +138,97 @@ def test_the_name_of_a_master_key_says_nothing_about_it():
 
 def test_a_master_key_is_made_once_for_its_owner_only(tmp_path: Path):
     path = tmp_path / "deep" / "master.key"
-    made = MasterKey.load_or_make(path)
+    made = MasterKeys.load_or_make(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert MasterKey.load_or_make(path).name == MasterKey.load(path).name == made.name
+    assert MasterKeys.load_or_make(path).names == MasterKeys(path).names == made.names == [made.newest.name]
     assert [each.name for each in path.parent.iterdir()] == ["master.key"]
     assert len(urlsafe_b64decode(path.read_bytes())) == 32
 
 
-@pytest.mark.parametrize("text", [b"", b"short", b"!" * 44, urlsafe_b64encode(bytes(31)), urlsafe_b64encode(bytes(33))])
-def test_a_file_without_a_master_key_is_told_and_left_alone(tmp_path: Path, text: bytes):
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"short",
+        b"!" * 44,
+        b"\xff" * 44,
+        urlsafe_b64encode(bytes(31)),
+        urlsafe_b64encode(bytes(33)),
+        urlsafe_b64encode(bytes(32)) + b"\nshort",
+        b"\n".join(urlsafe_b64encode(bytes([n]) * 32) for n in range(MASTER_KEYS_MAX + 1)),
+    ],
+)
+def test_a_file_without_master_keys_is_told_and_left_alone(tmp_path: Path, text: bytes):
     path = tmp_path / "master.key"
     path.write_bytes(text)
-    with pytest.raises(MasterKeyError):
-        MasterKey.load_or_make(path)
+    for use in (MasterKeys, MasterKeys.load_or_make):
+        with pytest.raises(MasterKeyError, match="does not hold master keys"):
+            use(path)
     assert path.read_bytes() == text
 
 
 def test_a_missing_master_key_is_told(tmp_path: Path):
     with pytest.raises(MasterKeyError, match="cannot be read"):
-        MasterKey.load(tmp_path / "none.key")
+        MasterKeys(tmp_path / "none.key")
+
+
+def with_key(master: MasterKey) -> SealingKey:
+    [sent] = read(example("ask.recorded"))
+    key = seal(sent, master)[2]
+    assert key is not None
+    return key
+
+
+def test_of_several_master_keys_the_first_wraps_and_all_unwrap(tmp_path: Path):
+    masters = MasterKeys.load_or_make(tmp_path / "master.key")
+    old = masters.newest
+    line, new = new_master_key()
+    masters.put_first(line)
+    assert masters.newest.name == new.name
+    assert MasterKeys(masters.path).names == masters.names == [new.name, old.name]
+    assert stat.S_IMODE(masters.path.stat().st_mode) == 0o600
+    for each in (old, new):
+        kept = with_key(each)
+        assert masters.unwrap(kept) == each.unwrap(kept)
+
+    masters.keep_the_first()
+    assert MasterKeys(masters.path).names == masters.names == [new.name]
+    with pytest.raises(MasterKeyError, match=f"under the master key {old.name}"):
+        masters.unwrap(with_key(old))
+
+
+def test_a_key_that_a_newer_master_key_wrapped_opens_once_it_is_in_the_file(tmp_path: Path):
+    now = 0.0
+    path = tmp_path / "master.key"
+    MasterKeys.load_or_make(path)
+    masters = MasterKeys(path, lambda: now)
+    line, new = new_master_key()
+    kept = with_key(new)
+    with pytest.raises(MasterKeyError, match="give this service the file as it is now"):
+        masters.unwrap(kept)
+
+    MasterKeys(path).put_first(line)
+    now += LOOK_SECONDS_MIN / 2
+    with pytest.raises(MasterKeyError):  # It has looked a moment ago.
+        masters.unwrap(kept)
+    now += LOOK_SECONDS_MIN / 2
+    assert masters.unwrap(kept) == new.unwrap(kept)
+    assert masters.newest.name == new.name
+
+
+def test_while_the_file_cannot_be_read_the_known_keys_stay(tmp_path: Path):
+    masters = MasterKeys.load_or_make(tmp_path / "master.key")
+    kept = with_key(masters.newest)
+    masters.path.unlink()
+    with pytest.raises(MasterKeyError, match="cannot be read"):
+        masters.unwrap(with_key(new_master_key()[1]))
+    assert masters.unwrap(kept)
+
+
+def test_a_text_whose_master_key_is_not_at_hand_does_not_look_erased(tmp_path: Path):
+    masters = MasterKeys.load_or_make(tmp_path / "master.key")
+    [sent] = read(example("ask.recorded"))
+    data, _, kept = seal(sent, new_master_key()[1])
+    with pytest.raises(MasterKeyError):
+        open_text(data["quote"]["sealed"], kept, masters, "quote")
+    assert open_text(data["quote"]["sealed"], None, masters, "quote") is None

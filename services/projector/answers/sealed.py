@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from services.projector.answers.snapshot import Snapshot
-from services.sealing import MasterKey, SealingKey, open_text
+from services.sealing import MasterKeys, SealingKey, open_text
 from services.statements import Statements
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
@@ -21,8 +21,8 @@ class _Stored(Struct, frozen=True):
 _stored = msgspec.json.Decoder(_Stored)
 
 
-Opener = Callable[[], MasterKey]
-"""Gives the master key, once there is something to open. Raises MasterKeyError."""
+Opener = Callable[[], MasterKeys]
+"""Gives the master keys, once there is something to open. Raises MasterKeyError."""
 
 
 async def read_sealed(

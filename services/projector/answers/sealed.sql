@@ -1,6 +1,7 @@
 -- sealed --
--- Recorded events with what opens their sealed texts; no key where it was destroyed.
+-- Recorded events with what opens their sealed texts; no key where it was destroyed, or its master key is lost.
 SELECT event.notification_id AS position, event.event_id, event.state, key.person, key.master, key.wrapped
   FROM {schema}.stored_events AS event
-  LEFT JOIN {schema}.sealing_keys AS key ON key.position = event.notification_id
+  LEFT JOIN {schema}.sealing_keys AS key
+    ON key.position = event.notification_id AND NOT registry.is_lost(key.master)
  WHERE event.notification_id = ANY($1::bigint[]);

@@ -21,7 +21,7 @@ from services.projector.answers.sealed import Opener
 from services.projector.answers.snapshot import Snapshot, Wanted, open_snapshot
 from services.projector.projector import NoSuchLedger, Projector, Runner
 from services.projector.shapes.shown import AsOf
-from services.sealing import MasterKey, MasterKeyError
+from services.sealing import MasterKeyError, MasterKeys
 from services.web import Call
 
 REMEMBERED_LISTS_MAX = 32
@@ -68,7 +68,7 @@ class Readings:
         self.projector = projector
         self._held = Held() if held is None else held
         self._master_key = master_key
-        self._loaded: MasterKey | None = None
+        self._loaded: MasterKeys | None = None
         self._turns = asyncio.Semaphore(LISTS_AT_ONCE_MAX)
         self._one_aside = asyncio.Semaphore(1)
         self._thread_aside = ThreadPoolExecutor(1, thread_name_prefix="aside", initializer=_give_way)
@@ -190,11 +190,11 @@ class Readings:
         position, now = settled.as_of.position, settled.now
         return await self._held.known(call.ledger, open, position, now, settled.versions, settled.reached)
 
-    def _master(self) -> MasterKey:
+    def _master(self) -> MasterKeys:
         if self._loaded is None:
             if self._master_key is None:
                 raise MasterKeyError("this service was given no master key")
-            self._loaded = MasterKey.load(self._master_key)
+            self._loaded = MasterKeys(self._master_key)
         return self._loaded
 
 

@@ -1,9 +1,11 @@
 """Rotating the master key from the command line: a progress bar, what came of it, and what comes next."""
 
+from contextlib import ExitStack
+
 import asyncpg
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from services.master_keys import Rotated, finish, rotate
 from services.migrate import MigrationError, differences
@@ -14,21 +16,13 @@ from services.settings import Settings
 
 async def rotate_master_key(settings: Settings, *, finishing: bool) -> None:
     """Take one of the two steps, and tell what came of it. Raises MasterKeyError, MigrationError and Unavailable."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     connection = await connect(settings.url("owner"))
     try:
-        with unavailable(), Progress(*columns, console=Console(stderr=True)) as progress:
-            tasks = {}
-
-            def show(ledger: str, wrapped: int, total: int) -> None:
-                if ledger not in tasks:
-                    tasks[ledger] = progress.add_task(f"sealing keys of {ledger}", total=total)
-                progress.update(tasks[ledger], completed=wrapped, total=total)
-
+        with unavailable(), _Bars() as bars:
             try:
                 if amiss := await differences(connection):
                     raise MigrationError(f"the database is not migrated to this version: {', and '.join(amiss)}")
-                rotated = await (finish if finishing else rotate)(connection, settings.master_key, show)
+                rotated = await (finish if finishing else rotate)(connection, settings.master_key, bars.show)
             except asyncpg.UndefinedTableError:
                 raise MigrationError("there is no ledger yet; run `ledger migrate`") from None
             except asyncpg.InsufficientPrivilegeError as error:
@@ -37,6 +31,23 @@ async def rotate_master_key(settings: Settings, *, finishing: bool) -> None:
         connection.terminate()
     for line in (_finished if finishing else _begun)(rotated, settings):
         click.echo(line)
+
+
+class _Bars(ExitStack):
+    """A progress bar for each ledger that has something to wrap anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._tasks: dict[str, TaskID] = {}
+
+    def show(self, ledger: str, wrapped: int, total: int) -> None:
+        if not self._tasks:
+            self.enter_context(self._progress)
+        if ledger not in self._tasks:
+            self._tasks[ledger] = self._progress.add_task(f"sealing keys of {ledger}")
+        self._progress.update(self._tasks[ledger], completed=wrapped, total=total)
 
 
 def _begun(rotated: Rotated, settings: Settings) -> list[str]:

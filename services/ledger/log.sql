@@ -14,7 +14,8 @@ SELECT notification_id AS position, recorded_at, clock_timestamp() AS clock
 SELECT e.event_id, e.notification_id AS position, e.originator_version AS version, e.subject, e.recorded_at,
        e.content, e.sealed, k.person, k.master, k.wrapped
   FROM {schema}.stored_events e
-  LEFT JOIN {schema}.sealing_keys k ON k.position = e.notification_id AND NOT registry.is_lost(k.master)
+  LEFT JOIN {schema}.sealing_keys k ON k.position = e.notification_id
+       AND k.master NOT IN (SELECT name FROM registry.master_keys WHERE lost_at IS NOT NULL)
  WHERE e.event_id = ANY ($1::uuid[]);
 
 -- versions --
@@ -85,7 +86,8 @@ SELECT state, leaf_hash FROM {schema}.stored_events WHERE notification_id = $1;
 -- One event, and its key if it is still there; what a lost master key wraps counts as gone.
 SELECT e.state, e.event_id, k.person, k.master, k.wrapped
   FROM {schema}.stored_events e
-  LEFT JOIN {schema}.sealing_keys k ON k.position = e.notification_id AND NOT registry.is_lost(k.master)
+  LEFT JOIN {schema}.sealing_keys k ON k.position = e.notification_id
+       AND k.master NOT IN (SELECT name FROM registry.master_keys WHERE lost_at IS NOT NULL)
  WHERE e.notification_id = $1;
 
 -- by_identity --

@@ -376,6 +376,24 @@ async def test_a_key_that_does_not_open_is_named_and_all_others_are_wrapped_anew
     assert [key.master == masters.newest.name for key in await kept(superuser)] == [True, True, False, True, True]
 
 
+async def test_a_key_that_somebody_has_written_into_the_file_is_rotated_to(
+    database: Database, superuser: asyncpg.Connection
+) -> None:
+    path = database.settings.master_key
+    async with serving(database.settings) as ledger:
+        assert (await ledger.post(ask(1))).status == 201
+    line, new = new_master_key()
+    path.write_text(line + "\n" + path.read_text())
+    await migrate(database.settings)
+    async with serving(database.settings) as ledger:
+        assert (await ledger.post(ask(2))).status == 201
+        assert (await step(database, rotate)).newest == new.name
+        assert (await step(database, finish)).wrapped == 0
+        assert await quotes(ledger, 2) == ["Word 1", "Word 2"]
+    assert {key.master for key in await kept(superuser)} == {new.name}
+    assert path.read_text().split() == [line]
+
+
 async def test_an_older_file_is_not_taken_back(database: Database) -> None:
     path = database.settings.master_key
     older = path.read_text()

@@ -31,10 +31,6 @@ CREATE TRIGGER master_keys_stay
     FOR EACH STATEMENT EXECUTE FUNCTION registry.refuse_rewrite();
 ALTER TABLE registry.master_keys ENABLE ALWAYS TRIGGER master_keys_stay;
 
-CREATE FUNCTION registry.is_lost(master text) RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT EXISTS (SELECT FROM registry.master_keys AS m WHERE m.name = master AND m.lost_at IS NOT NULL)
-$$;
-
 -- For the sealing keys of every ledger: none is kept under a master key that is not in use. The rows of the master keys
 -- stay locked until the transaction ends, so that whoever retires one waits for it and finds what it has kept.
 -- As the owner, since to lock a row takes the privilege to update it.

@@ -78,19 +78,18 @@ async def finish(connection: asyncpg.Connection, path: Path, progress: Progress)
     await _be_alone(connection)
     masters = await _at_hand(connection, path)
     await _take(connection, masters)
-    wrapped = await _wrap_anew(connection, masters, progress)
     await connection.execute(_statements["retire"], masters.newest.name)
     # Whatever was on its way in is there now, and nothing more comes.
-    wrapped += await _wrap_anew(connection, masters, progress, every=True)
+    wrapped = await _wrap_anew(connection, masters, progress, every=True)
 
     others = await _others(connection, masters)
     await connection.execute(_statements["empty"], others)
-    if len(masters.names) > 1:
-        masters.keep_the_first()
     try:
         remove_unfinished(path)
     except OSError as error:
         raise MasterKeyError(f"what is left beside {path} cannot be removed ({error.strerror})") from error
+    if len(masters.names) > 1:
+        masters.keep_the_first()
     if others:
         for ledger in await _ledgers(connection):
             await connection.execute(_of(ledger)["clean"])
@@ -162,8 +161,9 @@ async def _wrap_anew(
         closed += [f"position {position} of the ledger {ledger}" for position in sorted(sweeping.closed)]
     if closed:
         raise MasterKeyError(
-            f"{len(closed)} sealing keys do not open by the master key that is said to have wrapped them, the first at"
-            f" {closed[0]}; all others were wrapped anew. Put what is there back from a backup, or redact the text"
+            f"not every sealing key opens by the master key that is said to have wrapped it: {len(closed)} do not, the"
+            f" first at {closed[0]}; all others were wrapped anew. Put back what was there from a backup, or redact the"
+            " text; then repeat the command"
         )
     return wrapped
 

@@ -116,8 +116,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Connections to PostgreSQL that one service process opens, in connections."""
 
     master_key_file: Path | None = None
-    """File of the master key that wraps the keys of sealed fields. Unset: master.key in LEDGER_HOME. Keep it
-    out of the database's backups."""
+    """File of the master keys that wrap the keys of sealed fields, the newest first. Unset: master.key in LEDGER_HOME.
+    Keep it out of the database's backups."""
 
     signing_key_file: Path | None = None
     """File of the keys that sign checkpoints. Unset: signing.key in LEDGER_HOME."""
@@ -175,7 +175,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def master_key(self) -> Path:
-        """The file that holds the master key."""
+        """The file that holds the master keys."""
         return self.master_key_file or self.home / "master.key"
 
     @property

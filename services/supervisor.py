@@ -60,7 +60,12 @@ async def run(
     _stop_on_signals()
     database = None
     if settings.embedded:
-        database = EmbeddedPostgres(settings.home, os_user=settings.database_os_user, durable=durable)
+        database = EmbeddedPostgres(
+            settings.home,
+            os_user=settings.database_os_user,
+            durable=durable,
+            wal_archive=settings.wal_archive,
+        )
     lock = None
     services = [
         _Service("ledger", settings.ledger_port, settings),

@@ -232,12 +232,16 @@ async def _recover(staged: EmbeddedPostgres, wal: Sequence[Path], until: datetim
     except EmbeddedError as error:
         said = staged.log.read_text(errors="replace").splitlines() if staged.log.exists() else []
         fatal = [line.partition("FATAL:")[2].strip() for line in said if "FATAL:" in line]
-        if until is not None and fatal:
+        if not fatal:
+            raise
+        if until is None:
             raise BackupError(
-                f"The database cannot be brought to {until}: {fatal[0]}. It has to be a time after the end of the "
-                "backup and before the last event whose WAL is there; without --until all of it is used."
+                f"The database cannot be recovered: {fatal[0]}. Take another copy of WAL.\n{error}"
             ) from error
-        raise
+        raise BackupError(
+            f"The database cannot be brought to {until}: {fatal[0]}. It has to be a time after the end of the backup "
+            "and before the last event whose WAL is there; without --until all of it is used."
+        ) from error
 
 
 def _fetch(wal: Sequence[Path]) -> str:

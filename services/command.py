@@ -270,9 +270,10 @@ def restore(directory: Path, wal: tuple[Path, ...], until: str | None) -> None:
 
     \b
     Examples:
-      LEDGER_HOME=/srv/new ledger restore /mnt/backups/2026-11-21 --wal /mnt/wal
-      LEDGER_HOME=/srv/new ledger restore /mnt/backups/2026-11-21 --wal /mnt/wal --wal /srv/old/database/pg_wal
-      LEDGER_HOME=/srv/new ledger restore /mnt/backups/2026-11-21 --wal /mnt/wal --until 2026-11-21T16:20:00Z
+      ledger restore /mnt/backups/2026-11-21 --wal /mnt/wal
+      ledger restore /mnt/backups/2026-11-21 --wal /mnt/wal --wal /srv/old/database/pg_wal
+      ledger restore /mnt/backups/2026-11-21 --wal /mnt/wal --until 2026-11-21T16:20:00Z
+      LEDGER_HOME=/srv/new ledger restore /mnt/backups/2026-11-21
     """
     settings = _settings()
     try:

@@ -216,6 +216,21 @@ class EmbeddedPostgres:
         """The URL of the superuser, once started: for tests, which make databases of their own."""
         return self._url(_SUPERUSER, "postgres")
 
+    async def archiving_failed_at(self) -> str | None:
+        """The segment of WAL that could not be archived when that was tried last; None if all goes well.
+
+        Raises what asyncpg raises.
+        """
+        connection = await asyncpg.connect(self.superuser_url())
+        try:
+            failed: str | None = await connection.fetchval(
+                "SELECT last_failed_wal FROM pg_stat_archiver"
+                " WHERE last_failed_time > coalesce(last_archived_time, '-infinity')"
+            )
+        finally:
+            await connection.close()
+        return failed
+
     def trim_log(self) -> None:
         """Keep the log within twice LOG_BYTES_MAX. The server appends, so it can be cut at any time."""
         try:
@@ -241,16 +256,20 @@ class EmbeddedPostgres:
     def _prepare_archive(self, identity: Identity) -> None:
         if self._archive is None:
             return
+        unusable = EmbeddedError(
+            f"LEDGER_WAL_ARCHIVE={self._archive} is no directory that PostgreSQL may write into here. Set it to "
+            "another one, or to one that does not exist yet; or unset it, and no WAL is kept."
+        )
         try:
             if not self._archive.exists():
                 self._archive.mkdir(mode=0o700, parents=True)
                 identity.own(self._archive)
-            self._archive.resolve(strict=True).iterdir()
         except OSError as error:
-            raise EmbeddedError(
-                f"LEDGER_WAL_ARCHIVE: {self._archive} cannot be used ({error.strerror}). Set it to a directory that "
-                "PostgreSQL may write, or unset it to keep no WAL."
-            ) from error
+            raise unusable from error
+        wanted = [f"--reach={self._archive}", f"--write={self._archive}"]
+        tried = subprocess.run(launch.command(*identity.options, *wanted), capture_output=True, check=False)
+        if tried.returncode != 0:
+            raise unusable
 
     def _kept_passwords(self) -> dict[str, str]:
         file = self.home / DATABASE_FILE

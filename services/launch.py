@@ -43,6 +43,10 @@ def main() -> None:
         if blocked is not None:
             sys.stderr.write(f"{blocked}\n")
             sys.exit(UNREACHABLE)
+    for path in wanted.write:
+        if not (path.is_dir() and os.access(path, os.W_OK | os.X_OK)):
+            sys.stderr.write(f"{path}\n")
+            sys.exit(UNREACHABLE)
 
     if wanted.program:
         # Last, because a change of identity forgets it.
@@ -57,6 +61,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--namespace", type=int, nargs=2, help="user and group that we are to look like")
     parser.add_argument("--user", help="name of the user that we are to become")
     parser.add_argument("--reach", type=Path, action="append", default=[], help="absolute path that is needed")
+    parser.add_argument("--write", type=Path, action="append", default=[], help="directory that is to be written into")
     parser.add_argument("program", nargs="*")
     return parser
 

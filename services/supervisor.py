@@ -22,6 +22,7 @@ import structlog
 from services import launch
 from services.embedded import EmbeddedError, EmbeddedPostgres, HomeInUse, lock_home
 from services.migrate import migrate
+from services.postgres import UNAVAILABLE
 from services.settings import VARIABLES, Settings
 
 SERVICES = ("ledger", "projector", "receiver")
@@ -31,7 +32,7 @@ RESTART_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)  # Between an end and the next start
 STEADY_SECONDS = 30  # Whoever ran that long starts with the shortest pause again.
 STARTS_MAX = 5  # Of a service that has never been ready.
 MESSAGE_BYTES_MAX = 4096
-TRIM_LOG_SECONDS = 60
+LOOK_AFTER_SECONDS = 60  # Between two looks at the database's log and archive.
 
 _POLL_SECONDS = 0.1
 
@@ -126,12 +127,13 @@ def _keep_all(services: "Sequence[_Service]", keepers: asyncio.TaskGroup) -> Non
 async def _keep_database(database: EmbeddedPostgres) -> None:
     """Start the database again whenever it has ended. The services wait for it by themselves."""
     pause = _Pause()
-    trimmed = time.monotonic()
+    looked_at = time.monotonic()
     while True:
         await asyncio.sleep(_POLL_SECONDS)
-        if time.monotonic() - trimmed > TRIM_LOG_SECONDS:
+        if time.monotonic() - looked_at > LOOK_AFTER_SECONDS:
             database.trim_log()
-            trimmed = time.monotonic()
+            await _look_at_archive(database)
+            looked_at = time.monotonic()
         status = database.exit_status()
         if status is None and database.pid is not None:
             continue
@@ -144,6 +146,13 @@ async def _keep_database(database: EmbeddedPostgres) -> None:
             raise
         except EmbeddedError as error:
             _log.error("database_not_started", reason=str(error))
+
+
+async def _look_at_archive(database: EmbeddedPostgres) -> None:
+    """PostgreSQL keeps WAL until it is archived, however long that takes: say so before the disk is full."""
+    with contextlib.suppress(*UNAVAILABLE):
+        if (segment := await database.archiving_failed_at()) is not None:
+            _log.error("wal_not_archived", segment=segment, next="trying again", look_in=str(database.log))
 
 
 class _Service:

@@ -358,6 +358,39 @@ async def test_the_log_is_bounded(place, monkeypatch):
         assert database.log.with_suffix(".log.1").stat().st_size == 2000
 
 
+async def test_wal_is_archived_and_never_written_over(home, place):
+    archive = place / "deeper" / "wal"
+    async with running(home, wal_archive=archive) as database:
+        first = await query(database.superuser_url(), "SELECT pg_walfile_name(pg_switch_wal())")
+        await holds((archive / first).exists)
+        assert await database.archiving_failed_at() is None
+        assert stat.S_IMODE(archive.stat().st_mode) == 0o700
+
+        # Another database has put its own there. It stays, what is written here goes on, and WAL waits.
+        second = await query(database.superuser_url(), "SELECT pg_walfile_name(pg_current_wal_lsn())")
+        (archive / second).write_bytes(b"of another database")
+        await query(database.urls()["owner"], "CREATE TABLE kept AS SELECT 42 AS answer")
+        await query(database.superuser_url(), "SELECT pg_switch_wal()")
+        async with asyncio.timeout(CONDITION_SECONDS_MAX):
+            while await database.archiving_failed_at() != second:
+                await asyncio.sleep(0.05)
+        assert (archive / second).read_bytes() == b"of another database"
+        assert await query(database.urls()["owner"], "INSERT INTO kept VALUES (43) RETURNING answer") == 43
+
+        (archive / second).unlink()
+        await query(database.superuser_url(), "SELECT pg_switch_wal()")
+        await holds(lambda: (archive / second).exists() and (archive / second).stat().st_size == 16 * 1024 * 1024)
+
+
+@pytest.mark.parametrize("made", ["a file", "closed"])
+async def test_an_archive_that_cannot_be_written_is_named(home, place, made):
+    archive = place / "wal"
+    archive.touch() if made == "a file" else archive.mkdir(mode=0o500)
+    with pytest.raises(EmbeddedError, match=f"LEDGER_WAL_ARCHIVE={archive} is no directory"):
+        async with running(home, wal_archive=archive):
+            pass
+
+
 async def test_no_permissions_of_parents_change(place):
     home = place / "deeper" / "home"
     home.parent.mkdir(mode=0o700)

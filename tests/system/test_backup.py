@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -138,6 +140,7 @@ async def live(place: Path) -> Life:
                 await until(lambda: len(acknowledged) >= recorded + EVENTS_MIN)
             head_earlier = max(acknowledged.values())
             (place / "kept.checkpoint").write_text(await client.checkpoint(head_earlier))
+            await archived(home, wal)
             earlier = datetime.now(UTC)
             async with client.recording(acknowledged):
                 await until(lambda: len(acknowledged) >= head_earlier + EVENTS_MIN)
@@ -175,6 +178,11 @@ def life(place: Path) -> Life:
     return asyncio.run(live(place))
 
 
+@pytest.fixture
+def empty(place: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=place))
+
+
 def environ(home: Path, more: Mapping[str, str]) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2]), "LEDGER_HOME": str(home), **more}
 
@@ -191,6 +199,11 @@ def command(home: Path, *arguments: str, **more: str) -> subprocess.CompletedPro
     )
 
 
+def digests(directory: Path) -> dict[Path, bytes]:
+    """What all files in a directory hold."""
+    return {path: sha256(path.read_bytes()).digest() for path in directory.rglob("*") if path.is_file()}
+
+
 def bring_along(life: Life, home: Path) -> None:
     """What an operator brings to a restored home, as it is now."""
     for name in ("master.key", "signing.key", "admin.key"):
@@ -200,6 +213,7 @@ def bring_along(life: Life, home: Path) -> None:
 
 async def test_with_all_of_its_wal_it_is_the_ledger_that_it_was(life: Life, place: Path):
     home, old = place / "all", life.home / "database" / "pg_wal"
+    before = digests(life.home)
     made = command(home, "restore", str(life.backup), "--wal", str(life.wal), "--wal", str(old))
     assert made.returncode == 0, made.stderr
     for named in ("master.key", "signing.key", str(home / "checkpoints"), "accept-history"):
@@ -215,8 +229,7 @@ async def test_with_all_of_its_wal_it_is_the_ledger_that_it_was(life: Life, plac
             await client.checkpoint(len(there) + 1)
         audited = await asyncio.to_thread(command, home, "audit", "--since", str(life.kept))
         assert (audited.returncode, "Nothing was found." in audited.stdout) == (0, True), audited
-    # The old home, its keys, its checkpoints and its archive are what they were.
-    assert life.acknowledged and (life.home / "database" / "PG_VERSION").exists()
+    assert digests(life.home) == before
 
 
 async def test_what_was_acknowledged_and_archived_is_in_backup_and_archive(life: Life, place: Path):
@@ -227,7 +240,8 @@ async def test_what_was_acknowledged_and_archived_is_in_backup_and_archive(life:
     try:
         connection = await asyncpg.connect(database.urls()["auditor"])
         rows = await connection.fetch(
-            "SELECT convert_from(state, 'UTF8')::json ->> 'id' AS id, notification_id AS position FROM ledger_main.stored_events"
+            "SELECT convert_from(state, 'UTF8')::json ->> 'id' AS id, notification_id AS position"
+            " FROM ledger_main.stored_events"
         )
         await connection.close()
     finally:
@@ -270,3 +284,99 @@ async def test_restored_to_an_earlier_time_it_takes_no_writes_until_somebody_say
         audited = await asyncio.to_thread(command, home, "audit", "--since", str(life.kept))
         assert audited.returncode == 1, audited
         assert f"events, and the log has {life.head_earlier + 1}" in audited.stdout
+
+
+class Wrong(NamedTuple):
+    """What is given to `restore`, each made from a life that is in order, and what is said about it."""
+
+    said: str
+    backup: Callable[[Life, Path], Path] = lambda life, place: life.backup
+    wal: Callable[[Life, Path], Path | None] = lambda life, place: life.wal
+    until: Callable[[Life], str | None] = lambda life: None
+
+
+def copied(directory: Path, place: Path, change: Callable[[Path], object]) -> Path:
+    copy = shutil.copytree(directory, place / directory.name)
+    change(copy)
+    return copy
+
+
+def cut_short(backup: Path) -> None:
+    os.truncate(max((backup / "base").rglob("*"), key=lambda path: path.stat().st_size), 8192)
+
+
+def segments(wal: Path) -> list[Path]:
+    return sorted(path for path in wal.iterdir() if re.fullmatch("[0-9A-F]{24}", path.name))
+
+
+def without_one(wal: Path) -> None:
+    segments(wal)[-2].unlink()
+
+
+def of_another_database(wal: Path) -> None:
+    with segments(wal)[-1].open("r+b") as file:
+        file.seek(24)
+        file.write(bytes(7) + b"\x01")
+
+
+def damaged(wal: Path) -> None:
+    with segments(wal)[-2].open("r+b") as file:
+        file.seek(8192)
+        file.write(bytes(8192))
+
+
+WRONG = {
+    "a backup that is not there": Wrong("is not a backup", lambda life, place: place / "none"),
+    "a directory that is no backup": Wrong("is not a backup", lambda life, place: life.wal),
+    "a truncated backup": Wrong("damaged or not whole", lambda life, place: copied(life.backup, place, cut_short)),
+    "a backup of another PostgreSQL": Wrong(
+        "was made by PostgreSQL 17",
+        lambda life, place: copied(life.backup, place, lambda copy: (copy / "PG_VERSION").write_text("17\n")),
+    ),
+    "no such directory of WAL": Wrong("cannot be read", wal=lambda life, place: place / "none"),
+    "no WAL since the backup": Wrong("There is no WAL since", wal=lambda life, place: life.home / "checkpoints"),
+    "WAL with a gap": Wrong("is missing", wal=lambda life, place: copied(life.wal, place, without_one)),
+    "WAL of another database": Wrong(
+        "of another database", wal=lambda life, place: copied(life.wal, place, of_another_database)
+    ),
+    "damaged WAL": Wrong("lies between is damaged", wal=lambda life, place: copied(life.wal, place, damaged)),
+    "no time": Wrong("not a time with a zone", until=lambda life: "2026-11-21"),
+    "a time without WAL": Wrong("name its directory", wal=lambda *_: None, until=lambda life: life.earlier.isoformat()),
+    "a time before the backup": Wrong("Take an earlier", until=lambda life: "2026-01-01T00:00:00Z"),
+    "a time beyond WAL": Wrong("without --until all of it", until=lambda life: "2100-01-01T00:00:00Z"),
+}
+
+
+def invoked(home: Path, *arguments: str, **more: str) -> Result:
+    others = dict.fromkeys(VARIABLES.values(), None)
+    return CliRunner().invoke(commands, arguments, env=others | {"LEDGER_HOME": str(home), **more})
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_a_restore_that_cannot_be_whole_leaves_nothing(life: Life, empty: Path, wrong: Wrong):
+    wal, until = wrong.wal(life, empty), wrong.until(life)
+    arguments = [] if wal is None else ["--wal", str(wal)]
+    arguments += [] if until is None else ["--until", until]
+    ended = invoked(empty / "new", "restore", str(wrong.backup(life, empty)), *arguments)
+    assert (ended.exit_code, wrong.said in ended.output) == (2, True), ended.output
+    assert not (empty / "new").exists()
+
+
+def test_a_home_with_a_database_and_a_directory_that_exists_are_left_as_they_are(life: Life, empty: Path):
+    before = sorted(life.home.rglob("*"))
+    for arguments, said in (
+        (("restore", str(life.backup)), "has a database"),
+        (("backup", str(life.wal)), "never writes over anything"),
+        (("backup", str(life.home / "database" / "backup")), "inside the database itself"),
+    ):
+        ended = invoked(life.home, *arguments)
+        assert (ended.exit_code, said in ended.output) == (2, True), ended.output
+    assert sorted(life.home.rglob("*")) == before
+    for more, said in (
+        ({}, "There is no database in"),
+        ({"LEDGER_DATABASE_URL": "postgresql://nobody@/none"}, "tools of your own PostgreSQL"),
+        ({"LEDGER_PORT": "none"}, "LEDGER_PORT"),
+    ):
+        ended = invoked(empty / "new", "backup", str(empty / "made"), **more)
+        assert (ended.exit_code, said in ended.output) == (2, True), ended.output
+    assert not any(empty.iterdir())

@@ -38,6 +38,10 @@ class KeptOutside:
                 return last
         return None
 
+    def has_begun(self) -> bool:
+        """Whether anything was ever kept here."""
+        return bool(self._every_series())
+
     def every(self) -> Iterator[Path]:
         """Every checkpoint, series by series."""
         for series in self._every_series():

@@ -69,10 +69,15 @@ class History:
 async def check(
     database: Pool | asyncpg.Connection, tree: Tree, origin: str, keys: SigningKeys, outside: KeptOutside
 ) -> int:
-    """The size of the last checkpoint kept outside, which the log extends; 0 if none is kept. Raises Doubt, and
-    OSError."""
+    """The size of the last checkpoint kept outside, which the log extends; 0 if it has had none, or if what happened to
+    them was accepted. Raises Doubt, and OSError."""
     path = outside.last()
     if path is None:
+        if not outside.has_begun() and await tree.last_checkpoint(database) is not None:
+            raise Doubt(
+                "the log has had checkpoints, and none is kept outside the database: bring them to where "
+                "LEDGER_CHECKPOINTS says"
+            )
         return 0
     known = [signer.key for signer in keys.signers(origin)]
     known += [VerifierKey.read(key) for key in await tree.verifier_keys(database)]

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from services.kept_outside import KeptOutside
-from services.ledger.history import Doubt, accept_history, check
+from services.ledger.history import Doubt, accept, accept_history, check
 from services.ledger.integrator import LOCK, Integrator
 from services.migrate import migrate
 from services.postgres import connect
@@ -309,3 +309,17 @@ async def test_a_checkpoint_of_another_log_or_another_key_is_no_proof_of_the_pas
     outside.keep(8, str(Checkpoint("elsewhere", 8, bytes(32)).signed(keys.signers("elsewhere"))))
     with pytest.raises(Doubt, match="of elsewhere, not of"):
         await check(auditor, tree, ORIGIN, keys, outside)
+
+
+async def test_a_log_whose_checkpoints_are_not_to_be_found_takes_no_writes_until_somebody_says_why(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys, outside: KeptOutside, tmp_path: Path
+):
+    tree, elsewhere = Tree("main"), KeptOutside(tmp_path / "elsewhere", "main")
+    assert await check(auditor, tree, ORIGIN, keys, elsewhere) == 0  # It has had none.
+    await record(database, 40)
+    async with integrating(database, keys, outside):
+        await checkpoint_at(auditor, 40)
+    with pytest.raises(Doubt, match="none is kept outside"):
+        await check(auditor, tree, ORIGIN, keys, elsewhere)
+    accept(elsewhere, ORIGIN, keys, size=40, reason="the disk with the checkpoints is lost", by="a test")
+    assert await check(auditor, tree, ORIGIN, keys, elsewhere) == 0

@@ -3,9 +3,11 @@ not go on from where it was is told."""
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
 import asyncpg
@@ -13,7 +15,7 @@ import pytest
 
 from services.kept_outside import KeptOutside
 from services.ledger.history import Doubt, accept, accept_history, check
-from services.ledger.integrator import LOCK, Integrator
+from services.ledger.integrator import LOCK, Integrator, _Growing
 from services.migrate import migrate
 from services.postgres import connect
 from services.proof.checkpoint import Checkpoint
@@ -29,6 +31,8 @@ from tests.log import Log, event
 SECONDS_MAX = 30.0
 ORIGIN = "ledger.example/main"
 AT_ONCE = 500
+LEVELS_READ_MAX = 3
+"""Levels of tiles in a tree of 256² to 256³ leaves."""
 
 
 @pytest.fixture
@@ -130,6 +134,76 @@ async def test_every_tile_of_every_size_and_every_proof_follow_from_few_reads(
     assert split_bundle(await tree.tile(auditor, Tile(ENTRIES, 1, 7))) == stored[256:263]
     assert split_bundle(await tree.tile(auditor, Tile(ENTRIES, 4))) == stored[1_024:1_280]
     assert (await tree.edge(auditor, 0)).root == EMPTY_ROOT
+
+
+class Read(NamedTuple):
+    statements: int
+    rows: int
+    """That were read from tables of the ledger, by whatever plan."""
+
+
+async def reading(connection: asyncpg.Connection, work: Callable[[], Awaitable[object]]) -> Read:
+    """What work reads, as PostgreSQL counts it: nobody else on the machine changes that."""
+    counted = (
+        "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_xact_user_tables"
+        " WHERE schemaname = 'ledger_main'"
+    )
+    statements: list[str] = []
+    async with connection.transaction():
+        before = await connection.fetchval(counted)
+        with connection.query_logger(lambda record: statements.append(record.query)):
+            await work()
+        return Read(len(statements), await connection.fetchval(counted) - before)
+
+
+async def lengthen(database: Database, until: int) -> None:
+    """Give the log as many rows as it needs for its length, with leaf hashes as good as any."""
+    writer = await connect(database.writer)
+    await writer.execute(
+        "INSERT INTO ledger_main.stored_events (originator_id, originator_version, topic, state, notification_id,"
+        " event_id, subject, source, recorded_at, sealed, content, leaf_hash)"
+        " SELECT gen_random_uuid(), 1, 'ledger.ask.recorded.v1', '', n, gen_random_uuid(), 'requirement/R', 'urn:test',"
+        " clock_timestamp(), false, sha256(''), sha256(int8send(n)) FROM generate_series("
+        "(SELECT coalesce(max(notification_id), 0) + 1 FROM ledger_main.stored_events), $1::bigint) AS n",
+        until,
+    )
+    await writer.close()
+
+
+async def test_what_leaves_and_proofs_cost_does_not_depend_on_the_length_of_the_log(
+    database: Database, auditor: asyncpg.Connection
+):
+    tree, more, short = Tree("main"), 300, 1_000
+    writer = await connect(database.writer)
+    integrated, proven = {}, {}
+    for size in (short, short + 256**2):  # The longer one has its full tiles beyond what the shorter has.
+        await lengthen(database, size)
+        growing = await _Growing.begin(writer, tree)
+        await growing.go_on(writer)
+        taken_over = await reading(writer, partial(_Growing.begin, writer, tree))
+        await lengthen(database, size + more)
+        integrated[size] = (taken_over, await reading(writer, partial(growing.go_on, writer)))
+        assert growing.edge.size == size + more
+        # A table of a few pages is read whole whatever is asked of it; what grows is what is read by an index.
+        await auditor.execute("SET enable_seqscan = off")
+        await tree.hashes(auditor, inclusion(0, size), size)  # The driver asks about types once.
+        proofs = []
+        for leaf in (0, size // 3, size - 1, size + more - 1):
+            wanted = inclusion(leaf, size + more)
+            proofs.append(await reading(auditor, partial(tree.hashes, auditor, wanted, size + more)))
+        proven[size] = proofs
+    await writer.close()
+
+    for taken_over, grown in integrated.values():
+        assert grown == Read(statements=1, rows=more)
+        assert taken_over.statements <= 2 + LEVELS_READ_MAX and taken_over.rows <= LEVELS_READ_MAX * 256
+    for proofs in proven.values():
+        # Full tiles in one go, and of each level the one that is not full: at most 255 hashes of it.
+        assert all(each.statements <= 1 + LEVELS_READ_MAX for each in proofs)
+        assert all(each.rows <= LEVELS_READ_MAX * 256 for each in proofs)
+    # As many hashes of tiles that are not full in either; what is more is a tile of the level that the longer one adds.
+    few, many = (max(each.rows for each in proofs) for proofs in proven.values())
+    assert many <= few + LEVELS_READ_MAX
 
 
 async def test_what_was_integrated_stays_as_it_is(database: Database, keys: SigningKeys, outside: KeptOutside):

@@ -7,7 +7,7 @@ LOCKS := requirements.txt requirements-dev.txt
 PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev demo test fuzz bench-history bench-what-if hindsight lint format schemas lock clean
+.PHONY: help setup run dev demo test fuzz bench-history bench-what-if bench-tree hindsight lint format schemas lock clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench-history: setup ## Measure what it costs to look back in a long log (BENCH=
 
 bench-what-if: setup ## Measure what-ifs over a million asks (BENCH, likewise)
 	@$(PYTHON) -m benchmarks.what_if $(BENCH)
+
+bench-tree: setup ## Measure what the tree costs those who record (BENCH, likewise)
+	@$(PYTHON) -m benchmarks.tree $(BENCH)
 
 hindsight: setup ## Ask random histories about their past, 10,000 of them (HISTORIES, SEED)
 	@LEDGER_TEST_HISTORIES=$(or $(HISTORIES),10000) LEDGER_TEST_HISTORIES_SEED=$(or $(SEED),$(shell date +%s)) \

@@ -59,15 +59,18 @@ async def alternate(
     seconds_max: float,
     progress: Callable[[str], None],
     cold: dict[str, float] | None = None,
+    mirrored: bool = False,
 ) -> dict[str, list[float]]:
-    """Samples of each case, a round after the other: A B C A B C … After `seconds_max` no round is begun, but that
-    there are as many as a median needs. The rounds of the warm-up are not counted; `cold` gets the first of each."""
+    """Samples of each case, a round after the other: A B A B …, or `mirrored`: A B B A … After `seconds_max` no round
+    is begun, but that there are as many as a median needs. The rounds of the warm-up are not counted; `cold` gets the
+    first of each."""
     samples: dict[str, list[float]] = {name: [] for name in cases}
     deadline = time.monotonic() + seconds_max
     for number in range(-WARM_UP_ROUNDS, rounds):
         if number >= ROUNDS_MIN and time.monotonic() > deadline:
             break
-        for name, case in cases.items():
+        order = [*cases.items()]
+        for name, case in reversed(order) if mirrored and number % 2 else order:
             progress(f"{name}, {'warm-up' if number < 0 else f'round {number + 1} of {rounds}'}")
             seconds = await case()
             if number >= 0:

@@ -173,7 +173,7 @@ class EmbeddedPostgres:
     def run(self, program: str, *arguments: str) -> None:
         """Run a program of PostgreSQL's as this user; it can connect as the superuser. Raises EmbeddedError."""
         password = {"PGPASSWORD": self._passwords[_SUPERUSER]} if self._passwords else {}
-        self._run(Identity([], None), program, *arguments, environ=password, seconds_max=None)
+        self._run(Identity([], None), program, *arguments, variables=password, seconds_max=None)
 
     def connection(self) -> list[str]:
         """Options by which a program of PostgreSQL's connects, once started."""
@@ -405,7 +405,7 @@ class EmbeddedPostgres:
         *arguments: str,
         stdin: bytes = b"",
         pass_fds: tuple[int, ...] = (),
-        environ: Mapping[str, str] | None = None,
+        variables: Mapping[str, str] | None = None,
         seconds_max: float | None = INITDB_SECONDS_MAX,
     ) -> None:
         done = subprocess.run(
@@ -413,7 +413,7 @@ class EmbeddedPostgres:
             input=stdin,
             capture_output=True,
             check=False,
-            env=_environment() | dict(environ or {}),
+            env=_environment() | dict(variables or {}),
             cwd="/",
             pass_fds=pass_fds,
             timeout=seconds_max,

@@ -26,6 +26,20 @@ async def test_cases_run_in_alternation_and_the_warm_up_does_not_count():
     assert min(samples["a"]) > 2 * WARM_UP_ROUNDS
 
 
+async def test_mirrored_each_case_is_as_often_the_first_of_its_round():
+    ran: list[str] = []
+
+    def case(name: str) -> Case:
+        async def run() -> float:
+            ran.append(name)
+            return 0.0
+
+        return run
+
+    await alternate({"a": case("a"), "b": case("b")}, rounds=6, seconds_max=60, progress=lambda _: None, mirrored=True)
+    assert ran == ["a", "b", "b", "a"] * ((WARM_UP_ROUNDS + 6) // 2)
+
+
 async def test_when_the_time_is_over_there_are_samples_enough_for_a_median():
     async def run() -> float:
         return 0.0

@@ -17,8 +17,9 @@ import asyncpg
 import psutil
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
-from services import embedded, launch
+from services import embedded, launch, supervisor
 from services.embedded import EmbeddedError, EmbeddedPostgres, HomeInUse
 from services.identity import namespace_options
 from services.settings import Settings
@@ -375,6 +376,9 @@ async def test_wal_is_archived_and_never_written_over(home, place):
             while await database.archiving_failed_at() != second:
                 await asyncio.sleep(0.05)
         assert (archive / second).read_bytes() == b"of another database"
+        with capture_logs() as logs:
+            await supervisor._look_at_archive(database)
+        assert [(line["event"], line["segment"]) for line in logs] == [("wal_not_archived", second)]
         assert await query(database.urls()["owner"], "INSERT INTO kept VALUES (43) RETURNING answer") == 43
 
         (archive / second).unlink()

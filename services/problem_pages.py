@@ -291,7 +291,8 @@ PAGES: Mapping[str, Page] = {
     "history-in-doubt": Page(
         "The log does not extend the last checkpoint that was kept outside the database. Nothing of this request was"
         " recorded; reading goes on.",
-        "The database was restored to an earlier time, failed over to a copy that lagged, or was changed by hand.",
+        "The database was restored to an earlier time, failed over to a copy that lagged, or was changed by hand; or"
+        " its checkpoints are not where they were kept.",
         "the log has 250 events, and it had 301",
     ),
     "overloaded": Page(

@@ -54,6 +54,7 @@ from schemas.events import (
     Link,
     OpportunityUpdated,
     Option,
+    PersonErased,
     PersonIntroduced,
     PerspectiveStated,
     PromiseClosed,
@@ -64,6 +65,7 @@ from schemas.events import (
     RequirementReworded,
     RequirementUnmerged,
     SourceReconciled,
+    TextRedacted,
 )
 from schemas.values import By
 
@@ -112,6 +114,7 @@ __all__ = [
     "OutboxNotSent",
     "OutboxUnwritable",
     "Outcome",
+    "PersonErased",
     "PersonIntroduced",
     "PerspectiveStated",
     "PromiseClosed",
@@ -127,6 +130,7 @@ __all__ = [
     "SourceReconciled",
     "Spot",
     "Status",
+    "TextRedacted",
     "Unauthorized",
     "Unavailable",
     "id_of_content",

@@ -511,11 +511,8 @@ class PromiseClosed(Observation, frozen=True, kw_only=True, tag="ledger.promise.
 # Corrections
 
 
-class EventRetracted(Act, frozen=True, kw_only=True, tag="ledger.event.retracted.v1"):
-    """The observation at a position was recorded in error. It stays in the log, and counts no more from here on.
-
-    It belongs to the stream of the event that it retracts. Acts are undone by acts.
-    """
+class Correction(Act, frozen=True, kw_only=True):
+    """An act about one event of the log, named by its position and its subject. It belongs to the stream of that."""
 
     KIND = "event"
     position: Annotated[int, Meta(ge=1, le=2**63 - 1)]
@@ -526,6 +523,32 @@ class EventRetracted(Act, frozen=True, kw_only=True, tag="ledger.event.retracted
     @classmethod
     def subject_form(cls) -> str:
         return "{subject}"
+
+
+class EventRetracted(Correction, frozen=True, kw_only=True, tag="ledger.event.retracted.v1"):
+    """The observation at a position was recorded in error. It stays in the log, and counts no more from here on.
+
+    It belongs to the stream of the event that it retracts. Acts are undone by acts.
+    """
+
+
+class TextRedacted(Correction, frozen=True, kw_only=True, tag="ledger.text.redacted.v1"):
+    """The sealed texts of the event at a position are gone for good: their key is destroyed. The event stays.
+
+    It belongs to the stream of the event whose texts these were, and cannot be undone.
+    """
+
+
+class PersonErased(Act, frozen=True, kw_only=True, tag="ledger.person.erased.v1"):
+    """What is sealed about a person and stands before this is gone for good: the keys of it are destroyed.
+
+    What is said about that person afterwards is new, and takes an erasure of its own.
+    """
+
+    KIND = "person"
+    person: Id
+    reason: Paragraph
+    by: By
 
 
 # Emitters
@@ -584,6 +607,8 @@ ANY_EVENT = (
     | PromiseMade
     | PromiseClosed
     | EventRetracted
+    | TextRedacted
+    | PersonErased
 )
 
 EVENT_TYPES: dict[str, type[Event]] = {cls.__struct_config__.tag: cls for cls in get_args(ANY_EVENT)}

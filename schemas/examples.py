@@ -248,4 +248,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "reason": "The ask was another customer's, and was read from the wrong ticket.",
         "by": _SALES,
     },
+    "ledger.text.redacted.v1": {
+        "position": 17,
+        "subject": "requirement/SSO-42",
+        "reason": "The quote names a patient of the customer's.",
+        "by": _PRODUCT,
+    },
+    "ledger.person.erased.v1": {
+        "person": "p-81",
+        "reason": "The person asked for it by letter, and the request was found to be due.",
+        "by": {"role": "data protection officer", "team": "executive"},
+    },
 }

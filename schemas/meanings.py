@@ -178,6 +178,15 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "subject": "The subject of that event.",
         "reason": "What the error was.",
     },
+    "TextRedacted": {
+        "position": "The position of the event whose sealed texts are to go.",
+        "subject": "The subject of that event.",
+        "reason": "Why they have to go. It stays readable for ever, and so it repeats nothing of them.",
+    },
+    "PersonErased": {
+        "person": "The opaque id of the person about whom everything sealed so far is to go.",
+        "reason": "Why, as that the person asked for it. It stays readable for ever, and so it names nobody.",
+    },
     "SourceReconciled": {
         "source": "The source whose events are counted.",
         "from": "The beginning of the period, itself part of it.",

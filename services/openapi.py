@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, get_type_hints
 import msgspec
 from msgspec import NODEFAULT, UNSET, Struct
 
-from schemas.events import EVENT_TYPES, EventRetracted
+from schemas.events import EVENT_TYPES, Correction
 from schemas.examples import EXAMPLES
 from schemas.export import published
 from schemas.meanings import CLASSES
@@ -272,7 +272,10 @@ _PATH_PARAMETERS = {
     ),
     "kind": _PathParameter(
         "the kind of the subject",
-        {"type": "string", "enum": sorted({cls.KIND for cls in EVENT_TYPES.values() if cls is not EventRetracted})},
+        {
+            "type": "string",
+            "enum": sorted({cls.KIND for cls in EVENT_TYPES.values() if not issubclass(cls, Correction)}),
+        },
         "requirement",
     ),
     "id": _PathParameter(

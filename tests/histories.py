@@ -26,6 +26,7 @@ from services.ledger.rules import Aggregate
 from services.ledger.rules.retraction import Named
 from services.migrate import TEAMS
 from tests.log import event
+from tests.named import spoken_of_in
 
 START = datetime(2024, 1, 10, 9, tzinfo=UTC)
 EVENTS_MIN, EVENTS_MAX = 20, 60
@@ -113,7 +114,9 @@ class _Teller:
         sent = _read(value, self._now)
         position = len(self._told) + 1
         if isinstance(sent.event, Act):
-            objections = rules.objections(sent.event, self._stream, self._named, position=position, teams=_TEAMS)
+            objections = rules.objections(
+                sent.event, self._stream, self._named, self._spoken_of, position=position, teams=_TEAMS
+            )
             if any(objections):
                 return False
         self._streams[sent.subject] = rules.replay(sent.subject, [(position, sent.event)], self._stream(sent.subject))
@@ -131,6 +134,9 @@ class _Teller:
             return None
         sent = self._sent[position - 1]
         return Named(sent.subject, sent.type, position in self._retracted)
+
+    def _spoken_of(self, person: str) -> bool:
+        return spoken_of_in([sent.event for sent in self._sent], person)
 
     # Times
 

@@ -11,6 +11,7 @@ import asyncpg
 
 from schemas.codec import close_record, open_record, read_event
 from schemas.envelope import Sent, stream_uuid
+from schemas.events import PersonErased, TextRedacted
 from services.postgres import connect, ledger_schema
 from services.sealing import MasterKeys, seal
 from services.statements import quote
@@ -22,6 +23,8 @@ _COLUMNS = [
 ]
 _ids = itertools.count(1)
 
+OFFICER = {"role": "data protection officer", "team": "executive"}
+
 
 def event(
     type: str, /, *, id: str | None = None, source: str = "urn:test", time: str | None = None, **data: Any
@@ -31,6 +34,16 @@ def event(
         data["source"] = source  # What an emitter counts is its own.
     envelope = {"specversion": "1.0", "id": id or f"e-{next(_ids)}", "source": source, "data": data}
     return envelope | {"type": f"ledger.{type}.v1"} | ({"time": time} if time else {})
+
+
+def redacted(position: int, subject: str, **more: Any) -> Any:
+    """The act by which the sealed texts of the event at a position are gone."""
+    return event("text.redacted", position=position, subject=subject, reason="They name somebody.", by=OFFICER, **more)
+
+
+def erased(person: str, **more: Any) -> Any:
+    """The act by which all that is sealed about a person is gone."""
+    return event("person.erased", person=person, reason="They asked for it.", by=OFFICER, **more)
 
 
 class Log:
@@ -107,6 +120,13 @@ class Log:
         schema = ledger_schema(self.ledger)
         await self.connection.copy_records_to_table("stored_events", schema_name=schema, columns=_COLUMNS, records=rows)
         await self.connection.copy_records_to_table("sealing_keys", schema_name=schema, records=keys)
+        for row, each in zip(rows, sent, strict=True):
+            match each.event:
+                case PersonErased(person=person):
+                    gone = f"DELETE FROM {self._schema}.sealing_keys WHERE person = $1 AND position < $2"
+                    await self.connection.execute(gone, person, row[4])
+                case TextRedacted(position=named):
+                    await self.connection.execute(f"DELETE FROM {self._schema}.sealing_keys WHERE position = $1", named)
         return [row[4] for row in rows]
 
 

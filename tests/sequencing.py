@@ -6,13 +6,25 @@ from typing import Any
 
 from schemas.codec import open_record
 from schemas.envelope import Sent, stream_uuid
-from schemas.events import EventRetracted
 from schemas.values import same_team
 from services.ledger import rules
 from services.ledger.rules.retraction import Named
-from services.ledger.sequence import Entry, Known, Log, Outcome, Prepared, Request, names, reads, sequence, stream_uuids
+from services.ledger.sequence import (
+    Entry,
+    Known,
+    Log,
+    Outcome,
+    Prepared,
+    Request,
+    erased,
+    names,
+    reads,
+    sequence,
+    stream_uuids,
+)
 from services.migrate import TEAMS
 from tests.log import read
+from tests.named import named_in, spoken_of_in
 
 START = datetime(2026, 11, 21, 10, tzinfo=UTC)
 
@@ -70,13 +82,14 @@ class Memory:
                 for subject in reads(requests)
             },
             named={at: self.named(at) for at in names(requests) if at <= len(self.sent)},
+            persons=frozenset(
+                person for person in erased(requests) if spoken_of_in([sent.event for sent in self.sent], person)
+            ),
             teams=frozenset(same_team(team) for team in TEAMS),
         )
 
     def named(self, position: int) -> Named:
-        retracted = {sent.event.position for sent in self.sent if isinstance(sent.event, EventRetracted)}
-        sent = self.sent[position - 1]
-        return Named(sent.subject, sent.type, position in retracted)
+        return named_in([sent.event for sent in self.sent])[position]
 
     def post(self, *requests: Request) -> list[Outcome]:
         """Sequence these requests as one batch, and keep what passed."""

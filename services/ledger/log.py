@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from schemas.codec import decode_recorded
 from schemas.envelope import Recorded, stream_uuid
+from schemas.events import PersonErased, TextRedacted
 from services.ledger.rules.retraction import Named
 from services.ledger.sequence import Entry, Known
 from services.postgres import UNAVAILABLE, Pool, Unavailable, ledger_schema, unavailable
@@ -126,10 +127,21 @@ class EventLog:
         if not positions:
             return {}
         rows = await connection.fetch(self._sql["named"], [*positions])
-        return {row["position"]: Named(row["subject"], row["topic"], row["retracted"]) for row in rows}
+        return {
+            row["position"]: Named(row["subject"], row["topic"], row["retracted"], row["sealed"], row["redacted"])
+            for row in rows
+        }
+
+    async def persons(self, connection: asyncpg.Connection, persons: Sequence[str]) -> frozenset[str]:
+        """Those of these persons about whom something sealed can still be opened."""
+        if not persons:
+            return frozenset()
+        rows = await connection.fetch(self._sql["persons"], [*persons])
+        return frozenset(row["person"] for row in rows)
 
     async def append(self, connection: asyncpg.Connection, entries: Sequence[Entry], at: datetime) -> None:
-        """Insert these rows, recorded `at` this time. The caller holds the head. Raises MasterKeyOutOfUse."""
+        """Insert these rows, recorded `at` this time, and destroy the keys that they say are gone. The caller holds the
+        head. Raises MasterKeyOutOfUse."""
         prepared = [entry.prepared for entry in entries]
         await self._insert(
             connection,
@@ -166,6 +178,18 @@ class EventLog:
                 if error.constraint_name != "sealing_keys_master_in_use":
                     raise
                 raise MasterKeyOutOfUse(f"{error}; this service looks for the one that came in its place") from error
+        await self._destroy(connection, entries)
+
+    async def _destroy(self, connection: asyncpg.Connection, entries: Sequence[Entry]) -> None:
+        """Destroy the keys of what these entries erase: in their transaction, so that neither is there alone."""
+        acts = [(entry.position, entry.prepared.sent.event) for entry in entries]
+        erased = [(act.person, position) for position, act in acts if isinstance(act, PersonErased)]
+        redacted = [act.position for _, act in acts if isinstance(act, TextRedacted)]
+        if erased:
+            persons, positions = zip(*erased, strict=True)
+            await connection.execute(self._sql["destroy_keys_of_persons"], persons, positions)
+        if redacted:
+            await connection.execute(self._sql["destroy_keys_at"], redacted)
 
     async def _insert(self, connection: asyncpg.Connection, rows: Sequence["_Row"], at: datetime) -> None:
         await connection.execute(

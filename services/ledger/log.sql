@@ -30,13 +30,18 @@ SELECT s.id, v.originator_version AS version
         LIMIT 1) AS v;
 
 -- named --
--- What stands at these positions, and whether it has been retracted: two looks into an index for each, however many
--- retractions there are. (The type stands here itself, since the index is one of this type only.)
-SELECT e.notification_id AS position, e.subject, e.topic,
+-- What stands at these positions, whether it has been retracted, and whether its texts were redacted: three looks into
+-- an index for each, however many corrections there are. (The types stand here themselves, since each index is one of
+-- its type only.)
+SELECT e.notification_id AS position, e.subject, e.topic, e.sealed,
        EXISTS (SELECT
                  FROM {schema}.stored_events AS r
                 WHERE r.topic = 'ledger.event.retracted.v1' AND {schema}.retracts(r.state) = e.notification_id)
-           AS retracted
+           AS retracted,
+       EXISTS (SELECT
+                 FROM {schema}.stored_events AS r
+                WHERE r.topic = 'ledger.text.redacted.v1' AND {schema}.redacts(r.state) = e.notification_id)
+           AS redacted
   FROM {schema}.stored_events AS e
  WHERE e.notification_id = ANY ($1::bigint[]);
 
@@ -53,6 +58,22 @@ SELECT *
 -- Keep the keys of the events just appended, with them or not at all.
 INSERT INTO {schema}.sealing_keys (position, event_id, person, master, wrapped)
 SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::bytea[]);
+
+-- persons --
+-- Those of these persons about whom something sealed can still be opened.
+SELECT person
+  FROM unnest($1::text[]) AS asked (person)
+ WHERE EXISTS (SELECT FROM {schema}.sealing_keys AS k WHERE k.person = asked.person);
+
+-- destroy_keys_of_persons --
+-- Destroy the keys of all events about these persons that stand below the position of each one's erasure.
+DELETE FROM {schema}.sealing_keys AS k
+ USING unnest($1::text[], $2::bigint[]) AS erased (person, position)
+ WHERE k.person = erased.person AND k.position < erased.position;
+
+-- destroy_keys_at --
+-- Destroy the keys of the events at these positions.
+DELETE FROM {schema}.sealing_keys WHERE position = ANY ($1::bigint[]);
 
 -- stream_after --
 -- A page of one stream, by version; see `cut`.

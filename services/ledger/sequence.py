@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from schemas.codec import close_record
 from schemas.envelope import Refusal, Sent, stream_uuid
-from schemas.events import Act, EventRetracted
+from schemas.events import Act, Correction, EventRetracted, PersonErased, TextRedacted
 from services.ledger import rules
 from services.ledger.rules import Aggregate
 from services.ledger.rules.retraction import Named
@@ -79,7 +79,9 @@ class Log(Struct, frozen=True, kw_only=True):
     streams: Mapping[str, Aggregate | None]
     teams: frozenset[str]
     named: Mapping[int, Named] = {}
-    """What stands at the positions that retractions name."""
+    """What stands at the positions that corrections name."""
+    persons: frozenset[str] = frozenset()
+    """Those whom erasures name and about whom something sealed is there."""
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -121,6 +123,7 @@ def sequence(requests: Sequence[Request], log: Log) -> Sequenced:
         ChainMap({}, dict(log.versions)),
         ChainMap({}, dict(log.streams)),
         ChainMap({}, dict(log.named)),
+        ChainMap({}, dict.fromkeys(log.persons)),
     )
     outcomes: list[Outcome] = []
     entries: list[Entry] = []
@@ -146,10 +149,15 @@ class _State(Struct, frozen=True):
     versions: ChainMap[str, int]
     streams: ChainMap[str, Aggregate | None]
     named: ChainMap[int, Named]
+    persons: ChainMap[str, None]
 
     def attempt(self) -> "_State":
         return _State(
-            self.known.new_child(), self.versions.new_child(), self.streams.new_child(), self.named.new_child()
+            self.known.new_child(),
+            self.versions.new_child(),
+            self.streams.new_child(),
+            self.named.new_child(),
+            self.persons.new_child(),
         )
 
     def keep(self) -> None:
@@ -157,6 +165,11 @@ class _State(Struct, frozen=True):
         self.versions.maps[1].update(self.versions.maps[0])
         self.streams.maps[1].update(self.streams.maps[0])
         self.named.maps[1].update(self.named.maps[0])
+        self.persons.maps[1].update(self.persons.maps[0])
+
+    def spoken_of(self, person: str) -> bool:
+        """Whether the person has a stream, or something sealed is about them."""
+        return f"{PersonErased.KIND}/{person}" in self.versions or person in self.persons
 
 
 def _sequence_whole(request: Request, state: _State, log: Log, position: int) -> tuple[Outcome, bool, list[Entry]]:
@@ -228,9 +241,15 @@ def _sequence_events(
         if sent.subject in state.streams:
             said = [(position, sent.event)]
             state.streams[sent.subject] = rules.replay(sent.subject, said, state.streams[sent.subject])
-        if isinstance(sent.event, EventRetracted):
-            retracted = msgspec.structs.replace(state.named[sent.event.position], retracted=True)
-            state.named[sent.event.position] = retracted
+        sealing = prepared.sealing
+        state.named[position] = Named(sent.subject, sent.type, sealed=sealing is not None)
+        if sealing is not None and sealing.person is not None:
+            state.persons[sealing.person] = None
+        match sent.event:
+            case EventRetracted(position=named):
+                state.named[named] = msgspec.structs.replace(state.named[named], retracted=True)
+            case TextRedacted(position=named):
+                state.named[named] = msgspec.structs.replace(state.named[named], redacted=True)
         results.append(_result(sent, recorded, duplicate=False))
     return results, refusals, entries
 
@@ -273,7 +292,12 @@ def _against(sent: Sent, state: _State, log: Log, position: int, index: int) -> 
             missing=[*objection.missing] or None,
         )
         for objection in rules.objections(
-            sent.event, state.streams.__getitem__, state.named.get, position=position, teams=log.teams
+            sent.event,
+            state.streams.__getitem__,
+            state.named.get,
+            state.spoken_of,
+            position=position,
+            teams=log.teams,
         )
     ]
 
@@ -314,9 +338,15 @@ def reads(requests: Sequence[Request]) -> list[str]:
 
 
 def names(requests: Sequence[Request]) -> list[int]:
-    """The positions that these requests' retractions name."""
+    """The positions that these requests' corrections name."""
     events = (prepared.sent.event for request in requests for prepared in request.events)
-    return sorted({event.position for event in events if isinstance(event, EventRetracted)})
+    return sorted({event.position for event in events if isinstance(event, Correction)})
+
+
+def erased(requests: Sequence[Request]) -> list[str]:
+    """The persons whom these requests want erased."""
+    events = (prepared.sent.event for request in requests for prepared in request.events)
+    return sorted({event.person for event in events if isinstance(event, PersonErased)})
 
 
 def stream_uuids(requests: Sequence[Request]) -> dict[str, UUID]:

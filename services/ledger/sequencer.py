@@ -21,7 +21,7 @@ from services.ledger import rules
 from services.ledger.history import Doubt, History
 from services.ledger.log import EventLog
 from services.ledger.rules import Aggregate
-from services.ledger.sequence import Log, Outcome, Request, names, reads, sequence, stream_uuids
+from services.ledger.sequence import Log, Outcome, Request, erased, names, reads, sequence, stream_uuids
 from services.postgres import UNAVAILABLE, Unavailable
 from services.sealing import MasterKeyError, MasterKeyOutOfUse, MasterKeys
 
@@ -233,6 +233,7 @@ class Sequencer:
                     streams={subject: aggregate for subject, (_, aggregate) in now.items()},
                     teams=self._teams,
                     named=await self._events.named(connection, names(requests)),
+                    persons=await self._events.persons(connection, erased(requests)),
                 ),
             )
             if sequenced.entries:

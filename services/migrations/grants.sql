@@ -22,7 +22,7 @@ GRANT USAGE ON SCHEMA {schema} TO {writer}, {projector}, {auditor};
 GRANT SELECT ON {schema}.stored_events, {schema}.log_head TO {writer}, {projector}, {auditor};
 GRANT INSERT ON {schema}.stored_events TO {writer};
 GRANT UPDATE ON {schema}.log_head TO {writer};
-GRANT SELECT, INSERT ON {schema}.sealing_keys TO {writer};
+GRANT SELECT, INSERT, DELETE ON {schema}.sealing_keys TO {writer};
 GRANT SELECT ON {schema}.sealing_keys TO {projector}, {auditor};
 GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.refusals TO {writer};
 GRANT SELECT ON {schema}.refusals TO {projector}, {auditor};

@@ -28,8 +28,9 @@ CONTRACT = {
     "agreement.revised": True, "agreement.endorsed": True, "agreement.adopted": True, "decision.proposed": True,
     "decision.made": True, "requirement.assessed": False, "perspective.stated": False, "decision.acknowledged": True,
     "decision.reaffirmed": True, "decision.superseded": True, "promise.made": False, "promise.closed": False,
+    "event.retracted": True, "text.redacted": True, "person.erased": True,
 }  # fmt: skip
-SUBJECTS = {"ask": "requirement", "delivery": "requirement", "perspective": "requirement"}
+SUBJECTS = {"ask": "requirement", "delivery": "requirement", "perspective": "requirement", "text": "event"}
 SEALED = {"person.introduced": {"name", "email"}, "requirement.raised": {"problem"}, "ask.recorded": {"quote"}}
 
 

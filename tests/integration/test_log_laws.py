@@ -17,7 +17,7 @@ from services.ledger.log import Filter
 from services.postgres import connect
 from services.statements import Statements, fill
 from tests.conftest import Database
-from tests.log import Log, event
+from tests.log import Log, erased, event, redacted
 from tests.writers import writer
 
 SERVICES = ("writer", "projector", "auditor")
@@ -143,15 +143,69 @@ async def test_who_reads_the_log_cannot_write_it(database: Database, log: Log, r
 
 async def test_a_writer_cannot_lose_keys_or_widen_them(database: Database, log: Log) -> None:
     for statement in (
-        "DELETE FROM ledger_main.sealing_keys",
         "TRUNCATE ledger_main.sealing_keys",
         "UPDATE ledger_main.sealing_keys SET wrapped = ''",
+        "UPDATE ledger_main.sealing_keys SET person = 'p-2'",
         "UPDATE registry.api_keys SET scopes = '{admin}'",
         "DELETE FROM registry.api_keys",
         "INSERT INTO registry.ledgers SELECT * FROM registry.ledgers",
     ):
         error = await attempt(database.writer, statement)
         assert isinstance(error, asyncpg.InsufficientPrivilegeError), (statement, error)
+
+
+KEYS = "ledger_main.sealing_keys"
+CHANGES_OF_KEYS = {
+    "destroyed off the record": f"DELETE FROM {KEYS} WHERE position = 3",
+    "all destroyed": f"DELETE FROM {KEYS}",
+    "destroyed with one that is on the record": f"DELETE FROM {KEYS} WHERE position IN (3, 4)",
+    "destroyed by a merge": f"MERGE INTO {KEYS} USING (SELECT 1) AS one ON true WHEN MATCHED THEN DELETE",
+    "of somebody who was erased, by something said afterwards": f"DELETE FROM {KEYS} WHERE position = 7",
+    "truncated": f"TRUNCATE {KEYS}",
+    "of another person": f"UPDATE {KEYS} SET person = 'p-1' WHERE position = 3",
+    "of another event": f"UPDATE {KEYS} SET event_id = gen_random_uuid() WHERE position = 3",
+    "of another position": f"UPDATE {KEYS} SET position = 2 WHERE position = 3",
+    "in place of another": f"INSERT INTO {KEYS} SELECT * FROM {KEYS} ON CONFLICT (position) DO UPDATE SET person = ''",
+}
+
+
+def asked_by(person: str) -> Any:
+    return event("ask.recorded", requirement="R-1", account="a-1", contact=person, quote="Now")
+
+
+@pytest.mark.parametrize("role", ["writer", "owner", "superuser"])
+async def test_a_key_is_destroyed_by_what_is_on_record_and_by_nothing_else(
+    database: Database, log: Log, rows: Rows, role: str
+) -> None:
+    await log.append(asked_by("p-1"), asked_by("p-2"))
+    async with writer(database) as one:
+        assert await one.record(erased("p-1"), asked_by("p-1")) == [6, 7]
+    assert [row[0] for row in await rows(f"SELECT position FROM {KEYS} ORDER BY 1")] == [3, 5, 7]
+    before = await rows(f"SELECT * FROM {KEYS} ORDER BY position")
+    silence = ("SET LOCAL session_replication_role = replica",) if role == "superuser" else ()
+    for name, change in CHANGES_OF_KEYS.items():
+        error = await attempt(getattr(database, role), *silence, change)
+        refusals = (asyncpg.RestrictViolationError,) + (
+            (asyncpg.InsufficientPrivilegeError,) if role == "writer" else ()
+        )
+        assert isinstance(error, refusals), (name, error)
+    assert await rows(f"SELECT * FROM {KEYS} ORDER BY position") == before
+
+
+async def test_an_owner_wraps_keys_anew(database: Database, log: Log) -> None:
+    connection = await connect(database.owner)
+    try:
+        assert await connection.execute(f"UPDATE {KEYS} SET master = 'another', wrapped = 'x'") == "UPDATE 1"
+    finally:
+        await connection.close()
+
+
+async def test_the_statistics_of_the_database_hold_no_key(database: Database, rows: Rows) -> None:
+    async with writer(database) as one:
+        await one.record(*(asked_by(f"p-{number}") for number in range(50)))
+    await rows(f"ANALYZE {KEYS}")
+    kept = await rows("SELECT attname FROM pg_stats WHERE schemaname = 'ledger_main' AND tablename = 'sealing_keys'")
+    assert {row[0] for row in kept} == {"position", "event_id", "person", "master"}
 
 
 async def test_an_auditor_makes_nothing(database: Database) -> None:
@@ -400,15 +454,18 @@ async def test_whether_something_was_retracted_is_found_without_reading_what_els
         *(
             event("event.retracted", position=position, subject=subject, reason="a slip", by=BY)
             for position, subject in ((asked, "account/a-3"), (2, "account/a-2"))
-        )
+        ),
+        redacted(3, "requirement/R-1"),
     )
     statement = fill(Statements.load(Path(services.ledger.log.__file__).with_suffix(".sql"))["named"], schema=SCHEMA)
     found = await log.connection.fetch(statement, [1, 2, 3, asked, asked + 1])
     assert [row["position"] for row in found if row["retracted"]] == [2, asked]
+    assert [row["position"] for row in found if row["redacted"]] == [3]
+    assert [row["position"] for row in found if row["sealed"]] == [3]
     await log.connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
     plan = "\n".join(row[0] for row in await log.connection.fetch(f"EXPLAIN {statement}", [asked]))
-    condition = "retracts(state) = e.notification_id"
-    assert f"Index Cond: ({SCHEMA}.{condition})" in plan, plan
+    for function in ("retracts", "redacts"):
+        assert f"Index Cond: ({SCHEMA}.{function}(state) = e.notification_id)" in plan, plan
 
 
 # Readers

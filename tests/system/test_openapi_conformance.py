@@ -19,7 +19,7 @@ import msgspec
 import pytest
 
 from schemas.cloudevents import example
-from schemas.events import EVENT_TYPES, EventRetracted
+from schemas.events import EVENT_TYPES, Correction
 from schemas.examples import EXAMPLES
 from schemas.values import ID_PATTERN
 from services.keys import key_id
@@ -33,8 +33,8 @@ CASES_OF_LONG_RUN_MIN = 20_000
 CASES_BESIDE_FUZZING = 1_400
 """What the boundaries of each parameter, the examples and the links of the descriptions take in any case."""
 
-OF_ONE_KIND = {name: cls for name, cls in EVENT_TYPES.items() if cls is not EventRetracted}
-"""Event types whose subjects are of one kind: a retraction is about whatever it retracts."""
+OF_ONE_KIND = {name: cls for name, cls in EVENT_TYPES.items() if not issubclass(cls, Correction)}
+"""Event types whose subjects are of one kind: a correction is about whatever it corrects."""
 
 SERVICES = ("ledger", "projector", "receiver")
 HOOKS = {

@@ -2,19 +2,21 @@
 
 import ast
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from schemas.events import EVENT_TYPES, Act, Event, EventRetracted, type_of
+from schemas.events import EVENT_TYPES, Act, Event
 from schemas.examples import EXAMPLES
 from schemas.values import same_team
 from services.ledger import rules
 from services.ledger.rules.objection import Objection
 from services.ledger.rules.retraction import Named
 from services.migrate import TEAMS
+from tests.named import named_in, spoken_of_in
 
 HEAD = 90
 NEVER: None = None
@@ -44,6 +46,10 @@ def moved(requirement: str, to: str) -> Event:
 
 def retracted(position: int, subject: str) -> Event:
     return said("event.retracted", position=position, subject=subject)
+
+
+def redacted(position: int, subject: str) -> Event:
+    return said("text.redacted", position=position, subject=subject)
 
 
 def endorsed(*teams: str, meaning: str = "agree", revision: str = "2026-h2") -> list[Event]:
@@ -112,6 +118,11 @@ TABLE: list[Row] = [
     ("are undone by acts", [*raised("SSO-42"), proposed], retracted(2, "decision/D-7"), NEVER),
     ("has been retracted already", [asked, retracted(1, "requirement/SSO-42")], retracted(1, "requirement/SSO-42"),
      NEVER),
+    ("nothing to redact is at", [], redacted(9, "requirement/SSO-42"), NEVER),
+    ("belongs to", [asked], redacted(1, "requirement/b"), NEVER),
+    ("has no sealed text", [said("delivery.updated")], redacted(1, "requirement/SSO-42"), NEVER),
+    ("has been redacted already", [asked, redacted(1, "requirement/SSO-42")], redacted(1, "requirement/SSO-42"), NEVER),
+    ("nothing was recorded about", [], said("person.erased"), [said("person.introduced")]),
 ]  # fmt: skip
 
 
@@ -122,12 +133,12 @@ def against(act: Event, recorded: Sequence[Event], later: int = 0) -> list[Objec
         return rules.replay(subject, [(at, event) for at, event in enumerate(recorded, 1) if event.subject == subject])
 
     def named(position: int) -> Named | None:
-        retracted = {event.position for event in recorded if isinstance(event, EventRetracted)}
-        found = {at: Named(each.subject, type_of(each), at in retracted) for at, each in enumerate(recorded, 1)}
-        return found.get(position)
+        return named_in(recorded).get(position)
 
     teams = frozenset(same_team(team) for team in TEAMS)
-    return [*rules.objections(act, stream, named, position=HEAD + 1 + later, teams=teams)]
+    return [
+        *rules.objections(act, stream, named, partial(spoken_of_in, recorded), position=HEAD + 1 + later, teams=teams)
+    ]
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row[0]}: {type(row[2]).__name__}")

@@ -1,11 +1,12 @@
 """The rules of acts: given what was recorded, when an act comes, then it passes or is refused at its spot."""
 
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
 
-from schemas.events import EVENT_TYPES, Act, Event, EventRetracted, type_of
+from schemas.events import EVENT_TYPES, Act, Event, EventRetracted
 from schemas.examples import EXAMPLES
 from schemas.values import same_team
 from services.ledger import rules
@@ -14,6 +15,7 @@ from services.ledger.rules.objection import Objection
 from services.ledger.rules.retraction import Named, against_retracting
 from services.ledger.rules.teams import signing
 from services.migrate import TEAMS
+from tests.named import named_in, spoken_of_in
 
 HEAD = 90
 
@@ -39,7 +41,8 @@ class Given:
             assert subject in reads(act), f"the rule reads {subject}, and does not say so"
             return replay(subject, [(at, event) for at, event in self.recorded if event.subject == subject])
 
-        self.against = [*objections(act, stream, self.named, position=HEAD + 1, teams=self.teams)]
+        spoken_of = partial(spoken_of_in, self.events)
+        self.against = [*objections(act, stream, self.named, spoken_of, position=HEAD + 1, teams=self.teams)]
         return self
 
     @property
@@ -47,9 +50,7 @@ class Given:
         return [*enumerate(self.events, 1)]
 
     def named(self, position: int) -> Named | None:
-        retracted = {event.position for event in self.events if isinstance(event, EventRetracted)}
-        found = {at: Named(event.subject, type_of(event), at in retracted) for at, event in self.recorded}
-        return found.get(position)
+        return named_in(self.events).get(position)
 
     def then_passes(self) -> None:
         assert self.against == []
@@ -535,6 +536,36 @@ def test_an_act_is_not_retracted():
     Given(raised, asked, retraction(2, "requirement/SSO-42")).when(retraction(3, "requirement/SSO-42")).then_refused(
         "/data/position", "undone by acts"
     )
+
+
+# Erasures
+
+
+def redaction(position: int, subject: str = "requirement/SSO-42") -> Event:
+    return said("text.redacted", position=position, subject=subject)
+
+
+def test_a_sealed_text_is_redacted_once():
+    Given(raised, asked).when(redaction(2)).then_passes()
+    Given(raised, asked, redaction(2)).when(redaction(2)).then_refused("/data/position", "redacted already")
+    # What was retracted has its words still.
+    Given(asked, retraction(1, "requirement/SSO-42")).when(redaction(1)).then_passes()
+
+
+def test_what_is_redacted_is_there_and_is_what_it_is_said_to_be_and_has_a_sealed_text():
+    Given(asked).when(redaction(2)).then_refused("/data/position", "no event is there")
+    Given(asked).when(redaction(1, "requirement/R-1")).then_refused("/data/subject", "belongs to requirement/SSO-42")
+    for plain in (said("ask.recorded", quote=None), said("delivery.updated"), said("requirement.reworded")):
+        Given(plain).when(redaction(1)).then_refused("/data/position", "has no sealed text")
+
+
+def test_a_person_is_erased_of_whom_something_was_recorded():
+    erasure = said("person.erased")
+    Given(said("person.introduced", email=None)).when(erasure).then_passes()
+    Given(asked).when(erasure).then_passes()  # About its contact, by a sealed quote.
+    for other in (said("person.introduced", person="p-1"), said("ask.recorded", quote=None)):
+        Given(other).when(erasure).then_refused("/data/person", "nothing was recorded about p-81", retryable=True)
+    Given(asked, erasure).when(erasure).then_passes()
 
 
 def test_what_was_raised_in_error_is_not_decided_on():

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from schemas.codec import decode_recorded
 from schemas.envelope import Refusal
 from services.ledger.sequence import Known, Log, Outcome, Result, reads, sequence
+from services.sealing import SealingKey
 from tests.ledger_service import example, profile
-from tests.log import read
+from tests.log import OFFICER, erased, event, read, redacted
 from tests.sequencing import START, Memory, prepare, request
 
 
@@ -66,6 +67,29 @@ def test_nothing_waits_and_nothing_is_recorded():
     assert log.post() == []
     assert log.post(request()) == [[]]
     assert log.entries == []
+
+
+def test_what_stands_earlier_in_a_batch_can_be_corrected_as_if_it_had_come_before():
+    sealed = example("ask.recorded")
+    for correction in (
+        event("event.retracted", position=1, subject="requirement/SSO-42", reason="a slip", by=OFFICER),
+        redacted(1, "requirement/SSO-42"),
+    ):
+        log = Memory()
+        key = SealingKey(event_id=prepare(sealed).event_uuid, person="p-81", master="m", wrapped=b"w")
+        said = request(sealed)
+        said = replace(said, events=[replace(said.events[0], sealing=key)])
+        first, second, third = log.post(said, request(correction), request(correction | {"id": "again"}))
+        assert (places(first), places(second)) == ([(1, 1, False)], [(2, 2, False)])
+        assert refused(third) == [(0, "rule-not-met", "/data/position")]
+
+
+def test_who_is_spoken_of_earlier_in_a_batch_can_be_erased():
+    log = Memory()
+    introduction = event("person.introduced", person="p-1", name="Ada")
+    outcomes = log.post(request(erased("p-1")), request(introduction, erased("p-1")), request(erased("p-2")))
+    assert refused(outcomes[0]) == refused(outcomes[2]) == [(0, "rule-not-met", "/data/person")]
+    assert places(outcomes[1]) == [(1, 1, False), (2, 2, False)]
 
 
 # Duplicates

@@ -22,13 +22,16 @@ from schemas.events import (
     DecisionSuperseded,
     Event,
     EventRetracted,
+    PersonErased,
     RequirementMerged,
     RequirementReworded,
     RequirementUnmerged,
+    TextRedacted,
 )
 from services.ledger.rules.account import Account
 from services.ledger.rules.agreement import Agreement
 from services.ledger.rules.decision import Decision
+from services.ledger.rules.erasure import against_erasing, against_redacting
 from services.ledger.rules.objection import Objection
 from services.ledger.rules.requirement import Requirement
 from services.ledger.rules.retraction import Named, against_retracting
@@ -69,7 +72,7 @@ def reads(act: Act) -> list[str]:
             return [act.subject, f"requirement/{act.to}"]
         case DecisionSuperseded():
             return [act.subject, f"decision/{act.superseded_by}"]
-        case EventRetracted():
+        case EventRetracted() | TextRedacted() | PersonErased():
             return []
         case _:
             return [act.subject]
@@ -79,18 +82,30 @@ def objections(
     act: Act,
     stream: Callable[[str], Aggregate | None],
     named: Callable[[int], Named | None],
+    spoken_of: Callable[[str], bool],
     *,
     position: int,
     teams: frozenset[str],
 ) -> Iterator[Objection]:
     """Everything that speaks against an act which would be recorded at `position`, in a ledger with these teams.
 
-    `stream` gives the aggregate of each subject that the act reads, `named` what stands at a position that it names.
+    `stream` gives the aggregate of each subject that the act reads, `named` what stands at a position that it names,
+    `spoken_of` whether anything was recorded about a person.
     """
     yield from unknown_teams(act, teams)
-    if isinstance(act, EventRetracted):
-        yield from against_retracting(act, named(act.position))
-        return
+    match act:
+        case EventRetracted():
+            yield from against_retracting(act, named(act.position))
+        case TextRedacted():
+            yield from against_redacting(act, named(act.position))
+        case PersonErased():
+            yield from against_erasing(act, spoken_of=spoken_of(act.person))
+        case _:
+            yield from _against(act, stream, position)
+
+
+def _against(act: Act, stream: Callable[[str], Aggregate | None], position: int) -> Iterator[Objection]:
+    """What the aggregates that an act reads have against it."""
     match act, stream(act.subject):
         case AgreementRevised(), Agreement() as agreement:
             yield from agreement.against_revising(act)

@@ -9,11 +9,14 @@ from services.ledger.rules.objection import Objection
 
 
 class Named(Struct, frozen=True):
-    """What stands at a position that a retraction names. `retracted`: it counts no more."""
+    """What stands at a position that a correction names. `retracted`: it counts no more. `sealed`: it was recorded with
+    sealed texts. `redacted`: an act says that these are gone."""
 
     subject: str
     type: str
     retracted: bool = False
+    sealed: bool = False
+    redacted: bool = False
 
     @property
     def is_known(self) -> bool:

@@ -26,6 +26,7 @@ from schemas.events import (
     EventRetracted,
     FeedbackReceived,
     OpportunityUpdated,
+    PersonErased,
     PerspectiveStated,
     PromiseClosed,
     PromiseMade,
@@ -35,6 +36,7 @@ from schemas.events import (
     RequirementReworded,
     RequirementUnmerged,
     SourceReconciled,
+    TextRedacted,
 )
 from schemas.times import format_time
 from services.projector.shapes.shown import Row
@@ -140,5 +142,9 @@ def summary(event: Event) -> str:
             return event.outcome + (f". {event.reason}" if event.reason else "")
         case EventRetracted():
             return f"what is at position {event.position} was recorded in error. {event.reason}"
+        case TextRedacted():
+            return f"the sealed words of what is at position {event.position} were erased. {event.reason}"
+        case PersonErased():
+            return f"what was sealed about {event.person} was erased. {event.reason}"
         case _:
             return event.subject

@@ -33,6 +33,7 @@ from services.proof.note import NoteError
 from services.receiver.terminal import hook_commands
 from services.rotation import rotate_master_key
 from services.sealing import MasterKeyError
+from services.scrub_keys import KeysLeft, scrub_keys
 from services.settings import Settings, SettingsError
 from services.signing import SigningKeyError, SigningKeys
 
@@ -135,6 +136,29 @@ async def _migrate(settings: Settings, migrate_it: Callable[[Settings], Awaitabl
         await migrate_it(settings)
     finally:
         await database.stop()
+
+
+@commands.command("scrub-keys", short_help="Let destroyed keys leave the files of the database.")
+def scrub_keys_() -> None:
+    """Let the keys that erasures have destroyed leave the files of the database, too.
+
+    Writes the tables of keys of all ledgers anew, goes on in a new segment of the write-ahead log, and writes a
+    checkpoint, after which those before are gone. Recording waits while the table of its ledger is rewritten. Ends with
+    0 if no destroyed key is left in the files of the database, with 1 if some may be, and says where. Backups and
+    archives are not touched.
+
+    \b
+    Examples:
+      ledger scrub-keys
+      LEDGER_DATABASE_URL=postgresql://ledger_owner:…@db/ledger ledger scrub-keys
+    """
+    settings = Settings.load()
+    configure_logs(settings)
+    try:
+        asyncio.run(_migrate(settings, partial(scrub_keys, tell=click.echo)))
+    except KeysLeft as left:
+        click.echo(str(left), err=True)
+        sys.exit(1)
 
 
 @commands.command(short_help="Build a read model anew from the log.")

@@ -72,6 +72,8 @@ _CONFIGURATION = {
     "max_wal_size": "256MB",
     "min_wal_size": "64MB",
     "wal_compression": "on",
+    # A segment that is done with is removed: under a new name it would keep what was written to it, destroyed keys too.
+    "wal_recycle": "off",
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
@@ -535,9 +537,21 @@ class EmbeddedPostgres:
                     await connection.execute(f"ALTER ROLE {name} {password}")
             if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", DATABASE):
                 await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLES['owner']}")
+            if not await connection.fetchval("SELECT pg_has_role($1, 'pg_checkpoint', 'MEMBER')", ROLES["owner"]):
+                await self._let_owner_scrub()
         finally:
             await connection.close()
         self._write_database_file()
+
+    async def _let_owner_scrub(self) -> None:
+        """Grant the owner what it takes to let go of the write-ahead log: the role last, so that it stands for all."""
+        owner = ROLES["owner"]
+        connection = await asyncpg.connect(self._url(_SUPERUSER, DATABASE))
+        try:
+            await connection.execute(f"GRANT EXECUTE ON FUNCTION pg_switch_wal(), pg_ls_waldir() TO {owner}")
+            await connection.execute(f"GRANT pg_checkpoint TO {owner}")
+        finally:
+            await connection.close()
 
     async def _can_connect(self, name: str) -> bool:
         try:

@@ -117,6 +117,7 @@ def _checked(hashes_only: bool, beside: bool, read_models: bool, since: bool) ->
         "roots": True,
         "signatures": True,
         "since": since,
+        "keys": beside and not hashes_only,
         "read models": read_models,
     }
     return [check for check, is_made in checks.items() if is_made]

@@ -3,12 +3,13 @@
 SELECT coalesce(max(notification_id), 0) FROM {schema}.stored_events;
 
 -- log --
--- The whole log, with what stands beside the stored bytes.
-SELECT notification_id, state, leaf_hash, originator_id, originator_version, topic, subject, source, event_id,
-       recorded_at
-  FROM {schema}.stored_events
- WHERE notification_id > $1
- ORDER BY notification_id
+-- The whole log, with what stands beside the stored bytes, and of which person's event a key is there.
+SELECT e.notification_id, e.state, e.leaf_hash, e.originator_id, e.originator_version, e.topic, e.subject, e.source,
+       e.event_id, e.recorded_at, e.sealed, k.event_id AS key_event, k.person AS key_person
+  FROM {schema}.stored_events AS e
+  LEFT JOIN {schema}.sealing_keys AS k ON k.position = e.notification_id
+ WHERE e.notification_id > $1
+ ORDER BY e.notification_id
  LIMIT $2;
 
 -- hashes --
@@ -18,6 +19,21 @@ SELECT notification_id, state, leaf_hash
  WHERE notification_id > $1
  ORDER BY notification_id
  LIMIT $2;
+
+-- erasures --
+-- The acts that destroy keys.
+SELECT notification_id AS position, state
+  FROM {schema}.stored_events
+ WHERE topic IN ('ledger.person.erased.v1', 'ledger.text.redacted.v1')
+ ORDER BY notification_id;
+
+-- keys_beyond --
+-- The positions of keys that no event of the log can have.
+SELECT k.position
+  FROM {schema}.sealing_keys AS k
+ WHERE NOT EXISTS (SELECT FROM {schema}.stored_events AS e WHERE e.notification_id = k.position)
+ ORDER BY k.position
+ LIMIT 100;
 
 -- checkpoints --
 -- Every checkpoint that is kept inside.

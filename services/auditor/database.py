@@ -8,7 +8,7 @@ import asyncpg
 
 from schemas.codec import decode_recorded
 from services.auditor.findings import Finding, Progress
-from services.auditor.log import Columns, Stored, Walk
+from services.auditor.log import Columns, Erasures, Stored, Walk
 from services.auditor.read_models import compare
 from services.postgres import ledger_schema
 from services.projector.projections import ALL, Row
@@ -52,9 +52,11 @@ class Database:
         if read_models:
             rows = await self._connection.fetch(self._sql["cursors"])
             self._cursors = {row["projection"]: row["position"] for row in rows}
+        acts = [] if walk.hashes_only else await self._connection.fetch(self._sql["erasures"])
+        erasures = Erasures.read((row["position"], row["state"]) for row in acts)
         tiles = 0
         async for page in self._pages(hashes_only=walk.hashes_only):
-            found, full = walk.page(page)
+            found, full = walk.page(page, erasures)
             for each in found:
                 yield each
             tiles += len(full)
@@ -66,6 +68,9 @@ class Database:
             progress(page[-1].position, head)
         for each in walk.end():
             yield each
+        if not walk.hashes_only:
+            for row in await self._connection.fetch(self._sql["keys_beyond"]):
+                yield Finding("keys", row["position"], "there is a key, and no event")
         if read_models:
             async for each in self._rows_beyond(head):
                 yield each

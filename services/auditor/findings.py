@@ -16,6 +16,7 @@ Check = Literal[
     "roots",
     "signatures",
     "since",
+    "keys",
     "read models",
 ]
 
@@ -30,6 +31,7 @@ CHECKS: dict[Check, str] = {
     "roots": "each checkpoint has the root of the first events of this log",
     "signatures": "each checkpoint is signed by a known key",
     "since": "the log extends the checkpoint that was kept earlier",
+    "keys": "a sealed text has its key, unless what is on record behind it erases it, and then it has none",
     "read models": "the rows of each read model are those that the log comes to",
 }
 """Each check, and what holds if it finds nothing."""

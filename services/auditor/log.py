@@ -1,6 +1,7 @@
 """The checks of a log, event by event, in the order of positions. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -8,8 +9,11 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from schemas.codec import Undecodable, decode_recorded
 from schemas.envelope import event_uuid, stream_uuid
+from schemas.events import SEALED_FIELDS, PersonErased, TextRedacted, type_of
 from schemas.times import format_time
+from schemas.values import Sealed
 from services.auditor.findings import Finding
 from services.proof.growth import Edge, FullTile, grow
 from services.proof.merkle import leaf_hash
@@ -25,6 +29,10 @@ class Columns(NamedTuple):
     source: str
     event: UUID
     recorded_at: datetime
+    sealed: bool
+    key_event: UUID | None
+    """The event that the key at this position is of; None: there is no key."""
+    key_person: str | None
 
 
 class Stored(NamedTuple):
@@ -34,6 +42,32 @@ class Stored(NamedTuple):
     state: bytes
     leaf: bytes | None
     columns: Columns | None
+
+
+class Erasures(Struct, frozen=True):
+    """What is on record as erased: person → the position of the last erasure, position → that of its redaction."""
+
+    persons: Mapping[str, int] = {}
+    texts: Mapping[int, int] = {}
+
+    @classmethod
+    def read(cls, states: Iterable[tuple[int, bytes]]) -> "Erasures":
+        """What these events erase, in their order, each with its position. What is no event erases nothing."""
+        persons: dict[str, int] = {}
+        texts: dict[int, int] = {}
+        for position, state in states:
+            with suppress(Undecodable):
+                match decode_recorded(state).event:
+                    case PersonErased(person=person):
+                        persons[person] = position
+                    case TextRedacted(position=named):
+                        texts[named] = position
+        return cls(persons, texts)
+
+    def by(self, position: int, person: str | None) -> int | None:
+        """The position of what erases a text that stands at this position and is about this person."""
+        found = max(self.texts.get(position, 0), self.persons.get(person, 0) if person is not None else 0)
+        return found if found > position else None
 
 
 class _Said(Struct, frozen=True):
@@ -49,6 +83,9 @@ class _Said(Struct, frozen=True):
 
 
 _said = msgspec.json.Decoder(_Said)
+
+_SEALED = b'{"sealed":"'
+"""In the stored bytes of every event with sealed texts. Inside of a text its quotes would be escaped."""
 
 
 class Walk:
@@ -66,8 +103,9 @@ class Walk:
         self._versions: dict[str, int] = {}
         self._recorded = ""
 
-    def page(self, stored: Sequence[Stored]) -> tuple[list[Finding], list[FullTile]]:
-        """What is found on the next page, and the tiles that its leaves make full."""
+    def page(self, stored: Sequence[Stored], erasures: Erasures) -> tuple[list[Finding], list[FullTile]]:
+        """What is found on the next page, and the tiles that its leaves make full. `erasures`: those of the whole log,
+        by which it is judged whose keys are there."""
         found: list[Finding] = []
         leaves: list[bytes] = []
         for each in stored:
@@ -79,7 +117,7 @@ class Walk:
             if each.leaf is not None and each.leaf != leaf:
                 found.append(Finding("leaves", each.position, "the leaf hash is not that of the stored bytes"))
             if not self.hashes_only:
-                found += self._one(each)
+                found += self._one(each, erasures)
         tiles, begun = [], 0
         for size in self._sizes_upto(self.edge.size + len(leaves)):
             upto = begun + size - self.edge.size
@@ -103,7 +141,7 @@ class Walk:
     def _sizes_upto(self, size: int) -> list[int]:
         return [each for each in self._sizes if self.edge.size < each <= size]
 
-    def _one(self, each: Stored) -> Iterator[Finding]:
+    def _one(self, each: Stored, erasures: Erasures) -> Iterator[Finding]:
         position = each.position
         try:
             said = _said.decode(each.state)
@@ -126,6 +164,8 @@ class Walk:
             for name, column, meant in _beside(each.columns, said):
                 if column != meant:
                     yield Finding("columns", position, f"the column {name} says {column}, the stored bytes {meant}")
+            for text in _of_key(each, each.columns, erasures):
+                yield Finding("keys", position, text)
 
 
 def _beside(columns: Columns, said: _Said) -> Iterator[tuple[str, object, object]]:
@@ -137,6 +177,35 @@ def _beside(columns: Columns, said: _Said) -> Iterator[tuple[str, object, object
     yield "source", columns.source, said.source
     yield "event_id", columns.event, event_uuid(said.source, said.id)
     yield "recorded_at", format_time(columns.recorded_at), said.recordedtime
+
+
+def _of_key(each: Stored, columns: Columns, erasures: Erasures) -> Iterator[str]:
+    """What is not as it should be about the key of an event, whether it is there or not."""
+    if _SEALED not in each.state and not columns.sealed and columns.key_event is None:
+        return
+    try:
+        event = decode_recorded(each.state).event
+    except Undecodable:
+        return  # A newer version's, or what the check of the bytes finds.
+    sealed = any(isinstance(getattr(event, name), Sealed) for name in SEALED_FIELDS[type_of(event)])
+    person = event.about()
+    if sealed != columns.sealed:
+        yield f"the column sealed says {columns.sealed}, the stored bytes {sealed}"
+    if not sealed:
+        if columns.key_event is not None:
+            yield "there is a key, and no sealed text"
+        return
+    erased_by = erasures.by(each.position, person)
+    if columns.key_event is None:
+        if erased_by is None:
+            yield "the key of its sealed texts is gone, and nothing on record destroyed it"
+        return
+    if erased_by is not None:
+        yield f"the key of its sealed texts is there, and position {erased_by} says that it was destroyed"
+    if columns.key_event != columns.event:
+        yield "the key of its sealed texts is that of another event"
+    if columns.key_person != person:
+        yield f"the key says that its texts are about {columns.key_person}, the stored bytes {person}"
 
 
 def _gap(last: int, position: int) -> Finding:

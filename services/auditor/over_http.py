@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 import aiohttp
 
 from services.auditor.findings import Finding, Progress
-from services.auditor.log import Stored, Walk
+from services.auditor.log import Erasures, Stored, Walk
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import Note, VerifierKey
 from services.proof.tiles import ENTRIES, WIDTH, Tile, split_bundle
@@ -54,7 +54,7 @@ class OverHttp:
     async def audit(self, walk: Walk, *, read_models: bool, progress: Progress) -> AsyncIterator[Finding]:
         """Everything that is found on the way through the entries."""
         async for page in self._pages():
-            found, _ = walk.page(page)
+            found, _ = walk.page(page, Erasures())
             for each in found:
                 yield each
             progress(page[-1].position, self._size)

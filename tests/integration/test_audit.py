@@ -22,7 +22,7 @@ from services.proof.merkle import leaf_hash
 from services.signing import SigningKeys
 from services.tree import Tree
 from tests.conftest import Database
-from tests.log import Log, event
+from tests.log import Log, erased, event, redacted
 from tests.readmodels import reached, ready
 
 EVENTS = 600
@@ -30,6 +30,17 @@ ORIGIN = "ledger.example/main"
 SECONDS_MAX = 30.0
 
 Tamper = Callable[[asyncpg.Connection], Coroutine[Any, Any, Any]]
+
+
+# Of what is sealed, one text stays; a person, and another text, are erased.
+SPECIAL = {
+    501: event("ask.recorded", requirement="R-1", account="acme", contact="p-1", quote="Mine."),
+    502: event("ask.recorded", requirement="R-1", account="acme", contact="p-2", quote="Stays."),
+    503: event("ask.recorded", requirement="R-1", account="acme", contact="p-2", quote="Names somebody."),
+    504: erased("p-1"),
+    505: redacted(503, "requirement/R-1"),
+    506: event("ask.recorded", requirement="R-1", account="acme", labels={"sealed": "no text is"}),
+}
 
 
 class Ledger:
@@ -65,7 +76,8 @@ async def ledger(database: Database, tmp_path: Path) -> AsyncIterator[Ledger]:
         for begun in range(0, EVENTS, 200):
             await log.append(
                 *(
-                    event(
+                    SPECIAL.get(number + 1)
+                    or event(
                         "ask.recorded", requirement=f"R-{number % 9}", ask=f"a-{number}", account="acme", importance=2
                     )
                     for number in range(begun, begun + 200)
@@ -82,7 +94,7 @@ async def ledger(database: Database, tmp_path: Path) -> AsyncIterator[Ledger]:
         # From here on nobody writes but the hand.
     hand = await connect(database.superuser)
     await hand.execute("SET search_path = ledger_main; SET session_replication_role = replica")
-    for table in ("stored_events", "tree_tiles", "checkpoints"):
+    for table in ("stored_events", "tree_tiles", "checkpoints", "sealing_keys"):
         await hand.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
     yield Ledger(database, hand, keys, outside)
     await hand.close()
@@ -92,7 +104,7 @@ async def test_a_log_that_nobody_touched_is_clean(ledger: Ledger):
     report = await ledger.audit(kept_outside=True)
     assert (report.found, report.more, report.events) == ([], 0, EVENTS)
     assert report.checkpoints >= 1 and report.checkpoint is not None
-    assert set(report.checked) >= {"leaves", "tiles", "roots", "signatures", "columns", "read models"}
+    assert set(report.checked) >= {"leaves", "tiles", "roots", "signatures", "columns", "keys", "read models"}
     since = next(ledger.outside.every()).read_text()
     assert (await ledger.audit(since)).found == []
 
@@ -103,6 +115,13 @@ def sql(*statements: str) -> Tamper:
             await hand.execute(statement)
 
     return run
+
+
+def put_back(position: int, person: str) -> str:
+    return (
+        f"INSERT INTO sealing_keys SELECT {position}, event_id, '{person}', 'm', 'w' FROM stored_events"
+        f" WHERE notification_id = {position}"
+    )
 
 
 CHANGED = "convert_to(replace(convert_from(state, 'UTF8'), '\"importance\":2', '\"importance\":3'), 'UTF8')"
@@ -191,6 +210,8 @@ TAMPERINGS: list[tuple[str, Tamper, Check, int]] = [
         "read models",
         601,
     ),
+    ("a key is destroyed off the record", sql("DELETE FROM sealing_keys WHERE position = 502"), "keys", 502),
+    ("an erased person's key is put back", sql(put_back(501, "p-1")), "keys", 501),
 ]
 
 
@@ -200,6 +221,27 @@ async def test_what_was_done_by_hand_is_found(ledger: Ledger, what: str, tamper:
     report = await ledger.audit()
     assert (check, position) in [(found.check, found.position) for found in report.found], report.found
     assert {found.check for found in report.found} <= {*report.checked}
+
+
+async def test_whatever_else_is_done_to_keys_is_found(ledger: Ledger):
+    await sql(
+        put_back(503, "p-2"),
+        put_back(17, "p-2"),
+        "INSERT INTO sealing_keys VALUES (601, gen_random_uuid(), 'p-2', 'm', 'w')",
+        # So that an erasure of the other would destroy it.
+        "UPDATE sealing_keys SET person = 'p-3' WHERE position = 502",
+        "UPDATE sealing_keys SET event_id = gen_random_uuid() WHERE position = 502",
+        "UPDATE stored_events SET sealed = false WHERE notification_id = 502",
+    )(ledger.hand)
+    report = await ledger.audit()
+    assert [(found.check, found.position, found.text) for found in report.found] == [
+        ("keys", 17, "there is a key, and no sealed text"),
+        ("keys", 502, "the column sealed says False, the stored bytes True"),
+        ("keys", 502, "the key of its sealed texts is that of another event"),
+        ("keys", 502, "the key says that its texts are about p-3, the stored bytes p-2"),
+        ("keys", 503, "the key of its sealed texts is there, and position 505 says that it was destroyed"),
+        ("keys", 601, "there is a key, and no event"),
+    ]
 
 
 async def rewrite(ledger: Ledger) -> None:

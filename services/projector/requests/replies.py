@@ -88,7 +88,9 @@ def send_computed(body: Struct) -> web.Response:
 
 def _send(call: Call, body: bytes, content_type: str, headers: dict[str, str]) -> web.Response:
     etag = _etag(body)
-    headers = {"ETag": etag, "Vary": "Authorization", "Cache-Control": "private", **headers}
+    # What may have sealed words in it is asked for again each time: they may have been erased since.
+    kept = "private, no-cache" if call.principal.may("personal") else "private"
+    headers = {"ETag": etag, "Vary": "Authorization", "Cache-Control": kept, **headers}
     if has_already(call.request, etag):
         return web.Response(status=304, headers=headers)
     return web.Response(body=body, headers={**headers, "Content-Type": content_type})

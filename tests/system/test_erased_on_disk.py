@@ -21,22 +21,25 @@ __all__ = ["home"]  # A fixture.
 pytestmark = pytest.mark.system
 
 NAME, EMAIL, QUOTE, SAID, PROBLEM = (words(about) for about in ("Ada", "ada", "quote", "said", "problem"))
-# Keys of others, so that there is something to keep statistics of, and pages to copy.
+# Keys of others, so that there is something to keep statistics of, and pages to copy. They come first: what lies at the
+# end of a page that is not full is what PostgreSQL writes over last.
 OTHERS = 300
+INTRODUCED, ASKED, FED_BACK, RAISED, LASTS = range(OTHERS + 1, OTHERS + 6)
+GONE = (INTRODUCED, ASKED, FED_BACK, RAISED)
 LASTING = words("lasting")
 
 
 def introduced() -> list[Any]:
     return [
+        *(
+            event("ask.recorded", requirement="R-2", account=f"a-{number}", contact=f"q-{number}", quote="Us too.")
+            for number in range(OTHERS)
+        ),
         event("person.introduced", person="p-1", name=NAME, email=EMAIL),
         event("ask.recorded", requirement="R-1", account="a-1", contact="p-1", quote=QUOTE),
         event("feedback.received", feedback="F-1", contact="p-1", text=SAID),
         event("requirement.raised", requirement="R-1", title="Single sign-on", problem=PROBLEM),
         event("ask.recorded", requirement="R-1", account="a-2", contact="p-2", quote=LASTING),
-        *(
-            event("ask.recorded", requirement="R-1", account=f"a-{number}", contact=f"q-{number}", quote="Us too.")
-            for number in range(OTHERS)
-        ),
     ]
 
 
@@ -82,24 +85,24 @@ def test_what_was_erased_is_nowhere_on_disk(home: Path) -> None:
         superuser(home, "ALTER SYSTEM SET wal_compression = off; SELECT pg_reload_conf()")
         assert post(run, *introduced()) == 201
         # Opened by both services, so that the texts have been through all of it.
-        answer = get(run, run.projector, f"/v1/ledgers/main/requirements/R-1?at_least={5 + OTHERS}&timeout=30")
+        answer = get(run, run.projector, f"/v1/ledgers/main/requirements/R-1?at_least={LASTS}&timeout=30")
         assert {QUOTE, LASTING} <= {asked.get("quote") for who in answer["who_asked"] for asked in who["asks"]}
         inbox = get(run, run.projector, "/v1/ledgers/main/feedback")
         assert inbox["feedback"][0]["text"] == SAID
         alike = urllib.parse.quote(PROBLEM)
         get(run, run.projector, f"/v1/ledgers/main/requirements?similar_to=single%20sign-on%20{alike}")
-        assert get(run, run.ledger, "/v1/ledgers/main/events/1?unseal=1")["data"]["name"] == NAME
+        assert get(run, run.ledger, f"/v1/ledgers/main/events/{INTRODUCED}?unseal=1")["data"]["name"] == NAME
         superuser(home, "ANALYZE; CHECKPOINT; ANALYZE")
 
         master = MasterKey.load(home / "master.key")
         kept = keys(home)
-        wrapped = [kept[position].wrapped for position in (1, 2, 3, 4)]
-        secret = [master.unwrap(kept[position]) for position in (1, 2, 3, 4)]
-        lasting = kept[5]
+        wrapped = [kept[position].wrapped for position in GONE]
+        secret = [master.unwrap(kept[position]) for position in GONE]
+        lasting = kept[LASTS]
         # After a checkpoint a page is logged whole when it is next changed: with the keys that are about to go.
         superuser(home, "CHECKPOINT")
-        assert post(run, erased("p-1"), redacted(4, "requirement/R-1")) == 201
-        assert keys(home).keys() == kept.keys() - {1, 2, 3, 4}
+        assert post(run, erased("p-1"), redacted(RAISED, "requirement/R-1")) == 201
+        assert keys(home).keys() == kept.keys() - {*GONE}
 
         before = places(home, wrapped)
         assert any(file.startswith("base/") for file in before), before

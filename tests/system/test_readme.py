@@ -66,7 +66,9 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
     done = subprocess.run(["bash", "-e", "-c", script], cwd=running, capture_output=True, text=True, check=True)
     answers = done.stdout.split(STEP)
     asked, departing, table, earlier, recorded, refused, *rest = answers
-    year, [*first, merged, dry_run, key, audited, signed, walked, rotated] = rest[:YEAR_BLOCKS], rest[YEAR_BLOCKS:]
+    year, [*first, merged, dry_run, key, audited, signed, walked, erased, rotated] = (
+        rest[:YEAR_BLOCKS], rest[YEAR_BLOCKS:]
+    )  # fmt: skip
 
     one = json.loads(asked)
     assert one["who_asked"][0]["asks"][0]["quote"]
@@ -92,6 +94,10 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
     assert signed.strip() == "Signature Verified Successfully"
     assert re.fullmatch(r"all \d+ events are what they were", walked.strip())
     assert rotated.count("sealing keys were wrapped anew") == 2 and "is the only one" in rotated
+    told, act, forgotten, *scrubbed = erased.strip().splitlines()
+    assert len(json.loads(told)["results"]) == 2 and json.loads(act)["results"][0]["stream"] == "person/p-81"
+    assert forgotten == "p-81 None"
+    assert "those before are gone" in " ".join(scrubbed)
 
     *shorthand, first_question = walk[0].splitlines()
     assert first_question.startswith("ask ")

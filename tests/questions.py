@@ -100,7 +100,7 @@ def _questions_of(route: Route) -> Iterator[Question]:
     bodies = [msgspec.json.encode(each) for each in BODIES.get(below(route.path), [])] or [None]
     named = parameters(route)
     needed = {name: next(_values(name, hint)) for name, hint in named.items() if name in _needed(route)}
-    plain = Question(route, needed, media[0], "query", bodies[0])
+    plain = Question(route, needed, media[0], "personal" if route.scope == "personal" else "query", bodies[0])
     yield plain
     yield plain._replace(key="personal")
     yield from (plain._replace(accept=each) for each in media[1:])
@@ -114,6 +114,7 @@ def _questions_of(route: Route) -> Iterator[Question]:
 
 async def ask(client: Asking, path: str, question: Question, **more: Any) -> Reply:
     """The answer to a question, whose path this is."""
+    more = {"key": question.key, **more}
     if question.body is None:
         return await client.get(path, headers={"Accept": question.accept}, **more)
     return await client.post(path.removeprefix("/v1/ledgers/main/"), question.body, **more)

@@ -4,7 +4,7 @@ import asyncpg
 
 from services.kept_outside import KeptOutside
 from services.keys import Keys
-from services.ledger import administration, emitters, ingest, proofs, reading
+from services.ledger import access_log, administration, emitters, ingest, proofs, reading
 from services.ledger.integrator import Integrator
 from services.ledger.ledgers import Ledgers
 from services.ledger.meanings import meaning
@@ -41,6 +41,7 @@ async def run(settings: Settings) -> None:
             *reading.routes(ledgers),
             *proofs.routes(ledgers),
             *emitters.routes(ledgers, pool),
+            *access_log.routes(ledgers, pool),
             *administration.routes(ledgers, keys),
         ]
 

@@ -13,11 +13,12 @@ from msgspec import Meta, Struct
 
 from schemas.envelope import event_uuid
 from schemas.events import SEALED_FIELDS
+from services.access_log import Opened, put_on_record
 from services.ledger.ledgers import Ledger, Ledgers
 from services.ledger.log import NEWEST_BYTES_MAX, PAGE_EVENTS_MAX, POSITION_MAX, Filter, Page
 from services.ledger.shapes import RecordedEvents, shape
 from services.problems import Problem
-from services.sealing import MasterKeys, open_text
+from services.sealing import open_text
 from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route, has_already, over
 
 CLOUDEVENT = "application/cloudevents+json"
@@ -98,7 +99,7 @@ def routes(ledgers: Ledgers) -> list[Route]:
             return await _tail(ledger, call)
 
     async def get_event(call: Call) -> web.Response:
-        return await _one(await ledgers.open(call.ledger), call, ledgers.master)
+        return await _one(await ledgers.open(call.ledger), call, ledgers)
 
     async def get_stream(call: Call) -> web.Response:
         return await _stream(await ledgers.open(call.ledger), call)
@@ -249,13 +250,13 @@ def _resume(last_event_id: str | None, after: int | None) -> int:
     return int(last_event_id)
 
 
-async def _one(ledger: Ledger, call: Call, master: MasterKeys) -> web.Response:
+async def _one(ledger: Ledger, call: Call, ledgers: Ledgers) -> web.Response:
     text = call.request.match_info["position"]
     position = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
     if not 0 < position <= POSITION_MAX:
         raise Problem("not-found", f"a position is a whole number from 1 on, not {text[:40]!r}")
     if call.parameters.unseal:
-        return await _one_unsealed(ledger, call, position, master)
+        return await _one_unsealed(ledger, call, position, ledgers)
 
     found = await ledger.log.one(position)
     if found is None:
@@ -268,7 +269,7 @@ async def _one(ledger: Ledger, call: Call, master: MasterKeys) -> web.Response:
     return web.Response(body=state, content_type=CLOUDEVENT, headers=headers)
 
 
-async def _one_unsealed(ledger: Ledger, call: Call, position: int, master: MasterKeys) -> web.Response:
+async def _one_unsealed(ledger: Ledger, call: Call, position: int, ledgers: Ledgers) -> web.Response:
     if not call.principal.may("personal"):
         raise Problem("scope-missing", "`unseal` needs the scope `personal`")
     found = await ledger.log.one_with_key(position)
@@ -278,7 +279,9 @@ async def _one_unsealed(ledger: Ledger, call: Call, position: int, master: Maste
     value = msgspec.json.decode(state)
     fields = [name for name in SEALED_FIELDS.get(value["type"], ()) if isinstance(value["data"].get(name), dict)]
     for name in fields:
-        value["data"][name] = open_text(value["data"][name]["sealed"], kept, master, name)
+        value["data"][name] = open_text(value["data"][name]["sealed"], kept, ledgers.master, name)
+    if kept is not None and any(value["data"][name] is not None for name in fields):
+        await put_on_record(ledgers.reading, "ledger", call, Opened(texts={position: kept.person}))
     return web.Response(
         body=msgspec.json.encode(value),
         content_type=CLOUDEVENT,

@@ -135,7 +135,7 @@ async def everything(client: Asking, as_of: int) -> dict[str, tuple[int, Any]]:
         path = below(question.route.path).lstrip("/")
         for name, id in (
             ("requirement", "R-1"), ("account", "acme"), ("agreement", "target-market"), ("revision", "r1"),
-            ("decision", "D-1"),
+            ("decision", "D-1"), ("person", "p-1"),
         ):  # fmt: skip
             path = path.replace(f"{{{name}}}", id)
         assert "{" not in path, path

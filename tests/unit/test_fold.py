@@ -18,8 +18,8 @@ TIMES = (ABOUT, ABOUT, RECORDED)
 BY = {"role": "account executive", "team": "sales", "person": "p-1"}
 BEHALF = ("account executive", "sales", "p-1")
 SEALED = {"sealed": "bm90IGNsZWFy"}
-CHOOSY = tuple(projection for projection in ALL if projection.name != "emitters")
-"""Those that do not care about every event."""
+CHOOSY = tuple(projection for projection in ALL if projection.name not in ("emitters", "persons"))
+"""Those that do not care about every event, or about whoever is named in any."""
 
 
 def recorded(type: str, /, time: datetime = ABOUT, position: int = 7, **data: Any) -> Recorded:
@@ -41,7 +41,7 @@ def recorded(type: str, /, time: datetime = ABOUT, position: int = 7, **data: An
 
 
 def folded(event: Recorded) -> list[tuple[str, tuple[Any, ...]]]:
-    """The rows that projections make of an event, `emitters` left out."""
+    """The rows that projections make of an event, `emitters` and `persons` left out."""
     return [row for projection in CHOOSY if event.type in projection.topics for row in projection.fold(event)]
 
 

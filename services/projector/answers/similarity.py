@@ -4,7 +4,7 @@ The answer depends on the position and the text alone. Of sealed texts only thos
 see; they are sent to PostgreSQL to be taken apart into words, and stored nowhere.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from services.projector.answers.requirements import Listed, RequirementList, RequirementRow, show_row
-from services.projector.answers.sealed import Opener, read_sealed
+from services.projector.answers.sealed import Opener, read_to_compare
 from services.projector.answers.snapshot import Snapshot
 from services.projector.judgement.similarity import (
     TITLES_COUNTED_MAX,
@@ -55,13 +55,14 @@ class RequirementsFound(RequirementList, frozen=True, kw_only=True):
 
 
 class Alike(Struct, frozen=True, kw_only=True):
-    """A requirement that is like a text. `problem`: its sealed problem, if that was opened."""
+    """A requirement that is like a text. `problem`: its sealed problem, if that was opened, stated at `stated`."""
 
     requirement: str
     title: str
     lexemes: list[str]
     score: float
     problem: str = ""
+    stated: int | None = None
 
 
 class Compared(Struct, frozen=True, kw_only=True):
@@ -116,14 +117,15 @@ async def read_similar(snapshot: Snapshot, text: str, opener: Opener | None) -> 
     found = [each.requirement for each in compared.alike]
     problems_read = await snapshot.fetch(_statements, "problems", snapshot.position, found)
     stated = {row["requirement"]: row["position"] for row in problems_read}
-    opened = await read_sealed(snapshot, stated.values(), "problem", opener)
+    opened = await read_to_compare(snapshot, stated.values(), "problem", opener)
     problems = {name: (opened[position] or "")[:PROBLEM_CHARACTERS_MAX] for name, position in stated.items()}
     lexemes = await _read_lexemes(snapshot, problems.values())
 
     def with_problem(alike: Alike) -> Alike:
         problem = problems.get(alike.requirement, "")
         both = score(compared.weights, [*alike.lexemes, *lexemes.get(problem, ())])
-        return msgspec.structs.replace(alike, problem=problem, score=max(alike.score, both))
+        at = stated.get(alike.requirement)
+        return msgspec.structs.replace(alike, problem=problem, stated=at, score=max(alike.score, both))
 
     return Compared(weights=compared.weights, alike=sorted(map(with_problem, compared.alike), key=_likeness))
 
@@ -132,6 +134,23 @@ async def read_similarities(snapshot: Snapshot, compared: Compared, shown: Itera
     """Requirement → how like the text it is, of those that are shown."""
     [found] = await read_words_shared(snapshot, [(compared.weights, [*shown])])
     return found
+
+
+def problems_told(
+    compared: Compared, similarities: Mapping[str, Similarity], requirements: Collection[str]
+) -> list[int]:
+    """The positions of the problems of which an answer with these requirements tells something: a word that is not in
+    the title, or a score that the title has not."""
+    return [
+        each.stated
+        for each in compared.alike
+        if each.stated is not None
+        and each.requirement in requirements
+        and (
+            {*similarities[each.requirement].words} - {*words_in(each.title)}
+            or each.score > score(compared.weights, each.lexemes)
+        )
+    ]
 
 
 async def read_words_shared(

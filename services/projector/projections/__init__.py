@@ -11,6 +11,7 @@ from services.projector.projections import (
     emitters,
     feedback,
     opportunities,
+    persons,
     promises,
     requirements,
     retractions,
@@ -29,4 +30,5 @@ ALL: tuple[Projection, ...] = (
     feedback.PROJECTION,
     promises.PROJECTION,
     retractions.PROJECTION,
+    persons.PROJECTION,
 )

@@ -13,6 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from aiohttp import web
+
+from services.access_log import Opened, put_on_record
 from services.postgres import Unavailable
 from services.problems import Problem
 from services.projector.answers import held
@@ -22,7 +25,7 @@ from services.projector.answers.snapshot import Snapshot, Wanted, open_snapshot
 from services.projector.projector import NoSuchLedger, Projector, Runner
 from services.projector.shapes.shown import AsOf
 from services.sealing import MasterKeyError, MasterKeys
-from services.web import Call
+from services.web import Call, Handler
 
 REMEMBERED_LISTS_MAX = 32
 REMEMBERED_ROWS_MAX = 50_000
@@ -30,6 +33,7 @@ LISTS_AT_ONCE_MAX = 3  # The heaviest answers leave connections, time and memory
 
 ASIDE_NICENESS = 10  # Lower, it would hold up the others of this process, for which it keeps the interpreter.
 
+_opener = web.RequestKey("opener", Opener)
 _Evidence = TypeVar("_Evidence")
 _Computed = TypeVar("_Computed")
 
@@ -167,8 +171,26 @@ class Readings:
             raise Problem("no-such-ledger", f"there is no ledger {call.ledger!r}") from None
 
     def opener(self, call: Call) -> Opener | None:
-        """What opens sealed texts, for somebody who may see them."""
-        return self._master if call.principal.may("personal") else None
+        """What opens sealed texts, for somebody who may see them; one for each call."""
+        if not call.principal.may("personal"):
+            return None
+        if _opener not in call.request:
+            call.request[_opener] = Opener(self._master)
+        return call.request[_opener]
+
+    def on_record(self, handler: Handler) -> Handler:
+        """The same, but what it answers leaves once it is on record which sealed texts that shows."""
+
+        async def recorded(call: Call) -> web.StreamResponse:
+            answer = await handler(call)
+            opener = call.request.get(_opener)
+            # Who is told that nothing has changed was shown it before, and that is on record.
+            if opener is not None and answer.status != web.HTTPNotModified.status_code:
+                opened = Opened(texts=opener.shown, person=opener.person)
+                await put_on_record(self.projector.pool, "projector", call, opened)
+            return answer
+
+        return recorded
 
     @asynccontextmanager
     async def _turn(self, call: Call) -> AsyncIterator[None]:

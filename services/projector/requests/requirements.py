@@ -134,6 +134,8 @@ class _Requirements:
             return len(found) if wanted else len(compared.alike), shown
 
         total, shown = await asyncio.to_thread(rows)
+        if opener is not None:
+            opener.show(similarity.problems_told(compared, similarities, {row.requirement for row in shown}))
         if wants_csv(call.request.headers.get("Accept", "")):
             currencies = sorted({money.currency for row in shown for each in row.revenue.values() for money in each})
             return send_page(call, page, as_of, len(shown), CSV, sheets.sheet(shown, currencies, SimilarRow))

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from schemas.values import ID_PATTERN
+from services.keys import Scope
 from services.problems import Problem
 from services.projector.answers.accounts import ListedAccount
 from services.projector.requests import paging
@@ -35,6 +36,7 @@ def get(
     body: Any,
     *refusals: str,
     otherwise: str | None = None,
+    scope: Scope = "query",
 ) -> Route:
     """A question. Lists can be had as CSV; `otherwise`: the media type in which another answer can be had."""
     if parameters is not None and issubclass(parameters, Lists):
@@ -45,7 +47,7 @@ def get(
         path=LEDGER + path,
         handler=handler,
         summary=summary,
-        scope="query",
+        scope=scope,
         parameters=parameters,
         answers={
             200: Answer(told, {JSON: body, otherwise: None} if otherwise else {JSON: body}),

@@ -99,7 +99,7 @@ def _unless_none(value: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def _cell(value: Any) -> str:
     match value:
-        case None:
+        case None | msgspec.UNSET:
             return ""
         case Number():
             return str(value)

@@ -1,0 +1,71 @@
+"""Persons: which events name whom, and as what. What is said of them is sealed, and not here, nor are their ids.
+
+A row has the stream of a person (see `stream_uuid`) in place of the id: whoever knows an id finds what names it, and
+nobody learns an id from the rows.
+"""
+
+from collections.abc import Iterator
+
+from schemas.envelope import Recorded, stream_uuid
+from schemas.events import EVENT_TYPES, SEALED_FIELDS, Event
+from schemas.values import By
+from services.projector.projections.projection import Row, projection
+
+NAME = "persons"
+KIND = "person"
+
+_NAMED_IN = {"person": "introduced", "contact": "contact", "by": "by", "deciders": "decider", "consulted": "consulted"}
+"""The fields by which an event can name a person, and as what."""
+
+
+def stream_of(person: str) -> str:
+    """By what the rows about a person are found."""
+    return str(stream_uuid(f"{KIND}/{person}"))
+
+
+def fold(recorded: Recorded) -> Iterator[Row]:
+    """A row for each place in which an event names a person."""
+    event = recorded.event
+    subject = None if event.KIND == KIND or event.subject.startswith(f"{KIND}/") else event.subject
+    for place, appears_as, person, named in _named(event):
+        says_of_them = named is event and event.about() == person
+        yield (
+            "person_mentions",
+            (
+                recorded.position,
+                place,
+                stream_of(person),
+                recorded.type.split(".")[2] if place == KIND else appears_as,
+                getattr(named, "role", None),
+                getattr(named, "team", None),
+                recorded.type,
+                subject,
+                [field for field in SEALED_FIELDS[recorded.type] if says_of_them and getattr(event, field) is not None],
+                recorded.time,
+                recorded.recordedtime,
+            ),
+        )
+
+
+def _named(event: Event) -> Iterator[tuple[str, str, str, Event | By]]:
+    """The place in the data that names a person, as what, whom, and what says their role and team."""
+    for field, appears_as in _NAMED_IN.items():
+        match getattr(event, field, None):
+            case str() as person:
+                yield field, appears_as, person, event
+            case By(person=str() as person) as by:
+                yield field, appears_as, person, by
+            case list() as several:
+                for number, by in enumerate(several):
+                    if by.person is not None:
+                        yield f"{field}/{number}", appears_as, by.person, by
+
+
+PROJECTION = projection(
+    __file__,
+    name=NAME,
+    tables={"person_mentions": ("position", "place")},
+    events=tuple(event for event in EVENT_TYPES.values() if _NAMED_IN.keys() & {*event.__struct_fields__}),
+    fold=fold,
+    edition=1,
+)

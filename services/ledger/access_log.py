@@ -26,13 +26,13 @@ _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 class AccessLogParameters(Struct, frozen=True, kw_only=True):
     after: Annotated[int, Meta(ge=0, le=POSITION_MAX, description="only readings behind this number")] = 0
     limit: Annotated[int, Meta(ge=1, le=PAGE_READINGS_MAX, description="readings of a page at most")] = 100
-    key: Annotated[Id | None, Meta(description="only readings by this key, by its public id")] = None
-    person: Annotated[
-        Id | None, Meta(description="only readings of texts about this person, and of the page about them")
-    ] = None
-    position: Annotated[
-        int | None, Meta(ge=1, le=POSITION_MAX, description="only readings of the texts of the event there")
-    ] = None
+    key: Annotated[Id, Meta(description="only readings by this key, by its public id")] | None = None
+    person: (
+        Annotated[Id, Meta(description="only readings of texts about this person, and of the page about them")] | None
+    ) = None
+    position: (
+        Annotated[int, Meta(ge=1, le=POSITION_MAX, description="only readings of the texts of the event there")] | None
+    ) = None
 
 
 class TextRead(Struct, frozen=True, kw_only=True):

@@ -27,7 +27,8 @@ _EVERYWHERE: Mapping[str, str] = {
     "results": "A result for each event, in the order sent.",
     "retryable": "Whether the same act can become possible after a later event.",
     "scopes": "What the key may do: `observe` and `act` record, `query` asks the projector and reads the log,"
-    " `personal` opens what is sealed, `audit` reads the log, `admin` may do all of it, and make keys and ledgers.",
+    " `personal` opens what is sealed, `audit` reads the log and who has opened what, `admin` may do all of it, and"
+    " make keys and ledgers.",
     "source": "The system that says it.",
     "sources": "The sources that the key may emit under. Empty: all of them.",
     "stream": "The subject of the event, as requirement/SSO-42.",
@@ -89,6 +90,18 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "by": "The public id of the key that asked for it, or `migrate`.",
         "at": "When that was.",
     },
+    "AccessLog": {"readings": "The readings of this page."},
+    "Reading": {
+        "number": "The number of the reading, from 1 on, without gaps.",
+        "at": "When it was put on record, which is before it was shown.",
+        "key": "The public id of the key that it was shown to.",
+        "service": "The service that showed it: `ledger` or `projector`.",
+        "method": "The method of the request.",
+        "path": "What was asked for, without its parameters.",
+        "person": "The person whose page it was. Null: it was no page about a person.",
+        "texts": "The events whose sealed texts it showed. Empty: a page about a person without any.",
+    },
+    "TextRead": {"person": "The person whom the texts are about. Null: the event names none."},
     "TypeList": {"types": "The names of the event types; each has its schema at /v1/schemas/{type}."},
 }
 

@@ -10,7 +10,7 @@ from tests.ledger_process import processes
 from tests.log import Log, event
 
 INTRODUCED = event("person.introduced", person="p-1", name="Ada Smith")
-TURNS = 3
+TURNS = 2
 
 
 async def readings(database: Database) -> list[tuple[str, list[int]]]:

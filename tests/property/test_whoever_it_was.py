@@ -42,7 +42,8 @@ async def test_answers_are_the_same_whoever_it_was(database: Database, seed: int
         await ledgers.record(FIRST, history)
         await ledgers.record(SECOND, others)
         async with ledgers.service() as service:
-            asked = questions()
+            # Whose page it is, the path says.
+            asked = [each for each in questions() if below(each.route.path) != "/persons/{person}"]
             for question in asked[seed::HISTORIES]:
                 path = path_of(question, [each.event for each in history], chance)
                 here = await service.ask(path, question, as_of=len(history))

@@ -66,7 +66,7 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
     done = subprocess.run(["bash", "-e", "-c", script], cwd=running, capture_output=True, text=True, check=True)
     answers = done.stdout.split(STEP)
     asked, departing, table, earlier, recorded, refused, *rest = answers
-    year, [*first, merged, dry_run, key, audited, signed, walked, erased, rotated] = (
+    year, [*first, merged, dry_run, key, read, audited, signed, walked, erased, rotated] = (
         rest[:YEAR_BLOCKS], rest[YEAR_BLOCKS:]
     )  # fmt: skip
 
@@ -90,6 +90,9 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
     assert [each["duplicate"] for each in json.loads(merged)["results"]] == [False, False]
     assert "ledger.ask.recorded.v1" in dry_run
     assert json.loads(key)["key"].startswith("lk_")
+    page, readings = read.rsplit("\r\n", 1)
+    assert "Third password reset this week" in page
+    assert json.loads(readings)["readings"][-1]["person"] == "p-83"
     assert audited.count("Nothing was found.") == 2
     assert signed.strip() == "Signature Verified Successfully"
     assert re.fullmatch(r"all \d+ events are what they were", walked.strip())

@@ -90,7 +90,7 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
     assert [each["duplicate"] for each in json.loads(merged)["results"]] == [False, False]
     assert "ledger.ask.recorded.v1" in dry_run
     assert json.loads(key)["key"].startswith("lk_")
-    page, readings = read.rsplit("\r\n", 1)
+    page, readings = read.strip().rsplit("\n", 1)
     assert "Third password reset this week" in page
     assert json.loads(readings)["readings"][-1]["person"] == "p-83"
     assert audited.count("Nothing was found.") == 2

@@ -37,3 +37,4 @@ END $$;
 CREATE TRIGGER access_log_is_numbered
     BEFORE INSERT ON {schema}.access_log
     FOR EACH ROW EXECUTE FUNCTION {schema}.number_access();
+ALTER TABLE {schema}.access_log ENABLE ALWAYS TRIGGER access_log_is_numbered;

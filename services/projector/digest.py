@@ -1,50 +1,51 @@
-"""The digest of a read model: the same for everybody who has folded the same events."""
+"""The digest of a read model as its tables have it; running_digest.py says what it is."""
 
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from hashlib import sha256
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
 
 import asyncpg
 
-from schemas.codec import canonical
-from schemas.times import format_time
-from services.projector.projections import Projection
+from services.projector.projections import Projection, Row
+from services.projector.running_digest import RunningDigest
 from services.statements import fill, quote
 
-PREFETCH_ROWS = 1_000
+ROWS_AT_ONCE = 250  # Then whoever else has something to do has a turn.
 
 
 async def digest(connection: asyncpg.Connection, schema: str, projection: Projection, position: int) -> str:
-    """SHA-256, in hexadecimal, over the rows of a projection's tables that were known at a position.
+    """SHA-256, in hexadecimal, of the rows of a projection's tables that were known at a position.
 
-    A line for each row, in the order of the tables' names and then of their keys: the canonical JSON of a list
-    of the table's name and the row's values. Times are RFC 3339 in UTC with microseconds, numbers of any scale
-    are texts, and texts are ordered by their bytes; so neither collation nor time zone matters. The caller has
-    one snapshot (a transaction that is repeatable read).
+    The caller has one snapshot (a transaction that is repeatable read).
     """
-    hashed = sha256()
-    for table in sorted(projection.tables):
-        first, *rest = projection.tables[table]
-        order = ", ".join([quote(first), *(f'{quote(column)} COLLATE "C"' for column in rest)])
+    running = RunningDigest(projection.tables)
+    await read_on(connection, schema, projection, running, 0, position)
+    return running.hexdigest()
+
+
+async def read_on(
+    connection: asyncpg.Connection, schema: str, projection: Projection, running: RunningDigest, after: int, upto: int
+) -> None:
+    """Extend a digest that has all rows up to the position `after` by those up to another.
+
+    The caller has one snapshot, as for `digest`. What is raised on the way leaves the digest of no use.
+    """
+    for table, (first, *_) in projection.tables.items():
+        position = quote(first)
         query = fill(
-            f"SELECT * FROM {{schema}}.{{table}} WHERE {quote(first)} <= $1 ORDER BY {order}",  # noqa: S608
+            f"SELECT {position} AS made_by, * FROM {{schema}}.{{table}}"  # noqa: S608
+            f" WHERE {position} > $1 AND {position} <= $2 ORDER BY {position}",
             schema=schema,
             table=table,
         )
-        async for row in connection.cursor(query, position, prefetch=PREFETCH_ROWS):
-            hashed.update(canonical([table, *map(plain, row)]) + b"\n")
-    return hashed.hexdigest()
+        async for rows in _whole_positions(connection.cursor(query, after, upto, prefetch=ROWS_AT_ONCE), table):
+            running.extend(rows)
 
 
-def plain(value: Any) -> Any:
-    """A value of a row as the digest writes it."""
-    match value:
-        case datetime():
-            return format_time(value.astimezone(UTC))
-        case date():
-            return value.isoformat()
-        case Decimal():
-            return f"{value:f}"
-        case _:
-            return value
+async def _whole_positions(rows: AsyncIterator[asyncpg.Record], table: str) -> AsyncIterator[Sequence[tuple[int, Row]]]:
+    """The rows of a table in parts; the rows of one position are in one part."""
+    part: list[tuple[int, Row]] = []
+    async for made_by, *values in rows:
+        if len(part) >= ROWS_AT_ONCE and part[-1][0] != made_by:
+            yield part
+            part = []
+        part.append((made_by, (table, tuple(values))))
+    yield part

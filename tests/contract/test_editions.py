@@ -13,8 +13,8 @@ import pytest
 
 from schemas.codec import canonical, decode_recorded
 from schemas.envelope import Recorded
-from services.projector.digest import plain
 from services.projector.projections import ALL, Projection
+from services.projector.running_digest import plain
 
 GOLDEN = Path(__file__).with_name("golden")
 EDITIONS = Path(__file__).with_name("editions.json")

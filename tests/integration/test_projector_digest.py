@@ -16,16 +16,16 @@ RECORDED = datetime(2026, 11, 21, 10, tzinfo=UTC)
 
 # Of the events below. The same on every version of PostgreSQL; a change of a fold or of the digest shows here.
 KNOWN = {
-    "accounts": "c0942bfa6aa18de49512a79f82c7c4eff1f37faedd51f523b888017935291bfa",
-    "opportunities": "bf1abdbfe5e74c073e88490c779f7bc4a9d931a37b5cb02e00fbff4ea76b6401",
-    "requirements": "fed904f2f312168558cc6d8e01c5e9e4b8624558e17a0d06b50b92dee2676c3b",
-    "agreements": "eb68d50b376823862dcb49e5b01ce61d1f06527247b1f83dd918c478fef9ef50",
-    "decisions": "0d91693fb2c29c0b58774cd0b731991d93435c1dd35bdc0cb7fd105840446324",
-    "emitters": "89d7a72cb7bfc1d7340d35e22b6af6054eac83984f7f34b1e51850e9ec693968",
-    "feedback": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-    "persons": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-    "promises": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-    "retractions": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "accounts": "e73d533b46a715b267d5f7a8d06de1c1f2f80da4fc7a303b633d82bb56fda491",
+    "opportunities": "0cd7b1f0818a7e970800690ef53f46828d2acd2ddeaf9f4809b0793218195c5a",
+    "requirements": "5584dc8e4dc2c0155887458eb8c33cb5e5ce28178106cebbbb2fad4c49306290",
+    "agreements": "464f8c2e35188711947295ab8da1296076b80ae01a19fde09c10d194fb881aac",
+    "decisions": "9a0043327ab63f558a50e9d3b052a22b7bf73e1bdede4e49a96badfe00add32e",
+    "emitters": "4d62d581c8f75867322d1eb990d2cf6f0ae527a9d69c6e5ef3d83a6f75cd18cf",
+    "feedback": "6711d8d1142febc3f3e8bfa14dffdf2c83e54f0525cc2f927c5a8a6142f55ec0",
+    "persons": "PERSONS",
+    "promises": "80e108dd4f7cb0660b1dd172e798d5fab4e5cda33b6c5bd91900a33e27842b1d",
+    "retractions": "af9f1c084a5160ca5f2c525b9d70a592064668d858772ebe8e02defa0cc81bf5",
 }
 
 

@@ -180,25 +180,27 @@ def rebuild(projection: str, name: str) -> None:
 
 
 @commands.command("rotate-signing-key", short_help="Make a new key that signs checkpoints, beside the old one.")
-def rotate_signing_key() -> None:
+@click.option("--projector", is_flag=True, help="The key that signs digests of read models, instead.")
+def rotate_signing_key(projector: bool) -> None:
     """Put a new key before those that sign checkpoints.
 
-    Restart the ledger, and all of them sign: whoever knows the old one can go on verifying, and finds the new one
-    signed beside it. Once everybody knows that, take the old line out of the file, and restart again.
+    Restart the ledger (with --projector: the projector), and all of them sign: whoever knows the old one can go on
+    verifying, and finds the new one signed beside it. Once everybody knows that, take the old line out of the file,
+    and restart again.
 
     \b
     Examples:
       ledger rotate-signing-key
+      ledger rotate-signing-key --projector
     """
     settings = Settings.load()
+    service, path = ("projector", settings.projector_signing_key) if projector else ("ledger", settings.signing_key)
     try:
-        held = SigningKeys.rotate(settings.signing_key)
+        held = SigningKeys.rotate(path)
     except SigningKeyError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    click.echo(
-        f"{settings.signing_key} has {held} keys now, the newest first. Restart the ledger to sign with all of them."
-    )
+    click.echo(f"{path} has {held} keys now, the newest first. Restart the {service} to sign with all of them.")
 
 
 @commands.command("rotate-master-key", short_help="Bring a new master key into use, then end the old one.")

@@ -1,6 +1,8 @@
-"""Checkpoints outside the database: a file each, never written again, in a directory that a restore does not touch.
+"""Checkpoints, and digests of read models, outside the database: a file each, never written again, in a directory that
+a restore does not touch.
 
     DIRECTORY/LEDGER/SERIES/2026-11-22/00000000000000070000.checkpoint
+    DIRECTORY/LEDGER/SERIES/2026-11-22/00000000000000070000.requirements.0f1e2d3c4b5a6978.digest
 
 A series goes on as long as the log extends what is in it. The next one begins with `accepted.note`: what an operator
 said had happened.
@@ -31,6 +33,11 @@ class KeptOutside:
         folder = self._series() / datetime.now(UTC).date().isoformat()
         _write_once(folder / f"{size:0{SIZE_DIGITS}d}.checkpoint", note)
 
+    def keep_digest(self, position: int, projection: str, version: str, note: str) -> None:
+        """On disk when this returns. One that is there already stays as it is."""
+        folder = self._series() / datetime.now(UTC).date().isoformat()
+        _write_once(folder / f"{position:0{SIZE_DIGITS}d}.{projection}.{version}.digest", note)
+
     def last(self) -> Path | None:
         """The file of the greatest size, of the series that goes on: it is of the last day that has any."""
         for day in sorted(_days(self._series()), reverse=True):
@@ -47,6 +54,19 @@ class KeptOutside:
         for series in self._every_series():
             for day in sorted(_days(series)):
                 yield from sorted(_checkpoints(day), key=lambda path: path.name)
+
+    def last_digests(self) -> list[Path]:
+        """The digests of the last day that has any, of the series that goes on."""
+        for day in sorted(_days(self._series()), reverse=True):
+            if digests := sorted(day.glob("*.digest")):
+                return digests
+        return []
+
+    def digests(self) -> Iterator[Path]:
+        """Every digest, series by series."""
+        for series in self._every_series():
+            for day in sorted(_days(series)):
+                yield from sorted(day.glob("*.digest"))
 
     def begin_anew(self, accepted: str) -> Path:
         """Begin the next series with these words; the file that has them."""

@@ -40,6 +40,8 @@ VARIABLES = {
     "signing_key_file": "LEDGER_SIGNING_KEY_FILE",
     "checkpoints": "LEDGER_CHECKPOINTS",
     "wal_archive": "LEDGER_WAL_ARCHIVE",
+    "projector_signing_key_file": "PROJECTOR_SIGNING_KEY_FILE",
+    "digest_seconds": "PROJECTOR_DIGEST_SECONDS",
 }
 
 # The embedded database writes the URLs of its roles here, in LEDGER_HOME.
@@ -131,6 +133,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Directory into which the embedded PostgreSQL copies its WAL, for a restore to any moment since a backup. Unset:
     WAL is not kept."""
 
+    projector_signing_key_file: Path | None = None
+    """File of the keys that sign digests of read models. Unset: projector-signing.key in LEDGER_HOME."""
+
+    digest_seconds: Annotated[int, Meta(ge=0)] = 60
+    """Time between two digests of a read model that are published, in seconds, if it has moved. 0: none is."""
+
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> "Settings":
         """Read the settings from `environ` (by default this process's). An empty variable counts as unset.
@@ -187,6 +195,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def signing_key(self) -> Path:
         """The file that holds the keys that sign checkpoints."""
         return self.signing_key_file or self.home / "signing.key"
+
+    @property
+    def projector_signing_key(self) -> Path:
+        """The file that holds the keys that sign digests."""
+        return self.projector_signing_key_file or self.home / "projector-signing.key"
 
     @property
     def checkpoints_directory(self) -> Path:

@@ -16,6 +16,7 @@ from msgspec import Struct
 from services.postgres import Pool, ledger_schema, unavailable
 from services.proof.growth import Edge, FullTile, edge_levels
 from services.proof.merkle import HASH_OCTETS, HashOf, Leaves, hash_of, needed
+from services.proof.published import digests_origin
 from services.proof.tiles import ENTRIES, WIDTH, Tile, bundle, hash_in, split_hashes, tile_of
 from services.statements import Statements
 
@@ -85,6 +86,13 @@ class Tree:
         """The keys whose signatures this log has had, the first one first."""
         with unavailable():
             return [row["key"] for row in await database.fetch(self._sql["verifier_keys"])]
+
+    async def digest_keys(self, database: Database, origin: str) -> list[str]:
+        """The keys that have signed digests of read models, the first one first. What is kept there under another name
+        than that of digests is no key of theirs, and might be taken for one of checkpoints."""
+        with unavailable():
+            rows = await database.fetch(self._sql["digest_keys"])
+        return [row["key"] for row in rows if row["key"].startswith(f"{digests_origin(origin)}+")]
 
     async def tile(self, database: Database, tile: Tile) -> bytes:
         """The octets of a tile, or of a bundle of entries, of a tree that has it."""

@@ -46,6 +46,10 @@ SELECT key, clock_timestamp() FROM unnest($1::text[]) AS signing (key)
 -- The keys that have signed.
 SELECT key FROM {schema}.verifier_keys ORDER BY known_from, key;
 
+-- digest_keys --
+-- The keys that have signed digests of read models.
+SELECT key FROM {schema}.digest_keys ORDER BY known_from, key;
+
 -- last_checkpoint --
 -- The latest checkpoint.
 SELECT size, note FROM {schema}.checkpoints ORDER BY size DESC LIMIT 1;

@@ -35,6 +35,7 @@ def routes(ledgers: Ledgers) -> list[Route]:
     async def get_keys(call: Call) -> web.Response:
         ledger = await ledgers.open(call.ledger)
         known = await ledger.tree.verifier_keys(ledgers.reading)
+        known += await ledger.tree.digest_keys(ledgers.reading, ledger.registered.origin)
         return _text("".join(f"{key}\n" for key in known), _FOR_NOW)
 
     async def get_tile(call: Call) -> web.Response:
@@ -73,7 +74,8 @@ def routes(ledgers: Ledgers) -> list[Route]:
         ),
         Route(
             method="GET", path=f"{ledger}/key", handler=get_keys, scope=("query", "audit"),
-            summary="The verifier keys that have signed checkpoints of this log, a line each (C2SP signed-note).",
+            summary="The verifier keys that have signed checkpoints of this log, and after them those that have signed"
+            " digests of its read models, a line each (C2SP signed-note).",
             answers={200: Answer("the keys", {TEXT: None})}, refusals=("no-such-ledger",),
         ),
         Route(

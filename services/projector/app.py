@@ -1,17 +1,21 @@
-"""Joins the parts of the projector: the runners that keep read models up, keys, routes."""
+"""Joins the parts of the projector: the runners that keep read models up, the publisher of digests, keys, routes."""
 
 import asyncio
+import contextlib
 
 import structlog
 
+from services.kept_outside import KeptOutside
 from services.keys import Keys
 from services.openapi import describe
 from services.projector.ahead import load_ahead
 from services.projector.answers.held import Held
 from services.projector.http import routes
 from services.projector.projector import Projector
+from services.projector.publisher import Publisher
 from services.projector.requests.meanings import meaning
 from services.settings import Settings
+from services.signing import SigningKeys
 from services.web import application, serve
 
 SUMMARY = "Answers from the read models: who asked, how on-target they were, who decided."
@@ -21,7 +25,7 @@ _log = structlog.get_logger()
 
 async def run(settings: Settings) -> None:
     """Keep up and serve until asked to stop. Raises what ends the keeping up, if anything does."""
-    async with Projector(settings) as projector:
+    async with Projector(settings) as projector, _publishing(settings):
         held = Held()
         declared = routes(projector, settings.master_key, held)
         app = application(
@@ -45,6 +49,18 @@ async def run(settings: Settings) -> None:
             await asyncio.gather(loading, serving, failing, return_exceptions=True)
         for task in done:
             task.result()
+
+
+def _publishing(settings: Settings) -> contextlib.AbstractAsyncContextManager[object]:
+    """What publishes digests, unless the settings say that nobody does. Raises SigningKeyError."""
+    if not settings.digest_seconds:
+        return contextlib.nullcontext()
+    keys = SigningKeys.load(settings.projector_signing_key)  # `ledger migrate` makes it, once.
+
+    def outside(ledger: str) -> KeptOutside:
+        return KeptOutside(settings.checkpoints_directory, ledger)
+
+    return Publisher(settings.url("projector"), keys, outside, settings.digest_seconds)
 
 
 def _say_failed(loading: asyncio.Task[None]) -> None:

@@ -1,4 +1,4 @@
-"""How far the read models have got, and whether they go on."""
+"""How far the read models have got, whether they go on, and the digests of them that were published."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from msgspec import Struct
 from schemas.times import format_time
 from services.postgres import ACQUIRE_SECONDS_MAX, unavailable
 from services.projector.answers.snapshot import bound, read_cursors, read_head
-from services.projector.projector import Runner
+from services.projector.projector import Cursor, Runner
 from services.projector.shapes.shown import AsOf
 from services.statements import Statements
 
@@ -31,6 +31,9 @@ class ProjectionShown(Struct, frozen=True, kw_only=True):
     reason: str | None
     stopped_at: int | None
     version: str
+    digest: str | None
+    digest_position: int | None
+    digest_note: str | None
 
 
 class ProjectionList(Struct, frozen=True, kw_only=True):
@@ -49,6 +52,8 @@ async def list_projections(pool: asyncpg.Pool, runner: Runner) -> ProjectionList
             head, head_recorded_at = await read_head(connection, runner.ledger)
             positions = sorted({max(cursor.position, 1) for cursor in cursors})
             rows = await connection.fetch(bound(_statements["recorded"], runner.ledger), positions)
+            published = await connection.fetch(bound(_statements["digests"], runner.ledger))
+    digests = {row["projection"]: (row["digest"], row["position"], row["note"]) for row in published}
     recorded_at = {row["position"]: row["recorded_at"] for row in rows}
 
     def seconds(position: int) -> float:
@@ -56,20 +61,24 @@ async def list_projections(pool: asyncpg.Pool, runner: Runner) -> ProjectionList
         at = recorded_at.get(max(position, 1))
         return 0.0 if at is None or head_recorded_at is None else (head_recorded_at - at).total_seconds()
 
+    def shown(cursor: Cursor) -> ProjectionShown:
+        digest, digest_position, digest_note = digests.get(cursor.projection, (None, None, None))
+        return ProjectionShown(
+            projection=cursor.projection,
+            position=cursor.position,
+            head=head,
+            lag=Lag(events=head - cursor.position, seconds=seconds(cursor.position)),
+            state=cursor.state,
+            reason=cursor.reason,
+            stopped_at=cursor.stopped_at,
+            version=cursor.version,
+            digest=digest,
+            digest_position=digest_position,
+            digest_note=digest_note,
+        )
+
     lowest = min((cursor.position for cursor in cursors), default=0)
     return ProjectionList(
         as_of=AsOf(lowest, format_time(recorded_at[lowest]) if lowest else None),
-        projections=[
-            ProjectionShown(
-                projection=cursor.projection,
-                position=cursor.position,
-                head=head,
-                lag=Lag(events=head - cursor.position, seconds=seconds(cursor.position)),
-                state=cursor.state,
-                reason=cursor.reason,
-                stopped_at=cursor.stopped_at,
-                version=cursor.version,
-            )
-            for cursor in cursors
-        ],
+        projections=[shown(cursor) for cursor in cursors],
     )

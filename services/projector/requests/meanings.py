@@ -939,6 +939,11 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "reason": "Why it has stopped. Null while it is live.",
         "stopped_at": "The position of the event that it cannot apply. Null while it is live.",
         "version": "Changes when the read model is defined anew, and so has to be rebuilt.",
+        "digest": "The digest that was published last, of this version of the read model: 64 hexadecimal digits."
+        " Whoever folds the same events comes to the same. Null: none was published yet.",
+        "digest_position": "The position up to which the events come to that digest.",
+        "digest_note": "The digest as it was published: a signed note (C2SP signed-note) that names the log, the read"
+        " model, its version, the position and its recorded time.",
     },
     "Lag": {
         "events": "How many events it has yet to apply.",

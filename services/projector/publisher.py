@@ -1,0 +1,193 @@
+"""Publishes digests of the read models of all ledgers, as signed notes (services/proof/published.py).
+
+One process does so at a time: the one that holds an advisory lock. A digest is kept outside the database before it is
+kept inside; what a process that was killed has left outside alone, the next one keeps inside too.
+
+After a start, and after a read model was built anew, its tables are read once; then only what is new.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import asyncpg
+import structlog
+from msgspec import Struct
+
+from schemas.times import format_time
+from services.kept_outside import KeptOutside
+from services.postgres import UNAVAILABLE, Unavailable, connect, ledger_schema
+from services.projector.digest import read_on
+from services.projector.projections import ALL, Projection
+from services.projector.running_digest import RunningDigest
+from services.proof.note import NoteError, Signer, VerifierKey
+from services.proof.published import PublishedDigest, digests_origin
+from services.signing import SigningKeys
+from services.statements import Statements, fill
+
+LOCK = 0x1ED6D1  # Any constant of our own: one process publishes at a time.
+LOOK_SECONDS_MAX = 5.0  # Between two looks whether a digest is due.
+RETRY_SECONDS = 1.0
+POSITIONS_AT_ONCE = 5_000  # Then a rebuilt table may be swapped in.
+PAUSE_SECONDS = 0.05  # After as many, where there are more: whoever asks meanwhile has a turn.
+
+_statements = Statements.load(Path(__file__).with_suffix(".sql"))
+_log = structlog.get_logger()
+
+
+class _Followed(Struct):
+    """The digest of a read model, as far as its tables have been read."""
+
+    tables: Sequence[int]
+    """Which tables these are: a rebuild puts others in their place."""
+    running: RunningDigest
+    position: int = 0
+
+
+class Publisher:
+    """Entering starts it; leaving ends it.
+
+    `outside`: where digests of a ledger are kept. `seconds`: the time between two digests of a read model, in seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        keys: SigningKeys,
+        outside: Callable[[str], KeptOutside],
+        seconds: float,
+        *,
+        projections: Sequence[Projection] = ALL,
+    ) -> None:
+        self._url = url
+        self._keys = keys
+        self._outside = outside
+        self._seconds = seconds
+        self._projections = {projection.name: projection for projection in projections}
+        self._followed: dict[tuple[str, str], _Followed] = {}
+        self._begun: set[str] = set()
+
+    async def __aenter__(self) -> "Publisher":
+        self._task = asyncio.create_task(self._run(), name="publisher")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._hold()
+            except (Unavailable, *UNAVAILABLE, asyncpg.PostgresError) as error:
+                _log.warning("no_digest_published", reason=str(error) or type(error).__name__, next="trying again")
+            except Exception:
+                _log.exception("no_digest_published")
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _hold(self) -> None:
+        """Publish as long as the lock is held. A lock is lost with its connection."""
+        connection = await connect(self._url)
+        try:
+            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+                return  # Another process publishes; whether it still does is asked again.
+            # Another may have gone on meanwhile, and the database may be an older copy of what it was.
+            self._followed, self._begun = {}, set()
+            while True:
+                for ledger in await connection.fetch(_statements["ledgers"]):
+                    await self._publish_due(connection, ledger["name"], ledger["origin"])
+                await asyncio.sleep(min(self._seconds, LOOK_SECONDS_MAX))
+        finally:
+            connection.terminate()
+
+    async def _publish_due(self, connection: asyncpg.Connection, ledger: str, origin: str) -> None:
+        """Publish the digests of one ledger that are due. What is wrong with it holds up no other."""
+        sql = _statements.bind(schema=ledger_schema(ledger))
+        names = [*self._projections]
+        versions = [each.version for each in self._projections.values()]
+        try:
+            if ledger not in self._begun:
+                if not await connection.fetchval(sql["is_projected"]):
+                    return  # Its read models are being made.
+                await self._begin(connection, sql, ledger, origin)
+                self._begun.add(ledger)
+            for row in await connection.fetch(sql["due"], names, versions, self._seconds):
+                await self._publish(connection, sql, ledger, origin, self._projections[row["projection"]])
+        except Exception as error:
+            if connection.is_closed():
+                raise
+            say = _log.warning if isinstance(error, (OSError, asyncpg.PostgresError)) else _log.exception
+            say("no_digest_published", ledger=ledger, reason=str(error), next="trying again")
+
+    async def _begin(self, connection: asyncpg.Connection, sql: Statements, ledger: str, origin: str) -> None:
+        """Make the keys known, before anything that they have signed; and keep inside what is outside alone."""
+        await connection.execute(sql["know_keys"], [str(signer.key) for signer in self._signers(origin)])
+        keys = [VerifierKey.read(row["key"]) for row in await connection.fetch(sql["keys"])]
+        for note in await asyncio.to_thread(self._last_outside, ledger):
+            with contextlib.suppress(NoteError):  # The auditor tells what is wrong with it.
+                await self._keep(connection, sql, PublishedDigest.verified(note, origin, keys), note.decode())
+
+    async def _publish(
+        self, connection: asyncpg.Connection, sql: Statements, ledger: str, origin: str, projection: Projection
+    ) -> None:
+        followed = await self._follow(connection, sql, ledger, projection)
+        if followed is None or not followed.position:
+            return
+        recorded_at = await connection.fetchval(sql["recorded_at"], followed.position)
+        if recorded_at is None:
+            _log.error("no_digest_published", ledger=ledger, reason=f"the log has no position {followed.position}")
+            return
+        digest = followed.running.hexdigest()
+        published = PublishedDigest(
+            origin, projection.name, projection.version, followed.position, format_time(recorded_at), digest
+        )
+        note = str(published.signed(self._signers(origin)))
+        keep = self._outside(ledger).keep_digest
+        await asyncio.to_thread(keep, published.position, published.projection, published.version, note)
+        await self._keep(connection, sql, published, note)
+        _log.debug("digest_published", ledger=ledger, projection=projection.name, position=followed.position)
+
+    async def _follow(
+        self, connection: asyncpg.Connection, sql: Statements, ledger: str, projection: Projection
+    ) -> _Followed | None:
+        """The digest of a read model at its cursor; None if another version of the software has built it.
+
+        Each part is read in a snapshot of its own: rows are only added, and none below a cursor.
+        """
+        schema, name = ledger_schema(ledger), (ledger, projection.name)
+        tables = ", ".join(fill("{schema}.{table}", schema=schema, table=table) for table in projection.tables)
+        while True:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                # Before there is a snapshot: a rebuilt table that is swapped in afterwards would look empty to it.
+                await connection.execute(f"LOCK TABLE {tables} IN ACCESS SHARE MODE")
+                cursor = await connection.fetchrow(sql["cursor"], projection.name, [*projection.tables])
+                if cursor is None or cursor["version"] != projection.version:
+                    return None
+                followed = self._followed.pop(name, None)
+                if followed is None or followed.tables != cursor["tables"] or followed.position > cursor["position"]:
+                    followed = _Followed(cursor["tables"], RunningDigest(projection.tables))
+                upto = min(cursor["position"], followed.position + POSITIONS_AT_ONCE)
+                await read_on(connection, schema, projection, followed.running, followed.position, upto)
+            # Only what was read to the end is gone on from.
+            followed.position = upto
+            self._followed[name] = followed
+            if upto == cursor["position"]:
+                return followed
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _keep(
+        self, connection: asyncpg.Connection, sql: Statements, published: PublishedDigest, note: str
+    ) -> None:
+        _, projection, version, position, _, digest = published
+        await connection.execute(sql["add"], projection, version, position, digest, note)
+
+    def _last_outside(self, ledger: str) -> list[bytes]:
+        return [path.read_bytes() for path in self._outside(ledger).last_digests()]
+
+    def _signers(self, origin: str) -> list[Signer]:
+        return self._keys.signers(digests_origin(origin))

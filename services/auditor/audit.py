@@ -8,10 +8,12 @@ from typing import Protocol
 from msgspec import Struct
 
 from schemas.times import format_time
+from services.auditor.digests import Kept, Replay, read_digests
 from services.auditor.findings import Check, Finding, Progress, Report
 from services.auditor.log import Walk
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import Note, NoteError, VerifierKey
+from services.proof.published import digests_origin
 
 FINDINGS_MAX = 1_000
 
@@ -39,14 +41,22 @@ class Source(Protocol):
 
     async def verifier_keys(self) -> list[VerifierKey]: ...
 
-    def audit(self, walk: Walk, *, read_models: bool, progress: Progress) -> AsyncIterator[Finding]: ...
+    async def digests(self) -> list[Kept] | None:
+        """Digests of read models that were published; None where they cannot be read."""
+
+    async def digest_keys(self) -> list[VerifierKey]: ...
+
+    def audit(
+        self, walk: Walk, *, read_models: bool, replay: Replay | None, progress: Progress
+    ) -> AsyncIterator[Finding]: ...
 
 
 class Asked(Struct, frozen=True, kw_only=True):
     """What an audit is asked for.
 
     `by`: who audits. `keys`: those that the auditor trusts; without any, those that the source names. `since`: a
-    checkpoint that the auditor kept. `read_models`: replay them, too. `hashes_only`: leave out what events say.
+    checkpoint that the auditor kept. `read_models`: replay them, and what was published of them, too. `hashes_only`:
+    leave out what events say.
     """
 
     by: str
@@ -57,15 +67,26 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 
 async def audit(
-    source: Source, asked: Asked, outside: Iterable[bytes] = (), progress: Progress = lambda position, head: None
+    source: Source,
+    asked: Asked,
+    outside: Iterable[bytes] = (),
+    progress: Progress = lambda position, head: None,
+    *,
+    digests_outside: Iterable[bytes] = (),
 ) -> Report:
-    """`outside`: checkpoints that were kept elsewhere. Raises BadInput, and what the source raises."""
+    """`outside`, `digests_outside`: checkpoints and digests that were kept elsewhere. Raises BadInput, and what the
+    source raises."""
     begun, clock = datetime.now(UTC), time.monotonic()
     since, read_models = asked.since, asked.read_models and source.is_database and not asked.hashes_only
-    known = [*asked.keys] or await source.verifier_keys()
+    replays = asked.read_models and not asked.hashes_only
     notes = [note.encode() for note in await source.checkpoints()]
     latest = notes[-1].decode() if notes else None
     origin = source.origin or (None if latest is None else _origin(latest))
+    # What signs digests is the projector's, and does not count under a checkpoint.
+    name = digests_origin(origin or "")
+    known = [key for key in asked.keys if key.name != name]
+    known = known or [key for key in await source.verifier_keys() if key.name != name]
+    of_digests = [key for key in asked.keys if key.name == name] or await source.digest_keys()
     found: list[Finding] = []
     roots: dict[int, set[bytes]] = {}
     for note in {*notes, *outside}:
@@ -84,8 +105,14 @@ async def audit(
         if earlier.size > (head := await source.head()):
             text = f"the checkpoint that was kept earlier has {earlier.size} events, and the log has {head}"
             raise BadInput(f"{text}: either it was cut off since, or this is an older copy of it")
-    walk = Walk(roots, hashes_only=asked.hashes_only)
-    async for each in source.audit(walk, read_models=read_models, progress=progress):
+    walk, replay, looked_at = Walk(roots, hashes_only=asked.hashes_only), None, None
+    if (kept := await source.digests()) is not None:
+        digests = read_digests(kept, digests_outside, origin or "", of_digests)
+        found += digests.found
+        replay = Replay(digests.published)
+        looked_at = replay.looked_at
+    following = replay if replays else None
+    async for each in source.audit(walk, read_models=read_models, replay=following, progress=progress):
         is_since = since is not None and each.check == "roots" and each.position == earlier.size
         found.append(Finding("since", each.position, each.text) if is_since else each)
     return Report(
@@ -98,14 +125,15 @@ async def audit(
         events=walk.edge.size,
         checkpoint=latest,
         checkpoints=sum(map(len, roots.values())),
+        digests=looked_at,
         since=None if since is None else since.decode(),
-        checked=_checked(asked.hashes_only, source.is_database, read_models, since is not None),
+        checked=_checked(asked.hashes_only, source.is_database, read_models, since is not None, kept is not None),
         found=sorted(found, key=lambda each: (each.position or 0, each.check))[:FINDINGS_MAX],
         more=max(0, len(found) - FINDINGS_MAX),
     )
 
 
-def _checked(hashes_only: bool, beside: bool, read_models: bool, since: bool) -> list[Check]:
+def _checked(hashes_only: bool, beside: bool, read_models: bool, since: bool, digests: bool) -> list[Check]:
     checks: dict[Check, bool] = {
         "positions": True,
         "bytes": not hashes_only,
@@ -119,6 +147,7 @@ def _checked(hashes_only: bool, beside: bool, read_models: bool, since: bool) ->
         "since": since,
         "keys": beside and not hashes_only,
         "read models": read_models,
+        "digests": digests,
     }
     return [check for check, is_made in checks.items() if is_made]
 

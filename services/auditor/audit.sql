@@ -43,6 +43,14 @@ SELECT size, note FROM {schema}.checkpoints ORDER BY size;
 -- The keys that have signed.
 SELECT key FROM {schema}.verifier_keys ORDER BY known_from, key;
 
+-- digests --
+-- Every digest of a read model that is kept inside, with what stands beside its note.
+SELECT projection, version, position, digest, note FROM {schema}.digests ORDER BY position, projection, version;
+
+-- digest_keys --
+-- The keys that have signed them.
+SELECT key FROM {schema}.digest_keys ORDER BY known_from, key;
+
 -- tiles --
 -- Full tiles of a level, from a number on.
 SELECT number, hash, hashes FROM {schema}.tree_tiles WHERE level = $1 AND number BETWEEN $2 AND $3 ORDER BY number;

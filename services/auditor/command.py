@@ -18,6 +18,7 @@ from services.auditor.audit import Asked, BadInput, Source, audit
 from services.auditor.database import Database
 from services.auditor.findings import CHECKS, Report
 from services.auditor.over_http import SECONDS_MAX, HttpError, OverHttp
+from services.kept_outside import KeptOutside
 from services.keys import key_id
 from services.postgres import Unavailable, connect, ledger_schema, unavailable
 from services.proof.note import NoteError, VerifierKey
@@ -32,6 +33,7 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command("audit", short_help="Check a log, its tree and its read models; trust nobody.")
 @click.option("--ledger", "name", default="main", show_default=True, help="Name of the ledger.")
 @click.option("--url", help="Check over HTTP alone, by the URL of a ledger service, as an outsider does.")
+@click.option("--projector-url", help="With --url: check the digests of read models, too, by the URL of a projector.")
 @click.option("--api-key-file", type=_file, help="File with an API key, for --url.  [default: that of LEDGER_HOME]")
 @click.option("--since", type=_file, help="A checkpoint that you kept: the log has to extend it.")
 @click.option(
@@ -46,6 +48,7 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 def audit_(
     name: str,
     url: str | None,
+    projector_url: str | None,
     api_key_file: Path | None,
     since: Path | None,
     keys: tuple[str, ...],
@@ -54,7 +57,8 @@ def audit_(
     report_file: Path | None,
     by: str | None,
 ) -> None:
-    """Check every event of a log, its tree, its checkpoints, and that its read models are what it comes to.
+    """Check every event of a log, its tree, its checkpoints, and that its read models and their published digests are
+    what it comes to.
 
     Nothing is written but the report. Ends with 0 if nothing was found, with 1 if something was, and with 2 if it could
     not be checked.
@@ -63,9 +67,12 @@ def audit_(
     Examples:
       ledger audit
       ledger audit --since kept.checkpoint --json report.json
+      ledger audit --url https://ledger.example.com --projector-url https://answers.example.com
       ledger audit --url https://ledger.example.com --key "ledger.example.com/main+1f2e3d4c+A…"
     """
     try:
+        if projector_url is not None and url is None:
+            raise BadInput("--projector-url goes with --url; without, digests are read from the database")
         settings = Settings.load()
         asked = Asked(
             by=by or f"{getpass.getuser()}@{socket.gethostname()}",
@@ -77,7 +84,9 @@ def audit_(
         report = asyncio.run(
             _audit_database(settings, name, asked)
             if url is None
-            else _audit_over_http(url, name, _api_key(api_key_file or settings.home / "admin.key"), asked)
+            else _audit_over_http(
+                url, projector_url, name, _api_key(api_key_file or settings.home / "admin.key"), asked
+            )
         )
     except (BadInput, NoteError, HttpError, SettingsError, Unavailable, OSError) as error:
         click.echo(f"Not audited: {error}", err=True)
@@ -104,26 +113,30 @@ async def _audit_database(settings: Settings, name: str, asked: Asked) -> Report
             at = urlsplit(url)
             told = f"database {at.path.lstrip('/')} on {at.hostname or 'this machine'}, schema {ledger_schema(name)}"
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                return await _with_progress(
-                    Database(connection, name, origin, told), asked, [*_outside(settings, name)]
-                )
+                # Read before the database is: what comes later is not there yet.
+                outside, digests = [*_outside(settings, name)], [*_digests_outside(settings, name)]
+                return await _with_progress(Database(connection, name, origin, told), asked, outside, digests)
     finally:
         connection.terminate()
 
 
-async def _audit_over_http(url: str, name: str, key: str, asked: Asked) -> Report:
+async def _audit_over_http(url: str, projector_url: str | None, name: str, key: str, asked: Asked) -> Report:
     timeout = aiohttp.ClientTimeout(total=SECONDS_MAX)
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}, timeout=timeout) as session:
-        return await _with_progress(await OverHttp.open(session, name, url), asked, ())
+        return await _with_progress(await OverHttp.open(session, name, url, projector_url), asked, (), ())
 
 
-async def _with_progress(source: Source, asked: Asked, outside: Iterable[bytes]) -> Report:
+async def _with_progress(
+    source: Source, asked: Asked, outside: Iterable[bytes], digests_outside: Iterable[bytes]
+) -> Report:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("auditing", total=None)
-        return await audit(
-            source, asked, outside, lambda position, head: bar.update(task, completed=position, total=head)
-        )
+
+        def show(position: int, head: int) -> None:
+            bar.update(task, completed=position, total=head)
+
+        return await audit(source, asked, outside, show, digests_outside=digests_outside)
 
 
 def _api_key(path: Path) -> str:
@@ -139,12 +152,24 @@ def _outside(settings: Settings, name: str) -> Iterator[bytes]:
         yield path.read_bytes()
 
 
+def _digests_outside(settings: Settings, name: str) -> Iterator[bytes]:
+    """The same of digests of read models."""
+    for path in KeptOutside(settings.checkpoints_directory, name).digests():
+        yield path.read_bytes()
+
+
 def _told(report: Report) -> Iterator[str]:
     """The report for people."""
     yield f"Ledger {report.ledger}, {report.origin or 'of no known origin'}"
     yield f"  read from    {report.source}"
     yield f"  by           {report.by}, on {report.begun}, in {report.seconds:g} seconds"
     yield f"  looked at    all {report.events} events, {report.checkpoints} checkpoints"
+    if (digests := report.digests) is not None:
+        others = f", and {digests.of_other_versions} of other versions, which this one cannot replay"
+        yield (
+            f"               {digests.published} published digests of read models, {digests.replayed} of them replayed"
+            f"{others if digests.of_other_versions else ''}"
+        )
     yield ""
     kinds = {found.check for found in report.found}
     for check in report.checked:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import asyncpg
 
-from schemas.codec import decode_recorded
+from services.auditor.digests import Beside, Kept, Replay
 from services.auditor.findings import Finding, Progress
 from services.auditor.log import Columns, Erasures, Stored, Walk
-from services.auditor.read_models import compare
+from services.auditor.read_models import Folded, compare, fold
 from services.postgres import ledger_schema
-from services.projector.projections import ALL, Row
+from services.projector.projections import ALL
 from services.proof.growth import FullTile
 from services.proof.note import VerifierKey
 from services.statements import Statements, fill
@@ -46,7 +46,17 @@ class Database:
         rows = await self._connection.fetch(self._sql["verifier_keys"])
         return [VerifierKey.read(row["key"]) for row in rows]
 
-    async def audit(self, walk: Walk, *, read_models: bool, progress: Progress) -> AsyncIterator[Finding]:
+    async def digest_keys(self) -> list[VerifierKey]:
+        rows = await self._connection.fetch(self._sql["digest_keys"])
+        return [VerifierKey.read(row["key"]) for row in rows]
+
+    async def digests(self) -> list[Kept]:
+        rows = await self._connection.fetch(self._sql["digests"])
+        return [Kept(row["note"].encode(), Beside(*row[:4])) for row in rows]
+
+    async def audit(
+        self, walk: Walk, *, read_models: bool, replay: Replay | None, progress: Progress
+    ) -> AsyncIterator[Finding]:
         """Everything that is found on the way through the log."""
         head = await self.head()
         if read_models:
@@ -62,9 +72,14 @@ class Database:
             tiles += len(full)
             async for each in self._tiles(full):
                 yield each
-            if read_models:
-                async for each in self._read_models(page):
-                    yield each
+            if read_models or replay is not None:
+                folded = fold(page)
+                if read_models:
+                    async for each in self._read_models(page, folded):
+                        yield each
+                if replay is not None:
+                    for each in replay.page(folded, page[-1].position):
+                        yield each
             progress(page[-1].position, head)
         for each in walk.end():
             yield each
@@ -73,6 +88,9 @@ class Database:
                 yield Finding("keys", row["position"], "there is a key, and no event")
         if read_models:
             async for each in self._rows_beyond(head):
+                yield each
+        if replay is not None:
+            for each in replay.end(head):
                 yield each
         kept = await self._connection.fetchval(self._sql["count_tiles"])
         if kept > tiles:
@@ -100,24 +118,20 @@ class Database:
                     text = f"the tile {tile.number} of level {level} is not that of the leaves"
                     yield Finding("tiles", position, text)
 
-    async def _read_models(self, page: Sequence[Stored]) -> AsyncIterator[Finding]:
+    async def _read_models(self, page: Sequence[Stored], folded: Folded) -> AsyncIterator[Finding]:
         after, upto = page[0].position - 1, page[-1].position
-        folded: dict[str, list[tuple[int, Row]]] = {projection.name: [] for projection in ALL}
-        for stored in page:
-            try:
-                recorded = decode_recorded(stored.state)
-                for projection in ALL:
-                    if recorded.type in projection.topics and stored.position <= self._cursors.get(projection.name, 0):
-                        folded[projection.name] += [(stored.position, row) for row in projection.fold(recorded)]
-            except Exception as error:
-                yield Finding("read models", stored.position, f"the event cannot be applied: {error}")
+        reached = {projection.name: self._cursors.get(projection.name, 0) for projection in ALL}
+        for name, at, reason in folded.refused:
+            if name is None or at <= reached[name]:
+                yield Finding("read models", at, f"the event cannot be applied: {reason}")
         for projection in ALL:
             rows = {}
             for table, (position, *_) in projection.tables.items():
                 query = fill(self._sql["rows"], table=table, position=position)
                 found = await self._connection.fetch(query, after, upto)
                 rows[table] = [(row[position], tuple(row)) for row in found]
-            for each in compare(projection.name, folded[projection.name], rows):
+            made = [each for each in folded.rows[projection.name] if each[0] <= reached[projection.name]]
+            for each in compare(projection.name, made, rows):
                 yield each
 
     async def _rows_beyond(self, head: int) -> AsyncIterator[Finding]:

@@ -18,6 +18,7 @@ Check = Literal[
     "since",
     "keys",
     "read models",
+    "digests",
 ]
 
 CHECKS: dict[Check, str] = {
@@ -33,6 +34,7 @@ CHECKS: dict[Check, str] = {
     "since": "the log extends the checkpoint that was kept earlier",
     "keys": "a sealed text has its key, unless what is on record behind it erases it, and then it has none",
     "read models": "the rows of each read model are those that the log comes to",
+    "digests": "each digest of a read model is signed by a known key, and the log comes to those that were replayed",
 }
 """Each check, and what holds if it finds nothing."""
 
@@ -47,6 +49,15 @@ class Finding(Struct, frozen=True):
     check: Check
     position: int | None
     text: str
+
+
+class DigestsLookedAt(Struct):
+    """Digests of read models: how many had been published and signed, how many of them were replayed, and how many are
+    of other versions of a read model, which this version of the software cannot replay."""
+
+    published: int
+    replayed: int
+    of_other_versions: int
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -64,6 +75,8 @@ class Report(Struct, frozen=True, kw_only=True):
     checkpoint: str | None
     """The latest one, as it was signed."""
     checkpoints: int
+    digests: DigestsLookedAt | None
+    """None: there was nowhere to read them."""
     since: str | None
     checked: list[Check]
     found: list[Finding]

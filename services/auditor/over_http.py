@@ -1,12 +1,17 @@
-"""The audit of a ledger over HTTP alone: its checkpoint, its keys and its entries, as any outsider gets them."""
+"""The audit of a ledger over HTTP alone: its checkpoint, its keys and its entries, as any outsider gets them; and the
+digests of its read models, where the projector can be asked."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import aiohttp
+import msgspec
+from msgspec import Struct
 
+from services.auditor.digests import Kept, Replay
 from services.auditor.findings import Finding, Progress
 from services.auditor.log import Erasures, Stored, Walk
+from services.auditor.read_models import fold
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import Note, VerifierKey
 from services.proof.tiles import ENTRIES, WIDTH, Tile, split_bundle
@@ -14,6 +19,14 @@ from services.proof.tiles import ENTRIES, WIDTH, Tile, split_bundle
 AT_ONCE = 4
 SECONDS_MAX = 60
 TOLD_OCTETS_MAX = 300
+
+
+class _ProjectionShown(Struct):
+    digest_note: str | None
+
+
+class _ProjectionList(Struct):
+    projections: list[_ProjectionShown]
 
 
 class HttpError(Exception):
@@ -25,20 +38,26 @@ class OverHttp:
 
     is_database = False
 
-    def __init__(self, session: aiohttp.ClientSession, ledger: str, url: str, checkpoint: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, ledger: str, url: str, checkpoint: str, projector_url: str | None
+    ) -> None:
         self.ledger = ledger
         self.origin: str | None = None
-        self.told = url
+        self.told = url if projector_url is None else f"{url} and {projector_url}"
+        self._projector_url = projector_url
         self._session = session
         self._url = url
         self._checkpoint = checkpoint
         self._size = Checkpoint.read(Note.read(checkpoint.encode()).text).size
 
     @classmethod
-    async def open(cls, session: aiohttp.ClientSession, ledger: str, url: str) -> "OverHttp":
-        """The ledger at the URL of a ledger service. Raises HttpError and NoteError."""
+    async def open(
+        cls, session: aiohttp.ClientSession, ledger: str, url: str, projector_url: str | None = None
+    ) -> "OverHttp":
+        """The ledger at the URL of a ledger service, and that of a projector. Raises HttpError and NoteError."""
         below = f"{url.rstrip('/')}/v1/ledgers/{ledger}"
-        return cls(session, ledger, below, (await _get(session, f"{below}/checkpoint")).decode())
+        projector = None if projector_url is None else f"{projector_url.rstrip('/')}/v1/ledgers/{ledger}"
+        return cls(session, ledger, below, (await _get(session, f"{below}/checkpoint")).decode(), projector)
 
     async def head(self) -> int:
         return self._size
@@ -51,15 +70,37 @@ class OverHttp:
         lines = (await self._get("key")).decode().splitlines()
         return [VerifierKey.read(line) for line in lines]
 
-    async def audit(self, walk: Walk, *, read_models: bool, progress: Progress) -> AsyncIterator[Finding]:
+    async def digest_keys(self) -> list[VerifierKey]:
+        """They are listed with the others; their name tells them apart."""
+        return await self.verifier_keys()
+
+    async def digests(self) -> list[Kept] | None:
+        """The last ones: older ones are asked of who kept them."""
+        if self._projector_url is None:
+            return None
+        url = f"{self._projector_url}/projections"
+        try:
+            shown = msgspec.json.decode(await _get(self._session, url), type=_ProjectionList)
+        except msgspec.MsgspecError as error:
+            raise HttpError(f"GET {url}: {error}") from error
+        notes = [each.digest_note.encode() for each in shown.projections if each.digest_note is not None]
+        return [Kept(note, None) for note in notes]
+
+    async def audit(
+        self, walk: Walk, *, read_models: bool, replay: Replay | None, progress: Progress
+    ) -> AsyncIterator[Finding]:
         """Everything that is found on the way through the entries."""
         async for page in self._pages():
             found, _ = walk.page(page, Erasures())
             for each in found:
                 yield each
+            if replay is not None:
+                for each in replay.page(fold(page), page[-1].position):
+                    yield each
             progress(page[-1].position, self._size)
         for each in walk.end():
             yield each
+        # The checkpoint is a second old, and a digest may be of a position beyond it; that one is not replayed.
 
     async def _pages(self) -> AsyncIterator[Sequence[Stored]]:
         bundles = [

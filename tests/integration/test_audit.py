@@ -11,21 +11,27 @@ import pytest
 
 from services.auditor.audit import Asked, BadInput, audit
 from services.auditor.database import Database as AuditedDatabase
-from services.auditor.findings import Check, Report
+from services.auditor.findings import Check, DigestsLookedAt, Report
 from services.kept_outside import KeptOutside
 from services.ledger.integrator import Integrator
 from services.postgres import connect
+from services.projector.digest import digest
+from services.projector.projections import ALL
 from services.projector.projector import Projector
+from services.projector.publisher import Publisher
 from services.proof.checkpoint import Checkpoint
 from services.proof.growth import Edge, grow
 from services.proof.merkle import leaf_hash
+from services.proof.note import Note
+from services.proof.published import PublishedDigest, digests_origin
 from services.signing import SigningKeys
 from services.tree import Tree
 from tests.conftest import Database
 from tests.log import Log, erased, event, redacted
-from tests.readmodels import reached, ready
+from tests.readmodels import NAMES, reached, ready
 
 EVENTS = 600
+DIGESTS_AT = (400, 600)
 ORIGIN = "ledger.example/main"
 SECONDS_MAX = 30.0
 
@@ -50,6 +56,7 @@ class Ledger:
         self.database = database
         self.hand = hand
         self.keys = keys
+        self.of_digests = SigningKeys.load(database.settings.projector_signing_key)
         self.outside = outside
 
     async def audit(self, since: str | None = None, *, kept_outside: bool = False, **asked: Any) -> Report:
@@ -58,8 +65,9 @@ class Ledger:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 source = AuditedDatabase(connection, "main", ORIGIN, "a test")
                 notes = [path.read_bytes() for path in self.outside.every()] if kept_outside else []
+                digests = [path.read_bytes() for path in self.outside.digests()] if kept_outside else []
                 given = None if since is None else since.encode()
-                return await audit(source, Asked(by="a test", since=given, **asked), notes)
+                return await audit(source, Asked(by="a test", since=given, **asked), notes, digests_outside=digests)
         finally:
             await connection.close()
 
@@ -71,6 +79,11 @@ async def ledger(database: Database, tmp_path: Path) -> AsyncIterator[Ledger]:
     async def ledgers() -> list[tuple[str, str]]:
         return [("main", ORIGIN)]
 
+    owner = await connect(database.owner)
+    await owner.execute("UPDATE registry.ledgers SET origin = $1", ORIGIN)
+    await owner.close()
+    signing = SigningKeys.load(database.settings.projector_signing_key)
+    publisher = Publisher(database.projector, signing, lambda _: outside, 0.01)
     async with Log.open(database) as log, Projector(database.settings) as projector:
         await ready(projector)
         for begun in range(0, EVENTS, 200):
@@ -83,8 +96,10 @@ async def ledger(database: Database, tmp_path: Path) -> AsyncIterator[Ledger]:
                     for number in range(begun, begun + 200)
                 )
             )
-        runner = await projector.ledger("main")
-        await reached(runner, EVENTS)
+            if begun + 200 in DIGESTS_AT:
+                await reached(await projector.ledger("main"), begun + 200)
+                async with publisher:
+                    await published(database, begun + 200)
         async with Integrator(database.writer, ledgers, keys, lambda _: outside):
             auditor = await connect(database.auditor)
             async with asyncio.timeout(SECONDS_MAX):
@@ -94,17 +109,29 @@ async def ledger(database: Database, tmp_path: Path) -> AsyncIterator[Ledger]:
         # From here on nobody writes but the hand.
     hand = await connect(database.superuser)
     await hand.execute("SET search_path = ledger_main; SET session_replication_role = replica")
-    for table in ("stored_events", "tree_tiles", "checkpoints", "sealing_keys"):
+    for table in ("stored_events", "tree_tiles", "checkpoints", "sealing_keys", "digests", "digest_keys"):
         await hand.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
     yield Ledger(database, hand, keys, outside)
     await hand.close()
+
+
+async def published(database: Database, position: int) -> None:
+    """Wait until the digest of each read model is published at a position."""
+    auditor = await connect(database.auditor)
+    count = "SELECT count(*) FROM ledger_main.digests WHERE position = $1"
+    async with asyncio.timeout(SECONDS_MAX):
+        while await auditor.fetchval(count, position) < len(NAMES):
+            await asyncio.sleep(0.01)
+    await auditor.close()
 
 
 async def test_a_log_that_nobody_touched_is_clean(ledger: Ledger):
     report = await ledger.audit(kept_outside=True)
     assert (report.found, report.more, report.events) == ([], 0, EVENTS)
     assert report.checkpoints >= 1 and report.checkpoint is not None
-    assert set(report.checked) >= {"leaves", "tiles", "roots", "signatures", "columns", "keys", "read models"}
+    assert set(report.checked) >= {"leaves", "tiles", "roots", "signatures", "columns", "keys", "read models", "digests"}
+    published = len(NAMES) * len(DIGESTS_AT)
+    assert report.digests == DigestsLookedAt(published=published, replayed=published, of_other_versions=0)
     since = next(ledger.outside.every()).read_text()
     assert (await ledger.audit(since)).found == []
 
@@ -205,6 +232,12 @@ TAMPERINGS: list[tuple[str, Tamper, Check, int]] = [
     ),
     ("a row of a read model is removed", sql("DELETE FROM asks WHERE position = 124"), "read models", 124),
     (
+        "a published digest is changed",
+        sql("UPDATE digests SET digest = md5('') || md5('') WHERE position = 400"),
+        "digests",
+        400,
+    ),
+    (
         "a row of a read model is added",
         sql("INSERT INTO account_mentions SELECT 601, 'nobody'"),
         "read models",
@@ -258,6 +291,7 @@ async def rewrite(ledger: Ledger) -> None:
     note = str(Checkpoint(ORIGIN, edge.size, edge.root).signed(ledger.keys.signers(ORIGIN)))
     await ledger.hand.execute("DELETE FROM checkpoints")
     await ledger.hand.execute("INSERT INTO checkpoints VALUES ($1, $2, clock_timestamp())", edge.size, note)
+    await publish_anew(ledger)
 
 
 async def test_history_that_was_rewritten_with_its_tree_is_found_by_a_checkpoint_that_was_kept(ledger: Ledger):
@@ -265,8 +299,8 @@ async def test_history_that_was_rewritten_with_its_tree_is_found_by_a_checkpoint
     await rewrite(ledger)
     assert (await ledger.audit()).found == []  # Who kept nothing cannot know.
     for report in (await ledger.audit(kept), await ledger.audit(kept_outside=True)):
-        assert {found.check for found in report.found} <= {"since", "roots"} and report.found
-        assert report.found[0].position == EVENTS
+        assert {found.check for found in report.found} <= {"since", "roots", "digests"}
+        assert [found.position for found in report.found if found.check != "digests"] == [EVENTS]
 
 
 async def test_hashes_alone_find_what_hashes_can(ledger: Ledger):
@@ -274,6 +308,7 @@ async def test_hashes_alone_find_what_hashes_can(ledger: Ledger):
     report = await ledger.audit(hashes_only=True)
     assert ("leaves", 17) in [(found.check, found.position) for found in report.found]
     assert "columns" not in report.checked and "read models" not in report.checked
+    assert report.digests is not None and (report.digests.published, report.digests.replayed) == (18, 0)
 
 
 async def test_a_checkpoint_that_is_none_of_this_log_is_bad_input(ledger: Ledger, tmp_path: Path):
@@ -295,3 +330,165 @@ async def test_the_auditor_trusts_its_own_keys_if_it_has_any(ledger: Ledger, tmp
     other = SigningKeys.load_or_make(tmp_path / "other.key")
     report = await ledger.audit(keys=[each.key for each in other.signers(ORIGIN)])
     assert {found.check for found in report.found} == {"signatures"}
+
+
+# Digests of read models
+
+
+async def replace(ledger: Ledger, position: int, changed: dict[str, Any], signing: SigningKeys) -> None:
+    """Put another digest of `requirements` in the place of that of a position, with all that stands beside it."""
+    note = await ledger.hand.fetchval(
+        "SELECT note FROM digests WHERE projection = 'requirements' AND position = $1", position
+    )
+    digest = PublishedDigest.read(Note.read(note.encode()).text)._replace(**changed)
+    signed = str(digest.signed(signing.signers(digests_origin(digest.origin))))
+    await ledger.hand.execute("DELETE FROM digests WHERE projection = 'requirements' AND position = $1", position)
+    values = (digest.projection, digest.version, digest.position, digest.digest, signed)
+    await ledger.hand.execute("INSERT INTO digests VALUES ($1, $2, $3, $4, $5, clock_timestamp())", *values)
+
+
+OTHER = "0" * 64
+
+
+async def digest_of_another_state(ledger: Ledger) -> None:
+    """A read model was wrong for a while, and its digest was published."""
+    await replace(ledger, 400, {"digest": OTHER}, ledger.of_digests)
+
+
+async def digest_signed_by_another_key(ledger: Ledger) -> None:
+    path = ledger.database.settings.home / "other.key"
+    await replace(ledger, 400, {"digest": OTHER}, SigningKeys.load_or_make(path))
+
+
+async def digest_signed_by_the_key_of_checkpoints(ledger: Ledger) -> None:
+    await replace(ledger, 400, {}, ledger.keys)
+
+
+async def digest_of_another_log(ledger: Ledger) -> None:
+    await replace(ledger, 400, {"origin": "ledger.example/other"}, ledger.of_digests)
+
+
+async def digest_of_another_time(ledger: Ledger) -> None:
+    await replace(ledger, 400, {"recordedtime": "2001-01-01T00:00:00.000000Z"}, ledger.of_digests)
+
+
+async def digest_of_a_position_to_come(ledger: Ledger) -> None:
+    await replace(ledger, 400, {"position": 601}, ledger.of_digests)
+
+
+async def digest_removed_inside(ledger: Ledger) -> None:
+    await ledger.hand.execute("DELETE FROM digests WHERE projection = 'requirements' AND position = 400")
+
+
+async def digests_removed_inside(ledger: Ledger) -> None:
+    await ledger.hand.execute("DELETE FROM digests")
+
+
+async def digest_changed_beside_its_note(ledger: Ledger) -> None:
+    beside = "UPDATE digests SET digest = $1 WHERE projection = 'requirements' AND position = 400"
+    await ledger.hand.execute(beside, OTHER)
+
+
+async def digest_changed_in_its_note(ledger: Ledger) -> None:
+    await ledger.hand.execute(
+        "UPDATE digests SET note = replace(note, digest, $1), digest = $1"
+        " WHERE projection = 'requirements' AND position = 400",
+        OTHER,
+    )
+
+
+async def read_model_changed_and_published_anew(ledger: Ledger) -> None:
+    await ledger.hand.execute("UPDATE asks SET importance = 3 WHERE position = 123")
+    await publish_anew(ledger)
+
+
+async def publish_anew(ledger: Ledger) -> None:
+    """Put digests of what the tables are now in the place of those that were published."""
+    projection = next(each for each in ALL if each.name == "requirements")
+    for position in DIGESTS_AT:
+        async with ledger.hand.transaction():
+            changed = await digest(ledger.hand, "ledger_main", projection, position)
+        await replace(ledger, position, {"digest": changed}, ledger.of_digests)
+
+
+TAMPERINGS_OF_DIGESTS: list[tuple[Callable[[Ledger], Coroutine[Any, Any, None]], int, str]] = [
+    (digest_of_another_state, 400, f"requirements: the digest {OTHER} was published, and the log comes to"),
+    (digest_signed_by_another_key, 400, "nobody known has signed it"),
+    (digest_signed_by_the_key_of_checkpoints, 400, "nobody known has signed it"),
+    (digest_of_another_log, 400, "the digest is of ledger.example/other, not of ledger.example/main"),
+    (digest_of_another_time, 400, "says that its position is of 2001-01-01T00:00:00.000000Z, and it is of"),
+    (digest_of_a_position_to_come, 601, "of position 601, and the log has 600 events"),
+    (digest_removed_inside, 400, "kept outside the database, and not inside any more"),
+    (digests_removed_inside, 400, "kept outside the database, and not inside any more"),
+    (digest_changed_beside_its_note, 400, "the columns beside a digest say"),
+    (digest_changed_in_its_note, 400, "is broken"),
+    (read_model_changed_and_published_anew, 400, "was published, and the log comes to"),
+]
+
+
+async def test_what_was_done_to_digests_is_found(ledger: Ledger):
+    await ledger.hand.execute("CREATE TEMP TABLE untouched AS SELECT * FROM digests")
+    for tamper, position, said in TAMPERINGS_OF_DIGESTS:
+        await tamper(ledger)
+        report = await ledger.audit(kept_outside=True)
+        found = [each.text for each in report.found if (each.check, each.position) == ("digests", position)]
+        assert any(said in text for text in found), (tamper.__name__, report.found)
+        assert {found.check for found in report.found} <= {"digests", "read models"}, tamper.__name__
+        await ledger.hand.execute("DELETE FROM digests; INSERT INTO digests SELECT * FROM untouched")
+    await ledger.hand.execute("UPDATE asks SET importance = 2 WHERE position = 123")
+    assert (await ledger.audit(kept_outside=True)).found == []
+
+
+async def test_what_was_done_outside_is_found_too(ledger: Ledger, tmp_path: Path):
+    digest = PublishedDigest.read(Note.read(next(ledger.outside.digests()).read_bytes()).text)
+    wrong = digest._replace(digest=OTHER, position=500).signed(ledger.of_digests.signers(digests_origin(ORIGIN)))
+    ledger.outside.keep_digest(500, digest.projection, digest.version, str(wrong))
+    ledger.outside.keep_digest(501, digest.projection, digest.version, "nothing")
+    assert (await ledger.audit()).found == []
+    report = await ledger.audit(kept_outside=True)
+    told = [(found.check, found.position, found.text) for found in report.found]
+    assert (
+        "digests",
+        500,
+        f"{digest.projection}: a digest is kept outside the database, and not inside any more",
+    ) in told
+    assert any(position == 500 and "the log comes to" in text for _, position, text in told)
+    assert any(position is None and "kept outside: not a signed note" in text for _, position, text in told)
+
+
+async def test_a_digest_that_is_on_its_way_inside_is_no_finding(ledger: Ledger):
+    await ledger.hand.execute("DELETE FROM digests WHERE position = 600")
+    report = await ledger.audit(kept_outside=True)
+    assert report.found == [] and report.digests is not None and report.digests.replayed == 18
+
+
+async def test_digests_of_other_versions_are_counted_and_not_replayed(ledger: Ledger):
+    for position in DIGESTS_AT:
+        await replace(ledger, position, {"version": "0f0f0f0f0f0f0f0f", "digest": OTHER}, ledger.of_digests)
+    report = await ledger.audit()
+    assert report.found == []
+    assert report.digests == DigestsLookedAt(published=18, replayed=16, of_other_versions=2)
+
+
+async def test_what_signs_digests_signs_no_checkpoint(ledger: Ledger):
+    """The projector may make its keys known, and under any name that it likes: they are none of checkpoints."""
+    for name in (ORIGIN, digests_origin(ORIGIN)):
+        [signer] = ledger.of_digests.signers(name)
+        note = str(Checkpoint(ORIGIN, 17, bytes(32)).signed([signer]))
+        projector = await connect(ledger.database.projector)
+        await projector.execute(
+            "INSERT INTO ledger_main.digest_keys VALUES ($1, clock_timestamp()) ON CONFLICT DO NOTHING", str(signer.key)
+        )
+        await projector.close()
+        await ledger.hand.execute("INSERT INTO checkpoints VALUES (17, $1, clock_timestamp())", note)
+        report = await ledger.audit()
+        assert [(found.check, found.position) for found in report.found] == [("signatures", 17)]
+        await ledger.hand.execute("DELETE FROM checkpoints WHERE size = 17")
+
+
+async def test_the_auditor_trusts_its_own_keys_of_digests_if_it_has_any(ledger: Ledger, tmp_path: Path):
+    other = SigningKeys.load_or_make(tmp_path / "other.key").signers(digests_origin(ORIGIN))
+    report = await ledger.audit(keys=[each.key for each in other])
+    assert {(found.check, found.position) for found in report.found} == {("digests", 400), ("digests", 600)}
+    ours = ledger.of_digests.signers(digests_origin(ORIGIN)) + ledger.keys.signers(ORIGIN)
+    assert (await ledger.audit(keys=[each.key for each in ours])).found == []

@@ -6,11 +6,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.auditor.findings import Report
+from services.auditor.findings import DigestsLookedAt, Report
 from services.keys import new_key
 from services.postgres import connect
 from tests.conftest import Database
 from tests.importing import Asking, command, processes
+from tests.readmodels import NAMES
 
 ROOT = Path(__file__).parents[2]
 SECONDS_MAX = 60.0
@@ -19,7 +20,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
 
 async def settled(asking: Asking, database: Database) -> int:
-    """Wait until checkpoint and read models have all that was recorded; how much that is."""
+    """Wait until checkpoint, read models and their digests have all that was recorded; how much that is."""
     head: int = (await asking.get("ledger", "/events", limit=1))["head"]
     await asking.get("projector", "/requirements", at_least=head, timeout=30)
     url = f"{asking.urls['ledger']}/v1/ledgers/main/checkpoint"
@@ -27,12 +28,18 @@ async def settled(asking: Asking, database: Database) -> int:
         while True:
             async with asking.session.get(url) as answer:
                 if answer.status == 200 and (await answer.text()).split("\n")[1] == str(head):
-                    return head
+                    break
+            await asyncio.sleep(0.05)
+    async with asyncio.timeout(SECONDS_MAX):
+        while True:
+            shown = (await asking.get("projector", "/projections"))["projections"]
+            if all(row["digest_position"] == head for row in shown):
+                return head
             await asyncio.sleep(0.05)
 
 
 async def test_an_audit_ends_with_what_it_found(database: Database, tmp_path: Path):
-    settings = database.settings
+    settings = msgspec.structs.replace(database.settings, digest_seconds=1)
     async with processes(settings, "ledger", "projector") as asking:
         for season in ("01-exploring.yaml", "02-winter.yaml"):
             path = next((ROOT / "examples" / "sample").glob(season), None)
@@ -47,6 +54,8 @@ async def test_an_audit_ends_with_what_it_found(database: Database, tmp_path: Pa
         report = msgspec.json.decode(report_file.read_bytes(), type=Report)
         assert (report.by, report.events, report.found, report.ledger) == ("R. Roe", head, [], "main")
         assert "read models" in report.checked and report.checkpoint is not None
+        assert report.digests is not None and report.digests.published == report.digests.replayed >= len(NAMES)
+        assert f"{report.digests.published} published digests of read models" in clean.output
         kept.write_text(report.checkpoint)
 
         url = asking.urls["ledger"]
@@ -56,7 +65,14 @@ async def test_an_audit_ends_with_what_it_found(database: Database, tmp_path: Pa
         over_http = ("audit", "--url", url, "--api-key-file", tmp_path / "api.key")
         outside = await command(settings, *over_http, "--since", kept, folder=tmp_path)
         assert outside.status == 0, outside.output + outside.errors
-        assert "since" in outside.output and "read models" not in outside.output
+        assert "since" in outside.output and "read models" not in outside.output and "digest" not in outside.output
+        answers = await command(
+            settings, *over_http, "--projector-url", asking.urls["projector"], "--json", "-", folder=tmp_path
+        )
+        assert answers.status == 0, answers.output + answers.errors
+        replayed = msgspec.json.decode(answers.output, type=Report)
+        assert replayed.digests == DigestsLookedAt(published=len(NAMES), replayed=len(NAMES), of_other_versions=0)
+        assert "digests" in replayed.checked and "read models" not in replayed.checked
 
         for wrong, said in (
             (("audit", "--ledger", "other"), "there is no ledger 'other'"),
@@ -65,6 +81,9 @@ async def test_an_audit_ends_with_what_it_found(database: Database, tmp_path: Pa
             ((*over_http[:4], report_file), "does not hold an API key"),
             ((*over_http[:4], tmp_path / "revoked.key"), "401"),
             (("audit", "--url", "http://127.0.0.1:9"), "127.0.0.1:9"),
+            ((*over_http, "--projector-url", "http://127.0.0.1:9"), "127.0.0.1:9"),
+            ((*over_http, "--projector-url", url), "404"),
+            (("audit", "--projector-url", url), "--projector-url goes with --url"),
         ):
             ended = await command(settings, *wrong, folder=tmp_path)
             assert ended.status == 2 and said in ended.errors, ended.output + ended.errors

@@ -459,7 +459,7 @@ async def test_what_was_done_outside_is_found_too(ledger: Ledger, tmp_path: Path
 async def test_a_digest_that_is_on_its_way_inside_is_no_finding(ledger: Ledger):
     await ledger.hand.execute("DELETE FROM digests WHERE position = 600")
     report = await ledger.audit(kept_outside=True)
-    assert report.found == [] and report.digests is not None and report.digests.replayed == 18
+    assert report.found == [] and report.digests is not None and report.digests.replayed == len(NAMES) * len(DIGESTS_AT)
 
 
 async def test_digests_of_other_versions_are_counted_and_not_replayed(ledger: Ledger):
@@ -467,7 +467,7 @@ async def test_digests_of_other_versions_are_counted_and_not_replayed(ledger: Le
         await replace(ledger, position, {"version": "0f0f0f0f0f0f0f0f", "digest": OTHER}, ledger.of_digests)
     report = await ledger.audit()
     assert report.found == []
-    assert report.digests == DigestsLookedAt(published=18, replayed=16, of_other_versions=2)
+    assert report.digests == DigestsLookedAt(published=20, replayed=18, of_other_versions=2)
 
 
 async def test_what_signs_digests_signs_no_checkpoint(ledger: Ledger):

@@ -66,7 +66,7 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
     done = subprocess.run(["bash", "-e", "-c", script], cwd=running, capture_output=True, text=True, check=True)
     answers = done.stdout.split(STEP)
     asked, departing, table, earlier, recorded, refused, *rest = answers
-    year, [*first, merged, dry_run, key, read, audited, signed, walked, erased, rotated] = (
+    year, [*first, merged, dry_run, key, read, audited, signed, walked, digested, erased, rotated] = (
         rest[:YEAR_BLOCKS], rest[YEAR_BLOCKS:]
     )  # fmt: skip
 
@@ -101,6 +101,10 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
     assert len(json.loads(told)["results"]) == 2 and json.loads(act)["results"][0]["stream"] == "person/p-81"
     assert forgotten == "p-81 None"
     assert "those before are gone" in " ".join(scrubbed)
+    note = r"requirements-ledger/main/\w+/digests\nrequirements \w{16}\n\d+\n[-\dT:.]+Z\n\w{64}\n\n"
+    assert re.match(note, digested.lstrip())
+    assert "Signature Verified Successfully" in digested and "Nothing was found." in digested
+    assert "10 published digests of read models, 10 of them replayed" in digested
 
     *shorthand, first_question = walk[0].splitlines()
     assert first_question.startswith("ask ")

@@ -36,6 +36,7 @@ from services.sealing import MasterKeyError
 from services.scrub_keys import KeysLeft, scrub_keys
 from services.settings import Settings, SettingsError
 from services.signing import SigningKeyError, SigningKeys
+from services.verifier.command import verify_
 
 # What an operator can put right; its text says how. Anything else is ours, and shows where it happened.
 _EXPLAINED = (SettingsError, EmbeddedError, MigrationError, Unavailable, supervisor.SupervisorError)
@@ -79,6 +80,7 @@ def commands() -> None:
 commands.add_command(audit_)
 commands.add_command(dev)
 commands.add_command(hook_commands)
+commands.add_command(verify_)
 
 
 @commands.command(short_help="Start PostgreSQL and the services; watch over them.")

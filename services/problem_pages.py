@@ -190,6 +190,11 @@ PAGES: Mapping[str, Page] = {
         "A document was put into a text, or a batch was not split.",
         "an event has at most 61440 bytes; this one has 80211",
     ),
+    "too-much-to-prove": Page(
+        "The answer rests on more events, or on more bytes of them, than one answer carries with `proof=1`.",
+        "Many accounts ask, or systems have said the same of them every night for years.",
+        "the answer rests on 4100 events of 2900000 bytes; one answer carries at most 2000 events and 8388608 bytes",
+    ),
     "unsupported-media-type": Page(
         "The Content-Type, charset or Content-Encoding of the body is none that is read here.",
         "The header is missing, the body is compressed, or its charset is not UTF-8.",

@@ -69,6 +69,12 @@ KINDS: Mapping[str, Kind] = {
         "Too large",
         "An event has at most 60 KiB and a request 16 MiB. Link to long documents; split long batches.",
     ),
+    "too-much-to-prove": Kind(
+        422,
+        "More than one answer can prove",
+        "Ask without `proof`, or for an earlier position with `as_of`. To check all of it, `ledger audit` reads the log"
+        " over HTTP.",
+    ),
     "unsupported-media-type": Kind(
         415,
         "This media type is not taken here",

@@ -82,6 +82,12 @@ class Tree:
             row = await database.fetchrow(self._sql["last_checkpoint"])
         return None if row is None else Kept(row["size"], row["note"])
 
+    async def first_checkpoint(self, database: Database, position: int) -> Kept | None:
+        """The first checkpoint of the log that has a position; it stays the first one."""
+        with unavailable():
+            row = await database.fetchrow(self._sql["first_checkpoint"], position)
+        return None if row is None else Kept(row["size"], row["note"])
+
     async def verifier_keys(self, database: Database) -> list[str]:
         """The keys whose signatures this log has had, the first one first."""
         with unavailable():

@@ -54,6 +54,10 @@ SELECT key FROM {schema}.digest_keys ORDER BY known_from, key;
 -- The latest checkpoint.
 SELECT size, note FROM {schema}.checkpoints ORDER BY size DESC LIMIT 1;
 
+-- first_checkpoint --
+-- The first checkpoint that has a position.
+SELECT size, note FROM {schema}.checkpoints WHERE size >= $1 ORDER BY size LIMIT 1;
+
 -- entries --
 -- The stored bytes at the positions above $1, in order, at most $2.
 SELECT state

@@ -57,6 +57,7 @@ BODIES: dict[str, Sequence[Any]] = {
 QUESTIONS_OF_A_ROUTE_MIN = 10
 ABOUT_THE_MOMENT = {"as_of", "at_least", "timeout", "cursor"}
 NOT_AT_A_POSITION = {"/projections"}
+NEEDS_A_CHECKPOINT = {"proof"}  # Where histories are told no ledger service runs, so nobody signs one.
 
 
 class Question(NamedTuple):
@@ -126,7 +127,7 @@ def parameters(route: Route) -> dict[str, Any]:
         return {}
     hints = get_type_hints(route.parameters, include_extras=True)
     fields = {field.encode_name: hints[field.name] for field in msgspec.structs.fields(route.parameters)}
-    return {name: hint for name, hint in fields.items() if name not in ABOUT_THE_MOMENT}
+    return {name: hint for name, hint in fields.items() if name not in ABOUT_THE_MOMENT | NEEDS_A_CHECKPOINT}
 
 
 def _values(name: str, hint: Any) -> Iterator[str]:

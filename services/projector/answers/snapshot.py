@@ -72,7 +72,8 @@ class Snapshot:
         """The versions of the projections that are read."""
         self.reached = reached
         """How far all of them have got: never below `position`."""
-        self._connection = connection
+        self.connection = connection
+        """For what brings statements of its own."""
 
     @property
     def as_of(self) -> AsOf:
@@ -80,7 +81,7 @@ class Snapshot:
 
     async def fetch(self, statements: Statements, name: str, *values: Any) -> list[asyncpg.Record]:
         """The rows of a named statement, in this ledger."""
-        rows: list[asyncpg.Record] = await self._connection.fetch(bound(statements[name], self.ledger), *values)
+        rows: list[asyncpg.Record] = await self.connection.fetch(bound(statements[name], self.ledger), *values)
         return rows
 
 

@@ -18,7 +18,7 @@ from services.projector.judgement.fit import Class, folded
 from services.projector.judgement.period import Period
 from services.projector.judgement.promises import Basis, State
 from services.projector.requests import paging
-from services.projector.requests.paging import Lists, Moment
+from services.projector.requests.paging import Lists, Moment, Pages
 from services.projector.shapes.decision import Grounds, Outcome
 from services.projector.shapes.decision import State as DecisionState
 from services.projector.shapes.shown import Status
@@ -53,6 +53,12 @@ def _bound(description: str) -> Any:
     told = f"{description}; a date (its first instant in UTC), or an RFC 3339 time"
     form = {"anyOf": [{"format": "date"}, {"format": "date-time"}], "pattern": _YEARS}
     return Meta(max_length=40, description=told, extra_json_schema=form)
+
+
+class RequirementAsked(Pages, frozen=True, kw_only=True):
+    """`proof`: with what it takes to check the answer without the ledger."""
+
+    proof: Annotated[bool, Meta(description="with what it takes to check the answer without the ledger")] = False
 
 
 class RequirementsAsked(Lists, frozen=True, kw_only=True, rename={"class_": "class"}):

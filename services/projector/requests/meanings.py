@@ -179,6 +179,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "perspectives": "The last statement of each team, and of each decision that it speaks of, in the order of the"
         " teams' names, all at the same size.",
         "history": "The events about it, in the order of the log.",
+        "proof": "What it takes to check the answer without the ledger: `ledger verify` does. Only with `proof=1`.",
         "problem": "The customer's problem, in the customer's words; only with the scope `personal`. Null: none was"
         " given, or it was erased.",
     },
@@ -242,7 +243,21 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "required": "Whether an account that misses it is off target, whatever else it meets.",
         "test": "What makes an account meet it. Null: it is prose, shown and never counted.",
     },
-    "RevisionShown": {"title": "The revision in a few words."},
+    "RevisionShown": {
+        "title": "The revision in a few words.",
+        "digest": "SHA-256, in hexadecimal, of the canonical JSON (compact, UTF-8, members sorted) of the revision as"
+        " it is shown, with its name as `revision` and without this digest.",
+    },
+    "AnswerProof": {
+        "checkpoint": "A checkpoint of the log, as it was signed (C2SP tlog-checkpoint): the first that has the"
+        " position of the answer.",
+        "events": "Every event on which the answer rests, in the order of the log.",
+    },
+    "ProvenEvent": {
+        "position": "Its place in the log.",
+        "entry": "The stored bytes, exactly as they were hashed; they are UTF-8. Sealed texts are sealed in them.",
+        "proof": "That they are at that place in the log of the checkpoint (C2SP tlog-proof).",
+    },
     "Made": {
         "agreement": "The agreement that was in force for the deciders. Null: none was.",
         "revision": "Its revision that was in force for the deciders. Null: none was.",

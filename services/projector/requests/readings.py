@@ -25,11 +25,14 @@ from services.projector.answers.snapshot import Snapshot, Wanted, open_snapshot
 from services.projector.projector import NoSuchLedger, Projector, Runner
 from services.projector.shapes.shown import AsOf
 from services.sealing import MasterKeyError, MasterKeys
-from services.web import Call, Handler
+from services.tree import Kept, Tree
+from services.web import RETRY_AFTER_SECONDS, Call, Handler
 
 REMEMBERED_LISTS_MAX = 32
 REMEMBERED_ROWS_MAX = 50_000
 LISTS_AT_ONCE_MAX = 3  # The heaviest answers leave connections, time and memory to the others.
+
+CHECKPOINT_POLL_SECONDS = 0.1  # A ledger signs one a second at most.
 
 ASIDE_NICENESS = 10  # Lower, it would hold up the others of this process, for which it keeps the interpreter.
 
@@ -162,6 +165,20 @@ class Readings:
     async def compute_aside(self, compute: Callable[[], _Computed]) -> _Computed:
         """In a thread of low priority: whoever records goes first."""
         return await asyncio.get_running_loop().run_in_executor(self._thread_aside, compute)
+
+    async def checkpoint(self, call: Call, position: int, deadline: float) -> Kept:
+        """The first checkpoint of the ledger that is asked which has a position, waited for until the deadline of the
+        event loop's clock. Raises Problem and Unavailable."""
+        tree, clock = Tree(call.ledger), asyncio.get_running_loop()
+        while (kept := await tree.first_checkpoint(self.projector.pool, position)) is None:
+            if clock.time() >= deadline:
+                raise Problem(
+                    "not-there-yet",
+                    f"no checkpoint that has position {position} has been signed yet; a ledger service signs them",
+                    headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+                )
+            await asyncio.sleep(CHECKPOINT_POLL_SECONDS)
+        return kept
 
     async def runner(self, call: Call) -> Runner:
         """What keeps the read models of the ledger that is asked. Raises Problem."""

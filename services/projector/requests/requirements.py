@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from services.problems import Problem
 from services.projector.answers import held, outcome, requirement, requirements, similarity
+from services.projector.answers.cited import read_cited
 from services.projector.answers.held import Known
 from services.projector.answers.outcome import RequirementOutcome
 from services.projector.answers.requirements import Listed, RequirementList, RequirementRow
@@ -16,11 +17,12 @@ from services.projector.answers.similarity import RequirementsFound, SimilarRow
 from services.projector.answers.snapshot import Wanted
 from services.projector.counting.standings import Lens
 from services.projector.requests import paging, sheets
-from services.projector.requests.asked import RequirementsAsked, choice, is_requirement_asked_for
-from services.projector.requests.paging import Moment, Page, Pages
+from services.projector.requests.asked import RequirementAsked, RequirementsAsked, choice, is_requirement_asked_for
+from services.projector.requests.paging import Moment, Page
 from services.projector.requests.readings import Readings, Settled, Whole
 from services.projector.requests.replies import CSV, JSON, one_by_one, respond, send_list, send_page, wants_csv
 from services.projector.requests.route import get, named, page_of
+from services.projector.shapes.proof import show_proof
 from services.projector.telling.requirement import WHO_ASKED_MAX, OneRequirement, judge_requirement
 from services.web import Call, Route
 
@@ -33,8 +35,9 @@ def routes(readings: Readings) -> list[Route]:
             "/requirements/{requirement}",
             answers.requirement,
             "Who asked for it, how on-target they were, who decided",
-            Pages,
+            RequirementAsked,
             OneRequirement,
+            "too-much-to-prove",
         ),
         get(
             "/requirements/{requirement}/outcome",
@@ -78,16 +81,24 @@ class _Requirements:
         )
 
     async def requirement(self, call: Call) -> web.StreamResponse:
-        page, _ = page_of(call)
+        page, asked = page_of(call)
         name = named(call, "requirement")
+        deadline = asyncio.get_running_loop().time() + page.wanted.timeout_seconds
         async with self._readings.snapshot(call, requirements.READS, page.wanted) as snapshot:
             evidence = await requirement.read_requirement(snapshot, name)
         judged = await asyncio.to_thread(judge_requirement, evidence)
         pinned = Wanted(as_of=evidence.as_of.position)
-        async with self._readings.snapshot(call, requirements.READS, pinned) as snapshot:
+        kept = await self._readings.checkpoint(call, evidence.as_of.position, deadline) if asked.proof else None
+        # What is proven is hashed.
+        reading = self._readings.snapshot if kept is None else self._readings.in_turn
+        async with reading(call, requirements.READS, pinned) as snapshot:
             answer = await requirement.show_requirement(
                 snapshot, judged, after=page.after, opener=self._readings.opener(call)
             )
+            cited = None if kept is None else await read_cited(snapshot, judged, answer, page.after, kept)
+        if kept is not None and cited is not None:
+            proof = await asyncio.to_thread(show_proof, cited.entries, kept.size, kept.note, cited.subtree)
+            answer = msgspec.structs.replace(answer, proof=proof)
         after = page.after + WHO_ASKED_MAX
         headers = {}
         if after < answer.who_asked_total:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import date
+from hashlib import sha256
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
+from schemas.codec import canonical
 from schemas.criteria import Test
 from schemas.events import Bullet
 from schemas.times import format_time
@@ -82,12 +84,17 @@ class BulletShown(Struct, frozen=True, kw_only=True):
 
 
 class RevisionShown(Struct, frozen=True, kw_only=True):
-    """What a revision asks for: enough to recompute each fit that names it."""
+    """What a revision asks for: enough to recompute each fit that names it.
+
+    `digest`: SHA-256, in hexadecimal, of the canonical JSON (compact, UTF-8, the members of every object sorted) of the
+    revision as it is shown, with its name as `revision` and without the digest.
+    """
 
     title: str
     stage: Literal["exploratory", "focused"]
     threshold: int
     bullets: list[BulletShown]
+    digest: str
 
 
 def show_fit(judgement: Judgement | None) -> FitShown | None:
@@ -111,15 +118,20 @@ def show_fit(judgement: Judgement | None) -> FitShown | None:
 def show_revisions(revisions: Iterable[Revision]) -> dict[str, RevisionShown]:
     """Each revision that fits are judged by, under its name."""
     by_name = {revision.name: revision for revision in revisions}
-    return {
-        name: RevisionShown(
-            title=revision.title,
-            stage=revision.stage,
-            threshold=revision.threshold,
-            bullets=[show_bullet(bullet) for bullet in revision.bullets],
-        )
-        for name, revision in sorted(by_name.items())
-    }
+    return {name: _show_revision(revision) for name, revision in sorted(by_name.items())}
+
+
+def _show_revision(revision: Revision) -> RevisionShown:
+    shown = RevisionShown(
+        title=revision.title,
+        stage=revision.stage,
+        threshold=revision.threshold,
+        bullets=[show_bullet(bullet) for bullet in revision.bullets],
+        digest="",
+    )
+    said = msgspec.to_builtins(shown) | {"revision": revision.name}
+    del said["digest"]
+    return msgspec.structs.replace(shown, digest=sha256(canonical(said)).hexdigest())
 
 
 def show_bullet(bullet: Bullet) -> BulletShown:

@@ -26,6 +26,7 @@ from services.projector.judgement.lenses import (
 from services.projector.judgement.revenue import Money, Revenue
 from services.projector.judgement.review import Mark
 from services.projector.shapes.decision import Made
+from services.projector.shapes.proof import AnswerProof
 from services.projector.shapes.shown import (
     AsOf,
     Delivery,
@@ -161,6 +162,7 @@ class OneRequirement(Struct, frozen=True, kw_only=True):
     perspectives: list[PerspectiveShown]
     history: list[Happened]
     problem: str | UnsetType | None = UNSET
+    proof: AnswerProof | UnsetType = UNSET
 
 
 class Evidence(Struct, frozen=True, kw_only=True):

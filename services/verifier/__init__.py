@@ -1,0 +1,1 @@
+"""Checks one answer offline: from the events that it carries, and the key of the log."""

@@ -19,8 +19,10 @@ from services.openapi import describe
 from services.postgres import connect, ledger_schema
 from services.projector.http import routes
 from services.projector.requests.meanings import meaning
+from services.proof.note import VerifierKey
 from services.web import REQUEST_LINE_BYTES_MAX, application
 from tests.asking import Asking, asking
+from tests.checkpoints import sign
 from tests.conftest import Database
 from tests.histories import Told
 from tests.log import Log
@@ -28,6 +30,7 @@ from tests.questions import Question
 from tests.readmodels import SECONDS_MAX, reached
 
 LEDGERS = FIRST, SECOND = "main", "second"
+APPEND_ONLY = "stored_events", "tree_tiles", "checkpoints", "verifier_keys"
 
 
 class Answer(NamedTuple):
@@ -86,6 +89,10 @@ class Ledgers:
         # Else an answer about the past might be the same only because the rest has not been read yet.
         await reached(await self._client.projector.ledger(ledger), self._heads[ledger])
 
+    async def sign(self, ledger: str) -> VerifierKey:
+        """Sign a checkpoint of all that was recorded."""
+        return await sign(self._logs[ledger].connection, ledger)
+
     async def empty(self, ledger: str) -> None:
         """Make the ledger as if nothing had ever been recorded, once its projector has nothing left to do."""
         runner = await self._client.projector.ledger(ledger)
@@ -95,15 +102,8 @@ class Ledgers:
         tables = await self._superuser.fetch(
             "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = $1", schema
         )
-        # No ledger service runs here, and so there is no tree. Who has read what stays, as ever.
-        names = {each["name"] for each in tables} - {
-            "cursors",
-            "log_head",
-            "tree_tiles",
-            "checkpoints",
-            "verifier_keys",
-            "access_log",
-        }
+        # Who has read what stays, as ever.
+        names = {each["name"] for each in tables} - {"cursors", "log_head", "access_log"}
         emptied = "; ".join(f"DELETE FROM {schema}.{name}" for name in sorted(names))
         await self._superuser.execute(f"{emptied}; UPDATE {schema}.cursors SET position = 0")
         async with asyncio.timeout(SECONDS_MAX):
@@ -125,8 +125,9 @@ async def emptied(database: Database) -> AsyncIterator[Ledgers]:
         await make_ledger(owner, database.settings, SECOND)
         await owner.close()
         for ledger in LEDGERS:
-            append_only = f"{ledger_schema(ledger)}.stored_events DISABLE TRIGGER stored_events_are_append_only"
-            await superuser.execute(f"ALTER TABLE {append_only}")
+            for table in APPEND_ONLY:
+                append_only = f"{ledger_schema(ledger)}.{table} DISABLE TRIGGER {table}_are_append_only"
+                await superuser.execute(f"ALTER TABLE {append_only}")
         client = await stack.enter_async_context(asking(database))
         second = await stack.enter_async_context(Log.open(database, SECOND))
         yield Ledgers(client, database, superuser, {FIRST: client.log, SECOND: second})

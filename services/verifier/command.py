@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import click
 import msgspec
@@ -15,12 +14,12 @@ VERIFIED, FOUND, NOT_VERIFIED = 0, 1, 2
 
 
 @click.command("verify", short_help="Check one answer offline, from the proof that it carries.")
-@click.argument("answer", type=click.File("rb"))
+@click.argument("answer", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=str))
 @click.option(
     "--key", "keys", multiple=True, required=True, help="A verifier key of the log that you trust, as GET …/key has it."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def verify_(answer: BinaryIO, keys: tuple[str, ...], as_json: bool) -> None:
+def verify_(answer: str, keys: tuple[str, ...], as_json: bool) -> None:
     """Check an answer about a requirement that was asked for with `proof=1`. No ledger and no network are needed.
 
     ANSWER is a file, or - for what is piped in. Every event that it rests on is checked against the signed checkpoint
@@ -33,7 +32,9 @@ def verify_(answer: BinaryIO, keys: tuple[str, ...], as_json: bool) -> None:
       curl … "…/requirements/SSO-42?proof=1" | ledger verify - --key "$KEY" --json
     """
     try:
-        report = verify(answer.read(ANSWER_BYTES_MAX + 1), [VerifierKey.read(key) for key in keys])
+        with click.open_file(answer, "rb") as file:
+            octets = file.read(ANSWER_BYTES_MAX + 1)
+        report = verify(octets, [VerifierKey.read(key) for key in keys])
     except (Unverifiable, NoteError, OSError) as error:
         click.echo(f"Not verified: {error}", err=True)
         sys.exit(NOT_VERIFIED)

@@ -60,6 +60,8 @@ def _told(report: Report) -> Iterator[str]:
     left = len(report.found) - FINDINGS_SHOWN_MAX
     if left > 0:
         yield f"\n  and {left} more (--json has all of them)"
+    if report.sealed:
+        yield f"\n  {report.sealed} sealed texts are shown in the clear, and were not compared with the sealed ones"
     yield ""
     yield "Verified." if not report.found else f"{len(report.found)} findings: the answer does not hold."
     yield "What an answer cannot show by itself:"

@@ -66,7 +66,7 @@ PARAMETERS = {
     *("source", "type", "agrees", "from", "to"),
     *("account", "alias", "channel", "similar_to", "used"),
     *("state", "overdue", "requirement", "basis", "infeasible"),
-    *("voice", "new_attributes"),
+    *("voice", "new_attributes", "proof"),
 }
 """What may be asked. Whoever adds one says here that it is not about a person."""
 

@@ -1,7 +1,8 @@
 """An answer that proves itself: what is honest verifies offline, and whatever was changed in it is found and named."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from hashlib import sha256
@@ -225,6 +226,45 @@ async def test_whatever_is_forged_in_an_answer_is_found_and_named(database: Data
         if (check, spot) not in found:
             missed.append((name, found))
     assert missed == []
+
+
+async def test_no_member_of_an_answer_can_be_changed_unnoticed(database: Database) -> None:
+    async with told(database) as (client, key):
+        proven = await _proven(client, key)
+    leaves = (spot for spot in _leaves(proven.answer, "") if not spot.startswith("/proof/events/"))
+    # Of those that lie alike in several items, one.
+    spots = {re.sub("/[0-9]+", "/0", spot): spot for spot in leaves}
+    assert len(spots) > 100
+    for spot in spots.values():
+        try:
+            found = proven.verify(_put(spot, _another(_found(spot, proven.answer)))).found
+        except Unverifiable:
+            continue
+        assert found, spot
+
+
+def _leaves(value: Any, spot: str) -> Iterator[str]:
+    """The JSON pointers of all that has no parts."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        yield from _leaves(part, f"{spot}/{name}")
+    if not parts:
+        yield spot
+
+
+def _another(value: Any) -> Any:
+    """Another value, of the same type if there is one."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case str():
+            return f"{value}x"
+        case None:
+            return "x"
+        case _:
+            return {"x": "x"} if isinstance(value, dict) else ["x"]
 
 
 async def test_a_forged_bullet_with_a_digest_of_its_own_is_found(database: Database) -> None:

@@ -66,7 +66,7 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
     done = subprocess.run(["bash", "-e", "-c", script], cwd=running, capture_output=True, text=True, check=True)
     answers = done.stdout.split(STEP)
     asked, departing, table, earlier, recorded, refused, *rest = answers
-    year, [*first, merged, dry_run, key, read, audited, signed, walked, digested, erased, rotated] = (
+    year, [*first, merged, dry_run, key, read, audited, signed, walked, digested, proven, erased, rotated] = (
         rest[:YEAR_BLOCKS], rest[YEAR_BLOCKS:]
     )  # fmt: skip
 
@@ -105,6 +105,7 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
     assert re.match(note, digested.lstrip())
     assert "Signature Verified Successfully" in digested and "Nothing was found." in digested
     assert "10 published digests of read models, 10 of them replayed" in digested
+    assert proven.count("✓") == 9 and "Verified." in proven.splitlines()
 
     *shorthand, first_question = walk[0].splitlines()
     assert first_question.startswith("ask ")

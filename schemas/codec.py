@@ -22,7 +22,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -182,6 +182,16 @@ def decode_recorded(state: bytes, upcasts: Mapping[str, Upcast] = UPCASTS) -> Re
         if isinstance(error, Undecodable):
             raise
         raise Undecodable(f"stored event: {type(error).__name__}: {error}") from error
+
+
+def stored_content(value: dict[str, Any], clear: Mapping[str, str]) -> bytes:
+    """The content of a recorded event, from its decoded stored bytes, whose members are in their order.
+
+    `clear`: the texts of its sealed fields. Raises KeyError, TypeError or ValueError if it is no recorded event.
+    """
+    given = {name: value[name] for name in takewhile(lambda name: name != "data", value)}
+    time = read_time(given["time"]) if "time" in given else None
+    return _content(given, time, value["data"] | clear)
 
 
 def _with_ask(event: Event, source: str, id: str) -> Event:

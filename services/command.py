@@ -17,10 +17,11 @@ from schemas.codec import BATCH_EVENTS_MAX
 from schemas.times import read_time
 from schemas.values import LEDGER_PATTERN
 from services import supervisor
+from services.archive.command import export_, import_log_, replay_
 from services.auditor.command import audit_
 from services.backup import BackupError, back_up
 from services.backup import restore as put_back
-from services.embedded import EmbeddedError, EmbeddedPostgres, HomeInUse
+from services.embedded import EmbeddedError, answering
 from services.ephemeral import dev
 from services.importer.terminal import COULD_NOT_RUN, Target, import_files, load_sample, rehearse
 from services.ledger.history import Doubt, accept_history
@@ -73,13 +74,17 @@ def commands() -> None:
       ledger import crm.yaml --dry-run  see what an import would record
       ledger hook check desk.yaml       see whether a webhook can be taken in
       ledger backup /mnt/backups/today  copy the embedded database while it runs
+      ledger export log exported        write the log into files that can be checked
       ledger COMMAND --help             options and examples of a command
     """
 
 
 commands.add_command(audit_)
 commands.add_command(dev)
+commands.add_command(export_)
 commands.add_command(hook_commands)
+commands.add_command(import_log_)
+commands.add_command(replay_)
 commands.add_command(verify_)
 
 
@@ -125,19 +130,8 @@ def migrate(new_master_key: bool, names: tuple[str, ...]) -> None:
 
 
 async def _migrate(settings: Settings, migrate_it: Callable[[Settings], Awaitable[None]]) -> None:
-    if not settings.embedded:
-        return await migrate_it(settings)
-    # Without the archive, WAL of this start would be missing in it.
-    database = EmbeddedPostgres(settings.home, os_user=settings.database_os_user, wal_archive=settings.wal_archive)
-    try:
-        await database.start()
-    except HomeInUse:
-        # A run of this home is on, and so is its database.
-        return await migrate_it(settings)
-    try:
+    async with answering(settings):
         await migrate_it(settings)
-    finally:
-        await database.stop()
 
 
 @commands.command("scrub-keys", short_help="Let destroyed keys leave the files of the database.")
@@ -391,6 +385,7 @@ def import_(
 ) -> None:
     """Import CSV and NDJSON files by a mapping. Repeating it records nothing twice.
 
+    (A log that was recorded already, and exported, is taken in by `ledger import-log`.)
     MAPPING is a YAML file (examples/ has some). FILE may be a directory; without any, the files beside the mapping are
     taken. Ends with 0 if all went in, 1 if rows were rejected, 2 if it could not run.
 

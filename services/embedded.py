@@ -26,7 +26,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
@@ -38,7 +38,7 @@ import psutil
 
 from services import launch
 from services.identity import Identity, IdentityError, choose_identity, is_another_user
-from services.settings import DATABASE_FILE, Role
+from services.settings import DATABASE_FILE, Role, Settings
 
 DATABASE = "ledger"
 ROLES: dict[Role, str] = {
@@ -565,6 +565,23 @@ class EmbeddedPostgres:
         # The port is said because PGPORT would change it otherwise.
         host = quote(str(self._socket_directory))
         return f"postgresql://{user}:{quote(self._passwords[user])}@/{database}?host={host}&port=5432"
+
+
+@contextlib.asynccontextmanager
+async def answering(settings: Settings) -> AsyncIterator[None]:
+    """The database of these settings answers inside the block: that of a run which is on, or else, if it is the
+    embedded one, started for the time being. Raises EmbeddedError."""
+    if not settings.embedded:
+        yield
+        return
+    # Without the archive, WAL of this start would be missing in it.
+    database = EmbeddedPostgres(settings.home, os_user=settings.database_os_user, wal_archive=settings.wal_archive)
+    with contextlib.suppress(HomeInUse):  # A run of this home is on, and so is its database.
+        await database.start()
+    try:
+        yield
+    finally:
+        await database.stop()
 
 
 def lock_home(home: Path) -> IO[str]:

@@ -102,8 +102,8 @@ class Ledgers:
         tables = await self._superuser.fetch(
             "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = $1", schema
         )
-        # Who has read what stays, as ever.
-        names = {each["name"] for each in tables} - {"cursors", "log_head", "access_log"}
+        # Who has read what stays, as ever, and where a log came from.
+        names = {each["name"] for each in tables} - {"cursors", "log_head", "access_log", "imports"}
         emptied = "; ".join(f"DELETE FROM {schema}.{name}" for name in sorted(names))
         await self._superuser.execute(f"{emptied}; UPDATE {schema}.cursors SET position = 0")
         async with asyncio.timeout(SECONDS_MAX):

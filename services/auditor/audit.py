@@ -10,7 +10,7 @@ from msgspec import Struct
 from schemas.times import format_time
 from services.auditor.digests import Kept, Replay, read_digests
 from services.auditor.findings import Check, Finding, Progress, Report
-from services.auditor.log import Walk
+from services.auditor.log import Stored, Walk
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import Note, NoteError, VerifierKey
 from services.proof.published import digests_origin
@@ -45,6 +45,9 @@ class Source(Protocol):
         """Digests of read models that were published; None where they cannot be read."""
 
     async def digest_keys(self) -> list[VerifierKey]: ...
+
+    def pages(self, *, hashes_only: bool) -> AsyncIterator[Sequence[Stored]]:
+        """The log in order."""
 
     def audit(
         self, walk: Walk, *, read_models: bool, replay: Replay | None, progress: Progress

@@ -85,7 +85,7 @@ def audit_(
             _audit_database(settings, name, asked)
             if url is None
             else _audit_over_http(
-                url, projector_url, name, _api_key(api_key_file or settings.home / "admin.key"), asked
+                url, projector_url, name, api_key(api_key_file or settings.home / "admin.key"), asked
             )
         )
     except (BadInput, NoteError, HttpError, SettingsError, Unavailable, OSError) as error:
@@ -139,7 +139,7 @@ async def _with_progress(
         return await audit(source, asked, outside, show, digests_outside=digests_outside)
 
 
-def _api_key(path: Path) -> str:
+def api_key(path: Path) -> str:
     text = path.read_text(errors="replace").strip()
     if key_id(text) is None:
         raise BadInput(f"{path} does not hold an API key")

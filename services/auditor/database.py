@@ -65,7 +65,7 @@ class Database:
         acts = [] if walk.hashes_only else await self._connection.fetch(self._sql["erasures"])
         erasures = Erasures.read((row["position"], row["state"]) for row in acts)
         tiles = 0
-        async for page in self._pages(hashes_only=walk.hashes_only):
+        async for page in self.pages(hashes_only=walk.hashes_only):
             found, full = walk.page(page, erasures)
             for each in found:
                 yield each
@@ -96,7 +96,8 @@ class Database:
         if kept > tiles:
             yield Finding("tiles", None, f"{kept} tiles are kept, and the log has {tiles} that are full")
 
-    async def _pages(self, *, hashes_only: bool) -> AsyncIterator[Sequence[Stored]]:
+    async def pages(self, *, hashes_only: bool) -> AsyncIterator[Sequence[Stored]]:
+        """The log in order. `hashes_only`: without what stands beside the stored bytes and their leaf hashes."""
         query, after = self._sql["hashes" if hashes_only else "log"], 0
         while rows := await self._connection.fetch(query, after, PAGE_EVENTS):
             if hashes_only:

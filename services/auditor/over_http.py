@@ -90,7 +90,7 @@ class OverHttp:
         self, walk: Walk, *, read_models: bool, replay: Replay | None, progress: Progress
     ) -> AsyncIterator[Finding]:
         """Everything that is found on the way through the entries."""
-        async for page in self._pages():
+        async for page in self.pages(hashes_only=walk.hashes_only):
             found, _ = walk.page(page, Erasures())
             for each in found:
                 yield each
@@ -102,7 +102,8 @@ class OverHttp:
             yield each
         # The checkpoint is a second old, and a digest may be of a position beyond it; that one is not replayed.
 
-    async def _pages(self) -> AsyncIterator[Sequence[Stored]]:
+    async def pages(self, *, hashes_only: bool) -> AsyncIterator[Sequence[Stored]]:
+        """The log in order, up to the checkpoint. There is nothing beside the stored bytes. Raises HttpError."""
         bundles = [
             Tile(ENTRIES, number, min(WIDTH, self._size - number * WIDTH)) for number in range(-(-self._size // WIDTH))
         ]

@@ -19,6 +19,9 @@ SOURCES = sorted(path.relative_to(ROOT) for folder in sorted(FIRST_PARTY) for pa
 # Given the same input they must say the same: clock, ids and randomness are arguments.
 PURE = (
     "schemas/",
+    "services/archive/columns.py",
+    "services/archive/lines.py",
+    "services/archive/manifest.py",
     "services/ledger/sequence.py",
     "services/ledger/rules/",
     "services/projector/briefs/",
@@ -112,7 +115,8 @@ def test_locks_carry_hashes_and_no_addresses():
 
 def test_what_is_imported_is_a_dependency_and_the_other_way_round():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {re.split(r"[\[<>=]", name)[0].lower() for name in project["dependencies"]}
+    needed = project["dependencies"] + project["optional-dependencies"]["parquet"]
+    declared = {re.split(r"[\[<>=]", name)[0].lower() for name in needed}
     sources = packages_distributions()
     packages = {package for path in SOURCES for package in imports(ROOT / path) if package in sources}
     imported = {min(sources[package]).lower().replace("_", "-") for package in packages - FIRST_PARTY}

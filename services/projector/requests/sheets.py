@@ -41,6 +41,11 @@ def sheet(rows: Sequence[Struct], currencies: Sequence[str], type: type[Struct])
     return text.getvalue().encode()
 
 
+def guarded(text: str) -> str:
+    """The text, with an apostrophe before it if a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
 def _columns(type: type[Struct], currencies: Sequence[str]) -> Iterator[Column]:
     hints = get_type_hints(type)
     for field in msgspec.structs.fields(type):
@@ -112,8 +117,7 @@ def _cell(value: Any) -> str:
         case list():
             return _cell("; ".join(_text(item) for item in value))
         case _:
-            text = _text(value)
-            return f"'{text}" if text.startswith(_FORMULA) else text
+            return guarded(_text(value))
 
 
 def _text(value: Any) -> str:

@@ -82,13 +82,26 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 async def database(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Database]:
     """A fresh clone of the migrated database, dropped after the test."""
+    async with _cloned(cluster, tmp_path / "home") as database:
+        yield database
+
+
+@pytest.fixture
+async def another_database(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Database]:
+    """A second one, with a home of its own, and the same master key and signing key."""
+    async with _cloned(cluster, tmp_path / "another home") as database:
+        yield database
+
+
+@contextlib.asynccontextmanager
+async def _cloned(cluster: Cluster, home: Path) -> AsyncIterator[Database]:
     name = f"test_{secrets.token_hex(6)}"
     await _execute(
         cluster.superuser,
         f"CREATE DATABASE {name} TEMPLATE {cluster.template} OWNER {cluster.users['owner']}",
     )
-    shutil.copytree(cluster.home, tmp_path / "home")
-    yield _database(cluster, name, tmp_path / "home")
+    shutil.copytree(cluster.home, home)
+    yield _database(cluster, name, home)
     await _execute(cluster.superuser, f"DROP DATABASE {name} WITH (FORCE)")
 
 

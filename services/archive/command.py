@@ -269,7 +269,8 @@ def _settings() -> Settings:
         settings = Settings.load()
     except SettingsError as error:
         _fail(str(error))
-    configure_logs(settings)
+    # That a ledger is made is said before it is committed with its log; here the command says what became of it.
+    configure_logs(replace(settings, log_level="warning"))
     return settings
 
 

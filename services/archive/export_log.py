@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import IO
 
 import msgspec
@@ -10,6 +11,7 @@ from msgspec import Struct
 from services.archive.directory import measured_file, whole_or_absent
 from services.archive.lines import KeptKey
 from services.archive.manifest import (
+    FILE_BYTES_MAX,
     LOG_FORMAT,
     LOG_VERSION,
     MANIFEST,
@@ -28,7 +30,6 @@ from services.proof.checkpoint import Checkpoint
 from services.proof.note import Note, NoteError, VerifierKey
 
 FILE_EVENTS_MAX = 50_000
-FILE_BYTES_MAX = 64 * 1024 * 1024  # The last event may go beyond.
 
 Keys = Callable[[int, int], Awaitable[Sequence[KeptKey]]]
 """The sealing keys of the events from one position to another."""
@@ -75,8 +76,7 @@ async def export_log(
     # Over HTTP the only checkpoint may be beyond what is asked for; then all up to it is read, to be checked by it.
     reach = size if source.is_database else head
     walk = Walk({each.size: [each.root] for each, _ in checkpoints if each.size <= reach}, hashes_only=True)
-    with whole_or_absent(directory) as making:
-        files = _Files(making, asked, keys)
+    with whole_or_absent(directory) as making, _Files(making, asked, keys) as files:
         root = walk.edge.root
         async for page in _pages(source, reach, size):
             found, _ = walk.page(page)
@@ -147,6 +147,15 @@ class _Files:
         self._keys = keys
         self._open: IO[bytes] | None = None
         self._first = self._last = self._bytes = 0
+
+    def __enter__(self) -> "_Files":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._open is not None:
+            self._open.close()
 
     async def add(self, page: Sequence[Stored]) -> None:
         for each in page:

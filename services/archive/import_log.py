@@ -12,9 +12,11 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
+from schemas.codec import STORED_BYTES_MAX
 from services.archive.directory import read_whole
 from services.archive.lines import EventRow, KeyRow, Part, Reading, Unwrap
 from services.archive.manifest import (
+    FILE_BYTES_MAX,
     MANIFEST,
     MANIFEST_BYTES_MAX,
     ArchiveError,
@@ -30,6 +32,8 @@ from services.proof.checkpoint import Checkpoint
 from services.proof.note import NoteError, VerifierKey
 from services.settings import Settings
 from services.statements import Statements
+
+READ_BYTES_MAX = FILE_BYTES_MAX + STORED_BYTES_MAX + 1  # The line feed counts.
 
 _statements = Statements.load(Path(__file__).with_name("archive.sql"))
 
@@ -150,10 +154,10 @@ async def _make_or_find(
 
 
 def _read(reading: Reading, directory: Path, file: LogFile, unwrap: Unwrap, *, with_keys: bool) -> Part:
-    octets = read_whole(directory / file.name, bytes_max=file.bytes)
+    octets = read_whole(directory / file.name, bytes_max=READ_BYTES_MAX)
     keys = None
     if with_keys and file.keys is not None:
-        keys = read_whole(directory / file.keys.name, bytes_max=file.keys.bytes)
+        keys = read_whole(directory / file.keys.name, bytes_max=READ_BYTES_MAX)
     return reading.part(file, octets, keys, unwrap)
 
 

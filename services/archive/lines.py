@@ -111,10 +111,10 @@ class Reading:
         return part
 
     def _other_root(self, size: int) -> str:
-        said = ["its root hash"] if size == self._manifest.size else []
+        said = [MANIFEST] if size == self._manifest.size else []
         if self._checkpoint is not None and size == self._checkpoint.size:
-            said.append("its checkpoint")
-        text = f"{MANIFEST}: the first {size} events do not have the root hash that {' and '.join(said)} say"
+            said.append(f"the checkpoint in {MANIFEST}")
+        text = f"the first {size} events have another root hash than {' or '.join(said)} says"
         return f"{text}: this is not the log that was exported"
 
 

@@ -20,6 +20,7 @@ from services.proof.note import Note, NoteError
 
 MANIFEST = "manifest.json"
 MANIFEST_BYTES_MAX = 64 * 1024 * 1024
+FILE_BYTES_MAX = 64 * 1024 * 1024  # Of a part of a log; its last event may go beyond.
 LOG_FORMAT: Literal["requirements-ledger log"] = "requirements-ledger log"
 LOG_VERSION = 1
 READ_MODELS_FORMAT = "requirements-ledger read models"

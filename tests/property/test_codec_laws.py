@@ -9,7 +9,16 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.codec import MalformedJson, canonical, close_record, decode_recorded, open_record, parse, read_event
+from schemas.codec import (
+    MalformedJson,
+    canonical,
+    close_record,
+    decode_recorded,
+    open_record,
+    parse,
+    read_event,
+    stored_content,
+)
 from schemas.envelope import Refusal, Sent
 from schemas.events import EVENT_TYPES
 from schemas.examples import EXAMPLES
@@ -129,6 +138,11 @@ def test_what_is_sent_comes_back_from_the_stored_bytes(value: Any, at: datetime,
     whole = msgspec.json.decode(state)
     assert msgspec.json.encode(whole) == state
     assert canonical(whole["data"]) == msgspec.json.encode(whole["data"])
+
+    # And so what was sent is known again by them.
+    clear = {name: sent.data[name] for name, item in stored.items() if item != sent.data[name]}
+    assert stored_content(whole, clear) == sent.content
+    assert bool(clear) == (key is not None)
 
 
 def respelled(draw: st.DrawFn, value: Any, *, free: bool = False) -> str:

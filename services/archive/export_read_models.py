@@ -56,7 +56,7 @@ async def export_read_models(
 
     Raises ArchiveError, OSError, and what the database raises; then there is no directory.
     """
-    writing = _parquet if asked.encoding == "parquet" else _csv
+    writing = _writing(asked.encoding)
     tables = sum(len(projection.tables) for projection in ALL)
     done, made = 0, list[ProjectionFiles]()
     async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -119,21 +119,22 @@ async def _write(
     return TableFile(name=path.name, table=table, columns=columns, rows=count, bytes=found.bytes, sha256=found.sha256)
 
 
+def _writing(encoding: Format) -> Writing:
+    if encoding == "csv":
+        return _csv
+    try:
+        # A large package, which is loaded for this alone.
+        from services.archive.parquet import parquet
+    except ImportError:
+        raise ArchiveError(
+            "Parquet files are written by pyarrow, which is not installed: pip install 'requirements-ledger[parquet]', "
+            "or export with --format csv"
+        ) from None
+    return parquet
+
+
 @contextmanager
 def _csv(path: Path, columns: Sequence[Column]) -> Iterator[Write]:
     with path.open("xb") as file:
         file.write(as_csv.heading(columns))
         yield lambda rows: file.write(as_csv.lines(rows))
-
-
-@contextmanager
-def _parquet(path: Path, columns: Sequence[Column]) -> Iterator[Write]:
-    try:
-        from services.archive.parquet import ParquetFile
-    except ImportError:
-        raise ArchiveError(
-            "Parquet files are written by pyarrow, which is not installed; pip install 'requirements-ledger[parquet]', "
-            "or export with --format csv"
-        ) from None
-    with ParquetFile(path, columns) as file:
-        yield file.write

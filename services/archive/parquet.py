@@ -4,10 +4,10 @@ Times are microseconds in UTC, dates dates; a decimal is a text with as many dig
 of ours has one scale.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pyarrow
@@ -27,30 +27,21 @@ _TYPES = {
 }
 
 
-class ParquetFile:
-    """A file that is written row by row. Use it as a context."""
+@contextmanager
+def parquet(path: Path, columns: Sequence[Column]) -> Iterator[Callable[[Sequence[Sequence[Any]]], None]]:
+    """A file to be written, some rows at a time, of which each has a value for every column."""
+    schema = pyarrow.schema([(each.name, _TYPES[each.type]) for each in columns])
+    with pyarrow.parquet.ParquetWriter(path, schema) as writer:
 
-    def __init__(self, path: Path, columns: Sequence[Column]) -> None:
-        self._columns = columns
-        self._schema = pyarrow.schema([(each.name, _TYPES[each.type]) for each in columns])
-        self._writer = pyarrow.parquet.ParquetWriter(path, self._schema)
+        def write(rows: Sequence[Sequence[Any]]) -> None:
+            values = zip(*rows, strict=True)
+            arrays = [
+                pyarrow.array([_plain(value) for value in column], field.type)
+                for column, field in zip(values, schema, strict=True)
+            ]
+            writer.write_batch(pyarrow.record_batch(arrays, schema=schema))
 
-    def __enter__(self) -> "ParquetFile":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._writer.close()
-
-    def write(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Rows, of which each has a value for every column."""
-        values = zip(*rows, strict=True)
-        arrays = [
-            pyarrow.array([_plain(value) for value in column], field.type)
-            for column, field in zip(values, self._schema, strict=True)
-        ]
-        self._writer.write_batch(pyarrow.record_batch(arrays, schema=self._schema))
+        yield write
 
 
 def _plain(value: Any) -> Any:

@@ -13,14 +13,14 @@ from services.archive.manifest import LogManifest
 from services.auditor.audit import Asked, audit
 from services.auditor.database import Database as Audited
 from services.auditor.findings import Report
+from services.kept_outside import KeptOutside
 from services.ledger.integrator import Integrator
-from services.ledger.kept_outside import KeptOutside
-from services.ledger.tree import Tree
 from services.postgres import connect, ledger_schema
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import Note
 from services.sealing import MasterKey
 from services.signing import SigningKeys
+from services.tree import Tree
 from tests.conftest import Database
 
 SECONDS_MAX = 30.0

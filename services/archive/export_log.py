@@ -24,7 +24,7 @@ from services.archive.manifest import (
     log_file_name,
 )
 from services.auditor.audit import Source
-from services.auditor.database import Progress
+from services.auditor.findings import Progress
 from services.auditor.log import Stored, Walk
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import Note, NoteError, VerifierKey

@@ -23,7 +23,7 @@ from services.archive.manifest import (
     TableFile,
     encode,
 )
-from services.auditor.database import Progress
+from services.auditor.findings import Progress
 from services.postgres import ledger_schema
 from services.projector.digest import digest
 from services.projector.projections import ALL, Projection

@@ -25,7 +25,7 @@ from services.archive.manifest import (
     checkpoint_of,
     read_log_manifest,
 )
-from services.auditor.database import Progress
+from services.auditor.findings import Progress
 from services.migrate import TEAMS, differences, make_ledger
 from services.postgres import ledger_schema
 from services.proof.checkpoint import Checkpoint

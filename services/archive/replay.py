@@ -11,7 +11,7 @@ from msgspec import Struct
 import services.projector.feed
 from services.archive.live import registered
 from services.archive.manifest import ArchiveError
-from services.auditor.database import Progress
+from services.auditor.findings import Progress
 from services.postgres import ledger_schema
 from services.projector.apply import Refused, fold_page, topics_of, write
 from services.projector.digest import digest

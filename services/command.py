@@ -33,8 +33,8 @@ from services.projector.terminal import PROJECTIONS, rebuild_projection
 from services.proof.note import NoteError
 from services.receiver.terminal import hook_commands
 from services.rotation import rotate_master_key
-from services.sealing import MasterKeyError
 from services.scrub_keys import KeysLeft, scrub_keys
+from services.sealing import MasterKeyError
 from services.settings import Settings, SettingsError
 from services.signing import SigningKeyError, SigningKeys
 from services.verifier.command import verify_
@@ -386,6 +386,7 @@ def import_(
     """Import CSV and NDJSON files by a mapping. Repeating it records nothing twice.
 
     (A log that was recorded already, and exported, is taken in by `ledger import-log`.)
+
     MAPPING is a YAML file (examples/ has some). FILE may be a directory; without any, the files beside the mapping are
     taken. Ends with 0 if all went in, 1 if rows were rejected, 2 if it could not run.
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -23,7 +24,7 @@ from schemas.times import format_time
 from schemas.values import LEDGER_PATTERN
 from services.archive.export_log import Keys, LogExport, export_log
 from services.archive.export_read_models import ReadModelsExport, export_read_models
-from services.archive.import_log import Imported, LogImport, import_log, manifest_in
+from services.archive.import_log import Imported, LogImport, import_log
 from services.archive.lines import KeptKey, Unwrap
 from services.archive.live import position_of_all, registered
 from services.archive.manifest import ArchiveError, Format, LogManifest, ReadModelsManifest, checkpoint_of
@@ -37,7 +38,7 @@ from services.migrate import MigrationError
 from services.postgres import UNAVAILABLE, Unavailable, connect, ledger_schema
 from services.process import configure_logs
 from services.proof.note import NoteError, VerifierKey
-from services.sealing import MasterKey, MasterKeyError, SealingKey
+from services.sealing import MasterKey, MasterKeyError
 from services.settings import Role, Settings, SettingsError
 from services.statements import Statements
 
@@ -248,12 +249,10 @@ def import_log_(directory: Path, name: str, origin: str | None, key: str | None,
             trusted=None if key is None else VerifierKey.read(key),
             without_keys=without_keys,
         )
-        manifest = manifest_in(directory, asked.trusted)
         async with AsyncExitStack() as stack:
             connection = await _connected(stack, settings, "owner")
-            unwrap = _unwrap(settings) if manifest.with_keys and not without_keys else _no_key
             with _bar(f"importing into {name}") as progress:
-                return await import_log(connection, settings, directory, asked, unwrap, progress)
+                return await import_log(connection, settings, directory, asked, _unwrap(settings), progress)
 
     imported = _run(run(), "Nothing was imported")
     manifest = imported.manifest
@@ -330,11 +329,12 @@ def _kept_keys(connection: asyncpg.Connection, ledger: str) -> Keys:
 
 
 def _unwrap(settings: Settings) -> Unwrap:
-    return MasterKey.load(settings.master_key).unwrap
+    @cache
+    def master() -> MasterKey:
+        return MasterKey.load(settings.master_key)
 
-
-def _no_key(key: SealingKey) -> bytes:
-    raise AssertionError("no key comes along")
+    # It is needed only where keys come along.
+    return lambda key: master().unwrap(key)
 
 
 def _ledger_name(name: str) -> str:

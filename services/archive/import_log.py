@@ -63,27 +63,6 @@ class Imported(Struct, frozen=True, kw_only=True):
     keyless: int
 
 
-def manifest_in(directory: Path, trusted: VerifierKey | None) -> LogManifest:
-    """The manifest of an export whose files are there and which holds a log. Raises ArchiveError."""
-    if not directory.is_dir():
-        raise ArchiveError(f"{directory} is not a directory; name one that `ledger export log` has written")
-    manifest = read_log_manifest(read_whole(directory / MANIFEST, bytes_max=MANIFEST_BYTES_MAX))
-    if manifest.size == 0:
-        raise ArchiveError(f"{MANIFEST}: the log has no events, so there is nothing to import")
-    for file in manifest.files:
-        for name in [file.name, *([file.keys.name] if file.keys is not None else [])]:
-            if not (directory / name).is_file():
-                raise ArchiveError(f"{name} is missing: {MANIFEST} names it; export the log anew, or find the file")
-    if trusted is not None:
-        if manifest.checkpoint is None:
-            raise ArchiveError(f"{MANIFEST}: no checkpoint came with this log, so --key has nothing to verify")
-        try:
-            Checkpoint.verified(manifest.checkpoint.encode(), manifest.origin, [trusted])
-        except NoteError as error:
-            raise ArchiveError(f"{MANIFEST}: its checkpoint is not signed by --key: {error}") from None
-    return manifest
-
-
 async def import_log(
     connection: asyncpg.Connection,
     settings: Settings,
@@ -94,7 +73,7 @@ async def import_log(
 ) -> Imported:
     """Record an exported log, as the owner of the database. Raises ArchiveError, and what the database raises; then
     nothing is recorded, and a ledger that was missing is missing still."""
-    manifest = manifest_in(directory, asked.trusted)
+    manifest = _manifest_in(directory, asked.trusted)
     checkpoint = checkpoint_of(manifest)
     reading = Reading(manifest)
     sql = _statements.bind(schema=ledger_schema(asked.ledger))
@@ -129,6 +108,27 @@ async def import_log(
         keys=keys,
         keyless=len(keyless),
     )
+
+
+def _manifest_in(directory: Path, trusted: VerifierKey | None) -> LogManifest:
+    """The manifest of an export whose files are there and which holds a log. Raises ArchiveError."""
+    if not directory.is_dir():
+        raise ArchiveError(f"{directory} is not a directory; name one that `ledger export log` has written")
+    manifest = read_log_manifest(read_whole(directory / MANIFEST, bytes_max=MANIFEST_BYTES_MAX))
+    if manifest.size == 0:
+        raise ArchiveError(f"{MANIFEST}: the log has no events, so there is nothing to import")
+    for file in manifest.files:
+        for name in [file.name, *([file.keys.name] if file.keys is not None else [])]:
+            if not (directory / name).is_file():
+                raise ArchiveError(f"{name} is missing: {MANIFEST} names it; export the log anew, or find the file")
+    if trusted is not None:
+        if manifest.checkpoint is None:
+            raise ArchiveError(f"{MANIFEST}: no checkpoint came with this log, so --key has nothing to verify")
+        try:
+            Checkpoint.verified(manifest.checkpoint.encode(), manifest.origin, [trusted])
+        except NoteError as error:
+            raise ArchiveError(f"{MANIFEST}: its checkpoint is not signed by --key: {error}") from None
+    return manifest
 
 
 async def _refuse_another_version(connection: asyncpg.Connection) -> None:

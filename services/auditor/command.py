@@ -84,9 +84,7 @@ def audit_(
         report = asyncio.run(
             _audit_database(settings, name, asked)
             if url is None
-            else _audit_over_http(
-                url, projector_url, name, api_key(api_key_file or settings.home / "admin.key"), asked
-            )
+            else _audit_over_http(url, projector_url, name, api_key(api_key_file or settings.home / "admin.key"), asked)
         )
     except (BadInput, NoteError, HttpError, SettingsError, Unavailable, OSError) as error:
         click.echo(f"Not audited: {error}", err=True)

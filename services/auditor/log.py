@@ -103,7 +103,7 @@ class Walk:
         self._versions: dict[str, int] = {}
         self._recorded = ""
 
-    def page(self, stored: Sequence[Stored], erasures: Erasures) -> tuple[list[Finding], list[FullTile]]:
+    def page(self, stored: Sequence[Stored], erasures: Erasures = NOTHING_ERASED) -> tuple[list[Finding], list[FullTile]]:
         """What is found on the next page, and the tiles that its leaves make full. `erasures`: those of the whole log,
         by which it is judged whose keys are there."""
         found: list[Finding] = []

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from services.auditor.digests import Kept, Replay
 from services.auditor.findings import Finding, Progress
-from services.auditor.log import Erasures, Stored, Walk
+from services.auditor.log import Stored, Walk
 from services.auditor.read_models import fold
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import Note, VerifierKey
@@ -91,7 +91,7 @@ class OverHttp:
     ) -> AsyncIterator[Finding]:
         """Everything that is found on the way through the entries."""
         async for page in self.pages(hashes_only=walk.hashes_only):
-            found, _ = walk.page(page, Erasures())
+            found, _ = walk.page(page)
             for each in found:
                 yield each
             if replay is not None:

@@ -129,7 +129,16 @@ async def test_a_log_that_nobody_touched_is_clean(ledger: Ledger):
     report = await ledger.audit(kept_outside=True)
     assert (report.found, report.more, report.events) == ([], 0, EVENTS)
     assert report.checkpoints >= 1 and report.checkpoint is not None
-    assert set(report.checked) >= {"leaves", "tiles", "roots", "signatures", "columns", "keys", "read models", "digests"}
+    assert set(report.checked) >= {
+        "leaves",
+        "tiles",
+        "roots",
+        "signatures",
+        "columns",
+        "keys",
+        "read models",
+        "digests",
+    }
     published = len(NAMES) * len(DIGESTS_AT)
     assert report.digests == DigestsLookedAt(published=published, replayed=published, of_other_versions=0)
     since = next(ledger.outside.every()).read_text()

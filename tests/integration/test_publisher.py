@@ -356,14 +356,17 @@ async def test_a_digest_that_a_killed_projector_has_left_outside_alone_is_kept_i
     await stuck.rollback()
     [left] = [path.read_text() for path in outside.digests()]
     assert await auditor.fetch("SELECT FROM ledger_main.digests") == []
+    # The log goes on, so that the next one has nothing to publish of this position.
+    more = await record(database, 13, head)
     process = await projector_process(database)
     try:
-        rows = await published_at(auditor, head)
+        await published_at(auditor, more)
     finally:
         process.terminate()
         await process.wait()
     await hand.close()
-    assert left in [row["note"] for row in rows]
+    rows = await auditor.fetch("SELECT position, note FROM ledger_main.digests")
+    assert [row["note"] for row in rows if row["position"] == head] == [left]
     assert sorted(path.read_text() for path in outside.digests()) == sorted(row["note"] for row in rows)
 
 
@@ -385,10 +388,17 @@ async def test_the_projector_publishes_and_shows_what_it_published(
         for shown in (await asking.get("projector", "/projections"))["projections"]:
             row = rows[shown["projection"]]
             assert (shown["digest"], shown["digest_position"], shown["digest_note"]) == (row["digest"], 26, row["note"])
+        # A key under the name of those of checkpoints, which whoever asks would take for one of them.
+        [posing] = keys.signers(origin)
+        projector = await connect(database.projector)
+        posed = "INSERT INTO ledger_main.digest_keys VALUES ($1, clock_timestamp())"
+        await projector.execute(posed, str(posing.key))
+        await projector.close()
         async with asking.session.get(f"{asking.urls['ledger']}/v1/ledgers/main/key") as answer:
             listed = (await answer.text()).splitlines()
         assert listed[-1] == str(keys.signers(digests_origin(origin))[0].key)
         assert all(VerifierKey.read(line).name == origin for line in listed[:-1])
+        assert str(posing.key) not in listed
 
 
 async def test_a_projector_without_its_key_says_what_to_do_and_one_that_publishes_nothing_needs_none(

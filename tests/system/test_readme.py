@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 READY_SECONDS_MAX = 90
 STEP = "--- the next block ---"
+CHECKED_BLOCKS = 9
 YEAR_BLOCKS = 10
 
 pytestmark = pytest.mark.system
@@ -66,9 +67,10 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
     done = subprocess.run(["bash", "-e", "-c", script], cwd=running, capture_output=True, text=True, check=True)
     answers = done.stdout.split(STEP)
     asked, departing, table, earlier, recorded, refused, *rest = answers
-    year, [*first, merged, dry_run, key, read, audited, signed, walked, digested, proven, erased, rotated] = (
-        rest[:YEAR_BLOCKS], rest[YEAR_BLOCKS:]
+    year, [*first, merged, dry_run, key, read], checked = (
+        rest[:YEAR_BLOCKS], rest[YEAR_BLOCKS:-CHECKED_BLOCKS], rest[-CHECKED_BLOCKS:]
     )  # fmt: skip
+    audited, signed, walked, proven, digested, moved, replayed, erased, rotated = checked
 
     one = json.loads(asked)
     assert one["who_asked"][0]["asks"][0]["quote"]
@@ -106,6 +108,9 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
     assert "Signature Verified Successfully" in digested and "Nothing was found." in digested
     assert "10 published digests of read models, 10 of them replayed" in digested
     assert proven.count("✓") == 9 and "Verified." in proven.splitlines()
+    assert len({*re.findall(r"^root hash ([0-9a-f]{64})", moved, re.MULTILINE)}) == 1
+    assert "are in the ledger copy now" in moved and "Nothing was found." in moved
+    assert replayed.count("the same") == 10 and "as of position 192" in replayed
 
     *shorthand, first_question = walk[0].splitlines()
     assert first_question.startswith("ask ")

@@ -73,7 +73,7 @@ async def import_log(
 ) -> Imported:
     """Record an exported log, as the owner of the database. Raises ArchiveError, and what the database raises; then
     nothing is recorded, and a ledger that was missing is missing still."""
-    manifest = _manifest_in(directory, asked.trusted)
+    manifest = _manifest_in(directory, asked)
     checkpoint = checkpoint_of(manifest)
     reading = Reading(manifest)
     sql = _statements.bind(schema=ledger_schema(asked.ledger))
@@ -110,7 +110,7 @@ async def import_log(
     )
 
 
-def _manifest_in(directory: Path, trusted: VerifierKey | None) -> LogManifest:
+def _manifest_in(directory: Path, asked: LogImport) -> LogManifest:
     """The manifest of an export whose files are there and which holds a log. Raises ArchiveError."""
     if not directory.is_dir():
         raise ArchiveError(f"{directory} is not a directory; name one that `ledger export log` has written")
@@ -118,14 +118,15 @@ def _manifest_in(directory: Path, trusted: VerifierKey | None) -> LogManifest:
     if manifest.size == 0:
         raise ArchiveError(f"{MANIFEST}: the log has no events, so there is nothing to import")
     for file in manifest.files:
-        for name in [file.name, *([file.keys.name] if file.keys is not None else [])]:
+        keys = [] if file.keys is None or asked.without_keys else [file.keys.name]
+        for name in [file.name, *keys]:
             if not (directory / name).is_file():
                 raise ArchiveError(f"{name} is missing: {MANIFEST} names it; export the log anew, or find the file")
-    if trusted is not None:
+    if asked.trusted is not None:
         if manifest.checkpoint is None:
             raise ArchiveError(f"{MANIFEST}: no checkpoint came with this log, so --key has nothing to verify")
         try:
-            Checkpoint.verified(manifest.checkpoint.encode(), manifest.origin, [trusted])
+            Checkpoint.verified(manifest.checkpoint.encode(), manifest.origin, [asked.trusted])
         except NoteError as error:
             raise ArchiveError(f"{MANIFEST}: its checkpoint is not signed by --key: {error}") from None
     return manifest

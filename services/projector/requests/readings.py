@@ -201,7 +201,7 @@ class Readings:
         async def recorded(call: Call) -> web.StreamResponse:
             answer = await handler(call)
             opener = call.request.get(_opener)
-            # Who is told that nothing has changed was shown it before, and that is on record.
+            # A 304 shows no words: whoever has them was shown them before, and that is on record.
             if opener is not None and answer.status != web.HTTPNotModified.status_code:
                 opened = Opened(texts=opener.shown, person=opener.person)
                 await put_on_record(self.projector.pool, "projector", call, opened)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from schemas.values import Id
 from services.ledger.ledgers import Ledgers
@@ -31,8 +31,9 @@ class AccessLogParameters(Struct, frozen=True, kw_only=True):
         Annotated[Id, Meta(description="only readings of texts about this person, and of the page about them")] | None
     ) = None
     position: (
-        Annotated[int, Meta(ge=1, le=POSITION_MAX, description="only readings of the texts of the event there")] | None
-    ) = None
+        Annotated[int, Meta(ge=1, le=POSITION_MAX, description="only readings of the texts of the event there")]
+        | UnsetType
+    ) = UNSET
 
 
 class TextRead(Struct, frozen=True, kw_only=True):

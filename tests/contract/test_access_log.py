@@ -350,7 +350,17 @@ async def test_auditors_and_administrators_read_it_and_nobody_else(both: Both) -
 async def test_what_cannot_be_asked_is_refused(ledger: LedgerService) -> None:
     for asked in (
         *("limit=0", "limit=1001", "limit=x", "after=-1", "after=x", "after=9223372036854775808"),
-        *("position=0", "position=x", "person=", "person=a%20b", "key=", "key=%00", "who=p-1", "after=1&after=2"),
+        *(
+            "position=0",
+            "position=x",
+            "position=null",
+            "person=",
+            "person=a%20b",
+            "key=",
+            "key=%00",
+            "who=p-1",
+            "after=1&after=2",
+        ),
     ):
         reply = await ledger.get(f"{LOG}?{asked}")
         assert reply.problem == "bad-parameter", asked

@@ -190,6 +190,9 @@ def rotate_signing_key(projector: bool) -> None:
       ledger rotate-signing-key --projector
     """
     settings = Settings.load()
+    if settings.signing_command is not None and not projector:
+        click.echo("LEDGER_SIGNING_COMMAND signs: its keys are made where it has them.", err=True)
+        sys.exit(2)
     service, path = ("projector", settings.projector_signing_key) if projector else ("ledger", settings.signing_key)
     try:
         held = SigningKeys.rotate(path)
@@ -241,11 +244,11 @@ def accept_history_(name: str, reason: str, by: str) -> None:
     settings = Settings.load()
     configure_logs(settings)
     try:
-        path = asyncio.run(accept_history(settings, name, reason=reason, by=by))
+        file = asyncio.run(accept_history(settings, name, reason=reason, by=by))
     except (Doubt, NoteError, SigningKeyError, OSError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    click.echo(f"Kept in {path}. The ledger takes writes again within seconds.")
+    click.echo(f"Kept in {file}. The ledger takes writes again within seconds.")
 
 
 _directory = click.Path(file_okay=False, path_type=Path)
@@ -314,7 +317,7 @@ def restore(directory: Path, wal: tuple[Path, ...], until: str | None) -> None:
         _not_done("Nothing was restored", error)
     click.echo(
         _BRING_ALONG.format(
-            home=restored.home, backup=directory, wal=restored.wal_to.name, checkpoints=settings.checkpoints_directory
+            home=restored.home, backup=directory, wal=restored.wal_to.name, checkpoints=settings.checkpoints_place
         )
     )
 

@@ -1,115 +1,221 @@
-"""Checkpoints, and digests of read models, outside the database: a file each, never written again, in a directory that
-a restore does not touch.
+"""What is kept outside the database, written once: checkpoints with their timestamps, digests of read models, and what
+operators said happened.
 
-    DIRECTORY/LEDGER/SERIES/2026-11-22/00000000000000070000.checkpoint
-    DIRECTORY/LEDGER/SERIES/2026-11-22/00000000000000070000.requirements.0f1e2d3c4b5a6978.digest
+    LEDGER/SERIES/2026-11-22/00000000000000070000.checkpoint
+    LEDGER/SERIES/2026-11-22/00000000000000070000.tsr
+    LEDGER/SERIES/2026-11-22/00000000000000070000.requirements.0f1e2d3c4b5a6978.digest
 
-A series goes on as long as the log extends what is in it. The next one begins with `accepted.note`: what an operator
-said had happened.
+in a directory that a restore of the database does not touch, or below a prefix of a bucket (services/bucket.py). A
+series goes on as long as the log extends what is in it. The next one begins with `accepted.note`: what an operator said
+had happened.
 """
 
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from services.bucket import Bucket
+from services.settings import VARIABLES, Settings, SettingsError
 
 SIZE_DIGITS = 20
 SERIES_DIGITS = 4
 ACCEPTED = "accepted.note"
-_NAME = re.compile(rf"([0-9]{{{SIZE_DIGITS}}})\.checkpoint")
+_CHECKPOINT = re.compile(rf"([0-9]{{{SIZE_DIGITS}}})\.checkpoint")
+_TIMESTAMP = re.compile(rf"([0-9]{{{SIZE_DIGITS}}})\.tsr")
+_DIGEST = re.compile(rf"[0-9]{{{SIZE_DIGITS}}}\.[a-z_]+\.[0-9a-f]+\.digest")
 _SERIES = re.compile(rf"[0-9]{{{SERIES_DIGITS}}}")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+class File(Protocol):
+    """Something that is kept. Its text form says where, for people."""
+
+    @property
+    def name(self) -> str: ...
+
+    def read_bytes(self) -> bytes: ...
+
+    def read_text(self) -> str: ...
+
+
+class Store(Protocol):
+    """Where files are kept, by paths with slashes. Raises OSError throughout."""
+
+    def folders(self, path: str) -> list[str]:
+        """The names of the folders in this one, in order. None, if it is not there."""
+
+    def files(self, path: str) -> Sequence[File]:
+        """The files in this folder, by name. None, if it is not there."""
+
+    def write_once(self, path: str, octets: bytes) -> File:
+        """Kept for good when this returns. One that is there already stays as it is."""
+
+
+class Series(NamedTuple):
+    """What was kept while a log went on. `accepted`: what was said had happened before; None in the first one.
+    `timestamps`: each with the checkpoint that it stands beside, None if there is none."""
+
+    name: str
+    accepted: File | None
+    checkpoints: list[File]
+    timestamps: list[tuple[File, File | None]]
 
 
 class KeptOutside:
-    """The checkpoints of one ledger in a directory. Raises OSError throughout."""
+    """What is kept of one ledger, in a directory or elsewhere. Raises OSError throughout."""
 
-    def __init__(self, directory: Path, ledger: str) -> None:
-        self._directory = directory / ledger
+    def __init__(self, place: Path | Store, ledger: str) -> None:
+        self._store: Store = Directory(place) if isinstance(place, Path) else place
+        self._ledger = ledger
 
     def keep(self, size: int, note: str) -> None:
-        """On disk when this returns. One that is there already stays as it is."""
-        folder = self._series() / datetime.now(UTC).date().isoformat()
-        _write_once(folder / f"{size:0{SIZE_DIGITS}d}.checkpoint", note)
+        """Keep a checkpoint of today."""
+        day = datetime.now(UTC).date().isoformat()
+        self._store.write_once(f"{self._series()}/{day}/{_name(size)}.checkpoint", note.encode())
 
     def keep_digest(self, position: int, projection: str, version: str, note: str) -> None:
-        """On disk when this returns. One that is there already stays as it is."""
-        folder = self._series() / datetime.now(UTC).date().isoformat()
-        _write_once(folder / f"{position:0{SIZE_DIGITS}d}.{projection}.{version}.digest", note)
+        """Keep the digest of a read model, of today."""
+        day = datetime.now(UTC).date().isoformat()
+        path = f"{self._series()}/{day}/{_name(position)}.{projection}.{version}.digest"
+        self._store.write_once(path, note.encode())
 
-    def last(self) -> Path | None:
-        """The file of the greatest size, of the series that goes on: it is of the last day that has any."""
-        for day in sorted(_days(self._series()), reverse=True):
-            if (last := max(_checkpoints(day), key=lambda path: path.name, default=None)) is not None:
-                return last
+    def last(self) -> File | None:
+        """The checkpoint of the greatest size, of the series that goes on: it is of the last day that has any."""
+        for day in self._days(self._series(), latest_first=True):
+            if checkpoints := self._files(day, _CHECKPOINT):
+                return checkpoints[-1]
         return None
 
     def has_begun(self) -> bool:
         """Whether anything was ever kept here."""
         return bool(self._every_series())
 
-    def every(self) -> Iterator[Path]:
+    def every(self) -> Iterator[File]:
         """Every checkpoint, series by series."""
         for series in self._every_series():
-            for day in sorted(_days(series)):
-                yield from sorted(_checkpoints(day), key=lambda path: path.name)
+            for day in self._days(series):
+                yield from self._files(day, _CHECKPOINT)
 
-    def last_digests(self) -> list[Path]:
+    def last_digests(self) -> list[File]:
         """The digests of the last day that has any, of the series that goes on."""
-        for day in sorted(_days(self._series()), reverse=True):
-            if digests := sorted(day.glob("*.digest")):
+        for day in self._days(self._series(), latest_first=True):
+            if digests := self._files(day, _DIGEST):
                 return digests
         return []
 
-    def digests(self) -> Iterator[Path]:
-        """Every digest, series by series."""
-        for series in self._every_series():
-            for day in sorted(_days(series)):
-                yield from sorted(day.glob("*.digest"))
+    def digests(self) -> Iterator[File]:
+        """The digests of the series that goes on."""
+        for day in self._days(self._series()):
+            yield from self._files(day, _DIGEST)
 
-    def begin_anew(self, accepted: str) -> Path:
+    def series(self) -> Iterator[Series]:
+        """Everything but digests, series by series."""
+        for path in self._every_series():
+            accepted = [file for file in self._store.files(path) if file.name == ACCEPTED]
+            checkpoints: list[File] = []
+            timestamps: list[tuple[File, File | None]] = []
+            for day in self._days(path):
+                of_day = self._files(day, _CHECKPOINT)
+                beside = {_stem(file): file for file in of_day}
+                checkpoints += of_day
+                timestamps += [(file, beside.get(_stem(file))) for file in self._files(day, _TIMESTAMP)]
+            yield Series(path.rpartition("/")[2], accepted[0] if accepted else None, checkpoints, timestamps)
+
+    def timestamp(self, size: int) -> File | None:
+        """The timestamp that is kept beside the last checkpoint of this size."""
+        day = self._day_of(size)
+        return next((file for file in self._files(day, _TIMESTAMP) if _stem(file) == _name(size)), None)
+
+    def keep_timestamp(self, size: int, response: bytes) -> None:
+        """Keep a timestamp beside the last checkpoint of this size."""
+        self._store.write_once(f"{self._day_of(size)}/{_name(size)}.tsr", response)
+
+    def begin_anew(self, accepted: str) -> File:
         """Begin the next series with these words; the file that has them."""
-        last = int(self._series().name)
-        path = self._directory / f"{last + 1:0{SERIES_DIGITS}d}" / ACCEPTED
-        _write_once(path, accepted)
-        return path
+        last = int(self._series().rpartition("/")[2])
+        return self._store.write_once(f"{self._ledger}/{last + 1:0{SERIES_DIGITS}d}/{ACCEPTED}", accepted.encode())
 
-    def _series(self) -> Path:
-        return max(self._every_series(), default=self._directory / f"{1:0{SERIES_DIGITS}d}")
+    def _series(self) -> str:
+        """The path of the series that goes on."""
+        return max(self._every_series(), default=f"{self._ledger}/{1:0{SERIES_DIGITS}d}")
 
-    def _every_series(self) -> list[Path]:
-        if not self._directory.is_dir():
-            return []
-        return sorted(path for path in self._directory.iterdir() if _SERIES.fullmatch(path.name))
+    def _every_series(self) -> list[str]:
+        return [f"{self._ledger}/{name}" for name in self._store.folders(self._ledger) if _SERIES.fullmatch(name)]
+
+    def _days(self, series: str, *, latest_first: bool = False) -> list[str]:
+        names = [name for name in self._store.folders(series) if _DAY.fullmatch(name)]
+        return [f"{series}/{name}" for name in sorted(names, reverse=latest_first)]
+
+    def _day_of(self, size: int) -> str:
+        """The folder of the last checkpoint of this size."""
+        for series in reversed(self._every_series()):
+            for day in self._days(series, latest_first=True):
+                if any(_stem(file) == _name(size) for file in self._files(day, _CHECKPOINT)):
+                    return day
+        raise FileNotFoundError(f"no checkpoint of {size} events is kept")
+
+    def _files(self, day: str, name: re.Pattern[str]) -> list[File]:
+        return [file for file in self._store.files(day) if name.fullmatch(file.name)]
 
 
-def _days(series: Path) -> Iterator[Path]:
-    if series.is_dir():
-        yield from (folder for folder in series.iterdir() if folder.is_dir())
-
-
-def _checkpoints(day: Path) -> Iterator[Path]:
-    yield from (path for path in day.iterdir() if _NAME.fullmatch(path.name))
-
-
-def _write_once(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, fresh = tempfile.mkstemp(prefix=".", dir=path.parent)
+def store_of(settings: Settings) -> Store:
+    """Where the settings say that files are kept. Raises SettingsError."""
+    place = settings.checkpoints_place
+    if isinstance(place, Path):
+        return Directory(place)
     try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        Path(fresh).chmod(0o444)
-        os.link(fresh, path)
-    except FileExistsError:
-        pass
-    finally:
-        Path(fresh).unlink()
-    for folder in (path.parent, path.parent.parent):
-        handle = os.open(folder, os.O_RDONLY)
+        return Bucket(place, retention_days=settings.retention_days)
+    except ValueError as error:
+        raise SettingsError(f"{VARIABLES['checkpoints']}: {error}.") from error
+
+
+class Directory:
+    """A directory of this machine, or one that is mounted."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def folders(self, path: str) -> list[str]:
+        folder = self._path / path
+        return sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
+
+    def files(self, path: str) -> list[Path]:
+        folder = self._path / path
+        if not folder.is_dir():
+            return []
+        return sorted((each for each in folder.iterdir() if each.is_file()), key=lambda each: each.name)
+
+    def write_once(self, path: str, octets: bytes) -> Path:
+        file = self._path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, fresh = tempfile.mkstemp(prefix=".", dir=file.parent)
         try:
-            os.fsync(handle)
+            with os.fdopen(descriptor, "wb") as opened:
+                opened.write(octets)
+                opened.flush()
+                os.fsync(descriptor)
+            Path(fresh).chmod(0o444)
+            os.link(fresh, file)
+        except FileExistsError:
+            pass
         finally:
-            os.close(handle)
+            Path(fresh).unlink()
+        for folder in (file.parent, file.parent.parent):
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        return file
+
+
+def _name(size: int) -> str:
+    return f"{size:0{SIZE_DIGITS}d}"
+
+
+def _stem(file: File) -> str:
+    return file.name.partition(".")[0]

@@ -57,7 +57,8 @@ async def migrate(
         with unavailable():
             await _patiently(connection, "registry", partial(_bring_registry, connection, settings))
             await _know_master_key(connection, settings, new=new_master_key)
-            _make_signing_key(settings.signing_key)
+            if settings.signing_command is None:
+                _make_signing_key(settings.signing_key)
             _make_signing_key(settings.projector_signing_key)
             names = [row["name"] for row in await connection.fetch("SELECT name FROM registry.ledgers ORDER BY name")]
             for name in names:

@@ -246,6 +246,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
     "Link": {"schema": {"type": "string"}, "description": '`<…>; rel="next"`: the next page, if there is one'},
     "Location": {"schema": {"type": "string"}, "description": "the path of what was made"},
     "Preference-Applied": {"schema": {"type": "string"}, "description": "`handling=lenient`"},
+    "Content-Location": {"schema": {"type": "string"}, "description": "the path by which this stays what it is"},
     "Content-Disposition": {"schema": {"type": "string"}, "description": "the name of a file, with CSV"},
     "Allow": {"schema": {"type": "string"}, "description": "the methods that this path takes"},
     "WWW-Authenticate": {"schema": {"type": "string"}, "description": "how to present a key", "required": True},
@@ -286,6 +287,9 @@ _PATH_PARAMETERS = {
     ),
     "type": _PathParameter(
         "an event type", {"type": "string", "enum": sorted(EVENT_TYPES)}, "ledger.ask.recorded.v1"
+    ),
+    "size": _PathParameter(
+        "how many events a checkpoint has", {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}, 192
     ),
     "key": _PathParameter("the id of a key", _ID_SCHEMA, "0123456789abcdef"),
     "hook": _PathParameter(

@@ -1,6 +1,7 @@
 """What can be set, and to what: one frozen struct, read once at start from environment variables."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin
@@ -8,6 +9,7 @@ from typing import Annotated, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from services.bucket import bucket_and_prefix
 from services.origins import origins
 
 Role = Literal["owner", "writer", "projector", "auditor"]
@@ -38,10 +40,14 @@ VARIABLES = {
     "pool_connections_max": "LEDGER_POOL_CONNECTIONS_MAX",
     "master_key_file": "LEDGER_MASTER_KEY_FILE",
     "signing_key_file": "LEDGER_SIGNING_KEY_FILE",
+    "signing_command": "LEDGER_SIGNING_COMMAND",
     "checkpoints": "LEDGER_CHECKPOINTS",
     "wal_archive": "LEDGER_WAL_ARCHIVE",
     "projector_signing_key_file": "PROJECTOR_SIGNING_KEY_FILE",
     "digest_seconds": "PROJECTOR_DIGEST_SECONDS",
+    "retention_days": "LEDGER_CHECKPOINTS_RETENTION_DAYS",
+    "timestamp_url": "LEDGER_TIMESTAMP_URL",
+    "timestamp_seconds": "LEDGER_TIMESTAMP_SECONDS",
 }
 
 # The embedded database writes the URLs of its roles here, in LEDGER_HOME.
@@ -125,9 +131,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     signing_key_file: Path | None = None
     """File of the keys that sign checkpoints. Unset: signing.key in LEDGER_HOME."""
 
-    checkpoints: Path | None = None
-    """Directory in which every checkpoint is kept outside the database. Unset: checkpoints in LEDGER_HOME. Keep it out
-    of the database's backups: a restore is noticed by it."""
+    signing_command: str | None = None
+    """Command that signs checkpoints in place of that file: split as a shell does, run without one. It is asked as
+    services/signing.py says."""
+
+    checkpoints: str | None = None
+    """Directory, or s3://BUCKET/PREFIX, in which every checkpoint is kept outside the database. Unset: checkpoints in
+    LEDGER_HOME. Keep it out of the database's backups: a restore is noticed by it."""
+
+    retention_days: Annotated[int, Meta(ge=0)] = 0
+    """How long a bucket is told to let nobody remove what is kept there, in days. 0: as the bucket itself has it."""
+
+    timestamp_url: str | None = None
+    """URL of an authority that timestamps checkpoints (RFC 3161). Unset: none are timestamped."""
+
+    timestamp_seconds: Annotated[int, Meta(ge=1)] = 3_600
+    """The least time between two timestamps of a ledger, in seconds."""
 
     wal_archive: Path | None = None
     """Directory into which the embedded PostgreSQL copies its WAL, for a restore to any moment since a backup. Unset:
@@ -151,7 +170,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             settings = msgspec.convert(texts, cls, strict=False, dec_hook=_path)
         except msgspec.ValidationError as error:
             raise SettingsError(_explain(error, texts)) from error
-        _ = settings.origins  # What is wrong with them is said at the start.
+        # What is wrong with them is said at the start.
+        _ = settings.origins, settings.signing_arguments, settings.checkpoints_place
+        if not (settings.timestamp_url or "https://").startswith(("http://", "https://")):
+            raise SettingsError(f"{VARIABLES['timestamp_url']}: not the URL of a timestamp authority, https://….")
         return settings
 
     def url(self, role: Role) -> str:
@@ -202,9 +224,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.projector_signing_key_file or self.home / "projector-signing.key"
 
     @property
-    def checkpoints_directory(self) -> Path:
-        """The directory in which checkpoints are kept."""
-        return self.checkpoints or self.home / "checkpoints"
+    def signing_arguments(self) -> list[str] | None:
+        """The command that signs, split. Raises SettingsError."""
+        if self.signing_command is None:
+            return None
+        try:
+            arguments = shlex.split(self.signing_command)
+        except ValueError as error:
+            raise SettingsError(f"{VARIABLES['signing_command']}: {error}.") from error
+        if not arguments:
+            raise SettingsError(f"{VARIABLES['signing_command']}: there is no command in it.")
+        return arguments
+
+    @property
+    def checkpoints_place(self) -> Path | str:
+        """The directory in which checkpoints are kept, or the URL of a bucket. Raises SettingsError."""
+        if self.checkpoints is None:
+            return self.home / "checkpoints"
+        if "://" not in self.checkpoints:
+            return Path(self.checkpoints).expanduser()
+        try:
+            bucket_and_prefix(self.checkpoints)
+        except ValueError as error:
+            raise SettingsError(f"{VARIABLES['checkpoints']}: {error}.") from error
+        return self.checkpoints
 
     @property
     def host(self) -> str:

@@ -32,6 +32,13 @@ class Kept(Struct, frozen=True):
     note: str
 
 
+class Timestamped(Struct, frozen=True):
+    """A timestamp as it is kept: the size of its checkpoint and the authority's response (RFC 3161)."""
+
+    size: int
+    response: bytes
+
+
 class Tree:
     """The tree of the ledger `name`. What is read is of a log that has at least the size that is named."""
 
@@ -59,9 +66,9 @@ class Tree:
         """The leaf hashes behind the first `after` leaves."""
         return [row["leaf_hash"] for row in await database.fetch(self._sql["leaves"], after, limit)]
 
-    async def add(self, connection: asyncpg.Connection, tiles: Sequence[FullTile]) -> None:
+    async def add(self, database: Database, tiles: Sequence[FullTile]) -> None:
         if tiles:
-            await connection.execute(
+            await database.execute(
                 self._sql["add_tiles"],
                 [tile.level for tile in tiles],
                 [tile.number for tile in tiles],
@@ -75,6 +82,14 @@ class Tree:
             await connection.execute(self._sql["know_keys"], [*keys])
             await connection.execute(self._sql["add_checkpoint"], kept.size, kept.note)
 
+    async def to_timestamp(self, database: Database, seconds: float) -> Kept | None:
+        """The checkpoint that a timestamp is due for: the latest one, so many seconds after the last timestamp."""
+        row = await database.fetchrow(self._sql["to_timestamp"], seconds)
+        return None if row is None else Kept(row["size"], row["note"])
+
+    async def keep_timestamp(self, database: Database, size: int, response: bytes) -> None:
+        await database.execute(self._sql["add_timestamp"], size, response)
+
     # Reading
 
     async def last_checkpoint(self, database: Database) -> Kept | None:
@@ -87,6 +102,21 @@ class Tree:
         with unavailable():
             row = await database.fetchrow(self._sql["first_checkpoint"], position)
         return None if row is None else Kept(row["size"], row["note"])
+
+    async def checkpoint(self, database: Database, size: int) -> Kept | None:
+        """The checkpoint of this size; None if none was signed."""
+        with unavailable():
+            row = await database.fetchrow(self._sql["checkpoint"], size)
+        return None if row is None else Kept(row["size"], row["note"])
+
+    async def timestamp(self, database: Database, size: int | None = None) -> Timestamped | None:
+        """The timestamp of the checkpoint of this size, or the latest; None if there is none."""
+        with unavailable():
+            if size is None:
+                row = await database.fetchrow(self._sql["last_timestamp"])
+            else:
+                row = await database.fetchrow(self._sql["timestamp"], size)
+        return None if row is None else Timestamped(row["size"], row["response"])
 
     async def verifier_keys(self, database: Database) -> list[str]:
         """The keys whose signatures this log has had, the first one first."""

@@ -64,3 +64,28 @@ SELECT state
   FROM {schema}.stored_events
  WHERE notification_id > $1 AND notification_id <= $1 + $2::bigint
  ORDER BY notification_id;
+
+-- checkpoint --
+-- The checkpoint of a size.
+SELECT size, note FROM {schema}.checkpoints WHERE size = $1;
+
+-- to_timestamp --
+-- The latest checkpoint, if it has no timestamp, and the last one was made more than $1 seconds ago.
+SELECT c.size, c.note
+  FROM (SELECT size, note FROM {schema}.checkpoints ORDER BY size DESC LIMIT 1) AS c
+ WHERE NOT EXISTS (
+           SELECT FROM {schema}.timestamps
+            WHERE size = c.size OR made_at > clock_timestamp() - make_interval(secs => $1)
+       );
+
+-- add_timestamp --
+-- Keep the timestamp of a checkpoint.
+INSERT INTO {schema}.timestamps (size, response, made_at) VALUES ($1, $2, clock_timestamp());
+
+-- last_timestamp --
+-- The latest timestamp.
+SELECT size, response FROM {schema}.timestamps ORDER BY size DESC LIMIT 1;
+
+-- timestamp --
+-- The timestamp of a checkpoint.
+SELECT size, response FROM {schema}.timestamps WHERE size = $1;

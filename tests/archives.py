@@ -18,7 +18,7 @@ from services.ledger.integrator import Integrator
 from services.postgres import connect, ledger_schema
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import Note
-from services.sealing import MasterKey
+from services.sealing import MasterKeys
 from services.signing import SigningKeys
 from services.tree import Tree
 from tests.conftest import Database
@@ -40,7 +40,7 @@ async def checkpointed(database: Database, ledger: str = "main") -> Checkpoint:
             return [(ledger, origin)]
 
         def outside(name: str) -> KeptOutside:
-            return KeptOutside(database.settings.checkpoints_directory, name)
+            return KeptOutside(database.settings.checkpoints_place, name)
 
         async with Integrator(database.writer, ledgers, keys, outside), asyncio.timeout(SECONDS_MAX):
             while True:
@@ -81,8 +81,9 @@ async def exported(
 async def imported(database: Database, directory: Path, ledger: str = "main", **asked: Any) -> Imported:
     connection = await connect(database.owner)
     try:
-        unwrap = MasterKey.load(database.settings.master_key).unwrap
-        return await import_log(connection, database.settings, directory, LogImport(ledger=ledger, **asked), unwrap)
+        masters = MasterKeys(database.settings.master_key)
+        how = LogImport(ledger=ledger, **asked)
+        return await import_log(connection, database.settings, directory, how, lambda: masters)
     finally:
         await connection.close()
 

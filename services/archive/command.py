@@ -25,7 +25,7 @@ from schemas.values import LEDGER_PATTERN
 from services.archive.export_log import Keys, LogExport, export_log
 from services.archive.export_read_models import ReadModelsExport, export_read_models
 from services.archive.import_log import Imported, LogImport, import_log
-from services.archive.lines import KeptKey, Unwrap
+from services.archive.lines import KeptKey
 from services.archive.live import position_of_all, registered
 from services.archive.manifest import ArchiveError, Format, LogManifest, ReadModelsManifest, checkpoint_of
 from services.archive.replay import Replayed, replay
@@ -38,7 +38,7 @@ from services.migrate import MigrationError
 from services.postgres import UNAVAILABLE, Unavailable, connect, ledger_schema
 from services.process import configure_logs
 from services.proof.note import NoteError, VerifierKey
-from services.sealing import MasterKey, MasterKeyError
+from services.sealing import MasterKeyError, MasterKeys
 from services.settings import Role, Settings, SettingsError
 from services.statements import Statements
 
@@ -252,7 +252,9 @@ def import_log_(directory: Path, name: str, origin: str | None, key: str | None,
         async with AsyncExitStack() as stack:
             connection = await _connected(stack, settings, "owner")
             with _bar(f"importing into {name}") as progress:
-                return await import_log(connection, settings, directory, asked, _unwrap(settings), progress)
+                return await import_log(
+                    connection, settings, directory, asked, cache(lambda: MasterKeys(settings.master_key)), progress
+                )
 
     imported = _run(run(), "Nothing was imported")
     manifest = imported.manifest
@@ -326,15 +328,6 @@ def _kept_keys(connection: asyncpg.Connection, ledger: str) -> Keys:
         return [KeptKey(**row) for row in await connection.fetch(query, first, last)]
 
     return keys
-
-
-def _unwrap(settings: Settings) -> Unwrap:
-    @cache
-    def master() -> MasterKey:
-        return MasterKey.load(settings.master_key)
-
-    # It is needed only where keys come along.
-    return lambda key: master().unwrap(key)
 
 
 def _ledger_name(name: str) -> str:

@@ -5,7 +5,7 @@ ledger's own process then integrates it and signs its checkpoints, under the ori
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -30,6 +30,7 @@ from services.migrate import TEAMS, differences, make_ledger
 from services.postgres import ledger_schema
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import NoteError, VerifierKey
+from services.sealing import MasterKeys, SealingKey
 from services.settings import Settings
 from services.statements import Statements
 
@@ -68,10 +69,11 @@ async def import_log(
     settings: Settings,
     directory: Path,
     asked: LogImport,
-    unwrap: Unwrap,
+    masters: Callable[[], MasterKeys],
     progress: Progress = lambda at, of: None,
 ) -> Imported:
-    """Record an exported log, as the owner of the database. Raises ArchiveError, and what the database raises; then
+    """Record an exported log, as the owner of the database. `masters`: gives the master keys of this place, once there
+    is a key to open. Raises ArchiveError, and what the database raises; then
     nothing is recorded, and a ledger that was missing is missing still."""
     manifest = _manifest_in(directory, asked)
     checkpoint = checkpoint_of(manifest)
@@ -87,7 +89,8 @@ async def import_log(
             text = f"the ledger {asked.ledger!r} has {head} events already, and a log is imported into an empty one"
             raise ArchiveError(f"{text}; name another ledger with --ledger")
         for file in manifest.files:
-            part = _read(reading, directory, file, unwrap, with_keys=with_keys)
+            part = _read(reading, directory, file, lambda key: masters().unwrap(key), with_keys=with_keys)
+            part = part._replace(keys=[_wrapped_here(key, masters()) for key in part.keys])
             await _insert(connection, asked.ledger, file, part)
             keys += len(part.keys)
             keyless += part.keyless
@@ -160,6 +163,15 @@ def _read(reading: Reading, directory: Path, file: LogFile, unwrap: Unwrap, *, w
     if with_keys and file.keys is not None:
         keys = read_whole(directory / file.keys.name, bytes_max=READ_BYTES_MAX)
     return reading.part(file, octets, keys, unwrap)
+
+
+def _wrapped_here(row: KeyRow, masters: MasterKeys) -> KeyRow:
+    """A key as it is kept here: under the master key that wraps here now, whichever of those at hand it came under."""
+    newest = masters.newest
+    if row.master == newest.name:
+        return row
+    kept = SealingKey(event_id=row.event_id, person=row.person, master=row.master, wrapped=row.wrapped)
+    return row._replace(master=newest.name, wrapped=newest.wrap(masters.unwrap(kept), row.event_id))
 
 
 async def _insert(connection: asyncpg.Connection, ledger: str, file: LogFile, part: Part) -> None:

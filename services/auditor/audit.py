@@ -1,21 +1,26 @@
 """An audit from its beginning to its report, whatever it reads from."""
 
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
+from cryptography.x509 import Certificate
 from msgspec import Struct
 
 from schemas.times import format_time
 from services.auditor.digests import Kept, Replay, read_digests
 from services.auditor.findings import Check, Finding, Progress, Report
 from services.auditor.log import Stored, Walk
+from services.auditor.outside import Outside, Stamped, check_timestamps, read_past, told
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import Note, NoteError, VerifierKey
 from services.proof.published import digests_origin
 
 FINDINGS_MAX = 1_000
+
+
+_NOTHING = Outside()
 
 
 class BadInput(Exception):
@@ -46,6 +51,9 @@ class Source(Protocol):
 
     async def digest_keys(self) -> list[VerifierKey]: ...
 
+    async def timestamps(self) -> list[Stamped]:
+        """Those that can be read there."""
+
     def pages(self, *, hashes_only: bool) -> AsyncIterator[Sequence[Stored]]:
         """The log in order."""
 
@@ -59,7 +67,8 @@ class Asked(Struct, frozen=True, kw_only=True):
 
     `by`: who audits. `keys`: those that the auditor trusts; without any, those that the source names. `since`: a
     checkpoint that the auditor kept. `read_models`: replay them, and what was published of them, too. `hashes_only`:
-    leave out what events say.
+    leave out what events say. `tsa`: certificates of authorities that the auditor trusts, below which timestamps have
+    to be signed.
     """
 
     by: str
@@ -67,18 +76,13 @@ class Asked(Struct, frozen=True, kw_only=True):
     since: bytes | None = None
     read_models: bool = True
     hashes_only: bool = False
+    tsa: Sequence[Certificate] | None = None
 
 
 async def audit(
-    source: Source,
-    asked: Asked,
-    outside: Iterable[bytes] = (),
-    progress: Progress = lambda position, head: None,
-    *,
-    digests_outside: Iterable[bytes] = (),
+    source: Source, asked: Asked, outside: Outside = _NOTHING, progress: Progress = lambda position, head: None
 ) -> Report:
-    """`outside`, `digests_outside`: checkpoints and digests that were kept elsewhere. Raises BadInput, and what the
-    source raises."""
+    """`outside`: what was kept elsewhere. Raises BadInput, and what the source raises."""
     begun, clock = datetime.now(UTC), time.monotonic()
     since, read_models = asked.since, asked.read_models and source.is_database and not asked.hashes_only
     replays = asked.read_models and not asked.hashes_only
@@ -90,9 +94,10 @@ async def audit(
     known = [key for key in asked.keys if key.name != name]
     known = known or [key for key in await source.verifier_keys() if key.name != name]
     of_digests = [key for key in asked.keys if key.name == name] or await source.digest_keys()
-    found: list[Finding] = []
+    past = read_past(outside.ended, origin or "", known)
+    found = [*past.found]
     roots: dict[int, set[bytes]] = {}
-    for note in {*notes, *outside}:
+    for note in {*notes, *outside.checkpoints, *past.current}:
         try:
             checkpoint = Checkpoint.verified(note, origin or "", known)
         except NoteError as error:
@@ -108,13 +113,17 @@ async def audit(
         if earlier.size > (head := await source.head()):
             text = f"the checkpoint that was kept earlier has {earlier.size} events, and the log has {head}"
             raise BadInput(f"{text}: either it was cut off since, or this is an older copy of it")
-    walk, replay, looked_at = Walk(roots, hashes_only=asked.hashes_only), None, None
+    timestamps, amiss = check_timestamps([*await source.timestamps(), *outside.timestamps], asked.tsa)
+    found += amiss
+    replay, looked_at = None, None
     if (kept := await source.digests()) is not None:
-        digests = read_digests(kept, digests_outside, origin or "", of_digests)
+        digests = read_digests(kept, outside.digests, origin or "", of_digests)
         found += digests.found
         replay = Replay(digests.published)
         looked_at = replay.looked_at
     following = replay if replays else None
+    before = [checkpoint.size for _, checkpoints in past.said for checkpoint in checkpoints]
+    walk = Walk(roots, hashes_only=asked.hashes_only, noted=before)
     async for each in source.audit(walk, read_models=read_models, replay=following, progress=progress):
         is_since = since is not None and each.check == "roots" and each.position == earlier.size
         found.append(Finding("since", each.position, each.text) if is_since else each)
@@ -127,10 +136,16 @@ async def audit(
         seconds=round(time.monotonic() - clock, 3),
         events=walk.edge.size,
         checkpoint=latest,
-        checkpoints=sum(map(len, roots.values())),
+        checkpoints=sum(map(len, roots.values())) + len(before),
         digests=looked_at,
         since=None if since is None else since.decode(),
-        checked=_checked(asked.hashes_only, source.is_database, read_models, since is not None, kept is not None),
+        timestamps=timestamps,
+        accepted=told(past, walk.noted),
+        checked=[
+            *_checked(asked.hashes_only, source.is_database, read_models, since is not None, kept is not None),
+            *(("timestamps",) if timestamps else ()),
+            *(("accepted",) if outside.ended else ()),
+        ],
         found=sorted(found, key=lambda each: (each.position or 0, each.check))[:FINDINGS_MAX],
         more=max(0, len(found) - FINDINGS_MAX),
     )

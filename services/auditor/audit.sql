@@ -35,6 +35,10 @@ SELECT k.position
  ORDER BY k.position
  LIMIT 100;
 
+-- imports --
+-- What was imported, which is all that the log had then: whether keys came along, and which were not among them.
+SELECT size, with_keys, keyless FROM {schema}.imports;
+
 -- checkpoints --
 -- Every checkpoint that is kept inside.
 SELECT size, note FROM {schema}.checkpoints ORDER BY size;
@@ -50,6 +54,13 @@ SELECT projection, version, position, digest, note FROM {schema}.digests ORDER B
 -- digest_keys --
 -- The keys that have signed them.
 SELECT key FROM {schema}.digest_keys ORDER BY known_from, key;
+
+-- timestamps --
+-- Every timestamp that is kept inside, with its checkpoint.
+SELECT t.size, t.response, c.note
+  FROM {schema}.timestamps AS t
+  LEFT JOIN {schema}.checkpoints AS c ON c.size = t.size
+ ORDER BY t.size;
 
 -- tiles --
 -- Full tiles of a level, from a number on.

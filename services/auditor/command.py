@@ -4,7 +4,8 @@ import asyncio
 import getpass
 import socket
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,11 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from services.auditor.audit import Asked, BadInput, Source, audit
 from services.auditor.database import Database
 from services.auditor.findings import CHECKS, Report
+from services.auditor.outside import Ended, Outside, Stamped
 from services.auditor.over_http import SECONDS_MAX, HttpError, OverHttp
-from services.kept_outside import KeptOutside
+from services.kept_outside import KeptOutside, store_of
 from services.keys import key_id
 from services.postgres import Unavailable, connect, ledger_schema, unavailable
 from services.proof.note import NoteError, VerifierKey
+from services.proof.timestamp import TimestampError, read_roots
 from services.settings import Settings, SettingsError
 
 FINDINGS_SHOWN_MAX = 20
@@ -36,6 +39,7 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--projector-url", help="With --url: check the digests of read models, too, by the URL of a projector.")
 @click.option("--api-key-file", type=_file, help="File with an API key, for --url.  [default: that of LEDGER_HOME]")
 @click.option("--since", type=_file, help="A checkpoint that you kept: the log has to extend it.")
+@click.option("--tsa-ca", type=_file, help="Certificates (PEM) of a CA below which timestamps have to be signed.")
 @click.option(
     "--key", "keys", multiple=True, help="A verifier key that you trust.  [default: those that the ledger names]"
 )
@@ -51,6 +55,7 @@ def audit_(
     projector_url: str | None,
     api_key_file: Path | None,
     since: Path | None,
+    tsa_ca: Path | None,
     keys: tuple[str, ...],
     read_models: bool,
     hashes_only: bool,
@@ -68,6 +73,7 @@ def audit_(
       ledger audit
       ledger audit --since kept.checkpoint --json report.json
       ledger audit --url https://ledger.example.com --projector-url https://answers.example.com
+      ledger audit --tsa-ca tsa-ca.pem
       ledger audit --url https://ledger.example.com --key "ledger.example.com/main+1f2e3d4c+A…"
     """
     try:
@@ -78,6 +84,7 @@ def audit_(
             by=by or f"{getpass.getuser()}@{socket.gethostname()}",
             keys=[VerifierKey.read(key) for key in keys],
             since=None if since is None else since.read_bytes(),
+            tsa=None if tsa_ca is None else read_roots(tsa_ca.read_bytes()),
             read_models=read_models,
             hashes_only=hashes_only,
         )
@@ -86,7 +93,7 @@ def audit_(
             if url is None
             else _audit_over_http(url, projector_url, name, api_key(api_key_file or settings.home / "admin.key"), asked)
         )
-    except (BadInput, NoteError, HttpError, SettingsError, Unavailable, OSError) as error:
+    except (BadInput, NoteError, TimestampError, HttpError, SettingsError, Unavailable, OSError) as error:
         click.echo(f"Not audited: {error}", err=True)
         sys.exit(NOT_AUDITED)
     if report_file is not None:
@@ -112,8 +119,8 @@ async def _audit_database(settings: Settings, name: str, asked: Asked) -> Report
             told = f"database {at.path.lstrip('/')} on {at.hostname or 'this machine'}, schema {ledger_schema(name)}"
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 # Read before the database is: what comes later is not there yet.
-                outside, digests = [*_outside(settings, name)], [*_digests_outside(settings, name)]
-                return await _with_progress(Database(connection, name, origin, told), asked, outside, digests)
+                outside = await asyncio.to_thread(kept, KeptOutside(store_of(settings), name))
+                return await _with_progress(Database(connection, name, origin, told), asked, outside)
     finally:
         connection.terminate()
 
@@ -121,12 +128,10 @@ async def _audit_database(settings: Settings, name: str, asked: Asked) -> Report
 async def _audit_over_http(url: str, projector_url: str | None, name: str, key: str, asked: Asked) -> Report:
     timeout = aiohttp.ClientTimeout(total=SECONDS_MAX)
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}, timeout=timeout) as session:
-        return await _with_progress(await OverHttp.open(session, name, url, projector_url), asked, (), ())
+        return await _with_progress(await OverHttp.open(session, name, url, projector_url), asked, Outside())
 
 
-async def _with_progress(
-    source: Source, asked: Asked, outside: Iterable[bytes], digests_outside: Iterable[bytes]
-) -> Report:
+async def _with_progress(source: Source, asked: Asked, outside: Outside) -> Report:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("auditing", total=None)
@@ -134,7 +139,7 @@ async def _with_progress(
         def show(position: int, head: int) -> None:
             bar.update(task, completed=position, total=head)
 
-        return await audit(source, asked, outside, show, digests_outside=digests_outside)
+        return await audit(source, asked, outside, show)
 
 
 def api_key(path: Path) -> str:
@@ -144,16 +149,27 @@ def api_key(path: Path) -> str:
     return text
 
 
-def _outside(settings: Settings, name: str) -> Iterator[bytes]:
-    """The checkpoints that are kept outside the database, as far as they are here."""
-    for path in sorted((settings.checkpoints_directory / name).glob("*/*/*.checkpoint")):
-        yield path.read_bytes()
-
-
-def _digests_outside(settings: Settings, name: str) -> Iterator[bytes]:
-    """The same of digests of read models."""
-    for path in KeptOutside(settings.checkpoints_directory, name).digests():
-        yield path.read_bytes()
+def kept(elsewhere: KeptOutside) -> Outside:
+    """What is kept outside the database. A series ends where the next one begins with what somebody said."""
+    series = [*elsewhere.series()]
+    checkpoints, ended = [], []
+    for each, following in zip_longest(series, series[1:]):
+        notes = [file.read_bytes() for file in each.checkpoints]
+        if following is not None and following.accepted is not None:
+            ended.append(Ended(str(following.accepted), following.accepted.read_bytes(), notes))
+        else:
+            checkpoints += notes
+    timestamps = [
+        Stamped(
+            str(file),
+            int(file.name.partition(".")[0]),
+            file.read_bytes(),
+            None if beside is None else beside.read_bytes(),
+        )
+        for each in series
+        for file, beside in each.timestamps
+    ]
+    return Outside(checkpoints, ended, timestamps, [file.read_bytes() for file in elsewhere.digests()])
 
 
 def _told(report: Report) -> Iterator[str]:
@@ -168,6 +184,15 @@ def _told(report: Report) -> Iterator[str]:
             f"               {digests.published} published digests of read models, {digests.replayed} of them replayed"
             f"{others if digests.of_other_versions else ''}"
         )
+    if (timestamps := report.timestamps) is not None:
+        signatures = "their signatures too" if timestamps.signatures_checked else "not their signatures: see --tsa-ca"
+        yield f"               {timestamps.looked_at} timestamps, {signatures}"
+    for said in report.accepted:
+        yield f"  accepted     on {said.at}, with {said.events} events, by {said.by}: {said.reason}"
+        if said.not_of_this_log:
+            sizes = f"{len(said.not_of_this_log)} of the {said.checkpoints} checkpoints before"
+            first, last = said.not_of_this_log[0], said.not_of_this_log[-1]
+            yield f"               {sizes} are not of this log (of {first} to {last} events)"
     yield ""
     kinds = {found.check for found in report.found}
     for check in report.checked:

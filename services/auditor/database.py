@@ -8,7 +8,8 @@ import asyncpg
 
 from services.auditor.digests import Beside, Kept, Replay
 from services.auditor.findings import Finding, Progress
-from services.auditor.log import Columns, Erasures, Stored, Walk
+from services.auditor.log import NOTHING_ERASED, Columns, Erasures, Stored, Walk
+from services.auditor.outside import Stamped
 from services.auditor.read_models import Folded, compare, fold
 from services.postgres import ledger_schema
 from services.projector.projections import ALL
@@ -54,6 +55,12 @@ class Database:
         rows = await self._connection.fetch(self._sql["digests"])
         return [Kept(row["note"].encode(), Beside(*row[:4])) for row in rows]
 
+    async def timestamps(self) -> list[Stamped]:
+        return [
+            Stamped("a timestamp inside", row["size"], row["response"], row["note"] and row["note"].encode())
+            for row in await self._connection.fetch(self._sql["timestamps"])
+        ]
+
     async def audit(
         self, walk: Walk, *, read_models: bool, replay: Replay | None, progress: Progress
     ) -> AsyncIterator[Finding]:
@@ -62,8 +69,7 @@ class Database:
         if read_models:
             rows = await self._connection.fetch(self._sql["cursors"])
             self._cursors = {row["projection"]: row["position"] for row in rows}
-        acts = [] if walk.hashes_only else await self._connection.fetch(self._sql["erasures"])
-        erasures = Erasures.read((row["position"], row["state"]) for row in acts)
+        erasures = NOTHING_ERASED if walk.hashes_only else await self._erasures()
         tiles = 0
         async for page in self.pages(hashes_only=walk.hashes_only):
             found, full = walk.page(page, erasures)
@@ -95,6 +101,15 @@ class Database:
         kept = await self._connection.fetchval(self._sql["count_tiles"])
         if kept > tiles:
             yield Finding("tiles", None, f"{kept} tiles are kept, and the log has {tiles} that are full")
+
+    async def _erasures(self) -> Erasures:
+        acts = await self._connection.fetch(self._sql["erasures"])
+        imports = await self._connection.fetch(self._sql["imports"])
+        return Erasures.read(
+            ((row["position"], row["state"]) for row in acts),
+            keyless_upto=max((row["size"] for row in imports if not row["with_keys"]), default=0),
+            keyless=[position for row in imports for position in row["keyless"]],
+        )
 
     async def pages(self, *, hashes_only: bool) -> AsyncIterator[Sequence[Stored]]:
         """The log in order. `hashes_only`: without what stands beside the stored bytes and their leaf hashes."""

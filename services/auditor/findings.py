@@ -17,6 +17,8 @@ Check = Literal[
     "signatures",
     "since",
     "keys",
+    "timestamps",
+    "accepted",
     "read models",
     "digests",
 ]
@@ -33,6 +35,8 @@ CHECKS: dict[Check, str] = {
     "signatures": "each checkpoint is signed by a known key",
     "since": "the log extends the checkpoint that was kept earlier",
     "keys": "a sealed text has its key, unless what is on record behind it erases it, and then it has none",
+    "timestamps": "each timestamp is of the checkpoint that it stands beside",
+    "accepted": "what was said to have happened to the log is signed by a known key",
     "read models": "the rows of each read model are those that the log comes to",
     "digests": "each digest of a read model is signed by a known key, and the log comes to those that were replayed",
 }
@@ -60,6 +64,29 @@ class DigestsLookedAt(Struct):
     of_other_versions: int
 
 
+class Timestamps(Struct, frozen=True):
+    """How many timestamps were looked at, and whether their signatures were checked: an auditor who names no
+    certificates trusts no authority."""
+
+    looked_at: int
+    signatures_checked: bool
+
+
+class SaidBefore(Struct, frozen=True, kw_only=True):
+    """That the log did not go on from where it was, and what an operator said had happened. It takes no findings away
+    from checkpoints that were kept after it."""
+
+    at: str
+    by: str
+    reason: str
+    events: int
+    """How many the log had then."""
+    checkpoints: int
+    """How many had been kept outside before."""
+    not_of_this_log: list[int]
+    """The sizes of those of them that this log does not extend."""
+
+
 class Report(Struct, frozen=True, kw_only=True):
     """An audit: what was looked at and how, by whom and when, and what was found."""
 
@@ -78,6 +105,9 @@ class Report(Struct, frozen=True, kw_only=True):
     digests: DigestsLookedAt | None
     """None: there was nowhere to read them."""
     since: str | None
+    timestamps: Timestamps | None
+    accepted: list[SaidBefore]
+    """What was said to have happened to the log, the oldest first."""
     checked: list[Check]
     found: list[Finding]
     more: int

@@ -45,13 +45,18 @@ class Stored(NamedTuple):
 
 
 class Erasures(Struct, frozen=True):
-    """What is on record as erased: person → the position of the last erasure, position → that of its redaction."""
+    """What is on record as erased: person → the position of the last erasure, position → that of its redaction. And
+    which events of a log that was imported came without their keys: all up to a position, and some besides."""
 
     persons: Mapping[str, int] = {}
     texts: Mapping[int, int] = {}
+    keyless_upto: int = 0
+    keyless: frozenset[int] = frozenset()
 
     @classmethod
-    def read(cls, states: Iterable[tuple[int, bytes]]) -> "Erasures":
+    def read(
+        cls, states: Iterable[tuple[int, bytes]], *, keyless_upto: int = 0, keyless: Iterable[int] = ()
+    ) -> "Erasures":
         """What these events erase, in their order, each with its position. What is no event erases nothing."""
         persons: dict[str, int] = {}
         texts: dict[int, int] = {}
@@ -62,12 +67,19 @@ class Erasures(Struct, frozen=True):
                         persons[person] = position
                     case TextRedacted(position=named):
                         texts[named] = position
-        return cls(persons, texts)
+        return cls(persons, texts, keyless_upto, frozenset(keyless))
 
     def by(self, position: int, person: str | None) -> int | None:
         """The position of what erases a text that stands at this position and is about this person."""
         found = max(self.texts.get(position, 0), self.persons.get(person, 0) if person is not None else 0)
         return found if found > position else None
+
+    def came_without(self, position: int) -> bool:
+        """Whether the event at this position came without its key."""
+        return position <= self.keyless_upto or position in self.keyless
+
+
+NOTHING_ERASED = Erasures()
 
 
 class _Said(Struct, frozen=True):
@@ -91,19 +103,25 @@ _SEALED = b'{"sealed":"'
 class Walk:
     """Goes through a log once. `roots`: size → the root that each checkpoint of this size has, to be compared.
 
-    `hashes_only`: leave out all but positions, leaves, tiles and roots.
+    `hashes_only`: leave out all but positions, leaves, tiles and roots. `noted`: sizes at which to note the root of the
+    log, in `noted`.
     """
 
-    def __init__(self, roots: Mapping[int, Iterable[bytes]], *, hashes_only: bool = False) -> None:
+    def __init__(
+        self, roots: Mapping[int, Iterable[bytes]], *, hashes_only: bool = False, noted: Iterable[int] = ()
+    ) -> None:
         self.edge = Edge()
         self.last = 0
         self._roots = {size: [*each] for size, each in roots.items()}
-        self._sizes = sorted(self._roots)
+        self._sizes = sorted({*self._roots, *noted})
+        self.noted: dict[int, bytes] = {}
         self.hashes_only = hashes_only
         self._versions: dict[str, int] = {}
         self._recorded = ""
 
-    def page(self, stored: Sequence[Stored], erasures: Erasures = NOTHING_ERASED) -> tuple[list[Finding], list[FullTile]]:
+    def page(
+        self, stored: Sequence[Stored], erasures: Erasures = NOTHING_ERASED
+    ) -> tuple[list[Finding], list[FullTile]]:
         """What is found on the next page, and the tiles that its leaves make full. `erasures`: those of the whole log,
         by which it is judged whose keys are there."""
         found: list[Finding] = []
@@ -124,7 +142,8 @@ class Walk:
             self.edge, made = grow(self.edge, leaves[begun:upto])
             tiles += made
             begun = upto
-            if any(root != self.edge.root for root in self._roots[size]):
+            self.noted[size] = self.edge.root
+            if any(root != self.edge.root for root in self._roots.get(size, ())):
                 text = f"the first {size} events have another root than the checkpoint of this size"
                 found.append(Finding("roots", size, text))
         self.edge, made = grow(self.edge, leaves[begun:])
@@ -134,7 +153,7 @@ class Walk:
         """What is missing behind the last event."""
         return [
             Finding("roots", size, f"a checkpoint has {size} events, and the log has {self.edge.size}")
-            for size in self._sizes
+            for size in sorted(self._roots)
             if size > self.edge.size
         ]
 
@@ -197,7 +216,7 @@ def _of_key(each: Stored, columns: Columns, erasures: Erasures) -> Iterator[str]
         return
     erased_by = erasures.by(each.position, person)
     if columns.key_event is None:
-        if erased_by is None:
+        if erased_by is None and not erasures.came_without(each.position):
             yield "the key of its sealed texts is gone, and nothing on record destroyed it"
         return
     if erased_by is not None:

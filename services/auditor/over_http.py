@@ -3,6 +3,7 @@ digests of its read models, where the projector can be asked."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
 
 import aiohttp
 import msgspec
@@ -11,6 +12,7 @@ from msgspec import Struct
 from services.auditor.digests import Kept, Replay
 from services.auditor.findings import Finding, Progress
 from services.auditor.log import Stored, Walk
+from services.auditor.outside import Stamped
 from services.auditor.read_models import fold
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import Note, VerifierKey
@@ -19,6 +21,7 @@ from services.proof.tiles import ENTRIES, WIDTH, Tile, split_bundle
 AT_ONCE = 4
 SECONDS_MAX = 60
 TOLD_OCTETS_MAX = 300
+NONE_THERE = 404
 
 
 class _ProjectionShown(Struct):
@@ -86,6 +89,17 @@ class OverHttp:
         notes = [each.digest_note.encode() for each in shown.projections if each.digest_note is not None]
         return [Kept(note, None) for note in notes]
 
+    async def timestamps(self) -> list[Stamped]:
+        """The latest one, with its checkpoint."""
+        found = await _answer(self._session, f"{self._url}/checkpoint/timestamp")
+        if found.status == NONE_THERE:
+            return []
+        size = found.location.removesuffix("/timestamp").rpartition("/")[2]
+        if not size.isdecimal():
+            raise HttpError(f"{self._url}/checkpoint/timestamp does not say of which checkpoint it is")
+        note = await self._get(f"checkpoints/{size}")
+        return [Stamped("the latest timestamp", int(size), found.body, note)]
+
     async def audit(
         self, walk: Walk, *, read_models: bool, replay: Replay | None, progress: Progress
     ) -> AsyncIterator[Finding]:
@@ -125,13 +139,32 @@ class OverHttp:
         return await _get(self._session, f"{self._url}/{path}")
 
 
+class _Answer(NamedTuple):
+    """`status`: 200, or NONE_THERE."""
+
+    status: int
+    location: str
+    body: bytes
+
+
 async def _get(session: aiohttp.ClientSession, url: str) -> bytes:
+    answer = await _answer(session, url)
+    if answer.status == NONE_THERE:
+        raise _not_answered(url, answer.status, answer.body)
+    return answer.body
+
+
+async def _answer(session: aiohttp.ClientSession, url: str) -> _Answer:
     try:
         async with session.get(url) as answer:
             body = await answer.read()
-            if answer.status != 200:
-                said = body[:TOLD_OCTETS_MAX].decode(errors="replace")
-                raise HttpError(f"GET {url} is answered {answer.status}: {said}")
+            if answer.status not in (200, NONE_THERE):
+                raise _not_answered(url, answer.status, body)
+            return _Answer(answer.status, answer.headers.get("Content-Location", ""), body)
     except (aiohttp.ClientError, TimeoutError) as error:
         raise HttpError(f"GET {url}: {type(error).__name__} {error}") from error
-    return body
+
+
+def _not_answered(url: str, status: int, body: bytes) -> HttpError:
+    said = body[:TOLD_OCTETS_MAX].decode(errors="replace")
+    return HttpError(f"GET {url} is answered {status}: {said}")

@@ -1,19 +1,22 @@
 """Joins the parts of the ledger: pool, keys, master key, ledgers, routes."""
 
+from contextlib import nullcontext
+
 import asyncpg
 
-from services.kept_outside import KeptOutside
+from services.kept_outside import KeptOutside, store_of
 from services.keys import Keys
 from services.ledger import access_log, administration, emitters, ingest, proofs, reading
 from services.ledger.integrator import Integrator
 from services.ledger.ledgers import Ledgers
 from services.ledger.meanings import meaning
+from services.ledger.timestamps import Timestamper
 from services.migrate import differences
 from services.openapi import describe
 from services.postgres import Unavailable, open_pool, unavailable
 from services.sealing import MasterKeys
 from services.settings import Settings
-from services.signing import SigningKeys
+from services.signing import signing_of
 from services.web import application, serve
 
 RECORDING_CONNECTIONS_MAX = 5
@@ -23,7 +26,7 @@ SUMMARY = "Records events: CloudEvents in, one append-only log, read as it was s
 async def run(settings: Settings) -> None:
     """Serve until asked to stop; then commit what was accepted, and return."""
     master = MasterKeys(settings.master_key)  # `ledger migrate` makes it, once.
-    signing = SigningKeys.load(settings.signing_key)
+    signing, store = signing_of(settings), store_of(settings)
     pool = await open_pool(settings.url("writer"), connections_max=settings.pool_connections_max)
     recording = await open_pool(settings.url("writer"), connections_max=RECORDING_CONNECTIONS_MAX)
 
@@ -31,10 +34,21 @@ async def run(settings: Settings) -> None:
         return [(each.ledger, each.origin) for each in await ledgers.every()]
 
     def outside(ledger: str) -> KeptOutside:
-        return KeptOutside(settings.checkpoints_directory, ledger)
+        return KeptOutside(store, ledger)
 
+    timestamper = None
+    if settings.timestamp_url is not None:
+        timestamper = Timestamper(
+            settings.url("writer"), every_origin, outside, settings.timestamp_url, settings.timestamp_seconds
+        )
     integrator = Integrator(settings.url("writer"), every_origin, signing, outside)
-    async with pool, recording, Ledgers(pool, recording, settings, master, signing) as ledgers, integrator:
+    async with (
+        pool,
+        recording,
+        Ledgers(pool, recording, settings, master, signing, outside) as ledgers,
+        integrator,
+        timestamper or nullcontext(),
+    ):
         keys = Keys(pool)
         routes = [
             *ingest.routes(ledgers),

@@ -8,20 +8,21 @@ that the outside does not know.
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from types import TracebackType
+from typing import Any
 
 import asyncpg
 import structlog
 from prometheus_client import Gauge
 
 from services.kept_outside import KeptOutside
-from services.ledger.history import Doubt, check
-from services.postgres import UNAVAILABLE, connect
+from services.ledger.history import Doubt, LastKept, goes_on, last_kept
+from services.postgres import UNAVAILABLE, Unavailable, connect
 from services.proof.checkpoint import Checkpoint
 from services.proof.growth import Edge, grow
-from services.signing import SigningKeys
-from services.tree import Kept, Tree
+from services.signing import Signing, SigningKeyError
+from services.tree import Database, Kept, Tree
 
 LOCK = 0x1ED6E3  # Any constant of our own: one process integrates at a time.
 LEAVES_AT_ONCE_MAX = 65_536
@@ -30,6 +31,7 @@ SWEEP_SECONDS = 5.0  # Between two looks at ledgers of which nothing was said.
 REST_SECONDS = 0.2  # Between two looks at what was recorded.
 SIGN_SECONDS_MIN = 1.0  # Between two checkpoints of a ledger. After a pause the next is signed at once.
 RETRY_SECONDS = 1.0
+RETRY_OUTSIDE_SECONDS = 2.0  # Between two tries to sign a checkpoint and to keep it outside.
 
 _log = structlog.get_logger()
 _size = Gauge("ledger_tree_size", "Leaves of the last checkpoint that was signed.", ["ledger"])
@@ -49,7 +51,7 @@ class Integrator:
         self,
         url: str,
         ledgers: Callable[[], Awaitable[Sequence[tuple[str, str]]]],
-        keys: SigningKeys,
+        keys: Signing,
         outside: Callable[[str], KeptOutside],
     ) -> None:
         self._url = url
@@ -58,6 +60,7 @@ class Integrator:
         self._outside = outside
         self._grown: dict[str, _Growing] = {}
         self._doubts: dict[str, str] = {}
+        self._not_before: dict[str, float] = {}
 
     async def __aenter__(self) -> "Integrator":
         self._task = asyncio.create_task(self._run(), name="integrator")
@@ -74,7 +77,7 @@ class Integrator:
         while True:
             try:
                 await self._hold()
-            except (*UNAVAILABLE, asyncpg.PostgresError) as error:
+            except (*UNAVAILABLE, Unavailable, asyncpg.PostgresError) as error:
                 _log.warning("not_integrated", reason=type(error).__name__, next="trying again")
             except Exception:
                 _log.exception("not_integrated")
@@ -83,12 +86,14 @@ class Integrator:
     async def _hold(self) -> None:
         """Integrate as long as the lock is held. A lock is lost with its connection."""
         connection = await connect(self._url)
+        busy: dict[str, asyncio.Task[None]] = {}
         try:
             if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
                 return  # Another process integrates; whether it still does is asked again.
             self._grown = {}  # Another may have gone on meanwhile.
             said: set[str] = set()
             await connection.add_listener(EVENTS_CHANNEL, lambda *notice: said.add(notice[3]))
+            database = _InTurn(connection)
             origins: dict[str, str] = {}
             swept_at = -SWEEP_SECONDS
             while True:
@@ -97,42 +102,75 @@ class Integrator:
                 if is_sweep or said - origins.keys():
                     origins, swept_at = dict(await self._ledgers()), time.monotonic()
                 some = {*origins} if is_sweep else (said | self._unsigned()) & origins.keys()
-                said.clear()
-                for name in sorted(some):
-                    try:
-                        await self._integrate(connection, name, origins[name])
-                    except UNAVAILABLE:
-                        raise
-                    except Exception:  # What is wrong with one ledger holds up no other.
-                        _log.exception("not_integrated", ledger=name)
-                        self._grown.pop(name, None)
+                said &= busy.keys() | self._resting()
+                # Each by itself: one whose keys or whose place outside do not answer holds up no other.
+                for name in sorted(some - busy.keys() - self._resting()):
+                    busy[name] = asyncio.create_task(self._one(database, name, origins[name]))
                 await asyncio.sleep(REST_SECONDS)
+                for name in [name for name, task in busy.items() if task.done()]:
+                    busy.pop(name).result()
         finally:
+            for task in busy.values():
+                task.cancel()
+            await asyncio.gather(*busy.values(), return_exceptions=True)
             await connection.close()
 
-    async def _integrate(self, connection: asyncpg.Connection, name: str, origin: str) -> None:
+    async def _one(self, database: "_InTurn", name: str, origin: str) -> None:
+        try:
+            await self._integrate(database, name, origin)
+        except _NotKept as not_kept:
+            self._not_before[name] = time.monotonic() + RETRY_OUTSIDE_SECONDS
+            _log.warning("checkpoint_not_kept", ledger=name, reason=str(not_kept), next="trying again")
+        except (*UNAVAILABLE, Unavailable):
+            raise
+        except Exception:  # What is wrong with one ledger holds up no other.
+            _log.exception("not_integrated", ledger=name)
+            self._grown.pop(name, None)
+
+    async def _integrate(self, database: "_InTurn", name: str, origin: str) -> None:
         growing = self._grown.get(name)
-        if growing is not None and await growing.tree.size_of_log(connection) < growing.edge.size:
+        if growing is not None and await growing.tree.size_of_log(database) < growing.edge.size:
             growing = None  # The log is shorter than it was.
         if growing is None:
             tree = Tree(name)
             try:
-                await check(connection, tree, origin, self._keys, self._outside(name))
+                with _not_kept(OSError):
+                    last = await last_kept(self._outside(name))
+                with _not_kept(SigningKeyError):
+                    size = await goes_on(database, tree, origin, self._keys, last)
             except Doubt as doubt:
                 self._say(name, doubt)
                 return
             self._doubts.pop(name, None)
-            growing = self._grown[name] = await _Growing.begin(connection, tree)
-        await growing.go_on(connection)
+            growing = await _Growing.begin(database, tree)
+            await growing.go_on(database)
+            if isinstance(last, LastKept) and size > growing.size_signed:
+                # Kept outside, and then whoever did so was cut short: so it is one note there and here.
+                await self._keep(database, growing, origin, Kept(size, last.note.decode()))
+            self._grown[name] = growing
+        await growing.go_on(database)
         if not growing.is_due(time.monotonic()):
             return
-        signers = self._keys.signers(origin)
         edge = growing.edge
-        note = str(Checkpoint(origin, edge.size, edge.root).signed(signers))
-        await asyncio.to_thread(self._outside(name).keep, edge.size, note)
-        await growing.tree.keep(connection, Kept(edge.size, note), [str(each.key) for each in signers])
-        growing.signed(time.monotonic())
+        with _not_kept(SigningKeyError, OSError):
+            note = str(await self._keys.sign(origin, Checkpoint(origin, edge.size, edge.root).text))
+            await asyncio.to_thread(self._outside(name).keep, edge.size, note)
+        await self._keep(database, growing, origin, Kept(edge.size, note))
         _size.labels(name).set(edge.size)
+
+    async def _keep(self, database: "_InTurn", growing: "_Growing", origin: str, checkpoint: Kept) -> None:
+        """Keep inside what is kept outside."""
+        with _not_kept(SigningKeyError):
+            keys = [str(key) for key in await self._keys.verifier_keys(origin)]
+        async with database.alone() as connection:
+            await growing.tree.keep(connection, checkpoint, keys)
+        growing.signed(checkpoint.size, time.monotonic())
+
+    def _resting(self) -> set[str]:
+        """The ledgers whose keys or whose place outside failed a moment ago."""
+        now = time.monotonic()
+        self._not_before = {name: until for name, until in self._not_before.items() if until > now}
+        return {*self._not_before}
 
     def _unsigned(self) -> set[str]:
         """The ledgers that have more than their last checkpoint has."""
@@ -146,30 +184,72 @@ class Integrator:
             _log.error("history_in_doubt", ledger=name, reason=str(doubt), next="`ledger accept-history`")
 
 
+class _NotKept(Exception):
+    """A checkpoint could not be signed, or not be kept or read outside; the text says why."""
+
+
+@contextlib.contextmanager
+def _not_kept(*errors: type[Exception]) -> Iterator[None]:
+    """Turn these errors, of what is asked outside the database, into one of their own."""
+    try:
+        yield
+    except errors as error:
+        raise _NotKept(str(error)) from error
+
+
+class _InTurn:
+    """A connection that several tasks ask, one statement at a time: the one that holds the lock."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+        self._turn = asyncio.Lock()
+
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[asyncpg.Connection]:
+        async with self._turn:
+            yield self._connection
+
+    async def fetch(self, *query: Any) -> Any:
+        async with self._turn:
+            return await self._connection.fetch(*query)
+
+    async def fetchrow(self, *query: Any) -> Any:
+        async with self._turn:
+            return await self._connection.fetchrow(*query)
+
+    async def fetchval(self, *query: Any) -> Any:
+        async with self._turn:
+            return await self._connection.fetchval(*query)
+
+    async def execute(self, *query: Any) -> Any:
+        async with self._turn:
+            return await self._connection.execute(*query)
+
+
 class _Growing:
     """The tree of one log, as far as it has been integrated."""
 
     def __init__(self, tree: Tree, edge: Edge, signed: int) -> None:
         self.tree = tree
         self.edge = edge
-        self._signed = signed
+        self.size_signed = signed
         self._signed_at = -SIGN_SECONDS_MIN
 
     @classmethod
-    async def begin(cls, connection: asyncpg.Connection, tree: Tree) -> "_Growing":
+    async def begin(cls, database: Database, tree: Tree) -> "_Growing":
         """As far as tiles are kept. Raises TreeError."""
-        full, size = await tree.full_leaves(connection), await tree.size_of_log(connection)
+        full, size = await tree.full_leaves(database), await tree.size_of_log(database)
         if full > size:
             raise TreeError(f"the tiles that are kept have {full} leaves, and the log has {size} events")
-        edge = await tree.edge(connection, full)
-        last = await tree.last_checkpoint(connection)
+        edge = await tree.edge(database, full)
+        last = await tree.last_checkpoint(database)
         return cls(tree, edge, 0 if last is None else last.size)
 
-    async def go_on(self, connection: asyncpg.Connection) -> None:
+    async def go_on(self, database: Database) -> None:
         """Integrate all that was recorded."""
-        while leaves := await self.tree.leaves(connection, self.edge.size, LEAVES_AT_ONCE_MAX):
+        while leaves := await self.tree.leaves(database, self.edge.size, LEAVES_AT_ONCE_MAX):
             edge, tiles = await asyncio.to_thread(grow, self.edge, leaves)
-            await self.tree.add(connection, tiles)
+            await self.tree.add(database, tiles)
             self.edge = edge
             if len(leaves) < LEAVES_AT_ONCE_MAX:
                 break
@@ -177,11 +257,11 @@ class _Growing:
     @property
     def is_ahead(self) -> bool:
         """Whether there is more than the last checkpoint has."""
-        return self.edge.size > self._signed
+        return self.edge.size > self.size_signed
 
     def is_due(self, now: float) -> bool:
         """Whether there is more, and the last checkpoint is old enough."""
         return self.is_ahead and now - self._signed_at >= SIGN_SECONDS_MIN
 
-    def signed(self, now: float) -> None:
-        self._signed, self._signed_at = self.edge.size, now
+    def signed(self, size: int, now: float) -> None:
+        self.size_signed, self._signed_at = size, now

@@ -1,7 +1,7 @@
 """The ledgers that this process serves: each with its log, its settings and its sequencer, opened on first use."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from functools import partial
@@ -21,7 +21,7 @@ from services.postgres import Pool, Unavailable, connect, unavailable
 from services.problems import Problem
 from services.sealing import MasterKeys
 from services.settings import Settings, SettingsError
-from services.signing import SigningKeys
+from services.signing import Signing
 from services.tree import Tree
 
 
@@ -52,12 +52,19 @@ class Ledgers:
     """
 
     def __init__(
-        self, reading: Pool, recording: Pool, settings: Settings, master: MasterKeys, signing: SigningKeys
+        self,
+        reading: Pool,
+        recording: Pool,
+        settings: Settings,
+        master: MasterKeys,
+        signing: Signing,
+        outside: Callable[[str], KeptOutside],
     ) -> None:
         self.reading = reading
         self._recording = recording
         self.master = master
         self._signing = signing
+        self._outside = outside
         self._settings = settings
         self.queue = Queue(events_max=settings.queue_events_max, bytes_max=settings.queue_bytes_max)
         self.refusals = Refusals(reading)
@@ -128,7 +135,7 @@ class Ledgers:
             self.master.look_again()
             raise Unavailable(f"the master key {name} is not one of this database; run `ledger migrate`")
         log, tree = EventLog(self.reading, registered.ledger), Tree(registered.ledger)
-        outside = KeptOutside(self._settings.checkpoints_directory, registered.ledger)
+        outside = self._outside(registered.ledger)
         history = History(partial(check, self._recording, tree, registered.origin, self._signing, outside))
         sequencer = Sequencer(
             EventLog(self._recording, registered.ledger),

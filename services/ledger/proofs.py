@@ -1,4 +1,5 @@
-"""What outsiders check the log by, over HTTP: checkpoint, tiles, entries, proofs and verifier keys.
+"""What outsiders check the log by, over HTTP: checkpoints and their timestamps, tiles, entries, proofs and
+verifier keys.
 
 Formats are those of C2SP: tlog-checkpoint, tlog-tiles, tlog-proof and signed-note. What a path names never changes, but
 for the checkpoint and the keys; caches of one's own may keep it for ever.
@@ -11,11 +12,12 @@ from services.problems import Problem
 from services.proof.inclusion import Proof
 from services.proof.merkle import inclusion
 from services.proof.tiles import Tile, is_in, read_path
-from services.tree import Kept
+from services.tree import Kept, Timestamped
 from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route
 
 TEXT = "text/plain"
 OCTETS = "application/octet-stream"
+TIMESTAMP = "application/timestamp-reply"
 
 _FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable", "Vary": "Authorization"}
 _FOR_NOW = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
@@ -31,6 +33,30 @@ def routes(ledgers: Ledgers) -> list[Route]:
         if kept is None:
             raise Problem("not-found", "no checkpoint has been signed yet: nothing is recorded", headers=_LATER)
         return _text(kept.note, _FOR_NOW)
+
+    async def get_checkpoint_of(call: Call) -> web.Response:
+        ledger = await ledgers.open(call.ledger)
+        size = _number(call, "size")
+        kept = await ledger.tree.checkpoint(ledgers.reading, size)
+        if kept is None:
+            raise Problem("not-found", f"no checkpoint of {size} events was signed")
+        return _text(kept.note, _FOR_EVER)
+
+    async def get_last_timestamp(call: Call) -> web.Response:
+        ledger = await ledgers.open(call.ledger)
+        kept = await ledger.tree.timestamp(ledgers.reading)
+        if kept is None:
+            raise Problem("not-found", "no checkpoint has been timestamped (LEDGER_TIMESTAMP_URL)", headers=_LATER)
+        where = f"/v1/ledgers/{call.ledger}/checkpoints/{kept.size}/timestamp"
+        return _timestamp(kept, {**_FOR_NOW, "Content-Location": where})
+
+    async def get_timestamp(call: Call) -> web.Response:
+        ledger = await ledgers.open(call.ledger)
+        size = _number(call, "size")
+        kept = await ledger.tree.timestamp(ledgers.reading, size)
+        if kept is None:
+            raise Problem("not-found", f"no checkpoint of {size} events was timestamped")
+        return _timestamp(kept, _FOR_EVER)
 
     async def get_keys(call: Call) -> web.Response:
         ledger = await ledgers.open(call.ledger)
@@ -52,10 +78,7 @@ def routes(ledgers: Ledgers) -> list[Route]:
 
     async def get_proof(call: Call) -> web.Response:
         ledger = await ledgers.open(call.ledger)
-        text = call.request.match_info["position"]
-        position = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
-        if position < 1:
-            raise Problem("not-found", f"a position is a whole number from 1 on, not {text[:40]!r}")
+        position = _number(call, "position")
         kept = await ledger.tree.last_checkpoint(ledgers.reading)
         if kept is None or position > kept.size:
             size = 0 if kept is None else kept.size
@@ -71,6 +94,25 @@ def routes(ledgers: Ledgers) -> list[Route]:
             method="GET", path=f"{ledger}/checkpoint", handler=get_checkpoint, scope=("query", "audit"),
             summary="The latest checkpoint: origin, size and root hash of the log, signed (C2SP tlog-checkpoint).",
             answers={200: Answer("the signed note", {TEXT: None})}, refusals=("no-such-ledger", "not-found"),
+        ),
+        Route(
+            method="GET", path=f"{ledger}/checkpoint/timestamp", handler=get_last_timestamp, scope=("query", "audit"),
+            summary="The latest timestamp of a checkpoint, as an authority answered (RFC 3161). Content-Location has"
+            " the size of that checkpoint.",
+            answers={200: Answer("the response of the authority", {TIMESTAMP: None}, headers=("Content-Location",))},
+            refusals=("no-such-ledger", "not-found"),
+        ),
+        Route(
+            method="GET", path=f"{ledger}/checkpoints/{{size}}", handler=get_checkpoint_of, scope=("query", "audit"),
+            summary="The checkpoint of a size, if one was signed then.",
+            answers={200: Answer("the signed note", {TEXT: None})}, refusals=("no-such-ledger", "not-found"),
+        ),
+        Route(
+            method="GET", path=f"{ledger}/checkpoints/{{size}}/timestamp", handler=get_timestamp,
+            scope=("query", "audit"),
+            summary="The timestamp of the checkpoint of a size (RFC 3161), if it has one.",
+            answers={200: Answer("the response of the authority", {TIMESTAMP: None})},
+            refusals=("no-such-ledger", "not-found"),
         ),
         Route(
             method="GET", path=f"{ledger}/key", handler=get_keys, scope=("query", "audit"),
@@ -94,6 +136,19 @@ def routes(ledgers: Ledgers) -> list[Route]:
 def _not_yet(what: str, tile: Tile, kept: Kept | None) -> Problem:
     size = 0 if kept is None else kept.size
     return Problem("not-found", f"{what} up to {tile.end}, and the last checkpoint has {size}", headers=_LATER)
+
+
+def _number(call: Call, name: str) -> int:
+    """A whole number from 1 on, of the path."""
+    text = call.request.match_info[name]
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+    if number < 1:
+        raise Problem("not-found", f"a {name} is a whole number from 1 on, not {text[:40]!r}")
+    return number
+
+
+def _timestamp(kept: Timestamped, headers: dict[str, str]) -> web.Response:
+    return web.Response(body=kept.response, content_type=TIMESTAMP, headers=headers)
 
 
 def _text(text: str, headers: dict[str, str]) -> web.Response:

@@ -13,7 +13,7 @@ GRANT INSERT, UPDATE ON registry.key_uses TO {writer}, {projector};
 -- revoke_ledger --
 -- The same in one ledger. The tables of read models are the projector's own, and so are their grants.
 REVOKE ALL ON {schema}.stored_events, {schema}.log_head, {schema}.sealing_keys, {schema}.refusals,
-    {schema}.tree_tiles, {schema}.checkpoints, {schema}.verifier_keys, {schema}.access_log,
+    {schema}.tree_tiles, {schema}.checkpoints, {schema}.verifier_keys, {schema}.timestamps, {schema}.access_log,
     {schema}.digests, {schema}.digest_keys, {schema}.imports FROM {user};
 REVOKE ALL ON SCHEMA {schema}, {rebuild} FROM {user};
 
@@ -34,6 +34,8 @@ GRANT SELECT ON {schema}.access_log TO {writer}, {auditor};
 GRANT SELECT, INSERT ON {schema}.digests, {schema}.digest_keys TO {projector};
 GRANT SELECT ON {schema}.digests, {schema}.digest_keys TO {writer}, {auditor};
 GRANT SELECT ON {schema}.imports TO {writer}, {projector}, {auditor};
+GRANT SELECT, INSERT ON {schema}.timestamps TO {writer};
+GRANT SELECT ON {schema}.timestamps TO {projector}, {auditor};
 GRANT CREATE ON SCHEMA {schema} TO {projector};
 GRANT USAGE, CREATE ON SCHEMA {rebuild} TO {projector};
 GRANT USAGE ON SCHEMA {rebuild} TO {auditor};

@@ -5,7 +5,7 @@ import contextlib
 
 import structlog
 
-from services.kept_outside import KeptOutside
+from services.kept_outside import KeptOutside, store_of
 from services.keys import Keys
 from services.openapi import describe
 from services.projector.ahead import load_ahead
@@ -56,9 +56,10 @@ def _publishing(settings: Settings) -> contextlib.AbstractAsyncContextManager[ob
     if not settings.digest_seconds:
         return contextlib.nullcontext()
     keys = SigningKeys.load(settings.projector_signing_key)  # `ledger migrate` makes it, once.
+    store = store_of(settings)
 
     def outside(ledger: str) -> KeptOutside:
-        return KeptOutside(settings.checkpoints_directory, ledger)
+        return KeptOutside(store, ledger)
 
     return Publisher(settings.url("projector"), keys, outside, settings.digest_seconds)
 

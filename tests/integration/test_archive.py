@@ -14,7 +14,7 @@ from services.migrate import database_user, migrate
 from services.postgres import connect
 from services.projector.projector import Projector
 from services.proof.merkle import leaf_hash
-from services.sealing import MasterKey
+from services.sealing import MasterKeys
 from services.signing import SigningKeys
 from tests.archives import audited, checkpointed, execute, exported, imported, rows
 from tests.conftest import Database
@@ -337,9 +337,9 @@ async def test_an_import_asks_for_what_it_needs(out: Path, another_database: Dat
 
     kept = another_database.settings.master_key.read_bytes()
     another_database.settings.master_key.unlink()
-    other = MasterKey.load_or_make(another_database.settings.master_key)
+    other = MasterKeys.load_or_make(another_database.settings.master_key)
     with pytest.raises(
-        ArchiveError, match=rf"position 1\): the key was wrapped .* and this is {other.name}.*--without-"
+        ArchiveError, match=rf"position 1\): the text was sealed under .* has {other.newest.name}.*--without-"
     ):
         await imported(another_database, out)
     another_database.settings.master_key.write_bytes(kept)

@@ -2,6 +2,7 @@
 by somebody who may do everything in it."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ import asyncpg
 import pytest
 
 from services.auditor.audit import Asked, BadInput, audit
+from services.auditor.command import kept
 from services.auditor.database import Database as AuditedDatabase
-from services.auditor.findings import Check, DigestsLookedAt, Report
+from services.auditor.findings import Check, DigestsLookedAt, Report, Timestamps
+from services.auditor.outside import Outside
 from services.kept_outside import KeptOutside
+from services.ledger.history import accept
 from services.ledger.integrator import Integrator
 from services.postgres import connect
 from services.projector.digest import digest
@@ -24,11 +28,13 @@ from services.proof.growth import Edge, grow
 from services.proof.merkle import leaf_hash
 from services.proof.note import Note
 from services.proof.published import PublishedDigest, digests_origin
+from services.proof.timestamp import Request, read_roots
 from services.signing import SigningKeys
 from services.tree import Tree
 from tests.conftest import Database
 from tests.log import Log, erased, event, redacted
 from tests.readmodels import NAMES, reached, ready
+from tests.tsa import Authority
 
 EVENTS = 600
 DIGESTS_AT = (400, 600)
@@ -64,16 +70,22 @@ class Ledger:
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 source = AuditedDatabase(connection, "main", ORIGIN, "a test")
-                notes = [path.read_bytes() for path in self.outside.every()] if kept_outside else []
-                digests = [path.read_bytes() for path in self.outside.digests()] if kept_outside else []
+                elsewhere = kept(self.outside) if kept_outside else Outside()
                 given = None if since is None else since.encode()
-                return await audit(source, Asked(by="a test", since=given, **asked), notes, digests_outside=digests)
+                return await audit(source, Asked(by="a test", since=given, **asked), elsewhere)
         finally:
             await connection.close()
 
 
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    if shutil.which("openssl") is None:
+        pytest.skip("OpenSSL is not installed")
+    return Authority.founded(tmp_path_factory.mktemp("authority") / "tsa")
+
+
 @pytest.fixture
-async def ledger(database: Database, tmp_path: Path) -> AsyncIterator[Ledger]:
+async def ledger(database: Database, tmp_path: Path, authority: Authority) -> AsyncIterator[Ledger]:
     keys, outside = SigningKeys.load_or_make(database.settings.signing_key), KeptOutside(tmp_path, "main")
 
     async def ledgers() -> list[tuple[str, str]]:
@@ -106,10 +118,18 @@ async def ledger(database: Database, tmp_path: Path) -> AsyncIterator[Ledger]:
                 while (await Tree("main").last_checkpoint(auditor)) is None:
                     await asyncio.sleep(0.02)
             await auditor.close()
-        # From here on nobody writes but the hand.
+    last = await asyncio.to_thread(outside.last)
+    assert last is not None
+    response = await asyncio.to_thread(authority.reply, Request.of(last.read_bytes()).octets)
+    outside.keep_timestamp(EVENTS, response)
+    writer = await connect(database.writer)
+    await Tree("main").keep_timestamp(writer, EVENTS, response)
+    await writer.close()
+    # From here on nobody writes but the hand.
     hand = await connect(database.superuser)
     await hand.execute("SET search_path = ledger_main; SET session_replication_role = replica")
-    for table in ("stored_events", "tree_tiles", "checkpoints", "sealing_keys", "digests", "digest_keys"):
+    unguarded = ("stored_events", "tree_tiles", "checkpoints", "timestamps", "sealing_keys", "digests", "digest_keys")
+    for table in unguarded:
         await hand.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
     yield Ledger(database, hand, keys, outside)
     await hand.close()
@@ -127,7 +147,7 @@ async def published(database: Database, position: int) -> None:
 
 async def test_a_log_that_nobody_touched_is_clean(ledger: Ledger):
     report = await ledger.audit(kept_outside=True)
-    assert (report.found, report.more, report.events) == ([], 0, EVENTS)
+    assert (report.found, report.more, report.events, report.accepted) == ([], 0, EVENTS, [])
     assert report.checkpoints >= 1 and report.checkpoint is not None
     assert set(report.checked) >= {
         "leaves",
@@ -234,6 +254,18 @@ TAMPERINGS: list[tuple[str, Tamper, Check, int]] = [
         599,
     ),
     (
+        "a timestamp is put beside another size",
+        sql("UPDATE timestamps SET size = 599"),
+        "timestamps",
+        599,
+    ),
+    (
+        "a checkpoint is another note than the one that was timestamped",
+        sql("UPDATE checkpoints SET note = note || E'— somebody AAAAAAA=\\n'"),
+        "timestamps",
+        EVENTS,
+    ),
+    (
         "a row of a read model is changed",
         sql("UPDATE asks SET importance = 5 WHERE position = 123"),
         "read models",
@@ -299,6 +331,7 @@ async def rewrite(ledger: Ledger) -> None:
         )
     note = str(Checkpoint(ORIGIN, edge.size, edge.root).signed(ledger.keys.signers(ORIGIN)))
     await ledger.hand.execute("DELETE FROM checkpoints")
+    await ledger.hand.execute("DELETE FROM timestamps")
     await ledger.hand.execute("INSERT INTO checkpoints VALUES ($1, $2, clock_timestamp())", edge.size, note)
     await publish_anew(ledger)
 
@@ -310,6 +343,55 @@ async def test_history_that_was_rewritten_with_its_tree_is_found_by_a_checkpoint
     for report in (await ledger.audit(kept), await ledger.audit(kept_outside=True)):
         assert {found.check for found in report.found} <= {"since", "roots", "digests"}
         assert [found.position for found in report.found if found.check != "digests"] == [EVENTS]
+
+
+async def test_timestamps_are_of_their_checkpoints_and_of_an_authority_that_the_auditor_trusts(
+    ledger: Ledger, authority: Authority
+):
+    report = await ledger.audit(kept_outside=True)
+    assert (report.found, report.timestamps) == ([], Timestamps(2, False)) and "timestamps" in report.checked
+    trusted = read_roots(authority.ca.read_bytes())
+    report = await ledger.audit(kept_outside=True, tsa=trusted)
+    assert (report.found, report.timestamps) == ([], Timestamps(2, True))
+    others = read_roots((authority.ca.parent / "tsa.pem").read_bytes())
+    report = await ledger.audit(tsa=others)
+    assert [(found.check, found.position) for found in report.found] == [("timestamps", EVENTS)]
+    assert "not signed by an authority below" in report.found[0].text
+    await ledger.hand.execute("DELETE FROM timestamps")
+    report = await ledger.audit(tsa=trusted)
+    assert report.timestamps is None and "timestamps" not in report.checked
+
+
+async def test_a_history_that_was_accepted_is_told_and_is_no_finding(ledger: Ledger, tmp_path: Path):
+    def look() -> Coroutine[Any, Any, Report]:
+        return ledger.audit(kept_outside=True, read_models=False)
+
+    for statement in (
+        "DELETE FROM stored_events WHERE notification_id > 590",
+        "DELETE FROM checkpoints",
+        "DELETE FROM timestamps",
+    ):
+        await ledger.hand.execute(statement)
+    assert ("roots", EVENTS) in [(found.check, found.position) for found in (await look()).found]
+
+    said = {"size": 590, "reason": "restored by a test", "by": "ops"}
+    await accept(ledger.outside, ORIGIN, ledger.keys, **said)
+    report = await look()
+    assert report.found == [] and "accepted" in report.checked
+    [accepted] = report.accepted
+    assert (accepted.reason, accepted.by, accepted.events) == ("restored by a test", "ops", 590)
+    assert accepted.not_of_this_log[-1] == EVENTS and accepted.checkpoints >= 1
+
+    # What was kept since has to hold all the same.
+    ledger.outside.keep(300, str(Checkpoint(ORIGIN, 300, bytes(32)).signed(ledger.keys.signers(ORIGIN))))
+    report = await look()
+    assert [(found.check, found.position) for found in report.found] == [("roots", 300)]
+
+    # And nobody who is not known can accept anything.
+    await accept(ledger.outside, ORIGIN, SigningKeys.load_or_make(tmp_path / "other.key"), **said)
+    found = (await look()).found
+    assert {each.check for each in found} == {"accepted", "roots"}
+    assert any("0003/accepted.note: nobody known has signed it" in each.text for each in found)
 
 
 async def test_hashes_alone_find_what_hashes_can(ledger: Ledger):

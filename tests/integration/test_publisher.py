@@ -340,7 +340,7 @@ async def test_a_digest_that_a_killed_projector_has_left_outside_alone_is_kept_i
     database: Database, auditor: asyncpg.Connection, tmp_path: Path
 ):
     head = await record(database, 26)
-    outside = KeptOutside(database.settings.checkpoints_directory, "main")
+    outside = KeptOutside(database.settings.checkpoints_place, "main")
     hand = await connect(database.superuser)
     stuck = hand.transaction()
     await stuck.start()

@@ -13,7 +13,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from services.kept_outside import KeptOutside
+from services.kept_outside import KeptOutside, store_of
 from services.ledger.history import Doubt, accept, accept_history, check
 from services.ledger.integrator import LOCK, Integrator, _Growing
 from services.migrate import migrate
@@ -282,7 +282,7 @@ async def test_killed_at_any_moment_it_goes_on_with_the_same_tree(database: Data
             process.end()
     leaves = [leaf_hash(entry) for entry in await entries(auditor)]
     assert checkpoint.root == root_of(leaves, 2_800)
-    directory = KeptOutside(database.settings.checkpoints_directory, "main")
+    directory = KeptOutside(store_of(database.settings), "main")
     for path in directory.every():
         kept = Checkpoint.read(Note.read(path.read_bytes()).text)
         assert kept.root == root_of(leaves, kept.size)
@@ -395,5 +395,5 @@ async def test_a_log_whose_checkpoints_are_not_to_be_found_takes_no_writes_until
         await checkpoint_at(auditor, 40)
     with pytest.raises(Doubt, match="none is kept outside"):
         await check(auditor, tree, ORIGIN, keys, elsewhere)
-    accept(elsewhere, ORIGIN, keys, size=40, reason="the disk with the checkpoints is lost", by="a test")
+    await accept(elsewhere, ORIGIN, keys, size=40, reason="the disk with the checkpoints is lost", by="a test")
     assert await check(auditor, tree, ORIGIN, keys, elsewhere) == 0

@@ -77,6 +77,7 @@ async def test_an_audit_ends_with_what_it_found(database: Database, tmp_path: Pa
         for wrong, said in (
             (("audit", "--ledger", "other"), "there is no ledger 'other'"),
             (("audit", "--key", "nobody"), "not a verifier key"),
+            (("audit", "--tsa-ca", report_file), "no certificates in PEM"),
             (("audit", "--since", tmp_path / "api.key"), "not a signed note"),
             ((*over_http[:4], report_file), "does not hold an API key"),
             ((*over_http[:4], tmp_path / "revoked.key"), "401"),
@@ -88,6 +89,8 @@ async def test_an_audit_ends_with_what_it_found(database: Database, tmp_path: Pa
             ended = await command(settings, *wrong, folder=tmp_path)
             assert ended.status == 2 and said in ended.errors, ended.output + ended.errors
 
+    ended = await command(settings, "audit", folder=tmp_path, LEDGER_CHECKPOINTS="s3://")
+    assert ended.status == 2 and "LEDGER_CHECKPOINTS: not the URL of a bucket" in ended.errors, ended.errors
     nowhere = {"LEDGER_DATABASE_URL": "", "LEDGER_HOME": str(tmp_path / "none")}
     roles = {f"LEDGER_DATABASE_{role}_URL": "" for role in ("WRITER", "PROJECTOR", "AUDITOR")}
     ended = await command(settings, "audit", folder=tmp_path, **nowhere, **roles)

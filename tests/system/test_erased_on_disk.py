@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from services.sealing import MasterKey, SealingKey
+from services.sealing import MasterKeys, SealingKey
 from services.settings import Settings
 from tests.log import erased, event, redacted
 from tests.system.test_sealed_on_disk import get, post, superuser, words
@@ -94,7 +94,7 @@ def test_what_was_erased_is_nowhere_on_disk(home: Path) -> None:
         assert get(run, run.ledger, f"/v1/ledgers/main/events/{INTRODUCED}?unseal=1")["data"]["name"] == NAME
         superuser(home, "ANALYZE; CHECKPOINT; ANALYZE")
 
-        master = MasterKey.load(home / "master.key")
+        master = MasterKeys(home / "master.key")
         kept = keys(home)
         wrapped = [kept[position].wrapped for position in GONE]
         secret = [master.unwrap(kept[position]) for position in GONE]

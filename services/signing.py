@@ -167,6 +167,8 @@ class SigningCommand:
         except BaseException as error:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            # Waiting is for the end of the pipes, too, which something that has left the group may hold.
+            process._transport.close()  # type: ignore[attr-defined]
             await process.wait()
             if isinstance(error, TimeoutError):
                 raise self._amiss(f"it had not ended after {COMMAND_SECONDS_MAX:g} seconds") from None

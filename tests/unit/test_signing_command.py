@@ -143,6 +143,16 @@ async def test_one_that_hangs_is_killed_with_all_that_it_started(tmp_path: Path,
     os.close(reading)
 
 
+async def test_one_that_leaves_something_behind_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(signing, "COMMAND_SECONDS_MAX", 0.5)
+    leaves = SigningCommand(["sh", "-c", "setsid sleep 20 & sleep 20"])
+    asking = asyncio.create_task(leaves.verifier_keys(ORIGIN))
+    done, _ = await asyncio.wait({asking}, timeout=15)
+    assert done
+    with pytest.raises(SigningKeyError, match=r"it had not ended after 0\.5 seconds"):
+        await asking
+
+
 def is_free(pipe: int) -> bool:
     """Whether nobody has it open to write."""
     try:

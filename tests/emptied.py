@@ -30,7 +30,7 @@ from tests.questions import Question
 from tests.readmodels import SECONDS_MAX, reached
 
 LEDGERS = FIRST, SECOND = "main", "second"
-APPEND_ONLY = "stored_events", "tree_tiles", "checkpoints", "verifier_keys"
+APPEND_ONLY = "stored_events", "tree_tiles", "checkpoints", "verifier_keys", "timestamps", "digests", "digest_keys"
 
 
 class Answer(NamedTuple):
@@ -128,6 +128,10 @@ async def emptied(database: Database) -> AsyncIterator[Ledgers]:
             for table in APPEND_ONLY:
                 append_only = f"{ledger_schema(ledger)}.{table} DISABLE TRIGGER {table}_are_append_only"
                 await superuser.execute(f"ALTER TABLE {append_only}")
+            on_the_record = (
+                f"{ledger_schema(ledger)}.sealing_keys DISABLE TRIGGER sealing_keys_are_destroyed_on_the_record"
+            )
+            await superuser.execute(f"ALTER TABLE {on_the_record}")
         client = await stack.enter_async_context(asking(database))
         second = await stack.enter_async_context(Log.open(database, SECOND))
         yield Ledgers(client, database, superuser, {FIRST: client.log, SECOND: second})

@@ -23,7 +23,7 @@ KNOWN = {
     "decisions": "9a0043327ab63f558a50e9d3b052a22b7bf73e1bdede4e49a96badfe00add32e",
     "emitters": "4d62d581c8f75867322d1eb990d2cf6f0ae527a9d69c6e5ef3d83a6f75cd18cf",
     "feedback": "6711d8d1142febc3f3e8bfa14dffdf2c83e54f0525cc2f927c5a8a6142f55ec0",
-    "persons": "PERSONS",
+    "persons": "e5e2f4e6fc729f36fb3040af11aac81ac25ea21bb4010b708eba013ff5df54eb",
     "promises": "80e108dd4f7cb0660b1dd172e798d5fab4e5cda33b6c5bd91900a33e27842b1d",
     "retractions": "af9f1c084a5160ca5f2c525b9d70a592064668d858772ebe8e02defa0cc81bf5",
 }

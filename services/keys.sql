@@ -48,7 +48,8 @@ VALUES ($1, $2)
     ON CONFLICT (key) DO UPDATE SET day = excluded.day WHERE u.day < excluded.day;
 
 -- know_key --
--- Make sure that a key kept in a file is known here; after a move to an empty database it is not.
+-- Make sure that a key kept in a file is known here; after a move to an empty database it is not. Of two processes that
+-- start at once with one key, the second may find its name or its hash first.
 INSERT INTO registry.api_keys (key, name, hash, scopes, ledgers, sources, teams, created_at, created_by)
 VALUES ($1, $2, $3, $4, '{}', '{}', '{}', clock_timestamp(), 'migrate')
-ON CONFLICT (key) DO NOTHING;
+ON CONFLICT DO NOTHING;

@@ -142,7 +142,6 @@ class EventLog:
     async def append(self, connection: asyncpg.Connection, entries: Sequence[Entry], at: datetime) -> None:
         """Insert these rows, recorded `at` this time, and destroy the keys that they say are gone. The caller holds the
         head. Raises MasterKeyOutOfUse."""
-        prepared = [entry.prepared for entry in entries]
         await self._insert(
             connection,
             [
@@ -162,23 +161,26 @@ class EventLog:
             ],
             at,
         )
-        kept = [(entry.position, each.sealing) for entry, each in zip(entries, prepared, strict=True)]
-        keys = [(position, key) for position, key in kept if key is not None]
-        if keys:
-            try:
-                await connection.execute(
-                    self._sql["insert_keys"],
-                    [position for position, _ in keys],
-                    [key.event_id for _, key in keys],
-                    [key.person for _, key in keys],
-                    [key.master for _, key in keys],
-                    [key.wrapped for _, key in keys],
-                )
-            except asyncpg.RestrictViolationError as error:
-                if error.constraint_name != "sealing_keys_master_in_use":
-                    raise
-                raise MasterKeyOutOfUse(f"{error}; this service looks for the one that came in its place") from error
+        await self._keep_keys(connection, entries)
         await self._destroy(connection, entries)
+
+    async def _keep_keys(self, connection: asyncpg.Connection, entries: Sequence[Entry]) -> None:
+        kept = [(entry.position, key) for entry in entries if (key := entry.prepared.sealing) is not None]
+        if not kept:
+            return
+        try:
+            await connection.execute(
+                self._sql["insert_keys"],
+                [position for position, _ in kept],
+                [key.event_id for _, key in kept],
+                [key.person for _, key in kept],
+                [key.master for _, key in kept],
+                [key.wrapped for _, key in kept],
+            )
+        except asyncpg.RestrictViolationError as error:
+            if error.constraint_name != "sealing_keys_master_in_use":
+                raise
+            raise MasterKeyOutOfUse(f"{error}; this service looks for the one that came in its place") from error
 
     async def _destroy(self, connection: asyncpg.Connection, entries: Sequence[Entry]) -> None:
         """Destroy the keys of what these entries erase: in their transaction, so that neither is there alone."""

@@ -1,14 +1,17 @@
 """Checkpoint, keys, tiles and proofs over HTTP: what is there and what is not yet, who may ask, what may be cached."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from services.migrate import migrate
 from services.proof.checkpoint import Checkpoint
 from services.proof.inclusion import Proof
 from services.proof.note import NoteError, VerifierKey
 from services.proof.tiles import split_bundle
+from services.verifier.command import verify_
 from tests.conftest import Database
 from tests.ledger_service import LedgerService, profile, serving
 
@@ -130,3 +133,33 @@ async def test_after_a_signing_key_was_lost_the_log_goes_on_under_another_and_bo
     assert Checkpoint.verified(note.encode(), origin, [VerifierKey.read(told.split("\n")[1])]).size == 2
     with pytest.raises(NoteError):
         Checkpoint.verified(note.encode(), origin, [VerifierKey.read(lost.strip())])
+
+
+async def test_one_event_is_verified_by_its_bytes_and_its_proof_alone(ledger: LedgerService, tmp_path: Path):
+    await ledger.post(profile(), profile(), profile())
+    await checkpoint(ledger, 3)
+    key = (await ledger.get(f"{BASE}/key")).body.decode().split("\n")[0]
+    event, other = [(await ledger.get(f"{BASE}/events/{position}")).body for position in (2, 3)]
+    proof = (await ledger.get(f"{BASE}/events/2/proof")).body
+    text = proof.decode()
+    _, of_another = key.split("+", 1)
+
+    def verify(event: bytes, proof: bytes, key: str = key) -> tuple[int, str]:
+        (tmp_path / "event").write_bytes(event)
+        (tmp_path / "proof").write_bytes(proof)
+        given = [str(tmp_path / "event"), "--proof", str(tmp_path / "proof"), "--key", key]
+        done = CliRunner().invoke(verify_, given)
+        return done.exit_code, done.output
+
+    log = VerifierKey.read(key).name
+    assert verify(event, proof) == (0, f"Verified: this event is in the log {log}, which has 3 events.\n")
+    for status, told, given in [
+        (1, "is not in the tree", (other, proof)),
+        (1, "is not in the tree", (event.replace(b"sequence", b"sequencf"), proof)),
+        (1, "is not in the tree", (event, text.replace("index 1", "index 0").encode())),
+        (2, "position 9", (event, text.replace("index 1", "index 8").encode())),
+        (2, "not a proof", (event, b"no proof")),
+        (2, "cannot be used", (event, text.replace("\n3\n", "\n4\n").encode())),
+        (2, "the verifier key of elsewhere", (event, proof, f"elsewhere+{of_another}")),
+    ]:
+        assert verify(*given)[0] == status and told in verify(*given)[1], (told, verify(*given))

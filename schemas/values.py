@@ -28,6 +28,9 @@ Subject = Annotated[
     str, Meta(pattern=r"^[a-z]{1,40}/[!-~]{1,200}$(?!\n)", description="the kind and the id, as requirement/SSO-42")
 ]
 EventType = Annotated[str, Meta(pattern=r"^ledger\.[a-z]+\.[a-z_]+\.v[1-9][0-9]{0,3}$(?!\n)")]
+Origin = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[!-*,-~]+$(?!\n)")]
+"""The name of a log in checkpoints, as C2SP's signed-note has names of keys."""
+
 Team = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"\S")]
 Role = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S")]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from services.embedded import MAKING, EmbeddedError, EmbeddedPostgres, HomeInUse, lock_home
+from services.postgres import connect, unavailable
 from services.settings import DATABASE_FILE, Settings
 from services.wal import (
     HEADER_OCTETS,
@@ -48,11 +49,11 @@ class Restored(msgspec.Struct, frozen=True):
     """The segment of WAL with which its recovery ended."""
 
 
-async def back_up(settings: Settings, into: Path) -> None:
+async def back_up(settings: Settings, into: Path) -> Path | None:
     """Copy the embedded database while it runs, or start it for that. `into`, absolute, must not exist yet; once it
-    does, it is whole, verified and on disk.
+    does, it is whole, verified and on disk. Returns where the server archives its WAL, if it does.
 
-    Raises BackupError, EmbeddedError.
+    Raises BackupError, EmbeddedError and Unavailable.
     """
     database = _embedded(settings)
     if not database.data.is_dir():
@@ -71,8 +72,23 @@ async def back_up(settings: Settings, into: Path) -> None:
                 *(f"--pgdata={making}", "--wal-method=stream", "--checkpoint=fast", "--manifest-checksums=SHA256"),
             )
             database.run("pg_verifybackup", "--exit-on-error", str(making))
+            return await _archived_to(settings)
         finally:
             await database.stop()
+
+
+async def _archived_to(settings: Settings) -> Path | None:
+    """The server is asked: it may have been started with other settings than these."""
+    connection = await connect(settings.url("owner"))
+    try:
+        with unavailable():
+            directory = await connection.fetchval(
+                "SELECT current_setting('basic_archive.archive_directory', true)"
+                " WHERE current_setting('archive_mode') <> 'off'"
+            )
+    finally:
+        await connection.close()
+    return Path(directory) if directory else None
 
 
 async def restore(settings: Settings, backup: Path, wal: Sequence[Path], until: datetime | None) -> Restored:

@@ -126,12 +126,15 @@ def migrate(new_master_key: bool, names: tuple[str, ...]) -> None:
     for name in names:
         if not re.match(LEDGER_PATTERN, name):
             raise click.BadParameter(f"{name!r} is no name of a ledger: a-z, then a-z 0-9 -, 40 characters at most")
-    asyncio.run(_migrate(settings, partial(bring_up_to_date, ledgers=names, new_master_key=new_master_key)))
+    migrate_it = partial(bring_up_to_date, ledgers=names, new_master_key=new_master_key)
+    asyncio.run(_with_database(settings, migrate_it, make=True))
 
 
-async def _migrate(settings: Settings, migrate_it: Callable[[Settings], Awaitable[None]]) -> None:
-    async with answering(settings):
-        await migrate_it(settings)
+async def _with_database(
+    settings: Settings, work: Callable[[Settings], Awaitable[None]], *, make: bool = False
+) -> None:
+    async with answering(settings, make=make):
+        await work(settings)
 
 
 @commands.command("scrub-keys", short_help="Let destroyed keys leave the files of the database.")
@@ -151,7 +154,7 @@ def scrub_keys_() -> None:
     settings = Settings.load()
     configure_logs(settings)
     try:
-        asyncio.run(_migrate(settings, partial(scrub_keys, tell=click.echo)))
+        asyncio.run(_with_database(settings, partial(scrub_keys, tell=click.echo)))
     except KeysLeft as left:
         click.echo(str(left), err=True)
         sys.exit(1)
@@ -219,7 +222,7 @@ def rotate_master_key_(finish: bool) -> None:
     try:
         settings = Settings.load()
         configure_logs(settings)
-        asyncio.run(_migrate(settings, partial(rotate_master_key, finishing=finish)))
+        asyncio.run(_with_database(settings, partial(rotate_master_key, finishing=finish)))
     except (MasterKeyError, *_EXPLAINED) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
@@ -269,13 +272,14 @@ def backup(directory: Path) -> None:
     """
     settings = _settings()
     try:
-        asyncio.run(back_up(settings, directory.absolute()))
-    except (BackupError, EmbeddedError) as error:
+        archive = asyncio.run(back_up(settings, directory.absolute()))
+    except (BackupError, EmbeddedError, Unavailable) as error:
         _not_done("No backup was made", error)
-    archive = settings.wal_archive
     click.echo(f"{directory} is a whole backup: `ledger restore {directory}` puts it into a new LEDGER_HOME.")
     if archive is None:
-        click.echo("What is recorded from now on is not in it. LEDGER_WAL_ARCHIVE=DIR keeps that as well.")
+        click.echo(
+            "What is recorded from now on is not in it. `ledger run` with LEDGER_WAL_ARCHIVE=DIR keeps that too."
+        )
     else:
         click.echo(f"What is recorded from now on goes to {archive}, within a minute (--wal {archive}).")
 

@@ -63,6 +63,7 @@ _POLL_SECONDS = 0.02
 _SUPERUSER = "postgres"
 _USERS = (_SUPERUSER, *ROLES.values())
 _SOCKET = ".s.PGSQL.5432"
+DATA = "database"  # In LEDGER_HOME.
 MAKING = "database.making-"  # What is left of it in a home, the next start removes.
 _CONFIGURATION = {
     "listen_addresses": "",
@@ -117,7 +118,7 @@ class EmbeddedPostgres:
         `namespaces=False` does without user namespaces, as where the system refuses them. `wal_archive`: directory
         for WAL, which is made if missing."""
         self.home = home.absolute()
-        self.data = self.home / "database"
+        self.data = self.home / DATA
         self.log = self.home / "database.log"
         self._os_user = os_user
         self._namespaces = namespaces
@@ -568,12 +569,16 @@ class EmbeddedPostgres:
 
 
 @contextlib.asynccontextmanager
-async def answering(settings: Settings) -> AsyncIterator[None]:
+async def answering(settings: Settings, *, make: bool = False) -> AsyncIterator[None]:
     """The database of these settings answers inside the block: that of a run which is on, or else, if it is the
-    embedded one, started for the time being. Raises EmbeddedError."""
+    embedded one, started for the time being; made where there is none, if that is asked for. Raises EmbeddedError."""
     if not settings.embedded:
         yield
         return
+    if not make and not (settings.home / DATA).is_dir():
+        raise EmbeddedError(
+            f"There is no database in LEDGER_HOME={settings.home}: name the home that has it; `ledger run` makes one."
+        )
     # Without the archive, WAL of this start would be missing in it.
     database = EmbeddedPostgres(settings.home, os_user=settings.database_os_user, wal_archive=settings.wal_archive)
     with contextlib.suppress(HomeInUse):  # A run of this home is on, and so is its database.

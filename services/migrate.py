@@ -43,6 +43,10 @@ class MigrationError(Exception):
     """The database is not in a state that this version can bring up to date; the text says why."""
 
 
+class OriginTaken(MigrationError):
+    """Another ledger has the origin that was asked for."""
+
+
 async def migrate(
     settings: Settings, *, ledgers: Sequence[str] = ("main",), new_master_key: bool = False, know_keys: bool = True
 ) -> None:
@@ -107,10 +111,15 @@ async def make_ledger(
 ) -> bool:
     """Make a ledger, as the owner. False if it is there already, and then nothing changes.
 
-    `origin` names its log in checkpoints and is fixed from here on.
+    `origin` names its log in checkpoints and is fixed from here on. Raises OriginTaken.
     """
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+        other = await connection.fetchval(
+            "SELECT name FROM registry.ledgers WHERE origin = $1 AND name <> $2", origin, name
+        )
+        if other is not None:
+            raise OriginTaken(f"the origin {origin} is that of the ledger {other}, and each log has one of its own")
         made = await connection.fetchval(
             "INSERT INTO registry.ledgers (name, schema, teams, origin, created_at)"
             " VALUES ($1, $2, $3, $4, clock_timestamp()) ON CONFLICT (name) DO NOTHING RETURNING name",

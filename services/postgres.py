@@ -102,7 +102,9 @@ async def connect(url: str) -> asyncpg.Connection:
     try:
         return await asyncpg.connect(url, timeout=CONNECT_SECONDS_MAX, server_settings={"timezone": "UTC"})
     except (*UNAVAILABLE, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
-        raise Unavailable(f"PostgreSQL at {_address(url)} cannot be used: {error or type(error).__name__}") from error
+        is_away = isinstance(error, (FileNotFoundError, ConnectionRefusedError))
+        told = "does not run there; `ledger run` starts the embedded one" if is_away else error or type(error).__name__
+        raise Unavailable(f"PostgreSQL at {_address(url)} cannot be used: {told}") from error
 
 
 def _address(url: str) -> str:

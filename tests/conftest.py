@@ -202,3 +202,8 @@ async def _execute(url: str, *statements: str) -> None:
             await connection.execute(statement)
     finally:
         await connection.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole processes first: they take longest, and no worker is left with them at the end."""
+    items.sort(key=lambda item: "system" not in item.keywords)

@@ -16,12 +16,13 @@ from typing import Any, NoReturn, TypeVar
 import aiohttp
 import asyncpg
 import click
+from msgspec import ValidationError, convert
 from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from schemas.times import format_time
-from schemas.values import LEDGER_PATTERN
+from schemas.values import LEDGER_PATTERN, Origin
 from services.archive.export_log import Keys, LogExport, export_log
 from services.archive.export_read_models import ReadModelsExport, export_read_models
 from services.archive.import_log import Imported, LogImport, import_log
@@ -245,7 +246,7 @@ def import_log_(directory: Path, name: str, origin: str | None, key: str | None,
     async def run() -> Imported:
         asked = LogImport(
             ledger=_ledger_name(name),
-            origin=origin,
+            origin=_origin(origin),
             trusted=None if key is None else VerifierKey.read(key),
             without_keys=without_keys,
         )
@@ -328,6 +329,13 @@ def _kept_keys(connection: asyncpg.Connection, ledger: str) -> Keys:
         return [KeptKey(**row) for row in await connection.fetch(query, first, last)]
 
     return keys
+
+
+def _origin(text: str | None) -> str | None:
+    try:
+        return convert(text, Origin | None)
+    except ValidationError as error:
+        raise ArchiveError(f"--origin {text!r} names no log: {error}") from None
 
 
 def _ledger_name(name: str) -> str:

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
+from schemas.values import Origin, Team
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import Note, NoteError
 
@@ -69,8 +70,8 @@ class LogManifest(Struct, frozen=True, kw_only=True):
     format: str
     version: int
     ledger: str
-    origin: str
-    teams: list[str] | None
+    origin: Origin
+    teams: list[Team] | None
     """The teams of its ledger; None: they were not asked for."""
     size: Size
     root: Hex

@@ -12,7 +12,7 @@ from schemas.codec import MalformedJson, parse
 from schemas.events import EVENT_TYPES
 from schemas.export import event_schema
 from schemas.objections import nuls
-from schemas.values import YEAR_MAX, YEAR_MIN, Id, LedgerName, Name, Source, Team, in_range, same_team
+from schemas.values import YEAR_MAX, YEAR_MIN, Id, LedgerName, Name, Origin, Source, Team, in_range, same_team
 from services.keys import SCOPES, Keys, Principal, Scope, key_id
 from services.ledger.ledgers import Ledgers, Registered
 from services.problems import Problem
@@ -32,7 +32,7 @@ class NewLedger(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a ledger is made with. `origin` names its log in checkpoints; it is fixed when the ledger is made."""
 
     teams: _Teams | None = None
-    origin: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[!-*,-~]+$(?!\n)")] | None = None
+    origin: Origin | None = None
 
 
 class LedgerList(Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from services.ledger.log import EventLog
 from services.ledger.refusals import Refusals
 from services.ledger.sequencer import Queue, Sequencer, notify
 from services.ledger.tail import Tail
-from services.migrate import make_ledger
+from services.migrate import OriginTaken, make_ledger
 from services.postgres import Pool, Unavailable, connect, unavailable
 from services.problems import Problem
 from services.sealing import MasterKeys
@@ -122,6 +122,8 @@ class Ledgers:
             with unavailable():
                 chosen = {} if teams is None else {"teams": teams}
                 return await make_ledger(connection, self._settings, name, origin=origin, **chosen)
+        except OriginTaken as error:
+            raise Problem("bad-request", str(error)) from None
         finally:
             await connection.close()
 

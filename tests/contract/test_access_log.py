@@ -136,7 +136,7 @@ async def test_whoever_is_told_that_nothing_changed_has_read_it_once(both: Both)
 
 
 async def test_what_cannot_be_opened_any_more_is_no_reading(both: Both) -> None:
-    await both.execute("UPDATE ledger_main.sealing_keys SET master = 'lost'")
+    await both.execute("UPDATE registry.master_keys SET lost_at = clock_timestamp()")
     for path in ("requirements/R-1", "accounts/acme", "feedback"):
         assert (await both.projector.get(path, key="personal")).status == 200
     assert (await both.ledger.get(f"{EVENTS}/{ASKED}?unseal=1")).json["data"]["quote"] is None

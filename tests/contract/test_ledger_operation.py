@@ -203,7 +203,7 @@ async def test_no_log_line_holds_a_sealed_text_even_at_debug_level_and_in_errors
         ]
         await ledger.get(f"{EVENTS}/1?unseal=1")
 
-        # An error that nobody has foreseen: a key that does not open.
+        # A key that does not open.
         connection = await asyncpg.connect(database.superuser)
         await connection.execute(
             "UPDATE ledger_main.sealing_keys SET wrapped = set_byte(wrapped, 0, 255 - get_byte(wrapped, 0))"
@@ -215,7 +215,7 @@ async def test_no_log_line_holds_a_sealed_text_even_at_debug_level_and_in_errors
     assert statuses == [201, 201, 200]
     assert [reply.status for reply in failed] == [503, 503]
     logged = [json.loads(line) for line in lines]
-    assert {"service_started", "request_answered", "batch_failed", "service_stopping"} <= {
+    assert {"service_started", "request_answered", "batch_not_committed", "service_stopping"} <= {
         line["event"] for line in logged
     }
     words = [word for text in secrets.values() for word in (text, text.encode().hex(), text.split()[0])]
@@ -315,3 +315,13 @@ async def test_a_body_has_a_while_to_arrive(ledger: LedgerService, monkeypatch: 
     async with asyncio.timeout(SECONDS_MAX):
         assert b" 400 " in await reader.readline()
     writer.close()
+
+
+async def test_an_origin_is_of_one_log_only(ledger: LedgerService):
+    made = await ledger.ask("PUT", "/v1/ledgers/one", json={"origin": "ledger.example/one"})
+    assert (made.status, made.json["origin"]) == (201, "ledger.example/one")
+    again = await ledger.ask("PUT", "/v1/ledgers/one", json={"origin": "ledger.example/one"})
+    assert again.status == 200
+    other = await ledger.ask("PUT", "/v1/ledgers/two", json={"origin": "ledger.example/one"})
+    assert (other.status, other.problem) == (400, "bad-request") and "of the ledger one" in other.json["detail"]
+    assert (await ledger.get("/v1/ledgers/two")).status == 404

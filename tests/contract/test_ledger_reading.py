@@ -5,6 +5,7 @@ import base64
 import contextlib
 import random
 from collections.abc import AsyncIterator
+from functools import partial
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
@@ -16,6 +17,7 @@ import pytest
 from msgspec.structs import replace
 
 from schemas.examples import EXAMPLES
+from services.kept_outside import KeptOutside, store_of
 from services.ledger.ledgers import Ledgers
 from services.ledger.log import PAGE_BYTES_MAX
 from services.ledger.sequence import Result
@@ -308,10 +310,11 @@ async def test_readers_that_come_and_go_while_others_write_miss_nothing(ledger: 
 async def test_an_event_is_recorded_while_readers_hold_every_connection_of_theirs(database: Database):
     master = MasterKeys.load_or_make(database.settings.master_key)
     signing = SigningKeys.load_or_make(database.settings.signing_key)
+    outside = partial(KeptOutside, store_of(database.settings))
     async with (
         await open_pool(database.writer, connections_max=1) as reading,
         await open_pool(database.writer, connections_max=1) as recording,
-        Ledgers(reading, recording, database.settings, master, signing) as ledgers,
+        Ledgers(reading, recording, database.settings, master, signing, outside) as ledgers,
     ):
         ledger = await ledgers.open("main")
         async with reading.acquire(), asyncio.timeout(ACQUIRE_SECONDS_MAX / 2):

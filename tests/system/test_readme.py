@@ -100,8 +100,8 @@ def test_the_walk_through_works_word_for_word(running: Path) -> None:
     assert re.fullmatch(r"all \d+ events are what they were", walked.strip())
     assert rotated.count("sealing keys were wrapped anew") == 2 and "is the only one" in rotated
     told, act, forgotten, *scrubbed = erased.strip().splitlines()
-    assert len(json.loads(told)["results"]) == 2 and json.loads(act)["results"][0]["stream"] == "person/p-81"
-    assert forgotten == "p-81 None"
+    assert len(json.loads(told)["results"]) == 2 and json.loads(act)["results"][0]["stream"] == "person/p-901"
+    assert forgotten == "p-901 None"
     assert "those before are gone" in " ".join(scrubbed)
     note = r"requirements-ledger/main/\w+/digests\nrequirements \w{16}\n\d+\n[-\dT:.]+Z\n\w{64}\n\n"
     assert re.match(note, digested.lstrip())

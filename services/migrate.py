@@ -115,20 +115,46 @@ async def make_ledger(
     """
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
-        other = await connection.fetchval(
-            "SELECT name FROM registry.ledgers WHERE origin = $1 AND name <> $2", origin, name
-        )
-        if other is not None:
-            raise OriginTaken(f"the origin {origin} is that of the ledger {other}, and each log has one of its own")
-        made = await connection.fetchval(
-            "INSERT INTO registry.ledgers (name, schema, teams, origin, created_at)"
-            " VALUES ($1, $2, $3, $4, clock_timestamp()) ON CONFLICT (name) DO NOTHING RETURNING name",
-            name, ledger_schema(name), [*teams], origin or f"requirements-ledger/{name}/{secrets.token_hex(8)}",
-        )  # fmt: skip
-        if made is None:
-            return False
-        await _bring_ledger(connection, settings, name)
-        await connection.execute("SELECT pg_notify('ledgers', $1)", name)
+        return await _make_ledger(connection, settings, name, teams, origin)
+
+
+async def make_ledger_within(
+    connection: asyncpg.Connection,
+    settings: Settings,
+    name: str,
+    *,
+    teams: Sequence[str] = TEAMS,
+    origin: str | None = None,
+) -> bool:
+    """The same in a transaction that is under way and may go on for long: migrations wait until the ledger is made, and
+    not for the transaction's end."""
+    await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
+    try:
+        async with connection.transaction():  # So that the lock can be let go of after an error, too.
+            return await _make_ledger(connection, settings, name, teams, origin)
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock($1)", LOCK)
+
+
+async def _make_ledger(
+    connection: asyncpg.Connection, settings: Settings, name: str, teams: Sequence[str], origin: str | None
+) -> bool:
+    # Who makes a ledger of this name at the moment, with a long log, is not waited for while others wait for us.
+    before = await connection.fetchval("SELECT current_setting('lock_timeout')")
+    await connection.execute(f"SET LOCAL lock_timeout = '{round(LOCK_SECONDS_MAX * 1000)}ms'")
+    other = await connection.fetchval("SELECT name FROM registry.ledgers WHERE origin = $1 AND name <> $2", origin, name)
+    if other is not None:
+        raise OriginTaken(f"the origin {origin} is that of the ledger {other}, and each log has one of its own")
+    made = await connection.fetchval(
+        "INSERT INTO registry.ledgers (name, schema, teams, origin, created_at)"
+        " VALUES ($1, $2, $3, $4, clock_timestamp()) ON CONFLICT (name) DO NOTHING RETURNING name",
+        name, ledger_schema(name), [*teams], origin or f"requirements-ledger/{name}/{secrets.token_hex(8)}",
+    )  # fmt: skip
+    await connection.execute("SELECT set_config('lock_timeout', $1, true)", before)
+    if made is None:
+        return False
+    await _bring_ledger(connection, settings, name)
+    await connection.execute("SELECT pg_notify('ledgers', $1)", name)
     _log.info("ledger_made", ledger=name)
     return True
 

@@ -6,16 +6,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from services.archive.command import kept_keys
 from services.archive.export_log import Keys, LogExport, export_log
 from services.archive.import_log import Imported, LogImport, import_log
-from services.archive.lines import KeptKey
 from services.archive.manifest import LogManifest
 from services.auditor.audit import Asked, audit
 from services.auditor.database import Database as Audited
 from services.auditor.findings import Report
 from services.kept_outside import KeptOutside
 from services.ledger.integrator import Integrator
-from services.postgres import connect, ledger_schema
+from services.postgres import connect
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import Note
 from services.sealing import MasterKeys
@@ -60,13 +60,7 @@ async def snapshot(database: Database, ledger: str = "main") -> AsyncIterator[tu
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             origin = await connection.fetchval("SELECT origin FROM registry.ledgers WHERE name = $1", ledger)
 
-            async def keys(first: int, last: int) -> list[KeptKey]:
-                query = (
-                    f"SELECT * FROM {ledger_schema(ledger)}.sealing_keys WHERE position BETWEEN $1 AND $2 ORDER BY 1"
-                )
-                return [KeptKey(**row) for row in await connection.fetch(query, first, last)]
-
-            yield Audited(connection, ledger, origin, "a test"), keys
+            yield Audited(connection, ledger, origin, "a test"), kept_keys(connection, ledger)
     finally:
         await connection.close()
 

@@ -3,10 +3,11 @@
 SELECT origin, teams FROM registry.ledgers WHERE name = $1;
 
 -- keys --
--- The sealing keys of the events at some positions that are still there.
+-- The sealing keys of the events at some positions that are still there; what a lost master key wraps counts as gone.
 SELECT position, event_id, person, master, wrapped
   FROM {schema}.sealing_keys
  WHERE position BETWEEN $1 AND $2
+   AND master NOT IN (SELECT name FROM registry.master_keys WHERE lost_at IS NOT NULL)
  ORDER BY position;
 
 -- lock_head --
@@ -16,6 +17,28 @@ SELECT FROM {schema}.log_head FOR UPDATE;
 -- head --
 -- How long the log is.
 SELECT coalesce(max(notification_id), 0) FROM {schema}.stored_events;
+
+-- destroy_erased --
+-- Destroy the keys of what the log itself says was erased, with the person whom it is about; how many there were.
+WITH destroyed AS (
+    DELETE FROM {schema}.sealing_keys AS key
+     USING {schema}.stored_events AS act
+     WHERE act.topic = 'ledger.person.erased.v1' AND act.subject = 'person/' || key.person
+       AND act.notification_id > key.position
+    RETURNING key.position
+)
+SELECT count(*) FROM destroyed;
+
+-- destroy_redacted --
+-- Destroy the keys of what the log itself says was redacted; how many there were.
+WITH destroyed AS (
+    DELETE FROM {schema}.sealing_keys AS key
+     USING {schema}.stored_events AS act
+     WHERE act.topic = 'ledger.text.redacted.v1' AND {schema}.redacts(act.state) = key.position
+       AND act.notification_id > key.position
+    RETURNING key.position
+)
+SELECT count(*) FROM destroyed;
 
 -- add_import --
 -- That this log came from elsewhere.

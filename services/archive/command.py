@@ -161,7 +161,7 @@ def export_log_(
             row = await registered(connection, name)
             source = Database(connection, name, row["origin"], "a database")
             with _bar(f"exporting {name}") as progress:
-                kept = _kept_keys(connection, name) if with_keys else None
+                kept = kept_keys(connection, name) if with_keys else None
                 return await export_log(source, directory, replace(asked, teams=row["teams"]), kept, progress)
 
     async def over_http(url: str, asked: LogExport) -> LogManifest:
@@ -264,6 +264,8 @@ def import_log_(directory: Path, name: str, origin: str | None, key: str | None,
     if imported.signed is not None:
         click.echo(f"the first {imported.signed} of them are those of the checkpoint that --key has signed")
     click.echo(f"{imported.keys} sealing keys; {imported.keyless} events are sealed and came without one")
+    if imported.destroyed:
+        click.echo(f"{imported.destroyed} keys came along that the log says were destroyed, and they are gone here, too")
 
 
 def _settings() -> Settings:
@@ -322,7 +324,8 @@ def _bar(title: str) -> Iterator[Tell]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _kept_keys(connection: asyncpg.Connection, ledger: str) -> Keys:
+def kept_keys(connection: asyncpg.Connection, ledger: str) -> Keys:
+    """The sealing keys of a ledger that an export may take along."""
     query = _statements.bind(schema=ledger_schema(ledger))["keys"]
 
     async def keys(first: int, last: int) -> list[KeptKey]:

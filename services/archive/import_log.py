@@ -26,7 +26,7 @@ from services.archive.manifest import (
     read_log_manifest,
 )
 from services.auditor.findings import Progress
-from services.migrate import TEAMS, differences, make_ledger
+from services.migrate import TEAMS, differences, make_ledger_within
 from services.postgres import ledger_schema
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import NoteError, VerifierKey
@@ -54,7 +54,7 @@ class LogImport(Struct, frozen=True, kw_only=True):
 
 class Imported(Struct, frozen=True, kw_only=True):
     """What is in the ledger now. `signed`: how many events the verified checkpoint has; `keyless`: how many events are
-    sealed, and came without a key."""
+    sealed, and came without a key; `destroyed`: how many came with one that the log itself says is destroyed."""
 
     manifest: LogManifest
     origin: str
@@ -62,6 +62,7 @@ class Imported(Struct, frozen=True, kw_only=True):
     signed: int | None
     keys: int
     keyless: int
+    destroyed: int
 
 
 async def import_log(
@@ -95,6 +96,8 @@ async def import_log(
             keys += len(part.keys)
             keyless += part.keyless
             progress(file.last, manifest.size)
+        # A file of keys may be older than the erasures of its log, and undoes none of them.
+        destroyed = await connection.fetchval(sql["destroy_erased"]) + await connection.fetchval(sql["destroy_redacted"])
         root = bytes.fromhex(manifest.root)
         listed = keyless if with_keys else []
         await connection.execute(
@@ -108,8 +111,9 @@ async def import_log(
         origin=origin,
         made=made,
         signed=None if asked.trusted is None or checkpoint is None else checkpoint.size,
-        keys=keys,
+        keys=keys - destroyed,
         keyless=len(keyless),
+        destroyed=destroyed,
     )
 
 
@@ -149,7 +153,7 @@ async def _make_or_find(
 ) -> tuple[bool, str]:
     """Whether the ledger was made now, and its origin."""
     teams = manifest.teams or TEAMS
-    made = await make_ledger(connection, settings, asked.ledger, teams=teams, origin=asked.origin)
+    made = await make_ledger_within(connection, settings, asked.ledger, teams=teams, origin=asked.origin)
     row = await connection.fetchrow(_statements["registered"], asked.ledger)
     if asked.origin not in (None, row["origin"]):
         text = f"the ledger {asked.ledger!r} is there already, and its origin is {row['origin']}"

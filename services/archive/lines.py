@@ -181,7 +181,8 @@ def _row(
         value = _said.decode(line)
         texts = dict(_sealed_texts(value))
         event_id = event_uuid(recorded.source, recorded.id)
-        key = None if kept is None else _opened(*kept, event_id, texts, unwrap)
+        about = recorded.event.about()
+        key = None if kept is None else _opened(*kept, event_id, about, texts, unwrap)
         if key is not None:
             assert kept is not None
             clear = {field: _clear(kept[0], text, key, event_id, field) for field, text in texts.items()}
@@ -206,7 +207,7 @@ def _row(
     )
     if kept is None:
         return row, None
-    return row, KeyRow(position, event_id, kept[1].person, kept[1].master, kept[1].wrapped)
+    return row, KeyRow(position, event_id, about, kept[1].master, kept[1].wrapped)
 
 
 def _sealed_texts(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -216,15 +217,22 @@ def _sealed_texts(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield field, item["sealed"]
 
 
-def _opened(spot: str, key: SealingKey, event_id: UUID, texts: Mapping[str, str], unwrap: Unwrap) -> bytes:
+def _opened(
+    spot: str, key: SealingKey, event_id: UUID, about: str | None, texts: Mapping[str, str], unwrap: Unwrap
+) -> bytes:
     if key.event_id != event_id or not texts:
         raise ArchiveError(f"{spot}: the event there is not the one that this key is of")
+    # Whoever is erased later is found by it.
+    if key.person != about:
+        said, is_about = ("nobody" if each is None else each for each in (key.person, about))
+        raise ArchiveError(f"{spot}: it says that the event there is about {said}, and it is about {is_about}")
     try:
         return unwrap(key)
     except MasterKeyError as error:
         raise ArchiveError(
-            f"{spot}: {error}. Give the import the master key of the ledger that was exported "
-            "(LEDGER_MASTER_KEY_FILE), or leave the keys out with --without-keys: then what is sealed stays sealed"
+            f"{spot}: {error}. Put the master key of the ledger that was exported on a line of its own behind the first"
+            " one in the file of the master keys here (LEDGER_MASTER_KEY_FILE); the import wraps the keys anew, under"
+            " the first. Or leave them out with --without-keys: then what is sealed stays sealed"
         ) from None
 
 

@@ -1,5 +1,6 @@
 """A log that is exported and imported again: the same bytes, the same root hash, the same read models, or nothing."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -10,17 +11,18 @@ import msgspec
 import pytest
 
 from services.archive.manifest import MANIFEST, ArchiveError, LogManifest, measured
-from services.migrate import database_user, migrate
+from services.migrate import database_user, make_ledger, migrate
 from services.postgres import connect
 from services.projector.projector import Projector
 from services.proof.merkle import leaf_hash
-from services.sealing import MasterKeys
+from services.sealing import MasterKeys, SealingKey
 from services.signing import SigningKeys
 from tests.archives import audited, checkpointed, execute, exported, imported, rows
 from tests.conftest import Database
-from tests.ledger_service import EVENTS, serving
-from tests.log import Log, event
+from tests.ledger_service import EVENTS, holds, serving
+from tests.log import Log, erased, event, redacted
 from tests.readmodels import digests, mixed, reached, ready
+from tests.writers import writer
 
 EVENTS_RECORDED = 260
 STORED = "SELECT * FROM ledger_main.stored_events ORDER BY notification_id"
@@ -167,6 +169,99 @@ async def test_a_ledger_that_is_missing_is_made(full: Database, another_database
     assert await rows(another_database, "SELECT count(*) FROM ledger_main.stored_events") == [(0,)]
 
 
+async def test_an_older_file_of_keys_undoes_no_erasure(
+    database: Database, another_database: Database, tmp_path: Path
+) -> None:
+    async with writer(database) as one:
+        await one.record(
+            event("person.introduced", person="p-1", name="Ada"),
+            event("feedback.received", feedback="F-1", text="Her words.", contact="p-1"),
+            event("feedback.received", feedback="F-2", text="Words of nobody."),
+            event("feedback.received", feedback="F-3", text="What stays.", contact="p-2"),
+        )
+        older = await exported(database, tmp_path / "older", with_keys=True)
+        await one.record(erased("p-1"))
+        await one.record(redacted(3, "feedback/F-2"))
+        await one.record(event("feedback.received", feedback="F-4", text="Said afterwards.", contact="p-1"))
+    made = await exported(database, tmp_path / "out", with_keys=True)
+    assert older.files[0].keys is not None and made.files[0].keys is not None
+    # As if the files of two days were put together: the keys of before, and that of the last event.
+    before = (tmp_path / "older" / older.files[0].keys.name).read_bytes()
+    path = tmp_path / "out" / made.files[0].keys.name
+    path.write_bytes(before + path.read_bytes().splitlines(keepends=True)[-1])
+    hashed_anew(tmp_path / "out")
+    edited(files=lambda listed: [listed[0] | {"keys": listed[0]["keys"] | {"keys": 5}}])(tmp_path / "out")
+
+    taken = await imported(another_database, tmp_path / "out")
+    assert (taken.destroyed, taken.keys, taken.keyless) == (3, 2, 0)
+    assert [row[0] for row in await rows(another_database, KEYS)] == [4, 7]
+    await checkpointed(another_database)
+    async with Projector(another_database.settings) as projector:
+        await ready(projector)
+        await reached(await projector.ledger("main"), 7)
+    assert (await audited(another_database)).found == []
+    async with serving(another_database.settings) as ledger:
+        said = [(await ledger.get(f"{EVENTS}/{position}?unseal=1")).json["data"] for position in (1, 2, 3, 4, 7)]
+    assert [data.get("text", data.get("name")) for data in said] == [None, None, None, "What stays.", "Said afterwards."]
+
+
+async def test_what_a_lost_master_key_wraps_is_not_exported(full: Database, tmp_path: Path) -> None:
+    await execute(full, "UPDATE registry.master_keys SET lost_at = clock_timestamp()")
+    made = await exported(full, tmp_path / "out", with_keys=True)
+    assert made.with_keys and [file.keys for file in made.files] == [None]
+
+
+async def test_the_master_key_of_the_exported_ledger_goes_behind_the_one_here(
+    out: Path, another_database: Database
+) -> None:
+    path = another_database.settings.master_key
+    theirs = path.read_text()
+    path.unlink()
+    await migrate(another_database.settings)
+    with pytest.raises(ArchiveError, match="on a line of its own behind the first one in the file"):
+        await imported(another_database, out)
+    path.write_text(path.read_text() + theirs)
+    taken = await imported(another_database, out)
+    masters = MasterKeys(path)
+    found = await rows(another_database, "SELECT event_id, person, master, wrapped FROM ledger_main.sealing_keys")
+    kept = [SealingKey(event_id=row[0], person=row[1], master=row[2], wrapped=row[3]) for row in found]
+    assert len(kept) == taken.keys > 0
+    assert all(masters.newest.unwrap(key) for key in kept)
+
+
+async def test_while_a_log_is_imported_ledgers_are_made_and_services_start(
+    out: Path, another_database: Database
+) -> None:
+    holder, owner = await connect(another_database.superuser), await connect(another_database.owner)
+    try:
+        async with holder.transaction():
+            # What keeps sealing keys needs this row, so the import waits in the middle.
+            await holder.execute("SELECT FROM registry.master_keys FOR UPDATE")
+            importing = asyncio.create_task(imported(another_database, out, "new"))
+
+            async def waits() -> bool:
+                assert not importing.done()
+                found = await owner.fetch("SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+                return bool(found)
+
+            await holds(waits)
+            await migrate(another_database.settings)
+            assert await make_ledger(owner, another_database.settings, "other")
+            # Only who wants the very ledger is told that somebody is at it, and keeps nobody waiting.
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await make_ledger(owner, another_database.settings, "new")
+            assert not importing.done()
+        assert (await importing).made
+    finally:
+        await owner.close()
+        await holder.close()
+    assert await rows(another_database, "SELECT name FROM registry.ledgers ORDER BY 1") == [
+        ("main",),
+        ("new",),
+        ("other",),
+    ]
+
+
 # What is not an export, or not one that can be taken in
 
 
@@ -258,6 +353,14 @@ def a_key_of_another_event(out: Path) -> None:
     hashed_anew(out)
 
 
+def a_key_about_somebody_else(out: Path) -> None:
+    """An erasure would not find it."""
+    path = next(out.glob("*-00000000000000000100.keys.ndjson"))
+    first, *others = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+    path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in (first | {"person": "p-9"}, *others)))
+    hashed_anew(out)
+
+
 NAMES = [f"{first:020d}-{last:020d}.ndjson" for first, last in ((1, 100), (101, 200), (201, 260))]
 
 BAD: list[tuple[str, Callable[[Path], None], str]] = [
@@ -275,6 +378,7 @@ BAD: list[tuple[str, Callable[[Path], None], str]] = [
     ("a line is no event", a_line_is_no_event, rf"{NAMES[2]}, line 10 \(position 210\): not a recorded event"),
     ("a type is unknown", a_type_that_nobody_knows, r"line 2 \(position 2\): .* cannot read it: no such event type"),
     ("keys are swapped", a_key_of_another_event, r"keys\.ndjson, line 1 \(position 1\): the wrapped key was changed"),
+    ("a key is about somebody else", a_key_about_somebody_else, r"position 1\): .* is about p-9, and it is about nobody"),
     ("no manifest", lambda out: (out / MANIFEST).unlink(), "manifest.json cannot be read: No such file"),
     ("no JSON", lambda out: (out / MANIFEST).write_text("{"), "manifest.json is not the manifest of an exported log"),
     ("another format", edited(format="a heap"), "this is 'a heap', not an exported log"),

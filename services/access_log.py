@@ -37,12 +37,12 @@ class Opened(Struct, frozen=True, kw_only=True):
 async def put_on_record(pool: Pool, service: str, call: Call, opened: Opened) -> None:
     """Have it committed that this call is shown what is opened; of nothing, nothing.
 
-    Raises Unavailable if it cannot be: then nothing may be shown.
+    Raises Unavailable if it cannot be, or if what is opened was erased meanwhile: then nothing may be shown.
     """
     if call.request.method == hdrs.METH_HEAD or not (opened.texts or opened.person):
         return
     texts = sorted(opened.texts.items())
-    write = _statements.bind(schema=ledger_schema(call.ledger))["write"]
+    sql = _statements.bind(schema=ledger_schema(call.ledger))
     try:
         async with (
             asyncio.timeout(WRITE_SECONDS_MAX),
@@ -52,7 +52,7 @@ async def put_on_record(pool: Pool, service: str, call: Call, opened: Opened) ->
             # Some pools let commits be lost that can be made again. This one cannot.
             await connection.execute("SET LOCAL synchronous_commit = on")
             await connection.execute(
-                write,
+                sql["write"],
                 call.principal.key,
                 service,
                 call.request.method,
@@ -61,6 +61,9 @@ async def put_on_record(pool: Pool, service: str, call: Call, opened: Opened) ->
                 [position for position, _ in texts],
                 [person for _, person in texts],
             )
+            # An erasure that was answered while this waited for its turn has the last word.
+            if await connection.fetchval(sql["kept"], [position for position, _ in texts]) < len(texts):
+                raise Unavailable("what was to be shown was erased meanwhile; ask again")
     except (*UNAVAILABLE, asyncpg.PostgresError) as error:
         _log.error("access_not_on_record", ledger=call.ledger, service=service, reason=type(error).__name__)
         raise Unavailable("sealed texts are shown once it is on record who reads them, and that failed") from error

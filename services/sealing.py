@@ -58,6 +58,11 @@ class MasterKey:
             raise MasterKeyError(f"a master key has {KEY_BYTES} bytes, not {len(secret)}")
         self.name = sha256(b"requirements-ledger master key\n" + secret).hexdigest()[:16]
         self._cipher = AESGCM(secret)
+        self._tagging = hmac.digest(secret, b"requirements-ledger tags of answers\n", "sha256")
+
+    def tag(self, content: bytes) -> bytes:
+        """What tells contents with sealed texts apart: an HMAC, so that nobody without the key can try out texts by it."""
+        return hmac.digest(self._tagging, content, "sha256")
 
     def wrap(self, key: bytes, event_id: UUID) -> bytes:
         nonce = os.urandom(NONCE_BYTES)
@@ -169,7 +174,9 @@ def _lines(path: Path) -> list[str]:
 def seal(sent: Sent, master: MasterKey) -> tuple[dict[str, Any], bytes, SealingKey | None]:
     """What is stored of an event: its data with sealed texts, its content fingerprint, and its key if it has any.
 
-    The fingerprint of an event with sealed texts is an HMAC under its key, so that nobody can try out texts.
+    The fingerprint of an event with sealed texts is an HMAC under its key, so that nobody can try out texts by it
+    without that key. Whoever may post under the event's source can, by sending its id again with other words: those
+    with the same words are known, others are a conflict. Such a key can say anything in the source's name.
     """
     fields = [name for name in SEALED_FIELDS[sent.type] if isinstance(sent.data.get(name), str)]
     if not fields:

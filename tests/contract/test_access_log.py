@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -13,8 +14,8 @@ from services.ledger import access_log as pages
 from services.postgres import connect
 from tests.asking import Asking, asking
 from tests.conftest import Database
-from tests.ledger_service import EVENTS, LedgerService, Reply
-from tests.log import event
+from tests.ledger_service import EVENTS, LedgerService, Reply, holds
+from tests.log import erased, event
 
 LOG = "/v1/ledgers/main/access-log"
 BY = {"role": "account executive", "team": "sales", "person": "p-9"}
@@ -135,6 +136,25 @@ async def test_whoever_is_told_that_nothing_changed_has_read_it_once(both: Both)
     assert [each["path"].rpartition("/")[2] for each in await both.read()] == ["R-1", "p-1"]
 
 
+async def test_the_head_of_an_answer_says_nothing_of_its_words_to_those_who_guess_them(both: Both) -> None:
+    headers = {"Authorization": f"Bearer {both.projector.keys['personal']}"}
+    for name, path in WAYS.items():
+        reply = await ask(both, path)
+        guessed = f'"{sha256(reply.body).hexdigest()[:32]}"'
+        if name == "event":
+            assert "ETag" not in reply.headers
+            continue
+        url = f"{both.projector.url}/v1/ledgers/main/{path}"
+        async with both.ledger.session.head(url, headers=headers) as head:
+            assert head.headers["ETag"] == reply.headers["ETag"] != guessed
+        # Nor is a guess confirmed.
+        again = await both.projector.get(path, key="personal", headers={"If-None-Match": guessed})
+        assert again.status == 200
+    # What shows no words is told apart by anybody.
+    plain = await both.projector.get("requirements/R-1")
+    assert plain.headers["ETag"] == f'"{sha256(plain.body).hexdigest()[:32]}"'
+
+
 async def test_what_cannot_be_opened_any_more_is_no_reading(both: Both) -> None:
     await both.execute("UPDATE registry.master_keys SET lost_at = clock_timestamp()")
     for path in ("requirements/R-1", "accounts/acme", "feedback"):
@@ -232,6 +252,38 @@ async def test_who_waits_for_the_record_gives_up_and_shows_nothing(both: Both, m
     assert await both.read() == []
     assert (await ask(both, WAYS["person"])).status == 200
     assert len(await both.read()) == 1
+
+
+async def test_what_is_erased_while_its_reading_waits_for_the_record_is_not_shown(both: Both) -> None:
+    holder, looking = await connect(both.database.superuser), await connect(both.database.superuser)
+    ways = [path for name, path in WAYS.items() if name != "likeness"]  # That shows nothing about the person.
+    try:
+        async with holder.transaction():
+            # Readings are numbered one after the other, and this one is not committed yet.
+            await holder.execute(
+                "INSERT INTO ledger_main.access_log VALUES (1, now(), 'k', 's', 'GET', '/', 'p-9', '{}', '{}')"
+            )
+            waiting = [asyncio.create_task(ask(both, path)) for path in ways]
+
+            async def all_wait() -> bool:
+                assert not any(each.done() for each in waiting)
+                found = await looking.fetch("SELECT FROM pg_locks WHERE NOT granted AND locktype = 'advisory'")
+                return len(found) == len(ways)
+
+            await holds(all_wait)
+            posted = await both.ledger.post(erased("p-1"), erased("p-2"))
+            assert posted.status == 201
+            holder_ends = asyncio.gather(*waiting)
+        replies = await holder_ends
+    finally:
+        await holder.close()
+        await looking.close()
+    for reply in replies:
+        assert (reply.status, reply.problem) == (503, "unavailable")
+        assert "erased meanwhile" in reply.json["detail"] and reply.headers["Retry-After"]
+        assert not any(words in reply.body for words in (WORDS, b"Ada"))
+    assert [each["person"] for each in await both.read()] == ["p-9"]  # What was not shown is no reading.
+    assert {(await ask(both, path)).status for path in ways} == {200}
 
 
 async def test_readings_at_the_same_time_are_numbered_without_gaps(both: Both) -> None:

@@ -45,6 +45,13 @@ class Opener:
             self._opened[position] = kept.person
         return text
 
+    def tag(self, answer: bytes) -> bytes | None:
+        """What tells answers with opened texts, or about a person, apart, for those who have them only; None for others.
+
+        Raises MasterKeyError.
+        """
+        return self._master().newest.tag(answer) if self.shown or self.person else None
+
     def show(self, positions: Iterable[int]) -> None:
         """Of the events at these positions, what was opened is shown."""
         self.shown.update((position, self._opened[position]) for position in positions if position in self._opened)

@@ -36,7 +36,7 @@ CHECKPOINT_POLL_SECONDS = 0.1  # A ledger signs one a second at most.
 
 ASIDE_NICENESS = 10  # Lower, it would hold up the others of this process, for which it keeps the interpreter.
 
-_opener = web.RequestKey("opener", Opener)
+OPENER = web.RequestKey("opener", Opener)
 _Evidence = TypeVar("_Evidence")
 _Computed = TypeVar("_Computed")
 
@@ -191,16 +191,16 @@ class Readings:
         """What opens sealed texts, for somebody who may see them; one for each call."""
         if not call.principal.may("personal"):
             return None
-        if _opener not in call.request:
-            call.request[_opener] = Opener(self._master)
-        return call.request[_opener]
+        if OPENER not in call.request:
+            call.request[OPENER] = Opener(self._master)
+        return call.request[OPENER]
 
     def on_record(self, handler: Handler) -> Handler:
         """The same, but what it answers leaves once it is on record which sealed texts that shows."""
 
         async def recorded(call: Call) -> web.StreamResponse:
             answer = await handler(call)
-            opener = call.request.get(_opener)
+            opener = call.request.get(OPENER)
             # A 304 shows no words: whoever has them was shown them before, and that is on record.
             if opener is not None and answer.status != web.HTTPNotModified.status_code:
                 opened = Opened(texts=opener.shown, person=opener.person)

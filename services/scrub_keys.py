@@ -65,17 +65,31 @@ async def _wait_for_others(connection: asyncpg.Connection) -> list[str]:
     """Wait until the transactions of this moment are over: what they may see would be written anew with the rest."""
     until = time.monotonic() + OTHERS_SECONDS_MAX
     before = {row["id"] for row in await connection.fetch(_statements["under_way"])}
-    while before:
+    here = await connection.fetchval(_statements["begin"])
+    left = []
+    while True:
         now = {row["id"]: row["pid"] for row in await connection.fetch(_statements["under_way"])}
         before &= now.keys()
-        if before and time.monotonic() >= until:
-            processes = ", ".join(str(pid) for pid in sorted({now[each] for each in before}))
-            return [
-                f"Transactions that began before are open still (of the PostgreSQL processes {processes}), and what was"
-                " destroyed since they began may have been written anew for them: end them, and scrub again"
-            ]
+        holders = [row["holder"] for row in await connection.fetch(_statements["held_back"], here)]
+        if not before and not holders:
+            break
+        if time.monotonic() >= until:
+            if before:
+                processes = ", ".join(str(pid) for pid in sorted({now[each] for each in before}))
+                holders.insert(0, f"the transactions of the PostgreSQL processes {processes}")
+            left.append(
+                f"What began before is open still: {'; '.join(holders)}. What was destroyed since may have been written"
+                " anew for it: end it, and scrub again"
+            )
+            break
         await asyncio.sleep(POLL_SECONDS)
-    return []
+    if count := await connection.fetchval(_statements["out_of_sight"]):
+        owner = await connection.fetchval("SELECT quote_ident(current_user)")
+        left.append(
+            f"{count} copies follow this database, and whether their readers still see what was destroyed cannot be seen:"
+            f" a superuser can let it be: GRANT pg_read_all_stats TO {owner}"
+        )
+    return left
 
 
 async def _rewrite_tables(connection: asyncpg.Connection, tell: Tell) -> list[str]:

@@ -11,6 +11,29 @@ SELECT lock.virtualtransaction AS id, lock.pid
  WHERE lock.locktype = 'virtualxid' AND lock.pid <> pg_backend_pid()
    AND other.datid = (SELECT oid FROM pg_database WHERE datname = current_database());
 
+-- begin --
+-- A transaction's id of this moment.
+SELECT pg_current_xact_id()::xid;
+
+-- held_back --
+-- What besides them may still see what was there before this id, and so keeps it from VACUUM: transactions of this
+-- database that were prepared and not ended, slots, and standbys that say what their readers need.
+SELECT format('the prepared transaction %L', gid) AS holder
+  FROM pg_prepared_xacts
+ WHERE database = current_database()
+ UNION ALL
+SELECT format('the replication slot %s', slot_name)
+  FROM pg_replication_slots
+ WHERE age(xmin) > age($1::xid)
+ UNION ALL
+SELECT format('the readers of the standby %s (process %s)', application_name, pid)
+  FROM pg_stat_replication
+ WHERE age(backend_xmin) > age($1::xid);
+
+-- out_of_sight --
+-- How many standbys there are of which this role may not see what their readers need.
+SELECT count(*) FROM pg_stat_replication WHERE state IS NULL;
+
 -- count --
 -- How many keys of a ledger there are.
 SELECT count(*) FROM {schema}.sealing_keys;

@@ -1,12 +1,17 @@
 """`ledger scrub-keys` on a server of one's own: it does what it may, waits for nobody for ever, says what is left."""
 
+from pathlib import Path
+
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from services import scrub_keys as scrubbing
-from services.migrate import MigrationError
+from services.embedded import EmbeddedPostgres
+from services.migrate import MigrationError, migrate
 from services.postgres import connect
 from services.scrub_keys import KeysLeft, scrub_keys
+from services.settings import Settings
 from tests.conftest import Cluster, Database
 from tests.log import erased, event
 from tests.writers import writer
@@ -85,12 +90,40 @@ async def test_somebody_who_sees_what_was_before_is_waited_for_and_then_named(
     try:
         async with reader.transaction(isolation="repeatable_read"):
             pid = await reader.fetchval("SELECT pg_backend_pid()")
-            with pytest.raises(KeysLeft, match=rf"processes {pid}\)"):
+            with pytest.raises(KeysLeft, match=rf"processes {pid}\. "):
                 await told(database)
         assert await told(database)
     finally:
         await reader.close()
         await superuser.close()
+
+
+async def test_a_prepared_transaction_of_another_program_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scrubbing, "OTHERS_SECONDS_MAX", 0.2)
+    server = EmbeddedPostgres(tmp_path / "home", durable=False)
+    settings = Settings(home=tmp_path / "home", database_url=None)
+    try:
+        await server.start()
+        superuser = await connect(server.superuser_url())
+        await superuser.execute("ALTER SYSTEM SET max_prepared_transactions = 2")
+        await superuser.close()
+        await server.stop()
+        await server.start()
+        settings = replace(settings, database_url=server.superuser_url())
+        await migrate(settings, know_keys=False)
+        superuser = await connect(server.superuser_url())
+        await superuser.execute("BEGIN; SELECT pg_current_xact_id(); PREPARE TRANSACTION 'of another program'")
+        said: list[str] = []
+        with pytest.raises(KeysLeft, match="open still: the prepared transaction 'of another program'"):
+            await scrub_keys(settings, said.append)
+        assert any("was written anew" in each for each in said)  # What can be done is done all the same.
+        await superuser.execute("ROLLBACK PREPARED 'of another program'")
+        await scrub_keys(settings, said.append)
+        await superuser.close()
+    finally:
+        await server.stop()
 
 
 async def test_a_table_that_somebody_holds_is_left_and_the_rest_is_done(

@@ -14,7 +14,7 @@ import asyncpg
 from msgspec import Struct
 
 from services.postgres import ledger_schema
-from services.sealing import MasterKeyError, MasterKeys, SealingKey, new_master_key
+from services.sealing import MASTER_KEYS_MAX, MasterKeyError, MasterKeys, SealingKey, new_master_key
 from services.secret_files import remove_unfinished
 from services.statements import Statements
 
@@ -30,12 +30,13 @@ _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
 
 class Rotated(Struct, frozen=True, kw_only=True):
-    """What came of a step: the name of the master key that wraps now, those still in the file behind it, and how many
-    sealing keys were wrapped anew."""
+    """What came of a step: the name of the master key that wraps now, those in use behind it, how many sealing keys
+    were wrapped anew, and whether the master key was made now."""
 
     newest: str
     others: Sequence[str]
     wrapped: int
+    made: bool
 
 
 async def know_master_keys(connection: asyncpg.Connection, path: Path, *, new: bool) -> None:
@@ -52,13 +53,17 @@ async def know_master_keys(connection: asyncpg.Connection, path: Path, *, new: b
 
 
 async def rotate(connection: asyncpg.Connection, path: Path, progress: Progress) -> Rotated:
-    """The first step: a new key in the file, unless one is there that a step before has made; all is wrapped by it.
+    """The first step: a new key in the file, and all is wrapped by it. A first step that was begun before is gone on
+    with: the first key of the file is in use then, and so is another one there.
 
     `connection` is the owner's. Raises MasterKeyError.
     """
     await _be_alone(connection)
     masters = await _at_hand(connection, path)
-    if len(masters.names) == 1:
+    made = not await _is_begun(connection, masters)
+    if made:
+        if len(masters.names) >= MASTER_KEYS_MAX:
+            raise MasterKeyError(f"{path} has {MASTER_KEYS_MAX} master keys, and no more are read: take some out of it")
         if not os.access(path.parent, os.W_OK):
             raise MasterKeyError(f"{path} cannot be written anew: its directory takes no files of this user")
         line, key = new_master_key()
@@ -67,7 +72,8 @@ async def rotate(connection: asyncpg.Connection, path: Path, progress: Progress)
         masters.put_first(line)
     await _take(connection, masters)
     wrapped = await _wrap_anew(connection, masters, progress)
-    return Rotated(newest=masters.newest.name, others=masters.names[1:], wrapped=wrapped)
+    others = await _others(connection, masters)
+    return Rotated(newest=masters.newest.name, others=others, wrapped=wrapped, made=made)
 
 
 async def finish(connection: asyncpg.Connection, path: Path, progress: Progress) -> Rotated:
@@ -90,10 +96,7 @@ async def finish(connection: asyncpg.Connection, path: Path, progress: Progress)
         raise MasterKeyError(f"what is left beside {path} cannot be removed ({error.strerror})") from error
     if len(masters.names) > 1:
         masters.keep_the_first()
-    if others:
-        for ledger in await _ledgers(connection):
-            await connection.execute(_of(ledger)["clean"])
-    return Rotated(newest=masters.newest.name, others=[], wrapped=wrapped)
+    return Rotated(newest=masters.newest.name, others=[], wrapped=wrapped, made=False)
 
 
 async def _be_alone(connection: asyncpg.Connection) -> None:
@@ -126,6 +129,13 @@ async def _at_hand(
             " back. If that is lost for good, move this one away, and `ledger migrate --new-master-key` makes another"
         )
     return masters
+
+
+async def _is_begun(connection: asyncpg.Connection, masters: MasterKeys) -> bool:
+    """Whether a first step was taken, and no second. A key in the file may also be of another ledger, for an import."""
+    rows = await connection.fetch(_statements["all"])
+    in_use = {row["name"] for row in rows if not row["lost"] and not row["retired"]}
+    return masters.newest.name in in_use and not in_use.isdisjoint(masters.names[1:])
 
 
 async def _take(connection: asyncpg.Connection, masters: MasterKeys) -> None:

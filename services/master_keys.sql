@@ -56,7 +56,3 @@ UPDATE {schema}.sealing_keys AS key
    SET master = $1, wrapped = fresh.wrapped
   FROM unnest($2::bigint[], $3::bytea[]) AS fresh (position, wrapped)
  WHERE key.position = fresh.position;
-
--- clean --
--- What was there before leaves the table's pages.
-VACUUM {schema}.sealing_keys;

@@ -51,9 +51,16 @@ class _Bars(ExitStack):
 
 
 def _begun(rotated: Rotated, settings: Settings) -> list[str]:
+    if rotated.made:
+        said = "It was made now."
+    else:
+        said = (
+            "No new one was made: a first step was taken before and not finished, and this one went on with it. Finish"
+            " it; for a new master key, rotate again then."
+        )
     return [
         f"{rotated.wrapped} sealing keys were wrapped anew, by the master key {rotated.newest}, which is the first in"
-        f" {settings.master_key} now.",
+        f" {settings.master_key} now. {said}",
         f"{' and '.join(rotated.others)} is still in use behind it. Give every service the file as it is now, and keep"
         " a copy of it apart from the database's backups. Then:",
         "  ledger rotate-master-key --finish",
@@ -64,5 +71,6 @@ def _finished(rotated: Rotated, settings: Settings) -> list[str]:
     return [
         f"{rotated.wrapped} sealing keys were wrapped anew. The master key {rotated.newest} is the only one in"
         f" {settings.master_key}, and the only one that opens anything here.",
+        "What they had wrapped lies on in the files of the database until `ledger scrub-keys` has written them anew.",
         "Destroy all copies of those that came before it: they open what is in the database's older backups.",
     ]

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from services.master_keys import WRAPPED_AT_ONCE_MAX, Rotated, finish, rotate
 from services.migrate import MigrationError, migrate
 from services.postgres import connect
-from services.sealing import MasterKey, MasterKeyError, MasterKeys, SealingKey, new_master_key, open_text
+from services.sealing import MASTER_KEYS_MAX, MasterKey, MasterKeyError, MasterKeys, SealingKey, new_master_key, open_text
 from tests.asking import asking
 from tests.conftest import Database
 from tests.importing import command
@@ -389,6 +389,41 @@ async def test_a_key_that_somebody_has_written_into_the_file_is_rotated_to(
         assert await quotes(ledger, 2) == ["Word 1", "Word 2"]
     assert {key.master for key in await kept(superuser)} == {new.name}
     assert path.read_text().split() == [line]
+
+
+async def test_a_key_in_the_file_that_is_no_predecessor_keeps_no_new_one_from_being_made(
+    database: Database, superuser: asyncpg.Connection, tmp_path: Path
+) -> None:
+    path = database.settings.master_key
+    await record(database, 2)
+    old = MasterKeys(path).newest
+    foreign, stranger = new_master_key()  # As for the import of a log from elsewhere.
+    path.write_text(path.read_text() + foreign + "\n")
+    begun = await command(database.settings, "rotate-master-key", folder=tmp_path)
+    assert begun.status == 0 and "It was made now." in begun.output, begun.errors
+    assert f"{old.name} is still in use behind it" in begun.output and stranger.name not in begun.output
+    new = MasterKeys(path).newest
+    assert MasterKeys(path).names == [new.name, old.name, stranger.name]
+    assert {key.master for key in await kept(superuser)} == {new.name}
+
+    again = await command(database.settings, "rotate-master-key", folder=tmp_path)
+    assert again.status == 0 and "No new one was made" in again.output and "Finish" in again.output
+    assert MasterKeys(path).newest.name == new.name
+    finished = await command(database.settings, "rotate-master-key", "--finish", folder=tmp_path)
+    assert "ledger scrub-keys" in finished.output
+    assert MasterKeys(path).names == [new.name]
+    opens_nothing(old, await kept(superuser))
+    third = await command(database.settings, "rotate-master-key", folder=tmp_path)
+    assert "It was made now." in third.output and MasterKeys(path).newest.name != new.name
+
+
+async def test_a_file_that_is_full_takes_no_new_key_and_stays_as_it_is(database: Database) -> None:
+    path = database.settings.master_key
+    path.write_text(path.read_text() + "".join(f"{new_master_key()[0]}\n" for _ in range(MASTER_KEYS_MAX - 1)))
+    before = path.read_text()
+    with pytest.raises(MasterKeyError, match="take some out of it"):
+        await step(database, rotate)
+    assert path.read_text() == before
 
 
 async def test_an_older_file_is_not_taken_back(database: Database) -> None:

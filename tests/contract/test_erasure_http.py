@@ -132,10 +132,20 @@ async def test_it_takes_the_scope_act_and_the_team_and_the_source(ledger: Ledger
     assert WORD not in (await ledger.get(f"{EVENTS}/1?unseal=1")).body
 
 
+async def test_whose_texts_were_redacted_one_by_one_has_nothing_left_to_destroy(ledger: LedgerService):
+    await ledger.post(event("feedback.received", feedback="F-1", text="Words.", contact="p-55"))
+    await ledger.post(redacted(1, "feedback/F-1"))
+    reply = await ledger.post(erased("p-55"))
+    assert (reply.status, reply.problem) == (422, "rule-not-met")
+    [error] = reply.json["errors"]
+    assert "nothing sealed about p-55 is left to destroy" in error["message"]
+    assert "an id, which says nothing by itself" in error["message"]
+
+
 async def test_what_is_refused_says_where_and_why_and_destroys_nothing(ledger: LedgerService):
     await ledger.post(*BEFORE, event("ask.withdrawn", requirement="R-1", ask="k-1"))
     for act, pointer, said, retryable in (
-        (erased("p-9"), "/data/person", "nothing was recorded about p-9 that could be erased", True),
+        (erased("p-9"), "/data/person", "nothing sealed about p-9 is left to destroy", True),
         (redacted(9, SUBJECT), "/data/position", "no event is there", False),
         (redacted(2, "requirement/R-2"), "/data/subject", "belongs to requirement/R-1", False),
         (redacted(5, SUBJECT), "/data/position", "has no sealed text, and what is not sealed stays", False),

@@ -122,7 +122,7 @@ TABLE: list[Row] = [
     ("belongs to", [asked], redacted(1, "requirement/b"), NEVER),
     ("has no sealed text", [said("delivery.updated")], redacted(1, "requirement/SSO-42"), NEVER),
     ("has been redacted already", [asked, redacted(1, "requirement/SSO-42")], redacted(1, "requirement/SSO-42"), NEVER),
-    ("nothing was recorded about", [], said("person.erased"), [said("person.introduced")]),
+    ("nothing sealed about", [], said("person.erased"), [said("person.introduced")]),
 ]  # fmt: skip
 
 

@@ -564,7 +564,7 @@ def test_a_person_is_erased_of_whom_something_was_recorded():
     Given(said("person.introduced", email=None)).when(erasure).then_passes()
     Given(asked).when(erasure).then_passes()  # About its contact, by a sealed quote.
     for other in (said("person.introduced", person="p-1"), said("ask.recorded", quote=None)):
-        Given(other).when(erasure).then_refused("/data/person", "nothing was recorded about p-81", retryable=True)
+        Given(other).when(erasure).then_refused("/data/person", "nothing sealed about p-81", retryable=True)
     Given(asked, erasure).when(erasure).then_passes()
 
 

@@ -10,7 +10,10 @@ from services.ledger.rules.retraction import Named
 def against_erasing(act: PersonErased, *, spoken_of: bool) -> Iterator[Objection]:
     """What speaks against erasing a person. `spoken_of`: the person has a stream, or something sealed is about them."""
     if not spoken_of:
-        message = f"nothing was recorded about {act.person} that could be erased: no event of that person, no text"
+        message = (
+            f"nothing sealed about {act.person} is left to destroy, and nobody was introduced by that id; where other"
+            " events name it, as a contact perhaps, it is an id, which says nothing by itself"
+        )
         yield Objection("/data/person", message, retryable=True)
 
 

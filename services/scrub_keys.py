@@ -86,8 +86,8 @@ async def _wait_for_others(connection: asyncpg.Connection) -> list[str]:
     if count := await connection.fetchval(_statements["out_of_sight"]):
         owner = await connection.fetchval("SELECT quote_ident(current_user)")
         left.append(
-            f"{count} copies follow this database, and whether their readers still see what was destroyed cannot be seen:"
-            f" a superuser can let it be: GRANT pg_read_all_stats TO {owner}"
+            f"{count} copies follow this database, and whether their readers keep what was destroyed this role may not"
+            f" see; a superuser can let it: GRANT pg_read_all_stats TO {owner}"
         )
     return left
 

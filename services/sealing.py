@@ -61,7 +61,7 @@ class MasterKey:
         self._tagging = hmac.digest(secret, b"requirements-ledger tags of answers\n", "sha256")
 
     def tag(self, content: bytes) -> bytes:
-        """What tells contents with sealed texts apart: an HMAC, so that nobody without the key can try out texts by it."""
+        """What tells contents apart: an HMAC, so that nobody without the key can try out the texts in them by it."""
         return hmac.digest(self._tagging, content, "sha256")
 
     def wrap(self, key: bytes, event_id: UUID) -> bytes:

@@ -265,7 +265,9 @@ def import_log_(directory: Path, name: str, origin: str | None, key: str | None,
         click.echo(f"the first {imported.signed} of them are those of the checkpoint that --key has signed")
     click.echo(f"{imported.keys} sealing keys; {imported.keyless} events are sealed and came without one")
     if imported.destroyed:
-        click.echo(f"{imported.destroyed} keys came along that the log says were destroyed, and they are gone here, too")
+        click.echo(
+            f"{imported.destroyed} keys came along that the log says were destroyed, and they are gone here, too"
+        )
 
 
 def _settings() -> Settings:

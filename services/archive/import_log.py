@@ -97,7 +97,9 @@ async def import_log(
             keyless += part.keyless
             progress(file.last, manifest.size)
         # A file of keys may be older than the erasures of its log, and undoes none of them.
-        destroyed = await connection.fetchval(sql["destroy_erased"]) + await connection.fetchval(sql["destroy_redacted"])
+        destroyed = await connection.fetchval(sql["destroy_erased"]) + await connection.fetchval(
+            sql["destroy_redacted"]
+        )
         root = bytes.fromhex(manifest.root)
         listed = keyless if with_keys else []
         await connection.execute(

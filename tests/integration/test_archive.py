@@ -202,7 +202,13 @@ async def test_an_older_file_of_keys_undoes_no_erasure(
     assert (await audited(another_database)).found == []
     async with serving(another_database.settings) as ledger:
         said = [(await ledger.get(f"{EVENTS}/{position}?unseal=1")).json["data"] for position in (1, 2, 3, 4, 7)]
-    assert [data.get("text", data.get("name")) for data in said] == [None, None, None, "What stays.", "Said afterwards."]
+    assert [data.get("text", data.get("name")) for data in said] == [
+        None,
+        None,
+        None,
+        "What stays.",
+        "Said afterwards.",
+    ]
 
 
 async def test_what_a_lost_master_key_wraps_is_not_exported(full: Database, tmp_path: Path) -> None:
@@ -378,7 +384,11 @@ BAD: list[tuple[str, Callable[[Path], None], str]] = [
     ("a line is no event", a_line_is_no_event, rf"{NAMES[2]}, line 10 \(position 210\): not a recorded event"),
     ("a type is unknown", a_type_that_nobody_knows, r"line 2 \(position 2\): .* cannot read it: no such event type"),
     ("keys are swapped", a_key_of_another_event, r"keys\.ndjson, line 1 \(position 1\): the wrapped key was changed"),
-    ("a key is about somebody else", a_key_about_somebody_else, r"position 1\): .* is about p-9, and it is about nobody"),
+    (
+        "a key is about somebody else",
+        a_key_about_somebody_else,
+        r"position 1\): .* is about p-9, and it is about nobody",
+    ),
     ("no manifest", lambda out: (out / MANIFEST).unlink(), "manifest.json cannot be read: No such file"),
     ("no JSON", lambda out: (out / MANIFEST).write_text("{"), "manifest.json is not the manifest of an exported log"),
     ("another format", edited(format="a heap"), "this is 'a heap', not an exported log"),

@@ -16,7 +16,15 @@ from msgspec.structs import replace
 from services.master_keys import WRAPPED_AT_ONCE_MAX, Rotated, finish, rotate
 from services.migrate import MigrationError, migrate
 from services.postgres import connect
-from services.sealing import MASTER_KEYS_MAX, MasterKey, MasterKeyError, MasterKeys, SealingKey, new_master_key, open_text
+from services.sealing import (
+    MASTER_KEYS_MAX,
+    MasterKey,
+    MasterKeyError,
+    MasterKeys,
+    SealingKey,
+    new_master_key,
+    open_text,
+)
 from tests.asking import asking
 from tests.conftest import Database
 from tests.importing import command

@@ -46,7 +46,7 @@ class Opener:
         return text
 
     def tag(self, answer: bytes) -> bytes | None:
-        """What tells answers with opened texts, or about a person, apart, for those who have them only; None for others.
+        """What tells an answer that shows sealed texts, or is about a person, from others; None where it is neither.
 
         Raises MasterKeyError.
         """

@@ -192,7 +192,7 @@ PAGES: Mapping[str, Page] = {
     ),
     "too-much-to-prove": Page(
         "The answer rests on more events, or on more bytes of them, than one answer carries with `proof=1`.",
-        "Many accounts ask, or systems have said the same of them every night for years.",
+        "Many accounts ask, or systems have said the same of them, or of the requirement, every night for years.",
         "the answer rests on 4100 events of 2900000 bytes; one answer carries at most 2000 events and 8388608 bytes",
     ),
     "unsupported-media-type": Page(

@@ -72,8 +72,8 @@ KINDS: Mapping[str, Kind] = {
     "too-much-to-prove": Kind(
         422,
         "More than one answer can prove",
-        "Ask without `proof`, or for an earlier position with `as_of`. To check all of it, `ledger audit` reads the log"
-        " over HTTP.",
+        "Ask without `proof`, or for an earlier position with `as_of`. To check all of it, take the log with"
+        " `ledger export log`, or read and check it over HTTP with `ledger audit`.",
     ),
     "unsupported-media-type": Kind(
         415,

@@ -4,6 +4,8 @@ Nothing is asked of anybody: the events prove themselves by their bytes and the 
 anew from them, by the folds and the judgement that the projector has, and compared member by member.
 """
 
+import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -21,12 +23,13 @@ from services.verifier.rows import Rows, Stored, evidence_of, shown_of
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 
-Check = Literal["checkpoint", "events", "position", "asked", "fits", "sums", "revisions", "decided", "told"]
+Check = Literal["checkpoint", "events", "position", "streams", "asked", "fits", "sums", "revisions", "decided", "told"]
 
 CHECKS: dict[Check, str] = {
     "checkpoint": "the checkpoint is of this log, and signed by a key that you trust",
     "events": "the bytes of each cited event are in the log, at the position that it says",
     "position": "the event at the position of the answer is cited, and none behind it",
+    "streams": "of the events about the requirement and each cited decision, none before the last cited is left out",
     "asked": "who asked, when and for what is what those events say",
     "fits": "each fit, with its verdicts and its class, follows from them",
     "sums": "voices, counts by class and revenue follow from them",
@@ -37,7 +40,9 @@ CHECKS: dict[Check, str] = {
 """Each check, and what holds if it finds nothing."""
 
 NOT_SHOWN = (
-    "That nothing was left out: `ledger audit` reads the whole log, and digests of read models say what it comes to.",
+    "That nothing else was left out: what came last about the requirement or a cited decision, or anything about"
+    " another decision, an account or an agreement. `ledger audit` reads the whole log, and digests of read models say"
+    " what it comes to.",
     "That what a sealed text says here is what was sealed: only who has the keys can open the bytes.",
     "That other people were shown the same log: compare the checkpoint with one that somebody else has kept.",
 )
@@ -116,7 +121,7 @@ def verify(octets: bytes, keys: Sequence[VerifierKey]) -> Report:
     sealed = 0
     found = [*_unproven(answer.proof, checkpoint)]
     if not found:
-        checked.append("position")
+        checked += ["position", "streams"]
         found = [*_misplaced(answer.proof.events, answer.as_of.position)]
     if not found:
         checked += ["asked", "fits", "sums", "revisions", "decided", "told"]
@@ -129,6 +134,7 @@ def verify(octets: bytes, keys: Sequence[VerifierKey]) -> Report:
         keys=[str(key) for key in signed_by],
         checkpoint=answer.proof.checkpoint,
         size=checkpoint.size,
+        found += _gaps(answer.proof.events, answer.requirement)
         events=len(answer.proof.events),
         checked=checked,
         found=found,
@@ -226,6 +232,23 @@ def _made_anew(answer: _Answer, events: Sequence[ProvenEvent]) -> Any:
     quotes, problem = _sealed_texts(answer, rows)
     told = tell_requirement(judged, page, shown_of(rows, judged, page, quotes, problem))
     return msgspec.json.decode(msgspec.json.encode(told))
+def _gaps(events: Sequence[ProvenEvent], requirement: str) -> Iterator[Finding]:
+    """Where the versions of a stream that is cited whole leave one out: that of the requirement, and of each decision
+    of which anything is cited. What took an event back stands in the stream of that event."""
+    streams: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
+    for number, each in enumerate(events):
+        recorded = decode_recorded(each.entry.encode())
+        if recorded.subject == f"requirement/{requirement}" or recorded.subject.startswith("decision/"):
+            streams[recorded.subject].append((recorded.version, each.position, number))
+    for subject, cited in streams.items():
+        before = 0
+        for version, position, number in sorted(cited):
+            if version != before + 1:
+                text = f"it is version {version} of {subject}, and cited before it is {before or 'none'}"
+                yield Finding("streams", f"/proof/events/{number}", f"position {position}", text)
+            before = version
+
+
 
 
 def _passed_over(answer: _Answer, judged: Judged) -> int:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from schemas.codec import canonical
 from services.command import commands
 from services.postgres import connect
+from services.problems import KINDS
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import KeySigner, Note, VerifierKey
 from services.verifier.rows import READS, columns
@@ -171,6 +172,34 @@ def _claim_an_earlier_position(answer: Any) -> None:
     answer["as_of"]["position"] = 1
 
 
+def _without(type: str) -> Callable[[Any], None]:
+    """Leaves out the cited events of a type."""
+
+    def edit(answer: Any) -> None:
+        events = answer["proof"]["events"]
+        left = [each for each in events if f'"type":"ledger.{type}.v1"' not in each["entry"]]
+        assert len(left) < len(events)
+        answer["proof"]["events"] = left
+
+    return edit
+
+
+def _place(answer: Any, type: str, version: int) -> str:
+    """Where in the answer the event of this type and version is cited."""
+    states = [json.loads(each["entry"]) for each in answer["proof"]["events"]]
+    [number] = [
+        number
+        for number, state in enumerate(states)
+        if (state["type"], state["streamversion"]) == (f"ledger.{type}.v1", version)
+    ]
+    return f"/proof/events/{number}"
+
+
+def _cite_twice(answer: Any) -> None:
+    events = answer["proof"]["events"]
+    events.insert(1, events[0])
+
+
 FITS = "/how_on_target/fits/0"
 REVISION = "/how_on_target/revisions/target-market@r1"
 
@@ -231,6 +260,46 @@ async def test_whatever_is_forged_in_an_answer_is_found_and_named(database: Data
 
 
 async def test_no_member_of_an_answer_can_be_changed_unnoticed(database: Database) -> None:
+async def test_what_is_left_out_of_a_stream_that_is_cited_whole_is_found_by_the_versions(database: Database) -> None:
+    async with told(database) as (client, key):
+        proven = await _proven(client, key)
+    # Whoever leaves these out may make the rest of the answer anew: everything else in it would follow.
+    for type, after, version in (
+        ("decision.made", "decision.acknowledged", 3),
+        ("decision.proposed", "decision.made", 2),
+        ("event.retracted", "perspective.stated", 7),
+        ("requirement.raised", "ask.recorded", 2),
+    ):
+        changed = deepcopy(proven.answer)
+        _without(type)(changed)
+        report = verify(msgspec.json.encode(changed), [key])
+        spots = [(each.check, each.spot) for each in report.found]
+        assert spots[:1] == [("streams", _place(changed, after, version))], (type, report.found)
+        assert "told" not in report.checked
+    last = proven.verify(_without("decision.acknowledged"))
+    assert "streams" not in {each.check for each in last.found}
+    assert any("what came last about the requirement or a cited decision" in each for each in last.not_shown)
+
+
+async def test_the_requirement_and_each_cited_decision_are_cited_whole(database: Database) -> None:
+    async with told(database) as (client, key):
+        moves = [event("delivery.updated", requirement="SSO", state=state) for state in ("in_progress", "shipped")]
+        await client.record(*moves)
+        other = event(
+            "decision.proposed", decision="D-2", requirements=["LOG"], question="And that?", by=PRODUCT,
+            options=[{"option": "build", "summary": "Build it"}, {"option": "wait", "summary": "Wait"}],
+        )  # fmt: skip
+        noted = event("decision.acknowledged", decision="D-2", team="sales", by=SALES)
+        await client.record(other, decided("D-2", "LOG"), noted)
+        await sign(client.log.connection)
+        proven = await _proven(client, key, at_least=client.head)
+        stored = await client.log.connection.fetch("SELECT notification_id, subject FROM ledger_main.stored_events")
+    cited = {each["position"] for each in proven.answer["proof"]["events"]}
+    whole = ("requirement/SSO", "decision/D-1", "decision/D-2")
+    assert cited >= {row["notification_id"] for row in stored if row["subject"] in whole}
+    assert proven.verify().found == []
+
+
     async with told(database) as (client, key):
         proven = await _proven(client, key)
     leaves = (spot for spot in _leaves(proven.answer, "") if not spot.startswith("/proof/events/"))
@@ -376,6 +445,8 @@ async def test_each_page_of_askers_proves_itself(database: Database, monkeypatch
     assert [len(each.answer["who_asked"]) for each in pages] == [2, 2]
     assert [each.verify().found for each in pages] == [[], []]
 
+    for way in ("`ledger export log`", "`ledger audit`"):
+        assert way in KINDS["too-much-to-prove"].next
 
 async def test_what_cannot_be_verified_says_why(database: Database) -> None:
     async with told(database) as (client, key):
@@ -425,7 +496,7 @@ async def test_the_command_ends_with_what_it_found(database: Database, tmp_path:
 
     verified = run(honest, "--key", key)
     assert verified.exit_code == 0 and "Verified." in verified.output
-    assert verified.output.count("✓") == 9 and "What an answer cannot show" in verified.output
+    assert verified.output.count("✓") == 10 and "What an answer cannot show" in verified.output
     assert run("-", "--key", key, input=honest.read_bytes()).exit_code == 0
     found = run(forged, "--key", key)
     assert found.exit_code == 1

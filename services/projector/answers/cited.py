@@ -1,5 +1,7 @@
 """The events on which the answer about one requirement rests: whoever folds them comes to the same answer.
 
+Of the requirement, and of each decision of which anything is cited, all is cited that was recorded up to the position
+of the answer, so that versions show what somebody leaves out.
 More may be cited than counts in the end, and never less: `services/verifier` makes the answer anew from these alone.
 """
 
@@ -8,6 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from schemas.envelope import stream_uuid
 from services.problems import Problem
 from services.projector.answers.evidence import read_names
 from services.projector.answers.since import read_chains
@@ -90,4 +93,7 @@ async def _positions(snapshot: Snapshot, judged: Judged, answer: OneRequirement,
     live = [ask.position for ask in evidence.live]
     cited.update(await found("sold", sorted(asking), [*names], live))
     cited.update(await found("retractions", sorted(cited)))
+    decisions = await snapshot.fetch(_statements, "decisions", position, sorted(cited))
+    streams = [stream_uuid(f"requirement/{evidence.requirement}"), *(row["stream"] for row in decisions)]
+    cited.update(await found("streams", streams))
     return sorted(cited)

@@ -69,3 +69,15 @@ SELECT position
 -- retractions --
 -- What took back events at these positions ($2).
 SELECT position FROM {schema}.retractions WHERE retracted = ANY($2::bigint[]) AND position <= $1;
+
+-- decisions --
+-- The streams of the decisions that the events at these positions ($2) are about.
+SELECT DISTINCT originator_id AS stream
+  FROM {schema}.stored_events
+ WHERE notification_id = ANY($2::bigint[]) AND notification_id <= $1 AND subject LIKE 'decision/%';
+
+-- streams --
+-- All of these streams ($2).
+SELECT notification_id AS position
+  FROM {schema}.stored_events
+ WHERE originator_id = ANY($2::uuid[]) AND notification_id <= $1;

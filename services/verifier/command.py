@@ -81,6 +81,8 @@ def _told(report: Report) -> Iterator[str]:
         yield f"\n  and {left} more (--json has all of them)"
     if report.sealed:
         yield f"\n  {report.sealed} sealed texts are shown in the clear, and were not compared with the sealed ones"
+    if report.erased:
+        yield f"\n  {report.erased} sealed texts are shown as erased; only the ledger can say whether they are"
     yield ""
     yield "Verified." if not report.found else f"{len(report.found)} findings: the answer does not hold."
     yield "What an answer cannot show by itself:"

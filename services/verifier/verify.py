@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from schemas.codec import Undecodable, decode_recorded
-from services.projector.shapes.proof import AnswerProof, ProvenEvent
+from services.projector.shapes.proof import ProvenEvent
 from services.projector.telling.requirement import WHO_ASKED_MAX, Judged, judge_requirement, tell_requirement
 from services.proof.checkpoint import Checkpoint
 from services.proof.inclusion import Proof
@@ -79,6 +79,8 @@ class Report(Struct, frozen=True, kw_only=True):
     found: list[Finding]
     sealed: int
     """Sealed texts that the answer shows in the clear, and that were not looked at."""
+    erased: int
+    """Sealed texts that the answer shows as erased, which nobody can tell from the bytes."""
     not_shown: Sequence[str] = NOT_SHOWN
 
 
@@ -101,6 +103,15 @@ class _AsOf(Struct):
     position: int
 
 
+class _Event(ProvenEvent, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whatever else it said would be covered by nothing."""
+
+
+class _Proof(Struct, frozen=True, forbid_unknown_fields=True):
+    checkpoint: str
+    events: list[_Event]
+
+
 class _Answer(Struct):
     """As much of an answer as has to be known to make it anew."""
 
@@ -108,7 +119,7 @@ class _Answer(Struct):
     as_of: _AsOf
     who_asked: list[_Account]
     problem: str | UnsetType | None = UNSET
-    proof: AnswerProof | UnsetType = UNSET
+    proof: _Proof | UnsetType = UNSET
 
 
 def verify(octets: bytes, keys: Sequence[VerifierKey]) -> Report:
@@ -118,14 +129,15 @@ def verify(octets: bytes, keys: Sequence[VerifierKey]) -> Report:
         raise Unverifiable("there is no `proof` in the answer: ask for it with `proof=1`")
     checkpoint, signed_by = _checkpoint(answer.proof.checkpoint, keys)
     checked: list[Check] = ["checkpoint", "events"]
-    sealed = 0
+    sealed = erased = 0
     found = [*_unproven(answer.proof, checkpoint)]
     if not found:
         checked += ["position", "streams"]
         found = [*_misplaced(answer.proof.events, answer.as_of.position)]
+        found += _gaps(answer.proof.events, answer.requirement)
     if not found:
         checked += ["asked", "fits", "sums", "revisions", "decided", "told"]
-        sealed = _sealed(answer)
+        sealed, erased = _sealed(answer)
         found = [*_differences(value, answer)]
     return Report(
         ledger=checkpoint.origin,
@@ -134,11 +146,11 @@ def verify(octets: bytes, keys: Sequence[VerifierKey]) -> Report:
         keys=[str(key) for key in signed_by],
         checkpoint=answer.proof.checkpoint,
         size=checkpoint.size,
-        found += _gaps(answer.proof.events, answer.requirement)
         events=len(answer.proof.events),
         checked=checked,
         found=found,
         sealed=sealed,
+        erased=erased,
     )
 
 
@@ -147,13 +159,23 @@ def _read(octets: bytes) -> tuple[dict[str, Any], _Answer]:
         raise Unverifiable(f"the answer has {len(octets)} bytes; at most {ANSWER_BYTES_MAX} are read")
     try:
         value = msgspec.json.decode(octets)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        json.loads(octets.decode(), object_pairs_hook=_each_once)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise Unverifiable(f"the answer is not JSON: {error}") from None
     try:
         answer = msgspec.convert(value, _Answer)
     except msgspec.ValidationError as error:
         raise Unverifiable(f"this is not the answer about a requirement: {error}") from None
     return value, answer
+
+
+def _each_once(members: list[tuple[str, Any]]) -> None:
+    """Raises Unverifiable if a name stands twice in an object: of two values, each reader chooses one."""
+    names = set[str]()
+    for name, _ in members:
+        if name in names:
+            raise Unverifiable(f"the name {_shown(name)} stands twice in one object of the answer; ask for it again")
+        names.add(name)
 
 
 def _checkpoint(note: str, keys: Sequence[VerifierKey]) -> tuple[Checkpoint, list[VerifierKey]]:
@@ -173,9 +195,13 @@ def _checkpoint(note: str, keys: Sequence[VerifierKey]) -> tuple[Checkpoint, lis
         raise Unverifiable(f"the checkpoint of {found.origin}: {error}") from None
 
 
-def _unproven(proof: AnswerProof, checkpoint: Checkpoint) -> Iterator[Finding]:
-    """The cited events whose bytes are not in the log at their position."""
+def _unproven(proof: _Proof, checkpoint: Checkpoint) -> Iterator[Finding]:
+    """The cited events whose bytes are not in the log at their position, and those that are cited again."""
+    cited = set[int]()
     for number, each in enumerate(proof.events):
+        if each.position in cited:
+            yield Finding("events", f"/proof/events/{number}", f"position {each.position}", "it is cited twice")
+        cited.add(each.position)
         try:
             _prove(each, proof.checkpoint, checkpoint)
         except (ProofError, NoteError, Undecodable) as error:
@@ -206,6 +232,23 @@ def _misplaced(events: Sequence[ProvenEvent], position: int) -> Iterator[Finding
             yield Finding("position", f"/proof/events/{number}", f"position {each.position}", text)
 
 
+def _gaps(events: Sequence[ProvenEvent], requirement: str) -> Iterator[Finding]:
+    """Where the versions of a stream that is cited whole leave one out: that of the requirement, and of each decision
+    of which anything is cited. What took an event back stands in the stream of that event."""
+    streams: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
+    for number, each in enumerate(events):
+        recorded = decode_recorded(each.entry.encode())
+        if recorded.subject == f"requirement/{requirement}" or recorded.subject.startswith("decision/"):
+            streams[recorded.subject].append((recorded.version, each.position, number))
+    for subject, cited in streams.items():
+        before = 0
+        for version, position, number in sorted(cited):
+            if version != before + 1:
+                text = f"it is version {version} of {subject}, and cited before it is {before or 'none'}"
+                yield Finding("streams", f"/proof/events/{number}", f"position {position}", text)
+            before = version
+
+
 def _differences(value: Mapping[str, Any], answer: _Answer) -> Iterator[Finding]:
     """Where the answer is not what the cited events come to."""
     assert not isinstance(answer.proof, UnsetType)
@@ -232,23 +275,6 @@ def _made_anew(answer: _Answer, events: Sequence[ProvenEvent]) -> Any:
     quotes, problem = _sealed_texts(answer, rows)
     told = tell_requirement(judged, page, shown_of(rows, judged, page, quotes, problem))
     return msgspec.json.decode(msgspec.json.encode(told))
-def _gaps(events: Sequence[ProvenEvent], requirement: str) -> Iterator[Finding]:
-    """Where the versions of a stream that is cited whole leave one out: that of the requirement, and of each decision
-    of which anything is cited. What took an event back stands in the stream of that event."""
-    streams: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
-    for number, each in enumerate(events):
-        recorded = decode_recorded(each.entry.encode())
-        if recorded.subject == f"requirement/{requirement}" or recorded.subject.startswith("decision/"):
-            streams[recorded.subject].append((recorded.version, each.position, number))
-    for subject, cited in streams.items():
-        before = 0
-        for version, position, number in sorted(cited):
-            if version != before + 1:
-                text = f"it is version {version} of {subject}, and cited before it is {before or 'none'}"
-                yield Finding("streams", f"/proof/events/{number}", f"position {position}", text)
-            before = version
-
-
 
 
 def _passed_over(answer: _Answer, judged: Judged) -> int:
@@ -274,10 +300,10 @@ def _sealed_texts(answer: _Answer, rows: Rows) -> tuple[Mapping[int, str | None]
     return quotes, answer.problem if stated else UNSET
 
 
-def _sealed(answer: _Answer) -> int:
-    """How many sealed texts the answer shows."""
-    quotes = [ask.quote for account in answer.who_asked for ask in account.asks]
-    return sum(isinstance(each, str) for each in (*quotes, answer.problem))
+def _sealed(answer: _Answer) -> tuple[int, int]:
+    """How many sealed texts the answer shows, and how many as erased."""
+    texts = [answer.problem, *(ask.quote for account in answer.who_asked for ask in account.asks)]
+    return sum(isinstance(each, str) for each in texts), texts.count(None)
 
 
 def _compare(said: Any, follows: Any, path: tuple[str | int, ...], about: str) -> Iterator[tuple[Any, str, str]]:

@@ -240,6 +240,7 @@ FORGED: dict[str, tuple[Callable[[Any], None], Check, str]] = {
     "where an event is": (_change_bytes_and_their_position, "events", "/proof/events/0"),
     "a proof of another position": (_take_another_proof, "events", "/proof/events/0"),
     "a proof for another checkpoint": (_take_another_checkpoint, "events", "/proof/events/2"),
+    "an event cited twice": (_cite_twice, "events", "/proof/events/1"),
     "a fact left out": (_leave_out, "fits", f"{FITS}/as_asked/class"),
     "the last event left out": (_leave_out_the_last, "position", "/as_of/position"),
     "an earlier position": (_claim_an_earlier_position, "position", "/proof/events/1"),
@@ -259,7 +260,6 @@ async def test_whatever_is_forged_in_an_answer_is_found_and_named(database: Data
     assert missed == []
 
 
-async def test_no_member_of_an_answer_can_be_changed_unnoticed(database: Database) -> None:
 async def test_what_is_left_out_of_a_stream_that_is_cited_whole_is_found_by_the_versions(database: Database) -> None:
     async with told(database) as (client, key):
         proven = await _proven(client, key)
@@ -300,6 +300,7 @@ async def test_the_requirement_and_each_cited_decision_are_cited_whole(database:
     assert proven.verify().found == []
 
 
+async def test_no_member_of_an_answer_can_be_changed_unnoticed(database: Database) -> None:
     async with told(database) as (client, key):
         proven = await _proven(client, key)
     leaves = (spot for spot in _leaves(proven.answer, "") if not spot.startswith("/proof/events/"))
@@ -375,6 +376,19 @@ async def test_sealed_texts_stay_sealed_in_the_proof(database: Database) -> None
     assert (report.found, report.sealed, proven.verify().sealed) == ([], 2, 0)
 
 
+async def test_sealed_texts_that_are_shown_as_erased_are_counted_and_told(database: Database, tmp_path: Path) -> None:
+    async with told(database) as (client, key):
+        opened = await _proven(client, key, key="personal")
+    changed = deepcopy(opened.answer)
+    changed["problem"] = changed["who_asked"][0]["asks"][0]["quote"] = None
+    report = verify(msgspec.json.encode(changed), [key])
+    assert (report.found, report.sealed, report.erased, opened.verify().erased) == ([], 0, 2, 0)
+    (tmp_path / "answer.json").write_bytes(msgspec.json.encode(changed))
+    shown = CliRunner().invoke(commands, ["verify", str(tmp_path / "answer.json"), "--key", str(key)])
+    assert shown.exit_code == 0
+    assert "2 sealed texts are shown as erased; only the ledger can say whether they are" in shown.output
+
+
 async def test_the_answer_to_a_position_stays_the_same_however_the_log_grows(database: Database) -> None:
     async with told(database) as (client, key):
         plain = await client.answer("requirements/SSO")
@@ -431,6 +445,8 @@ async def test_more_than_one_answer_can_carry_is_refused(database: Database, mon
             assert (reply.status, reply.json["type"]) == (422, "/problems/too-much-to-prove")
             assert reply.json["events"] > 3 and "one answer carries at most" in reply.json["detail"]
         assert (await client.get("requirements/SSO", proof=1)).status == 200
+    for way in ("`ledger export log`", "`ledger audit`"):
+        assert way in KINDS["too-much-to-prove"].next
 
 
 async def test_each_page_of_askers_proves_itself(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -445,8 +461,6 @@ async def test_each_page_of_askers_proves_itself(database: Database, monkeypatch
     assert [len(each.answer["who_asked"]) for each in pages] == [2, 2]
     assert [each.verify().found for each in pages] == [[], []]
 
-    for way in ("`ledger export log`", "`ledger audit`"):
-        assert way in KINDS["too-much-to-prove"].next
 
 async def test_what_cannot_be_verified_says_why(database: Database) -> None:
     async with told(database) as (client, key):
@@ -464,10 +478,19 @@ async def test_what_cannot_be_verified_says_why(database: Database) -> None:
     def carrying(checkpoint: str) -> bytes:
         return msgspec.json.encode({**answer, "proof": {**answer["proof"], "checkpoint": checkpoint}})
 
+    plain = msgspec.json.encode(answer)
+    beside = {**answer, "proof": {**answer["proof"], "note": "signed by the board"}}
+    commented = deepcopy(answer)
+    commented["proof"]["events"][0]["comment"] = "as agreed"
     without = msgspec.json.encode({name: each for name, each in answer.items() if name != "proof"})
     for octets, keys, why in (
         (without, [key], "ask for it with `proof=1`"),
         (b'{"requirement":', [key], "is not JSON"),
+        (b'{"status":"declined",' + plain[1:], [key], 'the name "status" stands twice'),
+        (b'{"st\\u0061tus":"declined",' + plain[1:], [key], 'the name "status" stands twice'),
+        (plain.replace(b'"position":', b'"position":1,"position":', 1), [key], 'the name "position" stands twice'),
+        (msgspec.json.encode(beside), [key], "unknown field `note`"),
+        (msgspec.json.encode(commented), [key], "unknown field `comment`"),
         (b"\xff\xfe", [key], "is not JSON"),
         (b"[" * 100_000, [key], "is not JSON"),
         (b"[]", [key], "not the answer about a requirement"),

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import asyncpg
 from msgspec import Struct
 
-from services.postgres import Pool, ledger_schema, unavailable
+from services.postgres import Pool, Unavailable, ledger_schema, unavailable
 from services.proof.growth import Edge, FullTile, edge_levels
 from services.proof.merkle import HASH_OCTETS, HashOf, Leaves, hash_of, needed
 from services.proof.published import digests_origin
@@ -164,7 +164,13 @@ class Tree:
             if full is not None:
                 found[tile] = full[: tile.width * HASH_OCTETS]
             else:
-                found[tile] = b"".join(await self._hashes(database, tile.level, tile.number, tile.width))
+                hashes = await self._hashes(database, tile.level, tile.number, tile.width)
+                if len(hashes) < tile.width:
+                    text = (
+                        f"hashes of the tile {tile.path} are missing in the database; `ledger audit` says what else is"
+                    )
+                    raise Unavailable(text)
+                found[tile] = b"".join(hashes)
         return found
 
     async def _hashes(self, database: Database, level: int, number: int, width: int) -> list[bytes]:

@@ -1,7 +1,7 @@
 """An audit from its beginning to its report, whatever it reads from."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -10,17 +10,15 @@ from msgspec import Struct
 
 from schemas.times import format_time
 from services.auditor.digests import Kept, Replay, read_digests
-from services.auditor.findings import Check, Finding, Progress, Report
+from services.auditor.findings import Check, Finding, KeysTried, Progress, Report
+from services.auditor.imports import Import, check_imports
 from services.auditor.log import Stored, Walk
-from services.auditor.outside import Outside, Stamped, check_timestamps, read_past, told
+from services.auditor.outside import Outside, Stamped, check_both, check_timestamps, read_past, told
 from services.proof.checkpoint import Checkpoint
 from services.proof.note import Note, NoteError, VerifierKey
 from services.proof.published import digests_origin
 
 FINDINGS_MAX = 1_000
-
-
-_NOTHING = Outside()
 
 
 class BadInput(Exception):
@@ -37,6 +35,10 @@ class Source(Protocol):
     """What is read, without a password."""
     is_database: bool
     """Whether it shows what stands beside the stored bytes, the tiles that are kept, and read models."""
+    reached: Mapping[str, int]
+    """How far each read model has got, once the audit has looked at them."""
+    keys_tried: KeysTried | None
+    """The keys of sealed texts, once the audit has tried them; None: it does not."""
 
     async def head(self) -> int:
         """How many events there are to audit."""
@@ -53,6 +55,9 @@ class Source(Protocol):
 
     async def timestamps(self) -> list[Stamped]:
         """Those that can be read there."""
+
+    async def imports(self) -> list[Import]:
+        """What the log says of having been imported."""
 
     def pages(self, *, hashes_only: bool) -> AsyncIterator[Sequence[Stored]]:
         """The log in order."""
@@ -80,10 +85,11 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 
 async def audit(
-    source: Source, asked: Asked, outside: Outside = _NOTHING, progress: Progress = lambda position, head: None
+    source: Source, asked: Asked, outside: Outside | None = None, progress: Progress = lambda position, head: None
 ) -> Report:
-    """`outside`: what was kept elsewhere. Raises BadInput, and what the source raises."""
+    """`outside`: what was kept elsewhere; None: nobody looked. Raises BadInput, and what the source raises."""
     begun, clock = datetime.now(UTC), time.monotonic()
+    elsewhere = Outside() if outside is None else outside
     since, read_models = asked.since, asked.read_models and source.is_database and not asked.hashes_only
     replays = asked.read_models and not asked.hashes_only
     notes = [note.encode() for note in await source.checkpoints()]
@@ -94,16 +100,19 @@ async def audit(
     known = [key for key in asked.keys if key.name != name]
     known = known or [key for key in await source.verifier_keys() if key.name != name]
     of_digests = [key for key in asked.keys if key.name == name] or await source.digest_keys()
-    past = read_past(outside.ended, origin or "", known)
+    past = read_past(elsewhere.ended, origin or "", known)
     found = [*past.found]
     roots: dict[int, set[bytes]] = {}
-    for note in {*notes, *outside.checkpoints, *past.current}:
+    within, inside = {*notes}, list[int]()
+    for note in {*notes, *elsewhere.checkpoints, *past.current}:
         try:
             checkpoint = Checkpoint.verified(note, origin or "", known)
         except NoteError as error:
             found.append(Finding("signatures", _size(note), f"a checkpoint that was kept: {error}"))
         else:
             roots.setdefault(checkpoint.size, set()).add(checkpoint.root)
+            if note in within:
+                inside.append(checkpoint.size)
     if since is not None:
         try:
             earlier = Checkpoint.verified(since, origin or "", known)
@@ -113,20 +122,30 @@ async def audit(
         if earlier.size > (head := await source.head()):
             text = f"the checkpoint that was kept earlier has {earlier.size} events, and the log has {head}"
             raise BadInput(f"{text}: either it was cut off since, or this is an older copy of it")
-    timestamps, amiss = check_timestamps([*await source.timestamps(), *outside.timestamps], asked.tsa)
+    stamped = await source.timestamps()
+    timestamps, amiss = check_timestamps([*stamped, *elsewhere.timestamps], asked.tsa)
     found += amiss
+    if outside is not None:
+        found += check_both(inside, (each.size for each in stamped), outside)
     replay, looked_at = None, None
     if (kept := await source.digests()) is not None:
-        digests = read_digests(kept, outside.digests, origin or "", of_digests)
+        digests = read_digests(kept, elsewhere.digests, origin or "", of_digests)
         found += digests.found
         replay = Replay(digests.published)
         looked_at = replay.looked_at
     following = replay if replays else None
     before = [checkpoint.size for _, checkpoints in past.said for checkpoint in checkpoints]
-    walk = Walk(roots, hashes_only=asked.hashes_only, noted=before)
+    imports = await source.imports()
+    walk = Walk(
+        roots,
+        hashes_only=asked.hashes_only,
+        noted=[*before, *(each.size for each in imports)],
+        once=not source.is_database,
+    )
     async for each in source.audit(walk, read_models=read_models, replay=following, progress=progress):
         is_since = since is not None and each.check == "roots" and each.position == earlier.size
         found.append(Finding("since", each.position, each.text) if is_since else each)
+    found += check_imports(imports, walk.noted, walk.edge.size)
     return Report(
         ledger=source.ledger,
         origin=origin,
@@ -137,14 +156,21 @@ async def audit(
         events=walk.edge.size,
         checkpoint=latest,
         checkpoints=sum(map(len, roots.values())) + len(before),
+        checkpoints_inside=len(notes),
+        checkpoints_outside=None if outside is None else len(outside.sizes),
+        imported=[each.told for each in imports],
+        sealing_keys=source.keys_tried,
+        read_models=dict(source.reached),
         digests=looked_at,
         since=None if since is None else since.decode(),
         timestamps=timestamps,
         accepted=told(past, walk.noted),
         checked=[
             *_checked(asked.hashes_only, source.is_database, read_models, since is not None, kept is not None),
+            *(("imports",) if imports else ()),
             *(("timestamps",) if timestamps else ()),
-            *(("accepted",) if outside.ended else ()),
+            *(("accepted",) if elsewhere.ended else ()),
+            *(("outside",) if outside is not None else ()),
         ],
         found=sorted(found, key=lambda each: (each.position or 0, each.check))[:FINDINGS_MAX],
         more=max(0, len(found) - FINDINGS_MAX),
@@ -155,6 +181,7 @@ def _checked(hashes_only: bool, beside: bool, read_models: bool, since: bool, di
     checks: dict[Check, bool] = {
         "positions": True,
         "bytes": not hashes_only,
+        "ids": not hashes_only,
         "versions": not hashes_only,
         "columns": beside and not hashes_only,
         "times": not hashes_only,
@@ -164,6 +191,7 @@ def _checked(hashes_only: bool, beside: bool, read_models: bool, since: bool, di
         "signatures": True,
         "since": since,
         "keys": beside and not hashes_only,
+        "access log": beside and not hashes_only,
         "read models": read_models,
         "digests": digests,
     }

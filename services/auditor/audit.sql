@@ -5,7 +5,7 @@ SELECT coalesce(max(notification_id), 0) FROM {schema}.stored_events;
 -- log --
 -- The whole log, with what stands beside the stored bytes, and of which person's event a key is there.
 SELECT e.notification_id, e.state, e.leaf_hash, e.originator_id, e.originator_version, e.topic, e.subject, e.source,
-       e.event_id, e.recorded_at, e.sealed, k.event_id AS key_event, k.person AS key_person
+       e.event_id, e.recorded_at, e.sealed, e.content, k.event_id AS key_event, k.person AS key_person
   FROM {schema}.stored_events AS e
   LEFT JOIN {schema}.sealing_keys AS k ON k.position = e.notification_id
  WHERE e.notification_id > $1
@@ -36,8 +36,44 @@ SELECT k.position
  LIMIT 100;
 
 -- imports --
--- What was imported, which is all that the log had then: whether keys came along, and which were not among them.
-SELECT size, with_keys, keyless FROM {schema}.imports;
+-- What was imported, which is all that the log had then: whether keys came along, and which were not among them. When
+-- its last event was recorded, and the first checkpoint kept.
+SELECT imported_at, origin, size, root_hash, with_keys, keyless,
+       (SELECT recorded_at FROM {schema}.stored_events WHERE notification_id = size) AS recorded_at,
+       (SELECT min(made_at) FROM {schema}.checkpoints) AS first_checkpoint
+  FROM {schema}.imports
+ ORDER BY imported_at;
+
+-- sealing_keys --
+-- The keys of sealed texts.
+SELECT position, event_id, person, master, wrapped
+  FROM {schema}.sealing_keys
+ WHERE position > $1
+ ORDER BY position
+ LIMIT $2;
+
+-- master_keys --
+-- The master keys that were ever known here, and whether nothing is wrapped by them any more.
+SELECT name, emptied_at IS NOT NULL AS emptied FROM registry.master_keys;
+
+-- twice --
+-- What has the source and the id of an event before it. The column is compared with the stored bytes, one by one.
+SELECT e.notification_id, twice.first
+  FROM (SELECT event_id, min(notification_id) AS first
+          FROM {schema}.stored_events
+         GROUP BY event_id
+        HAVING count(*) > 1) AS twice
+  JOIN {schema}.stored_events AS e ON e.event_id = twice.event_id AND e.notification_id > twice.first
+ ORDER BY e.notification_id
+ LIMIT 100;
+
+-- readings_gone --
+-- Numbers behind which some are missing in the access log, and the ones after.
+SELECT before, number
+  FROM (SELECT number, lag(number, 1, 0::bigint) OVER (ORDER BY number) AS before FROM {schema}.access_log) AS reading
+ WHERE number <> before + 1
+ ORDER BY number
+ LIMIT 100;
 
 -- checkpoints --
 -- Every checkpoint that is kept inside.

@@ -18,13 +18,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from services.auditor.audit import Asked, BadInput, Source, audit
 from services.auditor.database import Database
 from services.auditor.findings import CHECKS, Report
-from services.auditor.outside import Ended, Outside, Stamped
+from services.auditor.outside import Ended, Outside, Stamped, read_series
 from services.auditor.over_http import SECONDS_MAX, HttpError, OverHttp
 from services.kept_outside import KeptOutside, store_of
 from services.keys import key_id
 from services.postgres import Unavailable, connect, ledger_schema, unavailable
 from services.proof.note import NoteError, VerifierKey
 from services.proof.timestamp import TimestampError, read_roots
+from services.sealing import MasterKeyError, MasterKeys
 from services.settings import Settings, SettingsError
 
 FINDINGS_SHOWN_MAX = 20
@@ -119,8 +120,13 @@ async def _audit_database(settings: Settings, name: str, asked: Asked) -> Report
             told = f"database {at.path.lstrip('/')} on {at.hostname or 'this machine'}, schema {ledger_schema(name)}"
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 # Read before the database is: what comes later is not there yet.
-                outside = await asyncio.to_thread(kept, KeptOutside(store_of(settings), name))
-                return await _with_progress(Database(connection, name, origin, told), asked, outside)
+                elsewhere = KeptOutside(store_of(settings), name)
+                outside = await asyncio.to_thread(kept, elsewhere)
+                source = Database(connection, name, origin, told, _masters(settings))
+                await source.head()
+                # And again once its snapshot is taken: by now all that is inside has been kept there.
+                outside = outside._replace(sizes=await asyncio.to_thread(kept_sizes, elsewhere))
+                return await _with_progress(source, asked, outside)
     finally:
         connection.terminate()
 
@@ -128,10 +134,10 @@ async def _audit_database(settings: Settings, name: str, asked: Asked) -> Report
 async def _audit_over_http(url: str, projector_url: str | None, name: str, key: str, asked: Asked) -> Report:
     timeout = aiohttp.ClientTimeout(total=SECONDS_MAX)
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}, timeout=timeout) as session:
-        return await _with_progress(await OverHttp.open(session, name, url, projector_url), asked, Outside())
+        return await _with_progress(await OverHttp.open(session, name, url, projector_url), asked, None)
 
 
-async def _with_progress(source: Source, asked: Asked, outside: Outside) -> Report:
+async def _with_progress(source: Source, asked: Asked, outside: Outside | None) -> Report:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("auditing", total=None)
@@ -149,10 +155,26 @@ def api_key(path: Path) -> str:
     return text
 
 
+def _masters(settings: Settings) -> MasterKeys | None:
+    """The master keys, where the auditor may read them."""
+    try:
+        return MasterKeys(settings.master_key)
+    except MasterKeyError:
+        return None
+
+
+def kept_sizes(elsewhere: KeptOutside) -> frozenset[int]:
+    """The sizes of all checkpoints that are kept outside."""
+    return frozenset(int(file.name.partition(".")[0]) for file in elsewhere.every())
+
+
 def kept(elsewhere: KeptOutside) -> Outside:
     """What is kept outside the database. A series ends where the next one begins with what somebody said."""
     series = [*elsewhere.series()]
-    checkpoints, ended = [], []
+    checkpoints, ended = list[bytes](), list[Ended]()
+    if series and (first := series[0].accepted) is not None:
+        ended.append(Ended(str(first), first.read_bytes(), []))
+    goes_on = max((at for at, each in enumerate(series) if each.accepted is not None), default=0)
     for each, following in zip_longest(series, series[1:]):
         notes = [file.read_bytes() for file in each.checkpoints]
         if following is not None and following.accepted is not None:
@@ -165,11 +187,19 @@ def kept(elsewhere: KeptOutside) -> Outside:
             int(file.name.partition(".")[0]),
             file.read_bytes(),
             None if beside is None else beside.read_bytes(),
+            goes_on=at >= goes_on,
         )
-        for each in series
+        for at, each in enumerate(series)
         for file, beside in each.timestamps
     ]
-    return Outside(checkpoints, ended, timestamps, [file.read_bytes() for file in elsewhere.digests()])
+    return Outside(
+        checkpoints,
+        ended,
+        timestamps,
+        [file.read_bytes() for file in elsewhere.digests()],
+        frozenset(int(file.name.partition(".")[0]) for each in series for file in each.checkpoints),
+        read_series([(each.name, each.accepted is not None) for each in series]),
+    )
 
 
 def _told(report: Report) -> Iterator[str]:
@@ -177,7 +207,10 @@ def _told(report: Report) -> Iterator[str]:
     yield f"Ledger {report.ledger}, {report.origin or 'of no known origin'}"
     yield f"  read from    {report.source}"
     yield f"  by           {report.by}, on {report.begun}, in {report.seconds:g} seconds"
-    yield f"  looked at    all {report.events} events, {report.checkpoints} checkpoints"
+    where = f"{report.checkpoints_inside} inside"
+    if report.checkpoints_outside is not None:
+        where += f", {report.checkpoints_outside} outside"
+    yield f"  looked at    all {report.events} events, {report.checkpoints} checkpoints ({where})"
     if (digests := report.digests) is not None:
         others = f", and {digests.of_other_versions} of other versions, which this one cannot replay"
         yield (
@@ -187,6 +220,19 @@ def _told(report: Report) -> Iterator[str]:
     if (timestamps := report.timestamps) is not None:
         signatures = "their signatures too" if timestamps.signatures_checked else "not their signatures: see --tsa-ca"
         yield f"               {timestamps.looked_at} timestamps, {signatures}"
+    if "keys" in report.checked:
+        if (keys := report.sealing_keys) is None:
+            yield "               whether each sealed text has a key, not whether keys open: that takes the master key"
+        else:
+            others = f", and {keys.untried} not: their master keys are not in the file"
+            yield f"               {keys.tried} keys of sealed texts were tried{others if keys.untried else ''}"
+    if report.read_models:
+        behind = [f"{name} {at}" for name, at in report.read_models.items() if at != report.events]
+        got = f"as far as they have got: {', '.join(behind)}" if behind else "up to the last event"
+        yield f"               read models, {got}"
+    for each in report.imported:
+        keys_told = f"with keys, but for {each.keyless}" if each.with_keys else "without keys of sealed texts"
+        yield f"  imported     on {each.at}, {each.events} events of {each.origin}, {keys_told}"
     for said in report.accepted:
         yield f"  accepted     on {said.at}, with {said.events} events, by {said.by}: {said.reason}"
         if said.not_of_this_log:

@@ -1,13 +1,14 @@
 """The audit of a ledger in its database: all of the log, its tree and its read models, in one snapshot."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
 import asyncpg
 
 from services.auditor.digests import Beside, Kept, Replay
-from services.auditor.findings import Finding, Progress
+from services.auditor.findings import Finding, KeysTried, Progress
+from services.auditor.imports import Import
 from services.auditor.log import NOTHING_ERASED, Columns, Erasures, Stored, Walk
 from services.auditor.outside import Stamped
 from services.auditor.read_models import Folded, compare, fold
@@ -15,9 +16,11 @@ from services.postgres import ledger_schema
 from services.projector.projections import ALL
 from services.proof.growth import FullTile
 from services.proof.note import VerifierKey
+from services.sealing import MasterKeyError, MasterKeys, SealingKey
 from services.statements import Statements, fill
 
 PAGE_EVENTS = 2_000
+_KEY = ("event_id", "person", "master", "wrapped")
 
 _statements = Statements.load(Path(__file__).with_name("audit.sql"))
 
@@ -27,14 +30,24 @@ class Database:
 
     is_database = True
 
-    def __init__(self, connection: asyncpg.Connection, ledger: str, origin: str, told: str) -> None:
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        ledger: str,
+        origin: str,
+        told: str,
+        masters: MasterKeys | None = None,
+    ) -> None:
+        """`masters`: those to try the keys of sealed texts with; None: they are not tried."""
         self.ledger = ledger
         self.origin: str | None = origin
         self.told = told
         self._connection = connection
         self._schema = ledger_schema(ledger)
         self._sql = _statements.bind(schema=self._schema)
-        self._cursors: dict[str, int] = {}
+        self._masters = masters
+        self.reached: Mapping[str, int] = {}
+        self.keys_tried: KeysTried | None = None
 
     async def head(self) -> int:
         head: int = await self._connection.fetchval(self._sql["head"])
@@ -68,7 +81,12 @@ class Database:
         head = await self.head()
         if read_models:
             rows = await self._connection.fetch(self._sql["cursors"])
-            self._cursors = {row["projection"]: row["position"] for row in rows}
+            cursors = {row["projection"]: row["position"] for row in rows}
+            self.reached = {each.name: cursors.get(each.name, 0) for each in ALL}
+            for name, position in cursors.items():
+                if position > head:
+                    text = f"{name} has got to position {position}, and the log has {head} events"
+                    yield Finding("read models", position, text)
         erasures = NOTHING_ERASED if walk.hashes_only else await self._erasures()
         tiles = 0
         async for page in self.pages(hashes_only=walk.hashes_only):
@@ -76,7 +94,7 @@ class Database:
             for each in found:
                 yield each
             tiles += len(full)
-            async for each in self._tiles(full):
+            async for each in self._tiles(full, walk.signed):
                 yield each
             if read_models or replay is not None:
                 folded = fold(page)
@@ -92,6 +110,15 @@ class Database:
         if not walk.hashes_only:
             for row in await self._connection.fetch(self._sql["keys_beyond"]):
                 yield Finding("keys", row["position"], "there is a key, and no event")
+            for row in await self._connection.fetch(self._sql["twice"]):
+                text = f"its source and id are those of position {row['first']}"
+                yield Finding("ids", row["notification_id"], text)
+            for before, number in await self._connection.fetch(self._sql["readings_gone"]):
+                text = f"between the readings {before} and {number} there should be {number - before - 1} more"
+                yield Finding("access log", None, text)
+        if read_models and self._masters is not None:
+            async for each in self._try_keys(self._masters):
+                yield each
         if read_models:
             async for each in self._rows_beyond(head):
                 yield each
@@ -104,12 +131,37 @@ class Database:
 
     async def _erasures(self) -> Erasures:
         acts = await self._connection.fetch(self._sql["erasures"])
-        imports = await self._connection.fetch(self._sql["imports"])
+        imports = await self.imports()
         return Erasures.read(
             ((row["position"], row["state"]) for row in acts),
-            keyless_upto=max((row["size"] for row in imports if not row["with_keys"]), default=0),
-            keyless=[position for row in imports for position in row["keyless"]],
+            keyless_upto=max((each.size for each in imports if not each.with_keys), default=0),
+            keyless=[position for each in imports for position in each.keyless],
         )
+
+    async def imports(self) -> list[Import]:
+        return [Import(*row) for row in await self._connection.fetch(self._sql["imports"])]
+
+    async def _try_keys(self, masters: MasterKeys) -> AsyncIterator[Finding]:
+        """Unwrap each key whose master key is at hand."""
+        rows = await self._connection.fetch(self._sql["master_keys"])
+        emptied, at_hand = {row["name"]: row["emptied"] for row in rows}, {*masters.names}
+        tried, untried, after = 0, 0, 0
+        while rows := await self._connection.fetch(self._sql["sealing_keys"], after, PAGE_EVENTS):
+            for position, *kept in rows:
+                key = SealingKey(**dict(zip(_KEY, kept, strict=True)))
+                if emptied.get(key.master, True):
+                    known = "from which all keys were taken" if key.master in emptied else "which nobody knows"
+                    yield Finding("keys", position, f"its key is said to be under the master key {key.master}, {known}")
+                elif key.master not in at_hand:
+                    untried += 1
+                else:
+                    tried += 1
+                    try:
+                        masters.unwrap(key)
+                    except (MasterKeyError, ValueError) as error:
+                        yield Finding("keys", position, f"the key of its sealed texts does not open: {error}")
+            after = rows[-1]["position"]
+        self.keys_tried = KeysTried(tried, untried)
 
     async def pages(self, *, hashes_only: bool) -> AsyncIterator[Sequence[Stored]]:
         """The log in order. `hashes_only`: without what stands beside the stored bytes and their leaf hashes."""
@@ -121,12 +173,17 @@ class Database:
                 yield [Stored(row[0], row[1], row[2], Columns(*row[3:])) for row in rows]
             after = rows[-1]["notification_id"]
 
-    async def _tiles(self, full: Sequence[FullTile]) -> AsyncIterator[Finding]:
-        """Compare tiles with those that are kept. One that is not kept yet may be on its way."""
+    async def _tiles(self, full: Sequence[FullTile], signed: int) -> AsyncIterator[Finding]:
+        """Compare tiles with those that are kept. One that is not kept yet may be on its way, unless a checkpoint has
+        all of it: of `signed` events is the greatest."""
         in_order = sorted(full, key=lambda tile: (tile.level, tile.number))
         for level, tiles in groupby(in_order, key=lambda tile: tile.level):
             wanted = {tile.number: tile for tile in tiles}
             rows = await self._connection.fetch(self._sql["tiles"], level, min(wanted), max(wanted))
+            for number in wanted.keys() - {row["number"] for row in rows}:
+                if (number + 1) << 8 * (level + 1) <= signed:
+                    text = f"the tile {number} of level {level} is not kept, and a checkpoint has all of it"
+                    yield Finding("tiles", (number << 8 * (level + 1)) + 1, text)
             for row in rows:
                 tile = wanted.get(row["number"])
                 if tile is not None and (row["hash"], row["hashes"]) != (tile.hash, tile.hashes):
@@ -136,7 +193,7 @@ class Database:
 
     async def _read_models(self, page: Sequence[Stored], folded: Folded) -> AsyncIterator[Finding]:
         after, upto = page[0].position - 1, page[-1].position
-        reached = {projection.name: self._cursors.get(projection.name, 0) for projection in ALL}
+        reached = self.reached
         for name, at, reason in folded.refused:
             if name is None or at <= reached[name]:
                 yield Finding("read models", at, f"the event cannot be applied: {reason}")

@@ -8,6 +8,7 @@ from msgspec import Struct
 Check = Literal[
     "positions",
     "bytes",
+    "ids",
     "versions",
     "columns",
     "times",
@@ -17,8 +18,11 @@ Check = Literal[
     "signatures",
     "since",
     "keys",
+    "imports",
     "timestamps",
     "accepted",
+    "outside",
+    "access log",
     "read models",
     "digests",
 ]
@@ -26,6 +30,7 @@ Check = Literal[
 CHECKS: dict[Check, str] = {
     "positions": "the positions are 1, 2, 3, … without a gap",
     "bytes": "what is stored at each position is an event that says this position",
+    "ids": "no event has the source and the id of another",
     "versions": "the versions of each stream are 1, 2, 3, …",
     "columns": "the columns beside the stored bytes say what these say",
     "times": "the recorded times never fall from a position to the next",
@@ -35,9 +40,12 @@ CHECKS: dict[Check, str] = {
     "signatures": "each checkpoint is signed by a known key",
     "since": "the log extends the checkpoint that was kept earlier",
     "keys": "a sealed text has its key, unless what is on record behind it erases it, and then it has none",
+    "imports": "what was imported is the beginning of this log, and came before anything else of it",
     "timestamps": "each timestamp is of the checkpoint that it stands beside",
     "accepted": "what was said to have happened to the log is signed by a known key",
-    "read models": "the rows of each read model are those that the log comes to",
+    "outside": "nothing is kept inside alone that was kept outside first, and nothing is gone from either",
+    "access log": "the numbers of the readings are 1, 2, 3, … without a gap",
+    "read models": "each row of a read model is one that the log comes to, up to where the read model has got",
     "digests": "each digest of a read model is signed by a known key, and the log comes to those that were replayed",
 }
 """Each check, and what holds if it finds nothing."""
@@ -72,6 +80,26 @@ class Timestamps(Struct, frozen=True):
     signatures_checked: bool
 
 
+class KeysTried(Struct, frozen=True):
+    """Keys of sealed texts: how many were unwrapped, or tried in vain, and how many could not be tried, since their
+    master key is not in the file that the auditor has."""
+
+    tried: int
+    untried: int
+
+
+class Imported(Struct, frozen=True, kw_only=True):
+    """That the beginning of the log was imported: when, out of the log of which origin, how many events, and whether
+    the keys of sealed texts came along."""
+
+    at: str
+    origin: str
+    events: int
+    with_keys: bool
+    keyless: int
+    """If keys came along: how many sealed events had none any more."""
+
+
 class SaidBefore(Struct, frozen=True, kw_only=True):
     """That the log did not go on from where it was, and what an operator said had happened. It takes no findings away
     from checkpoints that were kept after it."""
@@ -102,6 +130,17 @@ class Report(Struct, frozen=True, kw_only=True):
     checkpoint: str | None
     """The latest one, as it was signed."""
     checkpoints: int
+    """All that were looked at, each once."""
+    checkpoints_inside: int
+    """Those that the ledger itself has, or shows."""
+    checkpoints_outside: int | None
+    """Those that were kept elsewhere; None: nobody looked there."""
+    imported: list[Imported]
+    sealing_keys: KeysTried | None
+    """None: it was not tried whether keys of sealed texts open."""
+    read_models: dict[str, int]
+    """The position that each read model has got to, as far as they were looked at: what it has not, it need not have
+    rows for."""
     digests: DigestsLookedAt | None
     """None: there was nowhere to read them."""
     since: str | None

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
-from schemas.codec import Undecodable, decode_recorded
+from schemas.codec import Undecodable, decode_recorded, stored_content
 from schemas.envelope import event_uuid, stream_uuid
 from schemas.events import SEALED_FIELDS, PersonErased, TextRedacted, type_of
 from schemas.times import format_time
@@ -30,6 +30,7 @@ class Columns(NamedTuple):
     event: UUID
     recorded_at: datetime
     sealed: bool
+    content: bytes
     key_event: UUID | None
     """The event that the key at this position is of; None: there is no key."""
     key_person: str | None
@@ -95,6 +96,7 @@ class _Said(Struct, frozen=True):
 
 
 _said = msgspec.json.Decoder(_Said)
+_whole = msgspec.json.Decoder(dict[str, Any])
 
 _SEALED = b'{"sealed":"'
 """In the stored bytes of every event with sealed texts. Inside of a text its quotes would be escaped."""
@@ -104,11 +106,16 @@ class Walk:
     """Goes through a log once. `roots`: size → the root that each checkpoint of this size has, to be compared.
 
     `hashes_only`: leave out all but positions, leaves, tiles and roots. `noted`: sizes at which to note the root of the
-    log, in `noted`.
+    log, in `noted`. `once`: find what is recorded twice, too, which takes some 100 bytes of memory an event.
     """
 
     def __init__(
-        self, roots: Mapping[int, Iterable[bytes]], *, hashes_only: bool = False, noted: Iterable[int] = ()
+        self,
+        roots: Mapping[int, Iterable[bytes]],
+        *,
+        hashes_only: bool = False,
+        noted: Iterable[int] = (),
+        once: bool = False,
     ) -> None:
         self.edge = Edge()
         self.last = 0
@@ -118,6 +125,12 @@ class Walk:
         self.hashes_only = hashes_only
         self._versions: dict[str, int] = {}
         self._recorded = ""
+        self._ids: set[bytes] | None = set() if once else None
+
+    @property
+    def signed(self) -> int:
+        """The size of the greatest checkpoint."""
+        return max(self._roots, default=0)
 
     def page(
         self, stored: Sequence[Stored], erasures: Erasures = NOTHING_ERASED
@@ -170,6 +183,11 @@ class Walk:
             return
         if sequence != position:
             yield Finding("bytes", position, f"the stored bytes say that this is position {sequence}")
+        if self._ids is not None:
+            known, identity = len(self._ids), event_uuid(said.source, said.id).bytes
+            self._ids.add(identity)
+            if len(self._ids) == known:
+                yield Finding("ids", position, "its source and id are those of an event before it")
         expected = self._versions.get(said.subject, 0) + 1
         if said.streamversion != expected:
             text = f"{said.subject} has version {said.streamversion} here, after {expected - 1}"
@@ -183,6 +201,9 @@ class Walk:
             for name, column, meant in _beside(each.columns, said):
                 if column != meant:
                     yield Finding("columns", position, f"the column {name} says {column}, the stored bytes {meant}")
+            if _content(said.type, each.state) not in (None, each.columns.content):
+                text = "the column content is not the fingerprint of what the stored bytes say"
+                yield Finding("columns", position, text)
             for text in _of_key(each, each.columns, erasures):
                 yield Finding("keys", position, text)
 
@@ -196,6 +217,21 @@ def _beside(columns: Columns, said: _Said) -> Iterator[tuple[str, object, object
     yield "source", columns.source, said.source
     yield "event_id", columns.event, event_uuid(said.source, said.id)
     yield "recorded_at", format_time(columns.recorded_at), said.recordedtime
+
+
+def _content(type: str, state: bytes) -> bytes | None:
+    """The fingerprint of an event that has no sealed texts: with them, it takes their key. None, too, of what is no
+    event, or of a newer version's."""
+    fields = SEALED_FIELDS.get(type)
+    if fields is None:
+        return None
+    try:
+        value = _whole.decode(state)
+        if any(isinstance(value["data"].get(name), dict) for name in fields):
+            return None
+        return stored_content(value, {})
+    except (msgspec.MsgspecError, KeyError, TypeError, AttributeError, ValueError):
+        return None
 
 
 def _of_key(each: Stored, columns: Columns, erasures: Erasures) -> Iterator[str]:
@@ -219,6 +255,8 @@ def _of_key(each: Stored, columns: Columns, erasures: Erasures) -> Iterator[str]
         if erased_by is None and not erasures.came_without(each.position):
             yield "the key of its sealed texts is gone, and nothing on record destroyed it"
         return
+    if erasures.came_without(each.position):
+        yield "the key of its sealed texts is there, and the import of it says that it came without"
     if erased_by is not None:
         yield f"the key of its sealed texts is there, and position {erased_by} says that it was destroyed"
     if columns.key_event != columns.event:

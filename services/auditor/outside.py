@@ -20,6 +20,8 @@ class Stamped(NamedTuple):
     size: int
     response: bytes
     note: bytes | None
+    goes_on: bool = False
+    """Whether it was kept outside, in the series that goes on."""
 
 
 class Ended(NamedTuple):
@@ -33,12 +35,15 @@ class Ended(NamedTuple):
 
 class Outside(NamedTuple):
     """`checkpoints`: those that the log has to extend. `digests`: of read models, from the series that goes on; what
-    those of ended series are of, the log may not have."""
+    those of ended series are of, the log may not have. `sizes`: of every checkpoint of every series, as they were there
+    once the database had been read. `amiss`: what is wrong with the series themselves."""
 
     checkpoints: Sequence[bytes] = ()
     ended: Sequence[Ended] = ()
     timestamps: Sequence[Stamped] = ()
     digests: Sequence[bytes] = ()
+    sizes: frozenset[int] = frozenset()
+    amiss: Sequence[str] = ()
 
 
 class Past(NamedTuple):
@@ -69,6 +74,47 @@ def read_past(ended: Iterable[Ended], origin: str, keys: Sequence[VerifierKey]) 
                 found.append(Finding("signatures", None, f"a checkpoint from before {each.place}: {error}"))
         said.append((accepted, checkpoints))
     return Past(said, current, found)
+
+
+def read_series(every: Sequence[tuple[str, bool]]) -> list[str]:
+    """What is wrong with series, of each its name and whether it begins with what somebody said: they are 1, 2, 3, …,
+    and all but the first begin so."""
+    amiss, expected = [], 1
+    for name, is_said in every:
+        if int(name) > expected:
+            lost = f"{expected:0{len(name)}d}"
+            amiss.append(
+                f"the series {lost} is gone" if int(name) == expected + 1 else f"the series from {lost} are gone"
+            )
+        if int(name) > 1 and not is_said:
+            amiss.append(f"the series {name} begins, and nobody has said what happened to the one before")
+        expected = int(name) + 1
+    return amiss
+
+
+def check_both(inside: Iterable[int], timestamps: Iterable[int], outside: Outside) -> list[Finding]:
+    """Whether outside and inside have what either has to have. `inside`: the sizes of the checkpoints there, and
+    `timestamps`: those of the timestamps there.
+
+    What is inside was kept outside first, so all of it is there. Of timestamps that are outside, the last may still be
+    on its way inside."""
+    found = [Finding("outside", None, text) for text in outside.amiss]
+    every = sorted(inside)
+    alone = [size for size in every if size not in outside.sizes]
+    if alone and not outside.sizes:
+        text = f"{len(alone)} checkpoints are kept inside, and none outside: is LEDGER_CHECKPOINTS where they are?"
+        found.append(Finding("outside", None, text))
+    elif alone:
+        text = f"{len(alone)} checkpoints are kept inside alone (of {alone[0]} to {alone[-1]} events)"
+        found.append(Finding("outside", alone[0], text))
+    stamped = sorted(each.size for each in outside.timestamps if each.goes_on)
+    there = {*timestamps}
+    found += [
+        Finding("outside", size, f"the timestamp of {size} events is kept outside, and not inside any more")
+        for size in stamped[:-1]
+        if size not in there
+    ]
+    return found
 
 
 def told(past: Past, roots: Mapping[int, bytes]) -> list[SaidBefore]:

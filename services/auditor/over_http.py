@@ -2,7 +2,7 @@
 digests of its read models, where the projector can be asked."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import NamedTuple
 
 import aiohttp
@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from services.auditor.digests import Kept, Replay
-from services.auditor.findings import Finding, Progress
+from services.auditor.findings import Finding, KeysTried, Progress
+from services.auditor.imports import Import
 from services.auditor.log import Stored, Walk
 from services.auditor.outside import Stamped
 from services.auditor.read_models import fold
@@ -40,6 +41,8 @@ class OverHttp:
     """A ledger as its HTTP interface shows it, up to its latest checkpoint."""
 
     is_database = False
+    reached: Mapping[str, int] = {}
+    keys_tried: KeysTried | None = None
 
     def __init__(
         self, session: aiohttp.ClientSession, ledger: str, url: str, checkpoint: str, projector_url: str | None
@@ -99,6 +102,10 @@ class OverHttp:
             raise HttpError(f"{self._url}/checkpoint/timestamp does not say of which checkpoint it is")
         note = await self._get(f"checkpoints/{size}")
         return [Stamped("the latest timestamp", int(size), found.body, note)]
+
+    async def imports(self) -> list[Import]:
+        """Nobody outside is told."""
+        return []
 
     async def audit(
         self, walk: Walk, *, read_models: bool, replay: Replay | None, progress: Progress

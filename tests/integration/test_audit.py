@@ -2,33 +2,38 @@
 by somebody who may do everything in it."""
 
 import asyncio
+import json
 import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
+from schemas.codec import stored_content
 from services.auditor.audit import Asked, BadInput, audit
+from services.auditor.command import _told as told_to_people
 from services.auditor.command import kept
 from services.auditor.database import Database as AuditedDatabase
-from services.auditor.findings import Check, DigestsLookedAt, Report, Timestamps
-from services.auditor.outside import Outside
+from services.auditor.findings import Check, DigestsLookedAt, KeysTried, Report, Timestamps
+from services.auditor.log import Stored, Walk
 from services.kept_outside import KeptOutside
 from services.ledger.history import accept
 from services.ledger.integrator import Integrator
-from services.postgres import connect
+from services.postgres import Unavailable, connect
 from services.projector.digest import digest
 from services.projector.projections import ALL
 from services.projector.projector import Projector
 from services.projector.publisher import Publisher
 from services.proof.checkpoint import Checkpoint
 from services.proof.growth import Edge, grow
-from services.proof.merkle import leaf_hash
+from services.proof.merkle import inclusion, leaf_hash
 from services.proof.note import Note
 from services.proof.published import PublishedDigest, digests_origin
 from services.proof.timestamp import Request, read_roots
+from services.sealing import MasterKeys
 from services.signing import SigningKeys
 from services.tree import Tree
 from tests.conftest import Database
@@ -39,6 +44,10 @@ from tests.tsa import Authority
 EVENTS = 600
 DIGESTS_AT = (400, 600)
 ORIGIN = "ledger.example/main"
+UNGUARDED = (
+    *("stored_events", "tree_tiles", "checkpoints", "timestamps", "sealing_keys", "digests", "digest_keys"),
+    *("imports", "access_log"),
+)
 SECONDS_MAX = 30.0
 
 Tamper = Callable[[asyncpg.Connection], Coroutine[Any, Any, Any]]
@@ -65,16 +74,31 @@ class Ledger:
         self.of_digests = SigningKeys.load(database.settings.projector_signing_key)
         self.outside = outside
 
-    async def audit(self, since: str | None = None, *, kept_outside: bool = False, **asked: Any) -> Report:
+    async def audit(
+        self, since: str | None = None, *, kept_outside: bool = False, opens: bool = False, **asked: Any
+    ) -> Report:
         connection = await connect(self.database.auditor)
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                source = AuditedDatabase(connection, "main", ORIGIN, "a test")
-                elsewhere = kept(self.outside) if kept_outside else Outside()
-                given = None if since is None else since.encode()
-                return await audit(source, Asked(by="a test", since=given, **asked), elsewhere)
+                return await self.audit_on(connection, since, kept_outside=kept_outside, opens=opens, **asked)
         finally:
             await connection.close()
+
+    async def audit_on(
+        self,
+        connection: asyncpg.Connection,
+        since: str | None = None,
+        *,
+        kept_outside: bool = False,
+        opens: bool = False,
+        **asked: Any,
+    ) -> Report:
+        """`opens`: with the master key."""
+        masters = MasterKeys(self.database.settings.master_key) if opens else None
+        source = AuditedDatabase(connection, "main", ORIGIN, "a test", masters)
+        elsewhere = kept(self.outside) if kept_outside else None
+        given = None if since is None else since.encode()
+        return await audit(source, Asked(by="a test", since=given, **asked), elsewhere)
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +152,7 @@ async def ledger(database: Database, tmp_path: Path, authority: Authority) -> As
     # From here on nobody writes but the hand.
     hand = await connect(database.superuser)
     await hand.execute("SET search_path = ledger_main; SET session_replication_role = replica")
-    unguarded = ("stored_events", "tree_tiles", "checkpoints", "timestamps", "sealing_keys", "digests", "digest_keys")
-    for table in unguarded:
+    for table in UNGUARDED:
         await hand.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
     yield Ledger(database, hand, keys, outside)
     await hand.close()
@@ -146,8 +169,11 @@ async def published(database: Database, position: int) -> None:
 
 
 async def test_a_log_that_nobody_touched_is_clean(ledger: Ledger):
-    report = await ledger.audit(kept_outside=True)
+    report = await ledger.audit(kept_outside=True, opens=True)
     assert (report.found, report.more, report.events, report.accepted) == ([], 0, EVENTS, [])
+    assert (report.checkpoints_inside, report.checkpoints_outside, report.imported) == (1, 1, [])
+    assert report.sealing_keys == KeysTried(tried=1, untried=0)
+    assert report.read_models == dict.fromkeys(NAMES, EVENTS)
     assert report.checkpoints >= 1 and report.checkpoint is not None
     assert set(report.checked) >= {
         "leaves",
@@ -182,7 +208,15 @@ def put_back(position: int, person: str) -> str:
 
 CHANGED = "convert_to(replace(convert_from(state, 'UTF8'), '\"importance\":2', '\"importance\":3'), 'UTF8')"
 
-TAMPERINGS: list[tuple[str, Tamper, Check, int]] = [
+ROOT = "decode(split_part((SELECT note FROM checkpoints), E'\\n', 3), 'base64')"
+RECORDED_TWICE = (
+    "ALTER TABLE stored_events DROP CONSTRAINT stored_events_event_once",
+    "INSERT INTO stored_events SELECT originator_id, 1000, topic, convert_to(replace(convert_from(state, 'UTF8'),"
+    ' \'"sequence":"00000000000000000017"\', \'"sequence":"00000000000000000601"\'), \'UTF8\'), 601, event_id,'
+    " metadata, subject, source, recorded_at, sealed, content, leaf_hash FROM stored_events WHERE notification_id = 17",
+)
+
+TAMPERINGS: list[tuple[str, Tamper, Check, int | None]] = [
     (
         "a byte of an event is changed",
         sql(f"UPDATE stored_events SET state = {CHANGED} WHERE notification_id = 17"),
@@ -286,15 +320,58 @@ TAMPERINGS: list[tuple[str, Tamper, Check, int]] = [
     ),
     ("a key is destroyed off the record", sql("DELETE FROM sealing_keys WHERE position = 502"), "keys", 502),
     ("an erased person's key is put back", sql(put_back(501, "p-1")), "keys", 501),
+    ("a wrapped key is overwritten", sql("UPDATE sealing_keys SET wrapped = 'gone' WHERE position = 502"), "keys", 502),
+    (
+        "a key is said to be under a master key that nobody has",
+        sql("UPDATE sealing_keys SET master = 'gone' WHERE position = 502"),
+        "keys",
+        502,
+    ),
+    (
+        "keys are destroyed, and an import is made up that explains it",
+        sql(f"INSERT INTO imports VALUES (now(), 'x', 600, {ROOT}, NULL, false, '{{}}')", "DELETE FROM sealing_keys"),
+        "imports",
+        600,
+    ),
+    (
+        "an import is made up with another root",
+        sql("INSERT INTO imports VALUES ('2001-01-01', 'x', 600, sha256('x'), NULL, true, '{502}')"),
+        "imports",
+        600,
+    ),
+    (
+        "an import is made up that is longer than the log",
+        sql("INSERT INTO imports VALUES ('2001-01-01', 'x', 601, sha256('x'), NULL, true, '{502}')"),
+        "imports",
+        601,
+    ),
+    ("a tile is removed", sql("DELETE FROM tree_tiles WHERE level = 0 AND number = 0"), "tiles", 1),
+    (
+        "the fingerprint is changed",
+        sql("UPDATE stored_events SET content = 'x' WHERE notification_id = 17"),
+        "columns",
+        17,
+    ),
+    ("an event is recorded twice", sql(*RECORDED_TWICE), "ids", 601),
+    ("a read model has got beyond the log", sql("UPDATE cursors SET position = 601"), "read models", 601),
 ]
 
 
-@pytest.mark.parametrize(("what", "tamper", "check", "position"), TAMPERINGS, ids=[row[0] for row in TAMPERINGS])
-async def test_what_was_done_by_hand_is_found(ledger: Ledger, what: str, tamper: Tamper, check: Check, position: int):
-    await tamper(ledger.hand)
-    report = await ledger.audit()
-    assert (check, position) in [(found.check, found.position) for found in report.found], report.found
-    assert {found.check for found in report.found} <= {*report.checked}
+class _Undone(Exception):
+    """So that a transaction is rolled back."""
+
+
+async def test_what_was_done_by_hand_is_found(ledger: Ledger):
+    """The hand audits itself, and what it did is undone after each row: so one ledger is enough for all."""
+    for what, tamper, check, position in TAMPERINGS:
+        with suppress(_Undone):
+            async with ledger.hand.transaction(isolation="repeatable_read"):
+                await tamper(ledger.hand)
+                report = await ledger.audit_on(ledger.hand, kept_outside=True, opens=True)
+                assert (check, position) in [(found.check, found.position) for found in report.found], (what, report)
+                assert {found.check for found in report.found} <= {*report.checked}, what
+                raise _Undone
+    assert (await ledger.audit(kept_outside=True, opens=True)).found == []
 
 
 async def test_whatever_else_is_done_to_keys_is_found(ledger: Ledger):
@@ -322,6 +399,9 @@ async def rewrite(ledger: Ledger) -> None:
     """Rewrite history with everything that follows from it, tree, checkpoint and signature: as the owner could."""
     await ledger.hand.execute(f"UPDATE stored_events SET state = {CHANGED} WHERE notification_id = 17")
     await ledger.hand.execute("UPDATE stored_events SET leaf_hash = sha256('\\x00'::bytea || state)")
+    state = await ledger.hand.fetchval("SELECT state FROM stored_events WHERE notification_id = 17")
+    content = stored_content(json.loads(state), {})
+    await ledger.hand.execute("UPDATE stored_events SET content = $1 WHERE notification_id = 17", content)
     await ledger.hand.execute("UPDATE asks SET importance = 3 WHERE position = 17")
     rows = await ledger.hand.fetch("SELECT state FROM stored_events ORDER BY notification_id")
     edge, tiles = grow(Edge(), [leaf_hash(row["state"]) for row in rows])
@@ -392,6 +472,119 @@ async def test_a_history_that_was_accepted_is_told_and_is_no_finding(ledger: Led
     found = (await look()).found
     assert {each.check for each in found} == {"accepted", "roots"}
     assert any("0003/accepted.note: nobody known has signed it" in each.text for each in found)
+
+
+async def test_what_is_gone_from_either_side_is_found(ledger: Ledger, tmp_path: Path, authority: Authority):
+    """Checkpoints, timestamps and what operators said are outside the database, and whoever can write there is not
+    who can write here."""
+
+    async def look() -> tuple[Report, list[tuple[int | None, str]]]:
+        report = await ledger.audit(kept_outside=True, read_models=False)
+        assert "outside" in report.checked
+        return report, [(found.position, found.text) for found in report.found if found.check == "outside"]
+
+    shutil.move(tmp_path / "main", tmp_path / "away")
+    report, found = await look()
+    assert (report.checkpoints_inside, report.checkpoints_outside) == (1, 0)
+    [(position, text)] = found
+    assert position is None and text.startswith("1 checkpoints are kept inside, and none outside")
+    shutil.move(tmp_path / "away", tmp_path / "main")
+
+    # One that is inside alone, and a timestamp that is outside alone, though it is not the last.
+    edge, _ = grow(Edge(), [row[0] for row in await ledger.hand.fetch(f"{LEAVES} LIMIT 300")])
+    alone = str(Checkpoint(ORIGIN, 300, edge.root).signed(ledger.keys.signers(ORIGIN)))
+    await ledger.hand.execute("INSERT INTO checkpoints VALUES (300, $1, now())", alone)
+    assert (await look())[1] == [(300, "1 checkpoints are kept inside alone (of 300 to 300 events)")]
+    ledger.outside.keep(300, alone)
+    ledger.outside.keep_timestamp(300, authority.reply(Request.of(alone.encode()).octets))
+    report, found = await look()
+    assert found == [(300, "the timestamp of 300 events is kept outside, and not inside any more")]
+    assert [each.check for each in report.found] == ["outside"] and report.checkpoints_outside == 2
+    await ledger.hand.execute("DELETE FROM checkpoints WHERE size = 300")
+
+    # What somebody said is told though the series before it is gone.
+    await accept(ledger.outside, ORIGIN, ledger.keys, size=EVENTS, reason="moved", by="ops")
+    assert (await look())[1] == []
+    shutil.rmtree(tmp_path / "main" / "0001")
+    report, found = await look()
+    assert (None, "the series 0001 is gone") in found and [said.reason for said in report.accepted] == ["moved"]
+    (tmp_path / "main" / "0004").mkdir()
+    assert {(None, "the series 0003 is gone"), (None, UNSAID)} <= {*(await look())[1]}
+
+
+LEAVES = "SELECT leaf_hash FROM stored_events ORDER BY notification_id"
+UNSAID = "the series 0004 begins, and nobody has said what happened to the one before"
+
+
+async def test_what_was_imported_is_told_and_explains_no_more_than_it_can(ledger: Ledger):
+    first = await ledger.hand.fetchval("SELECT min(recorded_at) FROM stored_events")
+    # As if all of it had come at once, before the first checkpoint was signed, and without its keys.
+    await ledger.hand.execute("UPDATE checkpoints SET made_at = now()")
+    insert = (
+        f"INSERT INTO imports SELECT made_at, 'ledger.example/old', 600, {ROOT}, NULL, false, '{{}}' FROM checkpoints"
+    )
+    await ledger.hand.execute(insert)
+    await ledger.hand.execute("DELETE FROM sealing_keys")
+    report = await ledger.audit(opens=True)
+    assert report.found == [] and "imports" in report.checked
+    [told] = report.imported
+    assert (told.origin, told.events, told.with_keys, told.keyless) == ("ledger.example/old", EVENTS, False, 0)
+
+    async def found() -> list[tuple[Check, str]]:
+        return [(each.check, each.text) for each in (await ledger.audit(opens=True)).found]
+
+    await ledger.hand.execute("UPDATE imports SET imported_at = $1", first)
+    [(check, text)] = await found()
+    assert check == "imports" and "is said to have brought it" in text
+    await ledger.hand.execute("UPDATE imports SET imported_at = now() + interval '1 minute'")
+    [(check, text)] = await found()
+    assert check == "imports" and "it had a checkpoint before" in text
+    await ledger.hand.execute("UPDATE imports SET imported_at = (SELECT made_at FROM checkpoints)")
+    await ledger.hand.execute(put_back(502, "p-2"))
+    assert ("keys", "the key of its sealed texts is there, and the import of it says that it came without") in [
+        *(await found())
+    ]
+    await ledger.hand.execute("DELETE FROM sealing_keys")
+    await ledger.hand.execute(insert.replace("made_at", "made_at - interval '1 microsecond'"))
+    assert await found() == [("imports", "2 imports are on record, and a log is imported once, when empty")]
+
+
+async def test_readings_that_are_gone_leave_a_gap(ledger: Ledger):
+    await ledger.hand.execute(
+        "INSERT INTO access_log SELECT n, now(), 'k', 'ledger', 'GET', '/', 'p-2', '{}', '{}'"
+        " FROM generate_series(1, 9) AS n"
+    )
+    assert (await ledger.audit()).found == []
+    await ledger.hand.execute("DELETE FROM access_log WHERE number IN (1, 4, 5)")
+    report = await ledger.audit()
+    assert "access log" in report.checked
+    assert [(found.check, found.text) for found in report.found] == [
+        ("access log", "between the readings 0 and 2 there should be 1 more"),
+        ("access log", "between the readings 3 and 6 there should be 2 more"),
+    ]
+
+
+async def test_read_models_that_were_emptied_are_told_to_have_got_nowhere(ledger: Ledger):
+    await ledger.hand.execute("TRUNCATE account_mentions")
+    tables = next(each for each in ALL if each.name == "accounts").tables
+    await ledger.hand.execute("".join(f"DELETE FROM {table};" for table in tables))
+    await ledger.hand.execute("UPDATE cursors SET position = 0 WHERE projection = 'accounts'")
+    report = await ledger.audit()
+    assert report.read_models == dict.fromkeys(NAMES, EVENTS) | {"accounts": 0}
+    assert any("as far as they have got: accounts 0" in line for line in told_to_people(report))
+
+
+async def test_an_outsider_finds_what_is_recorded_twice(ledger: Ledger):
+    await sql(*RECORDED_TWICE)(ledger.hand)
+    rows = await ledger.hand.fetch("SELECT notification_id, state FROM stored_events ORDER BY 1")
+    found, _ = Walk({}, once=True).page([Stored(position, state, None, None) for position, state in rows])
+    assert ("ids", 601) in [(each.check, each.position) for each in found]
+
+
+async def test_a_proof_that_lacks_a_tile_is_refused_and_said_so(ledger: Ledger):
+    await ledger.hand.execute("DELETE FROM tree_tiles WHERE level = 0 AND number = 0")
+    with pytest.raises(Unavailable, match="`ledger audit` says what else is"):
+        await Tree("main").hashes(ledger.hand, inclusion(589, 600), 600)
 
 
 async def test_hashes_alone_find_what_hashes_can(ledger: Ledger):

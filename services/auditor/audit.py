@@ -125,8 +125,10 @@ async def audit(
     stamped = await source.timestamps()
     timestamps, amiss = check_timestamps([*stamped, *elsewhere.timestamps], asked.tsa)
     found += amiss
+    imports = await source.imports()
     if outside is not None:
-        found += check_both(inside, (each.size for each in stamped), outside)
+        imported = max((each.size for each in imports), default=0)
+        found += check_both(inside, (each.size for each in stamped), outside, imported=imported)
     replay, looked_at = None, None
     if (kept := await source.digests()) is not None:
         digests = read_digests(kept, elsewhere.digests, origin or "", of_digests)
@@ -135,7 +137,6 @@ async def audit(
         looked_at = replay.looked_at
     following = replay if replays else None
     before = [checkpoint.size for _, checkpoints in past.said for checkpoint in checkpoints]
-    imports = await source.imports()
     walk = Walk(
         roots,
         hashes_only=asked.hashes_only,

@@ -36,7 +36,7 @@ class Ended(NamedTuple):
 class Outside(NamedTuple):
     """`checkpoints`: those that the log has to extend. `digests`: of read models, from the series that goes on; what
     those of ended series are of, the log may not have. `sizes`: of every checkpoint of every series, as they were there
-    once the database had been read. `amiss`: what is wrong with the series themselves."""
+    once the database had been read. `amiss`: what is amiss with the series themselves."""
 
     checkpoints: Sequence[bytes] = ()
     ended: Sequence[Ended] = ()
@@ -77,7 +77,7 @@ def read_past(ended: Iterable[Ended], origin: str, keys: Sequence[VerifierKey]) 
 
 
 def read_series(every: Sequence[tuple[str, bool]]) -> list[str]:
-    """What is wrong with series, of each its name and whether it begins with what somebody said: they are 1, 2, 3, …,
+    """What is amiss with series, of each its name and whether it begins with what somebody said: they are 1, 2, 3, …,
     and all but the first begin so."""
     amiss, expected = [], 1
     for name, is_said in every:
@@ -92,9 +92,11 @@ def read_series(every: Sequence[tuple[str, bool]]) -> list[str]:
     return amiss
 
 
-def check_both(inside: Iterable[int], timestamps: Iterable[int], outside: Outside) -> list[Finding]:
+def check_both(
+    inside: Iterable[int], timestamps: Iterable[int], outside: Outside, *, imported: int = 0
+) -> list[Finding]:
     """Whether outside and inside have what either has to have. `inside`: the sizes of the checkpoints there, and
-    `timestamps`: those of the timestamps there.
+    `timestamps`: those of the timestamps there. `imported`: how many events came from an export, without timestamps.
 
     What is inside was kept outside first, so all of it is there. Of timestamps that are outside, the last may still be
     on its way inside."""
@@ -112,7 +114,7 @@ def check_both(inside: Iterable[int], timestamps: Iterable[int], outside: Outsid
     found += [
         Finding("outside", size, f"the timestamp of {size} events is kept outside, and not inside any more")
         for size in stamped[:-1]
-        if size not in there
+        if size not in there and size > imported
     ]
     return found
 

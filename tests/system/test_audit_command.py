@@ -51,9 +51,12 @@ async def test_an_audit_ends_with_what_it_found(database: Database, tmp_path: Pa
         clean = await command(settings, "audit", "--json", report_file, "--by", "R. Roe", folder=tmp_path)
         assert clean.status == 0, clean.output + clean.errors
         assert f"all {head} events" in clean.output and "Nothing was found." in clean.output
+        assert "keys of sealed texts were tried" in clean.output and "read models, up to the last" in clean.output
         report = msgspec.json.decode(report_file.read_bytes(), type=Report)
         assert (report.by, report.events, report.found, report.ledger) == ("R. Roe", head, [], "main")
         assert "read models" in report.checked and report.checkpoint is not None
+        assert report.checkpoints_outside is not None and report.checkpoints_outside >= report.checkpoints_inside > 0
+        assert report.sealing_keys is not None
         assert report.digests is not None and report.digests.published == report.digests.replayed >= len(NAMES)
         assert f"{report.digests.published} published digests of read models" in clean.output
         kept.write_text(report.checkpoint)

@@ -142,7 +142,9 @@ async def _make_ledger(
     # Who makes a ledger of this name at the moment, with a long log, is not waited for while others wait for us.
     before = await connection.fetchval("SELECT current_setting('lock_timeout')")
     await connection.execute(f"SET LOCAL lock_timeout = '{round(LOCK_SECONDS_MAX * 1000)}ms'")
-    other = await connection.fetchval("SELECT name FROM registry.ledgers WHERE origin = $1 AND name <> $2", origin, name)
+    other = await connection.fetchval(
+        "SELECT name FROM registry.ledgers WHERE origin = $1 AND name <> $2", origin, name
+    )
     if other is not None:
         raise OriginTaken(f"the origin {origin} is that of the ledger {other}, and each log has one of its own")
     made = await connection.fetchval(

@@ -95,10 +95,9 @@ async def audit(
     notes = [note.encode() for note in await source.checkpoints()]
     latest = notes[-1].decode() if notes else None
     origin = source.origin or (None if latest is None else _origin(latest))
-    # What signs digests is the projector's, and does not count under a checkpoint.
-    name = digests_origin(origin or "")
-    known = [key for key in asked.keys if key.name != name]
-    known = known or [key for key in await source.verifier_keys() if key.name != name]
+    name = digests_origin(origin or "")  # What signs digests is the projector's, and does not count under a checkpoint.
+    # Whoever names a key trusts no other under a checkpoint; of digests those of the ledger count unless one is named.
+    known = [key for key in asked.keys or await source.verifier_keys() if key.name != name]
     of_digests = [key for key in asked.keys if key.name == name] or await source.digest_keys()
     past = read_past(elsewhere.ended, origin or "", known)
     found = [*past.found]

@@ -5,6 +5,7 @@ leaf hashes of the log or of the hashes of full tiles, at most 255 of them. So a
 the log is.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,11 +15,14 @@ import asyncpg
 from msgspec import Struct
 
 from services.postgres import Pool, Unavailable, ledger_schema, unavailable
-from services.proof.growth import Edge, FullTile, edge_levels
+from services.proof.growth import Edge, FullTile, edge_levels, grow
 from services.proof.merkle import HASH_OCTETS, HashOf, Leaves, hash_of, needed
 from services.proof.published import digests_origin
 from services.proof.tiles import ENTRIES, WIDTH, Tile, bundle, hash_in, split_hashes, tile_of
 from services.statements import Statements
+
+LEAVES_AT_ONCE_MAX = 65_536
+"""That are read at once where tiles are missing."""
 
 _statements = Statements.load(Path(__file__).with_name("tree.sql"))
 
@@ -58,8 +62,23 @@ class Tree:
         return tiles * WIDTH
 
     async def edge(self, database: Database, size: int) -> Edge:
-        """The right edge of the tree of a size. All tiles that are full in it are kept."""
-        levels = [await self._hashes(database, level, *each) for level, each in enumerate(edge_levels(size))]
+        """The right edge of the tree of a size: of tiles that are kept; where one is missing, as in a log that was
+        imported a moment ago, of leaf hashes. Of a shorter log: the edge that it has."""
+        kept = await self._kept_edge(database, size)
+        if kept is not None:
+            return kept
+        full = await self.full_leaves(database)
+        edge = (await self._kept_edge(database, full) if full <= size else None) or Edge()
+        while leaves := await self.leaves(database, edge.size, min(LEAVES_AT_ONCE_MAX, size - edge.size)):
+            edge, _ = await asyncio.to_thread(grow, edge, leaves)
+        return edge
+
+    async def _kept_edge(self, database: Database, size: int) -> Edge | None:
+        """None, if a hash of it is not kept."""
+        wanted = edge_levels(size)
+        levels = [await self._hashes(database, level, *each) for level, each in enumerate(wanted)]
+        if any(len(hashes) < width for hashes, (_, width) in zip(levels, wanted, strict=True)):
+            return None
         return Edge(size, tuple(tuple(hashes) for hashes in levels))
 
     async def leaves(self, database: Database, after: int, limit: int) -> list[bytes]:

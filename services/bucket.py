@@ -16,6 +16,7 @@ CONNECT_SECONDS_MAX = 3
 READ_SECONDS_MAX = 10
 TRIES_MAX = 2
 """Of one request. One that landed and whose answer was lost is answered 412 when it is tried again."""
+_PRESENT = "list_objects_v2", "StartAfter"
 _URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")
 
 
@@ -29,19 +30,30 @@ class BucketError(OSError):
         return self.strerror or ""
 
 
-class Object:
-    """An object of a bucket."""
+class KeptOtherwise(OSError):
+    """Something else is kept there already, and stays; the text says where."""
 
-    def __init__(self, bucket: "Bucket", key: str) -> None:
+    def __init__(self, file: object) -> None:
+        super().__init__(errno.EEXIST, f"{file} is there already, and says something else")
+
+    def __str__(self) -> str:
+        return self.strerror or ""
+
+
+class Object:
+    """An object of a bucket. `version`: which one of this key; None: the one that is there now."""
+
+    def __init__(self, bucket: "Bucket", key: str, version: str | None = None) -> None:
         self._bucket = bucket
         self._key = key
+        self._version = version
 
     @property
     def name(self) -> str:
         return self._key.rpartition("/")[2]
 
     def read_bytes(self) -> bytes:
-        return self._bucket.read(self._key)
+        return self._bucket.read(self._key, self._version)
 
     def read_text(self) -> str:
         return self.read_bytes().decode()
@@ -52,8 +64,9 @@ class Object:
 
 class Bucket:
     """Whatever is below s3://BUCKET/PREFIX. `retention_days`: how long the service is told to let nobody remove an
-    object (object lock in compliance mode), in days; 0: as the bucket has it. Raises BucketError throughout; and when
-    it is made, ValueError for what cannot be a bucket."""
+    object (object lock in compliance mode), in days; 0: as the bucket has it. Where objects are locked, the first
+    version of each counts, also of one that was deleted since: that only hides it. Raises BucketError throughout; and
+    when it is made, ValueError for what cannot be a bucket."""
 
     def __init__(self, url: str, *, retention_days: int = 0) -> None:
         self.name, self._prefix = bucket_and_prefix(url)
@@ -68,9 +81,14 @@ class Bucket:
             for each in page.get("CommonPrefixes", ())
         )
 
-    def files(self, path: str) -> list[Object]:
-        keys = [each["Key"] for page in self._pages(f"{self._prefix}{path}/") for each in page.get("Contents", ())]
-        return [Object(self, key) for key in sorted(keys)]
+    def files(self, path: str, after: str = "") -> list[Object]:
+        below = f"{self._prefix}{path}/"
+        found: dict[str, str | None] = {}
+        for page in self._pages(below, after=f"{below}{after}" if after else ""):
+            found |= {each["Key"]: None for each in page.get("Contents", ())}
+            # Those of a key come one after the other, the first one last.
+            found |= {each["Key"]: each["VersionId"] for each in page.get("Versions", ())}
+        return [Object(self, key, found[key]) for key in sorted(found)]
 
     def write_once(self, path: str, octets: bytes) -> Object:
         key = f"{self._prefix}{path}"
@@ -84,17 +102,21 @@ class Bucket:
             except self._client.exceptions.ClientError as error:
                 if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 412:
                     raise
+                if self.read(key) != octets:
+                    raise KeptOtherwise(Object(self, key)) from None
         return Object(self, key)
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, version: str | None = None) -> bytes:
+        which = {} if version is None else {"VersionId": version}
         with _told(self.name):
-            octets: bytes = self._client.get_object(Bucket=self.name, Key=key)["Body"].read()
+            octets: bytes = self._client.get_object(Bucket=self.name, Key=key, **which)["Body"].read()
         return octets
 
-    def _pages(self, below: str) -> Iterator[dict[str, Any]]:
-        pages = self._client.get_paginator("list_objects_v2")
+    def _pages(self, below: str, *, after: str = "") -> Iterator[dict[str, Any]]:
+        operation, marker = ("list_object_versions", "KeyMarker") if self._retention_days else _PRESENT
+        asked = {"Bucket": self.name, "Prefix": below, "Delimiter": "/"} | ({marker: after} if after else {})
         with _told(self.name):
-            yield from pages.paginate(Bucket=self.name, Prefix=below, Delimiter="/")
+            yield from self._client.get_paginator(operation).paginate(**asked)
 
 
 def bucket_and_prefix(url: str) -> tuple[str, str]:

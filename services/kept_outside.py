@@ -7,7 +7,7 @@ operators said happened.
 
 in a directory that a restore of the database does not touch, or below a prefix of a bucket (services/bucket.py). A
 series goes on as long as the log extends what is in it. The next one begins with `accepted.note`: what an operator said
-had happened.
+had happened. The day is that of the clock of whoever keeps it, which may be wrong: what is last is told by sizes.
 """
 
 import os
@@ -15,10 +15,11 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from services.bucket import Bucket
+from services.bucket import Bucket, KeptOtherwise
 from services.settings import VARIABLES, Settings, SettingsError
 
 SIZE_DIGITS = 20
@@ -27,8 +28,12 @@ ACCEPTED = "accepted.note"
 _CHECKPOINT = re.compile(rf"([0-9]{{{SIZE_DIGITS}}})\.checkpoint")
 _TIMESTAMP = re.compile(rf"([0-9]{{{SIZE_DIGITS}}})\.tsr")
 _DIGEST = re.compile(rf"[0-9]{{{SIZE_DIGITS}}}\.[a-z_]+\.[0-9a-f]+\.digest")
-_SERIES = re.compile(rf"[0-9]{{{SERIES_DIGITS}}}")
+_SERIES = re.compile(rf"[0-9]{{{SERIES_DIGITS}}}|[1-9][0-9]{{{SERIES_DIGITS},}}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+DIGEST_DAYS = 2
+"""Of the last digests: so many days that have any. One of them may be the work of a clock that was wrong for a day."""
 
 
 class File(Protocol):
@@ -48,11 +53,12 @@ class Store(Protocol):
     def folders(self, path: str) -> list[str]:
         """The names of the folders in this one, in order. None, if it is not there."""
 
-    def files(self, path: str) -> Sequence[File]:
-        """The files in this folder, by name. None, if it is not there."""
+    def files(self, path: str, after: str = "") -> Sequence[File]:
+        """The files in this folder whose names come after this one, by name. None, if it is not there."""
 
     def write_once(self, path: str, octets: bytes) -> File:
-        """Kept for good when this returns. One that is there already stays as it is."""
+        """Kept for good when this returns. One that is there already stays as it is. Raises KeptOtherwise if that has
+        other bytes."""
 
 
 class Series(NamedTuple):
@@ -63,6 +69,16 @@ class Series(NamedTuple):
     accepted: File | None
     checkpoints: list[File]
     timestamps: list[tuple[File, File | None]]
+
+
+class GoingOn(NamedTuple):
+    """The series that goes on. `is_first`: none came before it, by its name. `accepted`: what was said had happened
+    before. `last`: the checkpoint of the greatest size."""
+
+    name: str
+    is_first: bool
+    accepted: File | None
+    last: File | None
 
 
 class KeptOutside:
@@ -84,15 +100,13 @@ class KeptOutside:
         self._store.write_once(path, note.encode())
 
     def last(self) -> File | None:
-        """The checkpoint of the greatest size, of the series that goes on: it is of the last day that has any."""
-        for day in self._days(self._series(), latest_first=True):
-            if checkpoints := self._files(day, _CHECKPOINT):
-                return checkpoints[-1]
-        return None
+        """The checkpoint of the greatest size, of the series that goes on."""
+        return self._last_of(self._series())
 
-    def has_begun(self) -> bool:
-        """Whether anything was ever kept here."""
-        return bool(self._every_series())
+    def going_on(self) -> GoingOn:
+        path = self._series()
+        name = path.rpartition("/")[2]
+        return GoingOn(name, int(name) == 1, self._accepted(path), self._last_of(path))
 
     def every(self) -> Iterator[File]:
         """Every checkpoint, series by series."""
@@ -101,11 +115,9 @@ class KeptOutside:
                 yield from self._files(day, _CHECKPOINT)
 
     def last_digests(self) -> list[File]:
-        """The digests of the last day that has any, of the series that goes on."""
-        for day in self._days(self._series(), latest_first=True):
-            if digests := self._files(day, _DIGEST):
-                return digests
-        return []
+        """The digests of the last days that have any, of the series that goes on."""
+        some = (self._files(day, _DIGEST) for day in self._days(self._series(), latest_first=True))
+        return [file for digests in islice(filter(None, some), DIGEST_DAYS) for file in digests]
 
     def digests(self) -> Iterator[File]:
         """The digests of the series that goes on."""
@@ -115,7 +127,6 @@ class KeptOutside:
     def series(self) -> Iterator[Series]:
         """Everything but digests, series by series."""
         for path in self._every_series():
-            accepted = [file for file in self._store.files(path) if file.name == ACCEPTED]
             checkpoints: list[File] = []
             timestamps: list[tuple[File, File | None]] = []
             for day in self._days(path):
@@ -123,7 +134,7 @@ class KeptOutside:
                 beside = {_stem(file): file for file in of_day}
                 checkpoints += of_day
                 timestamps += [(file, beside.get(_stem(file))) for file in self._files(day, _TIMESTAMP)]
-            yield Series(path.rpartition("/")[2], accepted[0] if accepted else None, checkpoints, timestamps)
+            yield Series(path.rpartition("/")[2], self._accepted(path), checkpoints, timestamps)
 
     def timestamp(self, size: int) -> File | None:
         """The timestamp that is kept beside the last checkpoint of this size."""
@@ -134,17 +145,32 @@ class KeptOutside:
         """Keep a timestamp beside the last checkpoint of this size."""
         self._store.write_once(f"{self._day_of(size)}/{_name(size)}.tsr", response)
 
-    def begin_anew(self, accepted: str) -> File:
-        """Begin the next series with these words; the file that has them."""
-        last = int(self._series().rpartition("/")[2])
-        return self._store.write_once(f"{self._ledger}/{last + 1:0{SERIES_DIGITS}d}/{ACCEPTED}", accepted.encode())
+    def following(self) -> str:
+        """The name of the series that would be next."""
+        return f"{int(self._series().rpartition('/')[2]) + 1:0{SERIES_DIGITS}d}"
+
+    def begin_anew(self, series: str, accepted: str) -> File:
+        """Begin this series with these words; the file that has them. Raises KeptOtherwise if it has begun."""
+        return self._store.write_once(f"{self._ledger}/{series}/{ACCEPTED}", accepted.encode())
 
     def _series(self) -> str:
         """The path of the series that goes on."""
-        return max(self._every_series(), default=f"{self._ledger}/{1:0{SERIES_DIGITS}d}")
+        return (self._every_series() or [f"{self._ledger}/{1:0{SERIES_DIGITS}d}"])[-1]
 
     def _every_series(self) -> list[str]:
-        return [f"{self._ledger}/{name}" for name in self._store.folders(self._ledger) if _SERIES.fullmatch(name)]
+        names = [name for name in self._store.folders(self._ledger) if _SERIES.fullmatch(name)]
+        return [f"{self._ledger}/{name}" for name in sorted(names, key=int)]
+
+    def _accepted(self, series: str) -> File | None:
+        return next((file for file in self._store.files(series) if file.name == ACCEPTED), None)
+
+    def _last_of(self, series: str) -> File | None:
+        """Of every day, however late: that costs little, since of the other days nothing comes after what was found."""
+        last: File | None = None
+        for day in self._days(series, latest_first=True):
+            if later := self._files(day, _CHECKPOINT, after="" if last is None else last.name):
+                last = later[-1]
+        return last
 
     def _days(self, series: str, *, latest_first: bool = False) -> list[str]:
         names = [name for name in self._store.folders(series) if _DAY.fullmatch(name)]
@@ -158,8 +184,8 @@ class KeptOutside:
                     return day
         raise FileNotFoundError(f"no checkpoint of {size} events is kept")
 
-    def _files(self, day: str, name: re.Pattern[str]) -> list[File]:
-        return [file for file in self._store.files(day) if name.fullmatch(file.name)]
+    def _files(self, day: str, name: re.Pattern[str], after: str = "") -> list[File]:
+        return [file for file in self._store.files(day, after) if name.fullmatch(file.name)]
 
 
 def store_of(settings: Settings) -> Store:
@@ -183,11 +209,12 @@ class Directory:
         folder = self._path / path
         return sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
 
-    def files(self, path: str) -> list[Path]:
+    def files(self, path: str, after: str = "") -> list[Path]:
         folder = self._path / path
         if not folder.is_dir():
             return []
-        return sorted((each for each in folder.iterdir() if each.is_file()), key=lambda each: each.name)
+        later = sorted((each for each in folder.iterdir() if each.name > after), key=lambda each: each.name)
+        return [each for each in later if each.is_file()]
 
     def write_once(self, path: str, octets: bytes) -> Path:
         file = self._path / path
@@ -201,7 +228,8 @@ class Directory:
             Path(fresh).chmod(0o444)
             os.link(fresh, file)
         except FileExistsError:
-            pass
+            if file.read_bytes() != octets:
+                raise KeptOtherwise(file) from None
         finally:
             Path(fresh).unlink()
         for folder in (file.parent, file.parent.parent):

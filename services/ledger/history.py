@@ -6,15 +6,18 @@ operator says what happened (`ledger accept-history`), which is kept beside the 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from schemas.times import format_time
+from services.bucket import KeptOtherwise
 from services.kept_outside import File, KeptOutside, store_of
 from services.postgres import Unavailable, connect, unavailable
 from services.proof.accepted import Accepted
 from services.proof.checkpoint import Checkpoint
+from services.proof.growth import Edge
 from services.proof.note import NoteError, VerifierKey
 from services.settings import Settings
 from services.signing import Signing, SigningKeyError, signing_of
@@ -34,9 +37,10 @@ class Doubt(Exception):
 class History:
     """What this process knows of the past of one log, before which it must not end."""
 
-    def __init__(self, look: Callable[[], Awaitable[int]]) -> None:
-        """`look`: the size that the log extends, as `check` has it."""
+    def __init__(self, look: Callable[[], Awaitable["Extended"]]) -> None:
+        """`look`: what the log extends, as `look` has it."""
         self._look = look
+        self._known: Extended | None = None
         self._least = 0
         self._amiss: Doubt | Unavailable | None = None
         self._looked_at = -LOOK_SECONDS
@@ -62,13 +66,17 @@ class History:
 
     async def _look_again(self) -> Doubt | Unavailable | None:
         try:
-            self._least = await self._look()
+            known = await self._look()
         except (Doubt, Unavailable) as amiss:
             return amiss
         except OSError as error:
             return Unavailable(f"the checkpoints kept outside cannot be read ({error.strerror})")
         except SigningKeyError as error:
             return Unavailable(f"nobody says whose signatures count: {error}")
+        # What this process has seen itself is forgotten only for what somebody has accepted since.
+        is_same = self._known is not None and self._known.series == known.series
+        self._least = max(self._least, known.size) if is_same else known.size
+        self._known = known
         return None
 
     def goes_on_from(self, position: int) -> None:
@@ -81,83 +89,145 @@ class History:
         self._least = max(self._least, position)
 
 
-class LastKept(NamedTuple):
-    """The last checkpoint kept outside, and where it was read."""
+class Kept(NamedTuple):
+    """A note that is kept outside, and where it was read."""
 
     place: str
     note: bytes
 
 
-Last = LastKept | Literal["none", "accepted"]
-"""The last checkpoint kept outside. None: nothing was ever kept there. Accepted: what had happened to those that were
-was accepted, and none was kept since."""
+class Last(NamedTuple):
+    """What the log has to extend: of the series that goes on, what was said had happened before, and the last
+    checkpoint. None: there is none."""
+
+    series: str
+    is_first: bool
+    accepted: Kept | None
+    checkpoint: Kept | None
+
+
+class Extended(NamedTuple):
+    """How many events the log is known to have had, in which series of checkpoints; it extends them."""
+
+    size: int
+    series: str
 
 
 async def last_kept(outside: KeptOutside) -> Last:
     """Raises OSError."""
 
     def read() -> Last:
-        file = outside.last()
-        if file is None:
-            return "accepted" if outside.has_begun() else "none"
-        return LastKept(str(file), file.read_bytes())
+        series, is_first, *files = outside.going_on()
+        return Last(series, is_first, *(None if each is None else Kept(str(each), each.read_bytes()) for each in files))
 
     return await asyncio.to_thread(read)
 
 
+async def look(database: Database, tree: Tree, origin: str, keys: Signing, outside: KeptOutside) -> Extended:
+    """What is kept outside, which the log extends. Raises Doubt, SigningKeyError, OSError and Unavailable."""
+    last = await last_kept(outside)
+    return Extended(await goes_on(database, tree, origin, keys, last), last.series)
+
+
 async def check(database: Database, tree: Tree, origin: str, keys: Signing, outside: KeptOutside) -> int:
-    """The size of the last checkpoint kept outside, which the log extends; 0 if it has had none, or if what happened to
-    them was accepted. Raises Doubt, SigningKeyError, OSError and Unavailable."""
-    return await goes_on(database, tree, origin, keys, await last_kept(outside))
+    """How many events the log is known by what is kept outside to have had, and it extends them; 0 if nothing is known.
+    Raises Doubt, SigningKeyError, OSError and Unavailable."""
+    return (await look(database, tree, origin, keys, outside)).size
 
 
 async def goes_on(database: Database, tree: Tree, origin: str, keys: Signing, last: Last) -> int:
-    """The size of this checkpoint, which the log extends. Raises Doubt, SigningKeyError and Unavailable."""
-    if last == "none" and await tree.last_checkpoint(database) is not None:
+    """How many events the log was said to have had, all of which it still has. Raises Doubt, SigningKeyError and
+    Unavailable."""
+    with unavailable():
+        size = await tree.size_of_log(database)
+        accepted = await _accepted(database, tree, origin, keys, last)
+        least = 0 if accepted is None else accepted.events
+        if last.checkpoint is None:
+            await _has_had_none(database, tree, size, least, accepted is None)
+        if accepted is not None and last.accepted is not None:
+            await _extends(database, tree, size, accepted.events, accepted.root, last.accepted.place)
+        if last.checkpoint is not None:
+            read = partial(Checkpoint.verified, last.checkpoint.note, origin)
+            try:
+                checkpoint = await _by_those_known(read, database, tree, origin, keys)
+            except NoteError as error:
+                raise Doubt(f"{last.checkpoint.place} is not a checkpoint of this log: {error}") from None
+            await _extends(database, tree, size, checkpoint.size, checkpoint.root, last.checkpoint.place)
+            least = max(least, checkpoint.size)
+    return least
+
+
+async def _accepted(database: Database, tree: Tree, origin: str, keys: Signing, last: Last) -> Accepted | None:
+    """What was said had happened before this series. Only the first one may begin without. Raises Doubt."""
+    if last.accepted is None:
+        if not last.is_first:
+            raise Doubt(f"nobody has said why the series {last.series} of checkpoints began: it has no accepted.note")
+        return None
+    read = partial(Accepted.verified, last.accepted.note, origin)
+    try:
+        accepted = await _by_those_known(read, database, tree, origin, keys)
+    except NoteError as error:
+        raise Doubt(f"{last.accepted.place} does not say what happened to this log: {error}") from None
+    if accepted.series != last.series:
+        raise Doubt(f"{last.accepted.place} was said of the series {accepted.series}")
+    return accepted
+
+
+async def _has_had_none(database: Database, tree: Tree, size: int, accepted: int, is_first: bool) -> None:
+    """Raises Doubt if the log has had checkpoints, of more than what was accepted: they were kept outside, too."""
+    inside = await tree.last_checkpoint(database)
+    if inside is not None and (is_first or accepted < inside.size <= size):
         raise Doubt(
             "the log has had checkpoints, and none is kept outside the database: bring them to where "
             "LEDGER_CHECKPOINTS says"
         )
-    if not isinstance(last, LastKept):
-        return 0
-    with unavailable():
-        checkpoint = await _checkpoint(database, tree, origin, keys, last)
-        size = await tree.size_of_log(database)
-        if size < checkpoint.size:
-            raise Doubt(f"the log has {size} events, and {last.place} says that it had {checkpoint.size}")
-        if (await tree.edge(database, checkpoint.size)).root != checkpoint.root:
-            raise Doubt(f"the first {checkpoint.size} events of the log are not those that {last.place} was signed for")
-    return checkpoint.size
 
 
-async def _checkpoint(database: Database, tree: Tree, origin: str, keys: Signing, last: LastKept) -> Checkpoint:
-    known = [VerifierKey.read(key) for key in await tree.verifier_keys(database)]
+async def _extends(database: Database, tree: Tree, size: int, before: int, root: bytes, place: str) -> None:
+    """Raises Doubt unless the log, which has this size, begins with what it had before."""
+    if size < before:
+        raise Doubt(f"the log has {size} events, and {place} says that it had {before}")
+    if (await tree.edge(database, before)).root != root:
+        raise Doubt(f"the first {before} events of the log are not those that {place} was signed for")
+
+
+_Said = TypeVar("_Said")
+
+
+async def _by_those_known(
+    read: Callable[[Sequence[VerifierKey]], _Said], database: Database, tree: Tree, origin: str, keys: Signing
+) -> _Said:
+    """What a note says that one of those has signed who have signed before, or who sign now. Raises NoteError."""
+    signed = [VerifierKey.read(key) for key in await tree.verifier_keys(database)]
     try:
-        return Checkpoint.verified(last.note, origin, known)
+        return read(signed)
     except NoteError:
         pass  # Who signs is asked only now: what has signed before is known, also while a signing command is away.
-    try:
-        return Checkpoint.verified(last.note, origin, [*known, *await keys.verifier_keys(origin)])
-    except NoteError as error:
-        raise Doubt(f"{last.place} is not a checkpoint of this log: {error}") from None
+    return read([*signed, *await keys.verifier_keys(origin)])
 
 
-async def accept(outside: KeptOutside, origin: str, keys: Signing, *, size: int, reason: str, by: str) -> File:
-    """Keep what an operator says happened, signed, and begin a new series of checkpoints; the file that has it. Raises
-    NoteError where the words do not fit in a note, SigningKeyError and OSError."""
+async def accept(outside: KeptOutside, origin: str, keys: Signing, *, edge: Edge, reason: str, by: str) -> File:
+    """Keep what an operator says happened to a log that has this edge, signed, and begin a new series of checkpoints;
+    the file that has it. Raises NoteError where the words do not fit in a note, Doubt where somebody else has begun
+    that series meanwhile, SigningKeyError and OSError."""
     words = " ".join(reason.split())
     if not words or len(words) > REASON_CHARACTERS_MAX:
         raise NoteError(f"a reason has 1 to {REASON_CHARACTERS_MAX} characters")
-    last = await asyncio.to_thread(outside.last)
+    last, series = await asyncio.to_thread(lambda: (outside.last(), outside.following()))
     accepted = Accepted(
         at=format_time(datetime.now(UTC)),
         by=" ".join(by.split()),
-        events=size,
+        events=edge.size,
+        root=edge.root,
+        series=series,
         last="none" if last is None else last.name,
         reason=words,
     )
     note = await keys.sign(origin, accepted.text(origin))
-    return await asyncio.to_thread(outside.begin_anew, str(note))
+    try:
+        return await asyncio.to_thread(outside.begin_anew, series, str(note))
+    except KeptOtherwise as error:
+        raise Doubt(f"somebody else has accepted meanwhile what happened: {error}; read that first") from None
 
 
 async def accept_history(settings: Settings, ledger: str, *, reason: str, by: str) -> File:
@@ -177,8 +247,11 @@ async def accept_history(settings: Settings, ledger: str, *, reason: str, by: st
             size = await check(connection, tree, origin, keys, outside)
         except Doubt:
             with unavailable():
-                size = await tree.size_of_log(connection)
-            return await accept(outside, origin, keys, size=size, reason=reason, by=by)
-        raise Doubt(f"nothing is in doubt: the log extends its last checkpoint, which has {size} events")
+                edge = await tree.edge(connection, await tree.size_of_log(connection))
+            return await accept(outside, origin, keys, edge=edge, reason=reason, by=by)
+        raise Doubt(
+            f"nothing is in doubt: the log extends what is kept outside, which has {size} events; a service that has "
+            "seen more itself, which is lost, goes on when it is started anew"
+        )
     finally:
         await connection.close()

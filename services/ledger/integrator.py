@@ -16,11 +16,13 @@ import asyncpg
 import structlog
 from prometheus_client import Gauge
 
+from services.bucket import KeptOtherwise
 from services.kept_outside import KeptOutside
-from services.ledger.history import Doubt, LastKept, goes_on, last_kept
+from services.ledger.history import Doubt, goes_on, last_kept
 from services.postgres import UNAVAILABLE, Unavailable, connect
 from services.proof.checkpoint import Checkpoint
 from services.proof.growth import Edge, grow
+from services.proof.note import Note
 from services.signing import Signing, SigningKeyError
 from services.tree import Database, Kept, Tree
 
@@ -137,16 +139,19 @@ class Integrator:
                 with _not_kept(OSError):
                     last = await last_kept(self._outside(name))
                 with _not_kept(SigningKeyError):
-                    size = await goes_on(database, tree, origin, self._keys, last)
+                    await goes_on(database, tree, origin, self._keys, last)
             except Doubt as doubt:
                 self._say(name, doubt)
                 return
             self._doubts.pop(name, None)
             growing = await _Growing.begin(database, tree)
             await growing.go_on(database)
-            if isinstance(last, LastKept) and size > growing.size_signed:
-                # Kept outside, and then whoever did so was cut short: so it is one note there and here.
-                await self._keep(database, growing, origin, Kept(size, last.note.decode()))
+            if last.checkpoint is not None:
+                note = last.checkpoint.note.decode()
+                size = Checkpoint.read(Note.read(last.checkpoint.note).text).size
+                if size > growing.size_signed:
+                    # Kept outside, and then whoever did so was cut short: so it is one note there and here.
+                    await self._keep(database, growing, origin, Kept(size, note))
             self._grown[name] = growing
         await growing.go_on(database)
         if not growing.is_due(time.monotonic()):
@@ -154,7 +159,13 @@ class Integrator:
         edge = growing.edge
         with _not_kept(SigningKeyError, OSError):
             note = str(await self._keys.sign(origin, Checkpoint(origin, edge.size, edge.root).text))
-            await asyncio.to_thread(self._outside(name).keep, edge.size, note)
+            try:
+                await asyncio.to_thread(self._outside(name).keep, edge.size, note)
+            except KeptOtherwise as otherwise:
+                # Of the same events, by other keys: then that one counts. Or of another log, which the next look tells.
+                _log.warning("checkpoint_not_kept", ledger=name, reason=str(otherwise), next="looking what it says")
+                self._grown.pop(name, None)
+                return
         await self._keep(database, growing, origin, Kept(edge.size, note))
         _size.labels(name).set(edge.size)
 

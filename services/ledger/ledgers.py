@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from schemas.values import same_team
 from services.kept_outside import KeptOutside
-from services.ledger.history import History, check
+from services.ledger.history import History, look
 from services.ledger.log import EventLog
 from services.ledger.refusals import Refusals
 from services.ledger.sequencer import Queue, Sequencer, notify
@@ -138,7 +138,7 @@ class Ledgers:
             raise Unavailable(f"the master key {name} is not one of this database; run `ledger migrate`")
         log, tree = EventLog(self.reading, registered.ledger), Tree(registered.ledger)
         outside = self._outside(registered.ledger)
-        history = History(partial(check, self._recording, tree, registered.origin, self._signing, outside))
+        history = History(partial(look, self._recording, tree, registered.origin, self._signing, outside))
         sequencer = Sequencer(
             EventLog(self._recording, registered.ledger),
             teams=frozenset(same_team(team) for team in registered.teams),

@@ -454,7 +454,8 @@ async def test_a_history_that_was_accepted_is_told_and_is_no_finding(ledger: Led
         await ledger.hand.execute(statement)
     assert ("roots", EVENTS) in [(found.check, found.position) for found in (await look()).found]
 
-    said = {"size": 590, "reason": "restored by a test", "by": "ops"}
+    edge = await Tree("main").edge(ledger.hand, 590)
+    said: dict[str, Any] = {"edge": edge, "reason": "restored by a test", "by": "ops"}
     await accept(ledger.outside, ORIGIN, ledger.keys, **said)
     report = await look()
     assert report.found == [] and "accepted" in report.checked

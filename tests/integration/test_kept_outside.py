@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from services.bucket import Bucket, BucketError
+from services.bucket import Bucket, BucketError, KeptOtherwise
 from services.kept_outside import Directory, KeptOutside, Store, store_of
 from services.ledger.history import accept_history
 from services.settings import Settings, SettingsError
@@ -35,9 +35,12 @@ async def test_what_is_kept_once_stays_as_it_is(store: Store):
         outside = KeptOutside(store, "main")
         assert (outside.last(), [*outside.every()], [*outside.series()]) == (None, [], [])
         outside.keep(7, "the first")
-        outside.keep(7, "another")
+        outside.keep(7, "the first")
+        with pytest.raises(KeptOtherwise, match=r"7\.checkpoint is there already, and says something else"):
+            outside.keep(7, "another")
         outside.keep_timestamp(7, b"a time")
-        outside.keep_timestamp(7, b"another time")
+        with pytest.raises(KeptOtherwise, match=r"7\.tsr is there already"):
+            outside.keep_timestamp(7, b"another time")
         last, timestamp = outside.last(), outside.timestamp(7)
         assert last is not None and last.read_text() == "the first" and last.name == f"{7:020d}.checkpoint"
         assert timestamp is not None and timestamp.read_bytes() == b"a time"
@@ -63,7 +66,7 @@ async def test_the_last_one_is_of_the_last_day_of_the_series_that_goes_on(store:
             store.write_once(path, path.encode())
         last = outside.last()
         assert last is not None and last.read_text() == "main/0001/2026-01-31/00000000000000001000.checkpoint"
-        file = outside.begin_anew("restored")
+        file = outside.begin_anew(outside.following(), "restored")
         assert file.read_text() == "restored" and str(file).endswith("main/0002/accepted.note")
         assert outside.last() is None
         outside.keep(5, "after")
@@ -78,6 +81,49 @@ async def test_the_last_one_is_of_the_last_day_of_the_series_that_goes_on(store:
         ]
         assert second.accepted is not None and second.accepted.read_text() == "restored"
         assert [int(each.name[:20]) for each in other.every()] == [3]
+
+    await asyncio.to_thread(run)
+
+
+async def test_a_day_of_a_wrong_clock_does_not_hide_what_comes_after_it(store: Store):
+    def run() -> None:
+        outside = KeptOutside(store, "main")
+        assert outside.last() is None
+        for day, size in (("2031-01-01", 100), ("2026-11-22", 5_000), ("2026-11-21", 4_000)):
+            store.write_once(f"main/0001/{day}/{size:020d}.checkpoint", b"")
+            store.write_once(f"main/0001/{day}/{size:020d}.asks.0f.digest", f"of {day}".encode())
+        last = outside.last()
+        assert last is not None and int(last.name[:20]) == 5_000
+        assert {file.read_text() for file in outside.last_digests()} == {"of 2031-01-01", "of 2026-11-22"}
+
+    await asyncio.to_thread(run)
+
+
+async def test_a_series_after_9999_goes_on(store: Store):
+    def run() -> None:
+        outside = KeptOutside(store, "main")
+        store.write_once("main/9999/accepted.note", b"one")
+        assert outside.following() == "10000"
+        outside.begin_anew("10000", "another")
+        assert (outside.going_on().name, outside.following()) == ("10000", "10001")
+        assert [series.name for series in outside.series()] == ["9999", "10000"]
+
+    await asyncio.to_thread(run)
+
+
+async def test_what_is_locked_in_a_bucket_is_not_hidden_by_removing_it(s3: S3):  # noqa: F811
+    outside = KeptOutside(Bucket(URL, retention_days=30), "main")
+
+    def run() -> None:
+        outside.keep(7, "seven")
+        outside.keep(8, "eight")
+        s3.client.delete_object(Bucket=BUCKET, Key=s3.keys[-1])
+        s3.client.put_object(Bucket=BUCKET, Key=s3.keys[-1], Body=b"another")
+        last = outside.last()
+        assert last is not None and last.read_text() == "eight"
+        assert [file.read_text() for file in outside.every()] == ["seven", "eight"]
+        with pytest.raises(KeptOtherwise):
+            outside.keep(7, "another seven")
 
     await asyncio.to_thread(run)
 
@@ -100,7 +146,9 @@ async def test_a_put_that_landed_without_an_answer_is_there_when_it_is_repeated(
     s3.moments = ["through", "unanswered", "unanswered"]
     with pytest.raises(BucketError):
         await asyncio.to_thread(outside.keep, 8, "the next")
-    await asyncio.to_thread(outside.keep, 8, "the next, signed again")
+    await asyncio.to_thread(outside.keep, 8, "the next")
+    with pytest.raises(KeptOtherwise, match=f"s3://{BUCKET}/.*8.checkpoint is there already"):
+        await asyncio.to_thread(outside.keep, 8, "of another log")
     assert [s3.text(key) for key in s3.keys] == ["a note", "the next"]
 
 

@@ -2,6 +2,7 @@
 not go on from where it was is told."""
 
 import asyncio
+import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -12,13 +13,15 @@ from typing import NamedTuple
 import aiohttp
 import asyncpg
 import pytest
+import structlog
 
 from services.kept_outside import KeptOutside, store_of
-from services.ledger.history import Doubt, accept, accept_history, check
+from services.ledger.history import Doubt, Extended, History, accept, accept_history, check
 from services.ledger.integrator import LOCK, Integrator, _Growing
 from services.migrate import migrate
 from services.postgres import connect
 from services.proof.checkpoint import Checkpoint
+from services.proof.growth import Edge
 from services.proof.merkle import EMPTY_ROOT, Leaves, Subtree, fold, hash_of, inclusion, leaf_hash, verify_inclusion
 from services.proof.note import Note
 from services.proof.tiles import ENTRIES, Tile, split_bundle, split_hashes, tiles_of
@@ -395,5 +398,147 @@ async def test_a_log_whose_checkpoints_are_not_to_be_found_takes_no_writes_until
         await checkpoint_at(auditor, 40)
     with pytest.raises(Doubt, match="none is kept outside"):
         await check(auditor, tree, ORIGIN, keys, elsewhere)
-    await accept(elsewhere, ORIGIN, keys, size=40, reason="the disk with the checkpoints is lost", by="a test")
-    assert await check(auditor, tree, ORIGIN, keys, elsewhere) == 0
+    edge = await tree.edge(auditor, 40)
+    await accept(elsewhere, ORIGIN, keys, edge=edge, reason="the disk with the checkpoints is lost", by="a test")
+    assert await check(auditor, tree, ORIGIN, keys, elsewhere) == 40
+
+
+async def test_no_doubt_is_lifted_by_what_anybody_can_put_there(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys, outside: KeptOutside, tmp_path: Path
+):
+    await record(database, 40)
+    tree, place = Tree("main"), tmp_path / "main"
+    async with integrating(database, keys, outside):
+        await checkpoint_at(auditor, 40)
+
+    async def in_doubt(why: str) -> None:
+        with pytest.raises(Doubt, match=why):
+            await check(auditor, tree, ORIGIN, keys, outside)
+
+    await cut(database, 30)
+    await in_doubt("says that it had 40")
+    (place / "0002").mkdir()
+    await in_doubt("nobody has said why the series 0002")
+    outside.keep(20, await signed_at(auditor, keys, 20))
+    await in_doubt("nobody has said why the series 0002")
+    (place / "0002" / "accepted.note").write_text("nobody signed this")
+    await in_doubt("accepted.note does not say what happened to this log: not a signed note")
+    stranger = SigningKeys.load_or_make(tmp_path / "other.key")
+    edge = await tree.edge(auditor, 30)
+    await accept(outside, ORIGIN, stranger, edge=edge, reason="restored", by="nobody known")
+    await in_doubt("0003/accepted.note does not say what happened to this log: nobody known has signed it")
+    # One that was signed for another series, after which the log was longer.
+    good = await accept(outside, ORIGIN, keys, edge=edge, reason="restored", by="a test")
+    assert await check(auditor, tree, ORIGIN, keys, outside) == 30
+    outside.begin_anew("0005", good.read_text())
+    await in_doubt("was said of the series 0004")
+
+
+async def test_what_a_publisher_keeps_where_checkpoints_were_lost_lifts_no_doubt(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys, outside: KeptOutside, tmp_path: Path
+):
+    await record(database, 40)
+    tree = Tree("main")
+    async with integrating(database, keys, outside):
+        await checkpoint_at(auditor, 40)
+    shutil.rmtree(tmp_path / "main")
+    outside.keep_digest(40, "requirements", "0f", "a digest")
+    with pytest.raises(Doubt, match="none is kept outside"):
+        await check(auditor, tree, ORIGIN, keys, outside)
+    await accept(outside, ORIGIN, keys, edge=await tree.edge(auditor, 40), reason="the disk is lost", by="a test")
+    async with integrating(database, keys, outside):
+        await record(database, 2)
+        await checkpoint_at(auditor, 42)
+    for file in outside.every():
+        (tmp_path / str(file)).unlink()
+    with pytest.raises(Doubt, match="none is kept outside"):
+        await check(auditor, tree, ORIGIN, keys, outside)
+
+
+async def test_a_log_that_was_cut_after_its_history_was_accepted_is_noticed(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys, outside: KeptOutside
+):
+    await record(database, 40)
+    tree = Tree("main")
+    async with integrating(database, keys, outside):
+        await checkpoint_at(auditor, 40)
+    await cut(database, 30)
+    await accept(outside, ORIGIN, keys, edge=await tree.edge(auditor, 30), reason="restored", by="a test")
+    await cut(database, 20)
+    with pytest.raises(Doubt, match=r"the log has 20 events, and .*0002/accepted.note says that it had 30"):
+        await check(auditor, tree, ORIGIN, keys, outside)
+    await record(database, 15)
+    with pytest.raises(Doubt, match=r"the first 30 events of the log are not those that .*0002/accepted.note"):
+        await check(auditor, tree, ORIGIN, keys, outside)
+
+
+async def test_of_two_who_accept_at_once_one_is_told_of_the_other(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys, outside: KeptOutside
+):
+    said = [
+        accept(outside, ORIGIN, keys, edge=Edge(), reason=reason, by="a test")
+        for reason in ("restored", "tampered with")
+    ]
+    done = await asyncio.gather(*said, return_exceptions=True)
+    [file] = [each for each in done if isinstance(each, Path)]
+    [doubt] = [each for each in done if isinstance(each, Doubt)]
+    assert file.name == "accepted.note" and f"somebody else has accepted meanwhile what happened: {file}" in str(doubt)
+
+
+async def test_two_databases_that_keep_their_checkpoints_in_one_place_do_not_both_publish(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys, outside: KeptOutside
+):
+    other = str(Checkpoint(ORIGIN, 40, bytes(32)).signed(keys.signers(ORIGIN)))
+    with structlog.testing.capture_logs() as said:
+        async with integrating(database, keys, outside):
+            await asyncio.sleep(0.5)  # It has looked, and nothing was there.
+            outside.keep(40, other)
+            await record(database, 40)
+            async with asyncio.timeout(SECONDS_MAX):
+                while not any(line["event"] == "history_in_doubt" for line in said):
+                    await asyncio.sleep(0.05)
+    assert [line["event"] for line in said][:1] in (["checkpoint_not_kept"], ["history_in_doubt"])
+    last = outside.last()
+    assert last is not None and last.read_text() == other
+    assert await Tree("main").last_checkpoint(auditor) is None
+
+
+async def test_a_log_that_was_imported_where_its_checkpoints_are_kept_goes_on(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys, outside: KeptOutside
+):
+    await record(database, 600)
+    tree = Tree("main")
+    async with integrating(database, keys, outside):
+        await checkpoint_at(auditor, 600)
+    owner = await connect(database.superuser)
+    await owner.execute("ALTER TABLE ledger_main.tree_tiles DISABLE TRIGGER ALL")
+    for missing in ("number = 0", "level = 1 OR number = 1", "true"):
+        await owner.execute(f"DELETE FROM ledger_main.tree_tiles WHERE {missing}")
+        assert await check(auditor, tree, ORIGIN, keys, outside) == 600
+    await owner.close()
+
+
+async def test_what_a_process_has_seen_is_forgotten_only_for_what_was_accepted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("services.ledger.history.LOOK_SECONDS", 1e-9)
+    outside = [Extended(250, "0001")]
+
+    async def look() -> Extended:
+        return outside[-1]
+
+    history = History(look)
+    await history.settle()
+    history.reached(260)
+    for _ in range(2):
+        with pytest.raises(Doubt, match="has 250 events, and it had 260"):
+            history.goes_on_from(250)
+        await history.settle()
+    outside.append(Extended(250, "0002"))
+    with pytest.raises(Doubt):
+        history.goes_on_from(250)
+    await history.settle()
+    history.goes_on_from(250)
+
+
+async def signed_at(connection: asyncpg.Connection, keys: SigningKeys, size: int) -> str:
+    root = (await Tree("main").edge(connection, size)).root
+    return str(Checkpoint(ORIGIN, size, root).signed(keys.signers(ORIGIN)))

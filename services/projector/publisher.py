@@ -3,6 +3,9 @@
 One process does so at a time: the one that holds an advisory lock. A digest is kept outside the database before it is
 kept inside; what a process that was killed has left outside alone, the next one keeps inside too.
 
+Where the log may not be what it was, by what is kept outside, nothing is published until an operator has said what
+happened: digests of events that are lost would stay for ever.
+
 After a start, and after a read model was built anew, its tables are read once; then only what is new.
 """
 
@@ -35,6 +38,10 @@ PAUSE_SECONDS = 0.05  # After as many, where there are more: whoever asks meanwh
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 _log = structlog.get_logger()
+
+
+class _InDoubt(Exception):
+    """The log does not go on from what is kept outside; the text says why."""
 
 
 class _Followed(Struct):
@@ -121,16 +128,36 @@ class Publisher:
         except Exception as error:
             if connection.is_closed():
                 raise
-            say = _log.warning if isinstance(error, (OSError, asyncpg.PostgresError)) else _log.exception
+            say = _log.warning if isinstance(error, (OSError, asyncpg.PostgresError, _InDoubt)) else _log.exception
             say("no_digest_published", ledger=ledger, reason=str(error), next="trying again")
 
     async def _begin(self, connection: asyncpg.Connection, sql: Statements, ledger: str, origin: str) -> None:
-        """Make the keys known, before anything that they have signed; and keep inside what is outside alone."""
+        """Make the keys known, before anything that they have signed; and keep inside what is outside alone, of events
+        that the log has. Raises _InDoubt."""
+        head = await self._head(connection, sql, ledger)
         await connection.execute(sql["know_keys"], [str(signer.key) for signer in self._signers(origin)])
         keys = [VerifierKey.read(row["key"]) for row in await connection.fetch(sql["keys"])]
         for note in await asyncio.to_thread(self._last_outside, ledger):
             with contextlib.suppress(NoteError):  # The auditor tells what is wrong with it.
-                await self._keep(connection, sql, PublishedDigest.verified(note, origin, keys), note.decode())
+                published = PublishedDigest.verified(note, origin, keys)
+                if published.position > head:
+                    continue
+                recorded_at = await connection.fetchval(sql["recorded_at"], published.position)
+                if recorded_at is not None and format_time(recorded_at) == published.recordedtime:
+                    await self._keep(connection, sql, published, note.decode())
+
+    async def _head(self, connection: asyncpg.Connection, sql: Statements, ledger: str) -> int:
+        """The end of the log. Raises _InDoubt, if by what is kept outside it may not be what it was; whether it begins
+        with the same events, the ledger itself checks."""
+        outside = await asyncio.to_thread(self._outside(ledger).going_on)
+        head, signed = await connection.fetchrow(sql["past"])
+        if outside.accepted is None and not outside.is_first:
+            raise _InDoubt(f"nobody has said why the series {outside.name} of checkpoints began")
+        if outside.last is None and outside.accepted is None and signed is not None:
+            raise _InDoubt("the log has had checkpoints, and none is kept outside the database")
+        if outside.last is not None and head < (size := int(outside.last.name.partition(".")[0])):
+            raise _InDoubt(f"the log has {head} events, and {outside.last} says that it had {size}")
+        return int(head)
 
     async def _publish(
         self, connection: asyncpg.Connection, sql: Statements, ledger: str, origin: str, projection: Projection

@@ -33,6 +33,11 @@ SELECT cursors.position, cursors.version,
 -- When a position was recorded.
 SELECT recorded_at FROM {schema}.stored_events WHERE notification_id = $1;
 
+-- past --
+-- Where the log ends, and how many events it had when its last checkpoint was signed.
+SELECT (SELECT coalesce(max(notification_id), 0) FROM {schema}.stored_events) AS head,
+       (SELECT max(size) FROM {schema}.checkpoints) AS signed;
+
 -- know_keys --
 -- Keep the keys that sign.
 INSERT INTO {schema}.digest_keys (key, known_from)

@@ -17,6 +17,7 @@ import structlog
 from schemas.envelope import Recorded
 from schemas.times import format_time
 from services.kept_outside import KeptOutside
+from services.ledger.history import accept
 from services.migrate import make_ledger
 from services.postgres import connect
 from services.projector import digest, publisher
@@ -29,6 +30,8 @@ from services.proof.note import VerifierKey
 from services.proof.published import PublishedDigest, digests_origin
 from services.signing import SigningKeys
 from services.statements import Statements
+from services.tree import Tree
+from tests.checkpoints import sign
 from tests.conftest import Database
 from tests.importing import processes
 from tests.log import Log
@@ -368,6 +371,62 @@ async def test_a_digest_that_a_killed_projector_has_left_outside_alone_is_kept_i
     rows = await auditor.fetch("SELECT position, note FROM ledger_main.digests")
     assert [row["note"] for row in rows if row["position"] == head] == [left]
     assert sorted(path.read_text() for path in outside.digests()) == sorted(row["note"] for row in rows)
+
+
+async def test_nothing_is_published_of_a_log_in_doubt_until_somebody_has_said_what_happened(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys, outside: KeptOutside, origin: str
+):
+    head = await record(database, 26)
+    writer = await connect(database.writer)
+    await sign(writer)
+    await writer.close()
+    signing = SigningKeys.load(database.settings.signing_key)
+    edge = await Tree("main").edge(auditor, head)
+
+    async def waits(why: str) -> None:
+        with structlog.testing.capture_logs() as said:
+            async with publishing(database, keys, outside), asyncio.timeout(SECONDS_MAX):
+                while not any(line["event"] == "no_digest_published" and why in line["reason"] for line in said):
+                    await asyncio.sleep(0.01)
+        assert await auditor.fetch("SELECT FROM ledger_main.digests") == [] == [*outside.digests()]
+
+    await waits("none is kept outside the database")
+    outside.keep(head + 1, "of the log before it was restored")
+    await waits(f"the log has {head} events, and")
+    outside.begin_anew("0002", "nobody has to have signed it for this, since the ledger checks that")
+    async with publishing(database, keys, outside):
+        await published_at(auditor, head)
+    (Path(str(outside.last_digests()[0])).parents[2] / "0003").mkdir()
+    with structlog.testing.capture_logs() as said:
+        async with publishing(database, keys, outside), asyncio.timeout(SECONDS_MAX):
+            while not any("the series 0003 of checkpoints" in str(line.get("reason")) for line in said):
+                await asyncio.sleep(0.01)
+    await accept(outside, origin, signing, edge=edge, reason="restored", by="a test")
+    more = await record(database, 13, head)
+    async with publishing(database, keys, outside):
+        await published_at(auditor, more)
+    assert all("/0004/" in str(file) for file in outside.digests())
+
+
+async def test_digests_of_events_that_the_log_does_not_have_are_not_taken_from_outside(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys, outside: KeptOutside, origin: str
+):
+    """They were kept after the moment to which the database was put back."""
+    head = await record(database, 26)
+    at = await auditor.fetchval(
+        "SELECT recorded_at FROM ledger_main.stored_events WHERE notification_id = $1", head - 1
+    )
+    for position, recordedtime in (
+        (head - 1, format_time(at)),
+        (head - 2, "2026-01-01T00:00:00.000000Z"),
+        (head + 1, "2026-01-01T00:00:00.000000Z"),
+    ):
+        left = PublishedDigest(origin, "requirements", "a0", position, recordedtime, "0" * 64)
+        outside.keep_digest(position, *left[1:3], str(left.signed(keys.signers(digests_origin(origin)))))
+    async with publishing(database, keys, outside):
+        await published_at(auditor, head)
+    taken = await auditor.fetch("SELECT position FROM ledger_main.digests WHERE version = 'a0'")
+    assert [row["position"] for row in taken] == [head - 1]
 
 
 async def projector_process(database: Database) -> asyncio.subprocess.Process:

@@ -66,6 +66,10 @@ def read_past(ended: Iterable[Ended], origin: str, keys: Sequence[VerifierKey]) 
             found.append(Finding("accepted", None, f"{each.place}: {error}"))
             current += each.checkpoints
             continue
+        if f"/{accepted.series}/" not in each.place:
+            found.append(Finding("accepted", None, f"{each.place}: it was said of the series {accepted.series}"))
+            current += each.checkpoints
+            continue
         checkpoints = []
         for note in each.checkpoints:
             try:

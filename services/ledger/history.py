@@ -126,7 +126,13 @@ async def last_kept(outside: KeptOutside) -> Last:
 async def look(database: Database, tree: Tree, origin: str, keys: Signing, outside: KeptOutside) -> Extended:
     """What is kept outside, which the log extends. Raises Doubt, SigningKeyError, OSError and Unavailable."""
     last = await last_kept(outside)
-    return Extended(await goes_on(database, tree, origin, keys, last), last.series)
+    try:
+        return Extended(await goes_on(database, tree, origin, keys, last), last.series)
+    except Doubt:
+        # The first checkpoint may have been kept, outside and inside, between the one look and the other.
+        if (again := await last_kept(outside)) == last:
+            raise
+        return Extended(await goes_on(database, tree, origin, keys, again), again.series)
 
 
 async def check(database: Database, tree: Tree, origin: str, keys: Signing, outside: KeptOutside) -> int:

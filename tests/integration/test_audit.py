@@ -504,7 +504,8 @@ async def test_what_is_gone_from_either_side_is_found(ledger: Ledger, tmp_path: 
     await ledger.hand.execute("DELETE FROM checkpoints WHERE size = 300")
 
     # What somebody said is told though the series before it is gone.
-    await accept(ledger.outside, ORIGIN, ledger.keys, size=EVENTS, reason="moved", by="ops")
+    edge = await Tree("main").edge(ledger.hand, EVENTS)
+    await accept(ledger.outside, ORIGIN, ledger.keys, edge=edge, reason="moved", by="ops")
     assert (await look())[1] == []
     shutil.rmtree(tmp_path / "main" / "0001")
     report, found = await look()

@@ -331,7 +331,8 @@ _BRING_ALONG = """\
 
 Before `ledger run`, bring along what no backup has, from where the ledger last ran:
   master.key    without it the start is refused, and sealed texts stay sealed
-  signing.key   without it another key signs from now on
+  signing.key, projector-signing.key
+                without them other keys sign from now on
   checkpoints   as they are now, into {checkpoints};
                 by an older copy nobody would notice what the restore has lost
 and, where webhooks are taken, hooks, receiver.key, receiver.sqlite3 and receiver-kept.key.

@@ -99,6 +99,10 @@ class KeptOutside:
         path = f"{self._series()}/{day}/{_name(position)}.{projection}.{version}.digest"
         self._store.write_once(path, note.encode())
 
+    def is_there(self) -> bool:
+        """Whether anything is kept here: a directory that went away has nothing."""
+        return bool(self._every_series())
+
     def last(self) -> File | None:
         """The checkpoint of the greatest size, of the series that goes on."""
         return self._last_of(self._series())

@@ -158,6 +158,9 @@ class Integrator:
             return
         edge = growing.edge
         with _not_kept(SigningKeyError, OSError):
+            if growing.size_signed and not await asyncio.to_thread(self._outside(name).is_there):
+                # Made anew, it would have this checkpoint alone, and know of none before.
+                raise FileNotFoundError("the checkpoints that were kept outside are gone: bring them back")
             note = str(await self._keys.sign(origin, Checkpoint(origin, edge.size, edge.root).text))
             try:
                 await asyncio.to_thread(self._outside(name).keep, edge.size, note)

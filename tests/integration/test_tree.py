@@ -14,6 +14,7 @@ import aiohttp
 import asyncpg
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from services.kept_outside import KeptOutside, store_of
 from services.ledger.history import Doubt, Extended, History, accept, accept_history, check
@@ -542,3 +543,20 @@ async def test_what_a_process_has_seen_is_forgotten_only_for_what_was_accepted(m
 async def signed_at(connection: asyncpg.Connection, keys: SigningKeys, size: int) -> str:
     root = (await Tree("main").edge(connection, size)).root
     return str(Checkpoint(ORIGIN, size, root).signed(keys.signers(ORIGIN)))
+
+
+async def test_what_was_kept_outside_is_not_begun_anew_where_it_is_gone(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys, outside: KeptOutside, tmp_path: Path
+):
+    await record(database, 5)
+    async with integrating(database, keys, outside):
+        await checkpoint_at(auditor, 5)
+        (tmp_path / "main").rename(tmp_path / "away")
+        with capture_logs() as logs:
+            await record(database, 5)
+            async with asyncio.timeout(SECONDS_MAX):
+                while not any(line["event"] == "checkpoint_not_kept" for line in logs):
+                    await asyncio.sleep(0.02)
+        assert not (tmp_path / "main").exists() and (await checkpoint_at(auditor, 5)).size == 5
+        (tmp_path / "away").rename(tmp_path / "main")
+        assert (await checkpoint_at(auditor, 10)).size == 10

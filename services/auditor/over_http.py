@@ -169,7 +169,9 @@ async def _answer(session: aiohttp.ClientSession, url: str) -> _Answer:
                 raise _not_answered(url, answer.status, body)
             return _Answer(answer.status, answer.headers.get("Content-Location", ""), body)
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise HttpError(f"GET {url}: {type(error).__name__} {error}") from error
+        is_away = isinstance(error, aiohttp.ClientConnectionError)
+        told = "nobody answers there; does the service run?" if is_away else f"{type(error).__name__} {error}"
+        raise HttpError(f"GET {url}: {told}") from error
 
 
 def _not_answered(url: str, status: int, body: bytes) -> HttpError:

@@ -165,7 +165,9 @@ def _read(octets: bytes) -> tuple[dict[str, Any], _Answer]:
     try:
         answer = msgspec.convert(value, _Answer)
     except msgspec.ValidationError as error:
-        raise Unverifiable(f"this is not the answer about a requirement: {error}") from None
+        raise Unverifiable(
+            f"this is not the answer about a requirement: {error}. One event goes with --proof"
+        ) from None
     return value, answer
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from services.command import commands
 from services.migrate import migrate
 from services.proof.checkpoint import Checkpoint
 from services.proof.inclusion import Proof
 from services.proof.note import NoteError, VerifierKey
 from services.proof.tiles import split_bundle
-from services.verifier.command import verify_
 from tests.conftest import Database
 from tests.ledger_service import LedgerService, profile, serving
 
@@ -148,7 +148,7 @@ async def test_one_event_is_verified_by_its_bytes_and_its_proof_alone(ledger: Le
         (tmp_path / "event").write_bytes(event)
         (tmp_path / "proof").write_bytes(proof)
         given = [str(tmp_path / "event"), "--proof", str(tmp_path / "proof"), "--key", key]
-        done = CliRunner().invoke(verify_, given)
+        done = CliRunner().invoke(commands, ["verify", *given])
         return done.exit_code, done.output
 
     log = VerifierKey.read(key).name

@@ -76,7 +76,7 @@ async def test_it_is_ready_once_the_ledgers_that_are_there_can_be_asked(database
 async def test_a_ledger_that_the_database_refuses_keeps_nobody_from_being_ready(database: Database) -> None:
     owner = await connect(database.owner)
     await owner.execute(
-        "INSERT INTO registry.ledgers SELECT 'moon', 'ledger_moon', teams, origin, created_at FROM registry.ledgers"
+        "INSERT INTO registry.ledgers SELECT 'moon', 'ledger_moon', teams, 'moon', created_at FROM registry.ledgers"
     )
     await owner.close()
     async with Projector(database.settings) as projector:

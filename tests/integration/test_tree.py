@@ -140,6 +140,9 @@ async def test_every_tile_of_every_size_and_every_proof_follow_from_few_reads(
     assert (await tree.edge(auditor, 0)).root == EMPTY_ROOT
 
 
+PLANNED_ROWS_MAX = 4
+
+
 class Read(NamedTuple):
     statements: int
     rows: int
@@ -199,7 +202,8 @@ async def test_what_leaves_and_proofs_cost_does_not_depend_on_the_length_of_the_
     await writer.close()
 
     for taken_over, grown in integrated.values():
-        assert grown == Read(statements=1, rows=more)
+        # Whoever plans may look up the ends of an index besides, where there are statistics.
+        assert grown.statements == 1 and more <= grown.rows <= more + PLANNED_ROWS_MAX
         assert taken_over.statements <= 2 + LEVELS_READ_MAX and taken_over.rows <= LEVELS_READ_MAX * 256
     for proofs in proven.values():
         # Full tiles in one go, and of each level the one that is not full: at most 255 hashes of it.
@@ -207,7 +211,7 @@ async def test_what_leaves_and_proofs_cost_does_not_depend_on_the_length_of_the_
         assert all(each.rows <= LEVELS_READ_MAX * 256 for each in proofs)
     # As many hashes of tiles that are not full in either; what is more is a tile of the level that the longer one adds.
     few, many = (max(each.rows for each in proofs) for proofs in proven.values())
-    assert many <= few + LEVELS_READ_MAX
+    assert many <= few + LEVELS_READ_MAX + PLANNED_ROWS_MAX
 
 
 async def test_what_was_integrated_stays_as_it_is(database: Database, keys: SigningKeys, outside: KeptOutside):

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from types import TracebackType
 from typing import Any
 
 import asyncpg
@@ -18,8 +17,9 @@ from prometheus_client import Gauge
 
 from services.bucket import KeptOtherwise
 from services.kept_outside import KeptOutside
+from services.leader import Leader
 from services.ledger.history import Doubt, goes_on, last_kept
-from services.postgres import UNAVAILABLE, Unavailable, connect
+from services.postgres import UNAVAILABLE, Unavailable
 from services.proof.checkpoint import Checkpoint
 from services.proof.growth import Edge, grow
 from services.proof.note import Note
@@ -43,11 +43,8 @@ class TreeError(Exception):
     """What is kept of a tree cannot be of its log; the text says why."""
 
 
-class Integrator:
-    """Entering starts it; leaving ends it after the step that is under way.
-
-    `ledgers`: name and origin of every ledger. `outside`: where its checkpoints are kept.
-    """
+class Integrator(Leader):
+    """`ledgers`: name and origin of every ledger. `outside`: where its checkpoints are kept."""
 
     def __init__(
         self,
@@ -56,7 +53,7 @@ class Integrator:
         keys: Signing,
         outside: Callable[[str], KeptOutside],
     ) -> None:
-        self._url = url
+        super().__init__(url, lock=LOCK, failure="not_integrated", retry_seconds=RETRY_SECONDS)
         self._ledgers = ledgers
         self._keys = keys
         self._outside = outside
@@ -64,40 +61,15 @@ class Integrator:
         self._doubts: dict[str, str] = {}
         self._not_before: dict[str, float] = {}
 
-    async def __aenter__(self) -> "Integrator":
-        self._task = asyncio.create_task(self._run(), name="integrator")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._hold()
-            except (*UNAVAILABLE, Unavailable, asyncpg.PostgresError) as error:
-                _log.warning("not_integrated", reason=type(error).__name__, next="trying again")
-            except Exception:
-                _log.exception("not_integrated")
-            await asyncio.sleep(RETRY_SECONDS)
-
-    async def _hold(self) -> None:
-        """Integrate as long as the lock is held. A lock is lost with its connection."""
-        connection = await connect(self._url)
+    async def lead(self, connection: asyncpg.Connection) -> None:
+        self._grown = {}  # Another may have gone on meanwhile.
+        said: set[str] = set()
+        await connection.add_listener(EVENTS_CHANNEL, lambda *notice: said.add(notice[3]))
+        database = _InTurn(connection)
+        origins: dict[str, str] = {}
+        swept_at = -SWEEP_SECONDS
         busy: dict[str, asyncio.Task[None]] = {}
         try:
-            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
-                return  # Another process integrates; whether it still does is asked again.
-            self._grown = {}  # Another may have gone on meanwhile.
-            said: set[str] = set()
-            await connection.add_listener(EVENTS_CHANNEL, lambda *notice: said.add(notice[3]))
-            database = _InTurn(connection)
-            origins: dict[str, str] = {}
-            swept_at = -SWEEP_SECONDS
             while True:
                 # A wake-up is a hint and may be lost; so now and then all ledgers are looked at.
                 is_sweep = time.monotonic() - swept_at >= SWEEP_SECONDS
@@ -115,7 +87,6 @@ class Integrator:
             for task in busy.values():
                 task.cancel()
             await asyncio.gather(*busy.values(), return_exceptions=True)
-            await connection.close()
 
     async def _one(self, database: "_InTurn", name: str, origin: str) -> None:
         try:

@@ -5,17 +5,15 @@ before it is kept inside. Nothing waits for it: while the authority or the place
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from types import TracebackType
 
 import aiohttp
 import asyncpg
 import structlog
 
 from services.kept_outside import KeptOutside
-from services.postgres import UNAVAILABLE, Unavailable, connect
+from services.leader import Leader
 from services.proof.timestamp import RESPONSE_OCTETS_MAX, Request, TimestampError, time_of
 from services.tree import Kept, Tree
 
@@ -28,11 +26,10 @@ QUERY, REPLY = "application/timestamp-query", "application/timestamp-reply"
 _log = structlog.get_logger()
 
 
-class Timestamper:
-    """Entering starts it; leaving ends it.
+class Timestamper(Leader):
+    """`ledgers`: name and origin of every ledger. `outside`: where its checkpoints are kept.
 
-    `ledgers`: name and origin of every ledger. `outside`: where its checkpoints are kept. `authority`: the URL that is
-    asked. `seconds`: the least time between two timestamps of a ledger.
+    `authority`: the URL that is asked. `seconds`: the least time between two timestamps of a ledger.
     """
 
     def __init__(
@@ -43,48 +40,21 @@ class Timestamper:
         authority: str,
         seconds: int,
     ) -> None:
-        self._url = url
+        super().__init__(url, lock=LOCK, failure="not_timestamped", retry_seconds=RETRY_SECONDS)
         self._ledgers = ledgers
         self._outside = outside
         self._authority = authority
         self._seconds = seconds
         self._not_before: dict[str, float] = {}
 
-    async def __aenter__(self) -> "Timestamper":
-        self._task = asyncio.create_task(self._run(), name="timestamper")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._hold()
-            except (*UNAVAILABLE, Unavailable, asyncpg.PostgresError) as error:
-                _log.warning("not_timestamped", reason=type(error).__name__, next="trying again")
-            except Exception:
-                _log.exception("not_timestamped")
-            await asyncio.sleep(RETRY_SECONDS)
-
-    async def _hold(self) -> None:
-        connection = await connect(self._url)
+    async def lead(self, connection: asyncpg.Connection) -> None:
         timeout = aiohttp.ClientTimeout(total=AUTHORITY_SECONDS_MAX)
-        try:
-            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
-                return
-            async with aiohttp.ClientSession(timeout=timeout) as session:
-                while True:
-                    for name, _ in await self._ledgers():
-                        if self._not_before.get(name, 0) <= time.monotonic():
-                            await self._one(connection, session, name)
-                    await asyncio.sleep(LOOK_SECONDS)
-        finally:
-            await connection.close()
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            while True:
+                for name, _ in await self._ledgers():
+                    if self._not_before.get(name, 0) <= time.monotonic():
+                        await self._one(connection, session, name)
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def _one(self, connection: asyncpg.Connection, session: aiohttp.ClientSession, name: str) -> None:
         tree = Tree(name)

@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import asyncpg
 import structlog
@@ -21,7 +20,8 @@ from msgspec import Struct
 
 from schemas.times import format_time
 from services.kept_outside import KeptOutside
-from services.postgres import UNAVAILABLE, Unavailable, connect, ledger_schema
+from services.leader import Leader
+from services.postgres import ledger_schema
 from services.projector.digest import read_on
 from services.projector.projections import ALL, Projection
 from services.projector.running_digest import RunningDigest
@@ -53,10 +53,10 @@ class _Followed(Struct):
     position: int = 0
 
 
-class Publisher:
-    """Entering starts it; leaving ends it.
+class Publisher(Leader):
+    """`outside`: where digests of a ledger are kept.
 
-    `outside`: where digests of a ledger are kept. `seconds`: the time between two digests of a read model, in seconds.
+    `seconds`: the time between two digests of a read model, in seconds.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Publisher:
         *,
         projections: Sequence[Projection] = ALL,
     ) -> None:
-        self._url = url
+        super().__init__(url, lock=LOCK, failure="no_digest_published", retry_seconds=RETRY_SECONDS)
         self._keys = keys
         self._outside = outside
         self._seconds = seconds
@@ -76,41 +76,13 @@ class Publisher:
         self._followed: dict[tuple[str, str], _Followed] = {}
         self._begun: set[str] = set()
 
-    async def __aenter__(self) -> "Publisher":
-        self._task = asyncio.create_task(self._run(), name="publisher")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
-
-    async def _run(self) -> None:
+    async def lead(self, connection: asyncpg.Connection) -> None:
+        # Another may have gone on meanwhile, and the database may be an older copy of what it was.
+        self._followed, self._begun = {}, set()
         while True:
-            try:
-                await self._hold()
-            except (Unavailable, *UNAVAILABLE, asyncpg.PostgresError) as error:
-                _log.warning("no_digest_published", reason=str(error) or type(error).__name__, next="trying again")
-            except Exception:
-                _log.exception("no_digest_published")
-            await asyncio.sleep(RETRY_SECONDS)
-
-    async def _hold(self) -> None:
-        """Publish as long as the lock is held. A lock is lost with its connection."""
-        connection = await connect(self._url)
-        try:
-            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
-                return  # Another process publishes; whether it still does is asked again.
-            # Another may have gone on meanwhile, and the database may be an older copy of what it was.
-            self._followed, self._begun = {}, set()
-            while True:
-                for ledger in await connection.fetch(_statements["ledgers"]):
-                    await self._publish_due(connection, ledger["name"], ledger["origin"])
-                await asyncio.sleep(min(self._seconds, LOOK_SECONDS_MAX))
-        finally:
-            connection.terminate()
+            for ledger in await connection.fetch(_statements["ledgers"]):
+                await self._publish_due(connection, ledger["name"], ledger["origin"])
+            await asyncio.sleep(min(self._seconds, LOOK_SECONDS_MAX))
 
     async def _publish_due(self, connection: asyncpg.Connection, ledger: str, origin: str) -> None:
         """Publish the digests of one ledger that are due. What is wrong with it holds up no other."""

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from services.projector.answers.snapshot import Snapshot
-from services.sealing import MasterKeys, SealingKey, open_text
+from services.sealing import MasterKeys, SealingKey, unseal
 from services.statements import Statements
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
@@ -38,11 +38,10 @@ class Opener:
         self._opened: dict[int, str | None] = {}
         self._master = master
 
-    def open(self, sealed: str, position: int, kept: SealingKey, field: str) -> str | None:
-        """The text in the clear; None if its master key is lost. Raises MasterKeyError."""
-        text = open_text(sealed, kept, self._master(), field)
-        if text is not None:
-            self._opened[position] = kept.person
+    def open(self, sealed: str, position: int, kept: SealingKey, field: str) -> str:
+        """The text in the clear. Raises MasterKeyError."""
+        text = unseal(sealed, self._master().unwrap(kept), kept.event_id, field)
+        self._opened[position] = kept.person
         return text
 
     def tag(self, answer: bytes) -> bytes | None:

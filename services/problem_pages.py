@@ -162,6 +162,11 @@ PAGES: Mapping[str, Page] = {
         "e-7 of /crm was recorded at position 17 with other content",
         _spot("/id", "e-7 of /crm was recorded at position 17 with other content", "id-conflict"),
     ),
+    "origin-taken": Page(
+        "Checkpoints name a log by its origin, so no two logs have the same.",
+        "A ledger is made with the origin of one that is there, as where its settings were copied.",
+        "the origin company.example/main is that of the ledger main, and each log has one of its own",
+    ),
     "alias-contested": Page(
         "Several accounts say that this is their id in another system, or one from which it was told apart by an act. "
         "So it names none of them.",

@@ -49,6 +49,11 @@ KINDS: Mapping[str, Kind] = {
         "The id was recorded with other content",
         "An id names one content for ever. Is it a retry? Then send the same content. Is it news? Then use a new id.",
     ),
+    "origin-taken": Kind(
+        409,
+        "Another ledger's log has this origin",
+        "Leave `origin` out, and one is made that no other log has; or give one of this log's own.",
+    ),
     "alias-contested": Kind(
         409,
         "This alias is nobody's, though it is claimed",

@@ -241,7 +241,7 @@ def routes(ledgers: Ledgers, keys: Keys) -> list[Route]:
                 201: Answer("made", {JSON: Registered}, links={"get_v1_ledgers_ledger": {}}),
                 200: Answer("there already", {JSON: Registered}),
             },
-            refusals=("malformed-json", "bad-request", "forbidden", "no-such-ledger"),
+            refusals=("malformed-json", "bad-request", "origin-taken", "forbidden", "no-such-ledger"),
         ),
         Route(
             method="GET", path=ledger, handler=get_ledger, scope=(), summary="A ledger's settings, and its head.",

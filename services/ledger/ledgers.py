@@ -123,7 +123,7 @@ class Ledgers:
                 chosen = {} if teams is None else {"teams": teams}
                 return await make_ledger(connection, self._settings, name, origin=origin, **chosen)
         except OriginTaken as error:
-            raise Problem("bad-request", str(error)) from None
+            raise Problem("origin-taken", str(error)) from None
         finally:
             await connection.close()
 

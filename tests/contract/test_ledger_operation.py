@@ -323,5 +323,5 @@ async def test_an_origin_is_of_one_log_only(ledger: LedgerService):
     again = await ledger.ask("PUT", "/v1/ledgers/one", json={"origin": "ledger.example/one"})
     assert again.status == 200
     other = await ledger.ask("PUT", "/v1/ledgers/two", json={"origin": "ledger.example/one"})
-    assert (other.status, other.problem) == (400, "bad-request") and "of the ledger one" in other.json["detail"]
+    assert (other.status, other.problem) == (409, "origin-taken") and "of the ledger one" in other.json["detail"]
     assert (await ledger.get("/v1/ledgers/two")).status == 404

@@ -480,8 +480,15 @@ async def test_a_log_that_was_cut_after_its_history_was_accepted_is_noticed(
 async def test_of_two_who_accept_at_once_one_is_told_of_the_other(
     database: Database, auditor: asyncpg.Connection, keys: SigningKeys, outside: KeptOutside
 ):
+    both_have_looked = asyncio.Barrier(2)
+
+    class SigningOnceBothHaveLooked(SigningKeys):
+        async def sign(self, origin: str, text: str) -> Note:
+            await both_have_looked.wait()
+            return await keys.sign(origin, text)
+
     said = [
-        accept(outside, ORIGIN, keys, edge=Edge(), reason=reason, by="a test")
+        accept(outside, ORIGIN, SigningOnceBothHaveLooked([]), edge=Edge(), reason=reason, by="a test")
         for reason in ("restored", "tampered with")
     ]
     done = await asyncio.gather(*said, return_exceptions=True)

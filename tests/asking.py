@@ -1,6 +1,6 @@
 """A projector that answers over real HTTP, beside the log that it reads."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from services.keys import Keys, Scope
 from services.openapi import describe
 from services.postgres import open_pool
 from services.projector.http import routes
+from services.projector.projections import ALL, Projection
 from services.projector.projector import Projector
 from services.projector.requests.meanings import meaning
 from services.web import REQUEST_LINE_BYTES_MAX, application
@@ -74,14 +75,14 @@ class Asking:
 
 
 @asynccontextmanager
-async def asking(database: Database) -> AsyncIterator[Asking]:
+async def asking(database: Database, *, projections: Sequence[Projection] = ALL) -> AsyncIterator[Asking]:
     owner = await open_pool(database.owner, connections_max=2)
     scopes: dict[str, list[Scope]] = {"query": ["query"], "personal": ["query", "personal"], "observe": ["observe"]}
     keys = Keys(owner)
     texts = {name: (await keys.make(name=name, scopes=granted, by="test"))[1] for name, granted in scopes.items()}
     texts["elsewhere"] = (await keys.make(name="elsewhere", scopes=["query"], ledgers=["other"], by="test"))[1]
     await owner.close()
-    async with Log.open(database) as log, Projector(database.settings) as projector:
+    async with Log.open(database) as log, Projector(database.settings, projections=projections) as projector:
         declared = routes(projector, database.settings.master_key)
         description = describe("The projector", "Answers", declared, meaning)
         app = application("projector", declared, Keys(projector.pool), projector.ready, description)

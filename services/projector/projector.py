@@ -23,7 +23,7 @@ from services.projector.apply import Refused, Trouble, apply, fold_page, topics_
 from services.projector.feed import Page, listen, read_page
 from services.projector.outage import AWAY, Outage
 from services.projector.projections import ALL, Projection, Row
-from services.projector.rebuild import RebuildBehind, RebuildError, RebuildInProgress, rebuild
+from services.projector.rebuild import RebuildBehind, RebuildError, RebuildInProgress, bring_up_to_date
 from services.settings import Settings, SettingsError
 from services.statements import Statements, fill
 
@@ -34,6 +34,7 @@ OPEN_SECONDS_MAX = 10  # For a query to wait until the read models of a ledger a
 REBUILD_RETRY_SECONDS = 5.0
 CLOSE_SECONDS_MAX = 2  # For connections to be given back; then they are cut.
 REBUILDS_AT_ONCE_MAX = 1
+REBUILD_WAIT_SECONDS = 1.0  # Between two looks whether another process still is at a rebuild.
 DECODED_AT_ONCE_EVENTS = 64  # Then whoever else has something to do has a turn.
 
 Step = Literal["moved", "idle", "lost"]
@@ -371,6 +372,7 @@ class Runner:
         behind = [
             cursor
             for name in self._projections.keys() - outdated
+            await connection.execute(self._statements["make_rebuilds"])
             if (cursor := self.cursors[name]).state == "live" and cursor.position != self.head
         ]
         places = {cursor.position for cursor in behind}
@@ -480,14 +482,12 @@ class Runner:
                 async with shared.rebuilds:
                     connection = await connect(shared.settings.url("projector"))
                     try:
-                        await rebuild(connection, self.ledger, projection)
+                        await bring_up_to_date(connection, self.ledger, projection)
                     finally:
                         connection.terminate()
                 break
             except RebuildInProgress:
-                await asyncio.sleep(REBUILD_RETRY_SECONDS)
-                if all(cursor.projection != projection.name for cursor in self._outdated()):
-                    break
+                await asyncio.sleep(REBUILD_WAIT_SECONDS)
             except RebuildBehind as behind:
                 while await self._attempt(partial(self._stop, projection, behind.trouble)) is None:
                     pass

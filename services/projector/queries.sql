@@ -77,9 +77,62 @@ RETURNING *;
 UPDATE {schema}.cursors SET state = 'stopped', reason = $2, stopped_at = $3, updated_at = clock_timestamp()
  WHERE projection = $1;
 
+-- make_rebuilds --
+-- How far the read models that are built anew have got, for whoever asks. What a process that was killed has left of
+-- one stays, and says how far its tables beside the live ones go.
+CREATE TABLE IF NOT EXISTS {schema}.rebuilds (
+    projection text PRIMARY KEY,
+    version    text NOT NULL,
+    position   bigint NOT NULL CHECK (position >= begun_from),
+    indexed    boolean NOT NULL,
+    begun_from bigint NOT NULL,
+    begun_at   timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL
+);
+
 -- lock_rebuild --
 -- One rebuild of a projection at a time; the lock ends with the connection.
 SELECT pg_try_advisory_lock(hashtextextended('rebuild ' || $1 || ' ' || $2, 0));
+
+-- built_by --
+-- The version that has built a live read model.
+SELECT version FROM {schema}.cursors WHERE projection = $1;
+
+-- go_on --
+-- Go on with a rebuild that was cut short. No row: there is none by this version.
+UPDATE {schema}.rebuilds SET begun_from = position, begun_at = clock_timestamp(), updated_at = clock_timestamp()
+ WHERE projection = $1 AND version = $2
+RETURNING position, indexed;
+
+-- begin --
+-- A rebuild that has not read anything yet.
+INSERT INTO {schema}.rebuilds VALUES ($1, $2, 0, false, 0, clock_timestamp(), clock_timestamp())
+ON CONFLICT (projection) DO UPDATE
+   SET version = EXCLUDED.version, position = 0, indexed = false, begun_from = 0, begun_at = EXCLUDED.begun_at,
+       updated_at = EXCLUDED.updated_at;
+
+-- reach --
+-- The position that a rebuild has reached.
+UPDATE {schema}.rebuilds SET position = $2, updated_at = clock_timestamp() WHERE projection = $1;
+
+-- indexed --
+-- The tables of a rebuild have their indexes.
+UPDATE {schema}.rebuilds SET indexed = true, updated_at = clock_timestamp() WHERE projection = $1;
+
+-- end --
+-- A rebuild has come to its end, or is given up.
+DELETE FROM {schema}.rebuilds WHERE projection = $1;
+
+-- under_way --
+-- The rebuilds of the ledger $1 that somebody is at: who is, holds the lock, whose number is shown in two halves.
+SELECT projection, version, position, begun_from, begun_at, updated_at
+  FROM {schema}.rebuilds
+ WHERE EXISTS (SELECT
+                 FROM pg_locks
+                WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted AND objsubid = 1
+                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                  AND (classid::bigint << 32) | objid::bigint
+                      = hashtextextended('rebuild ' || $1 || ' ' || projection, 0));
 
 -- unlock_rebuild --
 -- The next rebuild may begin.

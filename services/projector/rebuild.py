@@ -1,10 +1,13 @@
 """A read model built anew beside the live one, from position 1, and put in its place when it has caught up.
 
-The live one keeps answering until one short transaction swaps the two. What a rebuild that was killed leaves
-behind is dropped by the next.
+The live one keeps answering until one short transaction swaps the two. Meanwhile the table `rebuilds` says how far it
+is. What a rebuild that was cut short leaves behind, the next goes on with or drops.
 """
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 import asyncpg
@@ -19,6 +22,10 @@ from services.statements import Statements, fill, quote
 
 SWAP_LOCK_SECONDS_MAX = 3  # Whoever asks meanwhile waits behind us, so we do not wait for long.
 SWAP_ATTEMPTS_MAX = 20
+
+# A process that is stopped, or whose host is gone, loses its session: somebody else goes on, and nobody waits for the
+# locks that it held.
+SILENT_SECONDS_MAX = 5
 
 _log = structlog.get_logger()
 _statements = Statements.load(Path(__file__).with_name("queries.sql"))
@@ -43,6 +50,28 @@ class RebuildBehind(RebuildError):
         self.trouble = trouble
 
 
+class UnderWay(Struct, frozen=True):
+    """A rebuild that a process is at. `begun_from`: the position from which this process went on, at `begun_at`."""
+
+    projection: str
+    version: str
+    position: int
+    begun_from: int
+    begun_at: datetime
+    updated_at: datetime
+
+    @property
+    def events_per_second(self) -> float | None:
+        """None before there is anything to tell it from."""
+        seconds = (self.updated_at - self.begun_at).total_seconds()
+        return (self.position - self.begun_from) / seconds if self.position > self.begun_from and seconds > 0 else None
+
+    def seconds_left(self, head: int) -> float | None:
+        """How long the rest of the log takes, up to this head, if it goes on as it went. None: that cannot be told."""
+        rate = self.events_per_second
+        return None if rate is None else max(0, head - self.position) / rate
+
+
 class Rebuilt(Struct, frozen=True):
     """Where a rebuilt read model stands, and what keeps it from going on."""
 
@@ -50,29 +79,68 @@ class Rebuilt(Struct, frozen=True):
     trouble: Trouble | None
 
 
+async def under_way(connection: asyncpg.Connection, ledger: str) -> list[UnderWay]:
+    """What is being built anew in a ledger, by whichever process."""
+    statements = _statements.bind(schema=ledger_schema(ledger))
+    return [UnderWay(*row) for row in await connection.fetch(statements["under_way"], ledger)]
+
+
 async def rebuild(
     connection: asyncpg.Connection, ledger: str, projection: Projection, *, progress: Progress | None = None
 ) -> Rebuilt:
-    """Build a projection anew, on a connection of its own, and swap it in.
+    """Build a projection anew from position 1, on a connection of its own, and swap it in.
 
     Raises RebuildError, and what the database raises; then the live read model is as it was.
     """
+    async with _alone(connection, ledger, projection):
+        return await _Rebuild(connection, ledger, projection, progress or _untold).run()
+
+
+async def bring_up_to_date(
+    connection: asyncpg.Connection, ledger: str, projection: Projection, *, progress: Progress | None = None
+) -> None:
+    """The same if another version has built the live one, and not if somebody has been faster. It goes on where one
+    that was cut short had got. Raises like `rebuild`."""
+    async with _alone(connection, ledger, projection):
+        statements = _statements.bind(schema=ledger_schema(ledger))
+        if await connection.fetchval(statements["built_by"], projection.name) != projection.version:
+            await _Rebuild(connection, ledger, projection, progress or _untold, going_on=True).run()
+
+
+def _untold(position: int, head: int) -> None:
+    pass
+
+
+@asynccontextmanager
+async def _alone(connection: asyncpg.Connection, ledger: str, projection: Projection) -> AsyncIterator[None]:
+    """Nobody else rebuilds this projection inside the block. Raises RebuildInProgress."""
     statements = _statements.bind(schema=ledger_schema(ledger))
     if not await connection.fetchval(statements["lock_rebuild"], ledger, projection.name):
         raise RebuildInProgress(f"{projection.name} of the ledger {ledger} is being rebuilt by another process")
     try:
-        return await _Rebuild(connection, ledger, projection, progress or (lambda position, head: None)).run()
+        yield
     finally:
         if not connection.is_closed():
             await connection.fetchval(statements["unlock_rebuild"], ledger, projection.name)
 
 
 class _Rebuild:
-    def __init__(self, connection: asyncpg.Connection, ledger: str, projection: Projection, progress: Progress) -> None:
+    """`going_on`: with what a rebuild by this version has left that was cut short, and this one may be, too."""
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        ledger: str,
+        projection: Projection,
+        progress: Progress,
+        *,
+        going_on: bool = False,
+    ) -> None:
         self._connection = connection
         self._ledger = ledger
         self._projection = projection
         self._progress = progress
+        self._going_on = going_on
         self._live = ledger_schema(ledger)
         self._beside = rebuild_schema(ledger)
         self._statements = _statements.bind(schema=self._live)
@@ -82,26 +150,57 @@ class _Rebuild:
         connection, projection = self._connection, self._projection
         # Rows and cursor are lost together, if at all, and can be derived again.
         await connection.execute("SET synchronous_commit = off")
+        for limit in ("idle_session_timeout", "idle_in_transaction_session_timeout"):
+            await connection.execute(f"SET {limit} = '{SILENT_SECONDS_MAX}s'")
         if not await self._is_projected():
             raise RebuildError(
                 f"there is no {projection.name} of a ledger {self._ledger} yet; check the name, or start the projector"
             )
-        await self._drop(self._beside)
+        position, indexed = await self._begin()
+        _log.info("rebuild_begun", ledger=self._ledger, projection=projection.name, after=position)
         try:
-            await connection.execute(fill(projection.tables_sql, schema=self._beside))
-            position, _ = await self._follow(0)
-            await connection.execute(fill(projection.indexes_sql, schema=self._beside))
-            for table in projection.tables:
-                await connection.execute(fill("ANALYZE {schema}.{table}", schema=self._beside, table=table))
+            position, _ = await self._follow(position)
+            if not indexed:
+                await self._index()
             # To index took a while, in which the log went on. What is left for the swap is short.
             position, _ = await self._follow(position)
             rebuilt = await self._swap_when_free(position)
-        except BaseException:
-            if not connection.is_closed():
-                await self._drop(self._beside)
+        except BaseException as error:
+            cut_short = connection.is_closed() or (self._going_on and isinstance(error, asyncio.CancelledError))
+            if not cut_short:
+                await self._forget()
             raise
         _log.info("projection_rebuilt", ledger=self._ledger, projection=projection.name, position=rebuilt.position)
         return rebuilt
+
+    async def _begin(self) -> tuple[int, bool]:
+        """The position that the tables beside the live ones have reached, and whether they are indexed."""
+        connection, projection = self._connection, self._projection
+        async with connection.transaction():
+            await connection.execute(self._statements["lock_opening"], self._ledger)
+            await connection.execute(self._statements["make_rebuilds"])
+        async with connection.transaction():
+            if self._going_on:
+                left = await connection.fetchrow(self._statements["go_on"], projection.name, projection.version)
+                if left is not None:
+                    return left["position"], left["indexed"]
+            await self._drop(self._beside)
+            await connection.execute(fill(projection.tables_sql, schema=self._beside))
+            await connection.execute(self._statements["begin"], projection.name, projection.version)
+        return 0, False
+
+    async def _index(self) -> None:
+        connection, projection = self._connection, self._projection
+        async with connection.transaction():
+            await connection.execute(fill(projection.indexes_sql, schema=self._beside))
+            for table in projection.tables:
+                await connection.execute(fill("ANALYZE {schema}.{table}", schema=self._beside, table=table))
+            await connection.execute(self._statements["indexed"], projection.name)
+
+    async def _forget(self) -> None:
+        async with self._connection.transaction():
+            await self._drop(self._beside)
+            await self._connection.execute(self._statements["end"], self._projection.name)
 
     async def _is_projected(self) -> bool:
         try:
@@ -118,6 +217,7 @@ class _Rebuild:
             nonlocal reached
             async with self._connection.transaction():
                 await write(self._connection, self._beside, rows)
+                await self._connection.execute(self._statements["reach"], self._projection.name, upto)
             reached = upto
 
         while reached < head:
@@ -162,6 +262,7 @@ class _Rebuild:
             await connection.execute(
                 statements["replace_cursor"], projection.name, position, projection.version, *trouble
             )
+            await connection.execute(statements["end"], projection.name)
         return Rebuilt(position, found)
 
     async def _drop(self, schema: str) -> None:

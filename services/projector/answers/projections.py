@@ -9,6 +9,7 @@ from schemas.times import format_time
 from services.postgres import ACQUIRE_SECONDS_MAX, unavailable
 from services.projector.answers.snapshot import bound, read_cursors, read_head
 from services.projector.projector import Cursor, Runner
+from services.projector.rebuild import under_way
 from services.projector.shapes.shown import AsOf
 from services.statements import Statements
 
@@ -20,6 +21,14 @@ class Lag(Struct, frozen=True, kw_only=True):
 
     events: int
     seconds: float
+
+
+class RebuildShown(Struct, frozen=True, kw_only=True):
+    version: str
+    position: int
+    since: str
+    events_per_second: float | None
+    seconds_left: float | None
 
 
 class ProjectionShown(Struct, frozen=True, kw_only=True):
@@ -34,6 +43,7 @@ class ProjectionShown(Struct, frozen=True, kw_only=True):
     digest: str | None
     digest_position: int | None
     digest_note: str | None
+    rebuild: RebuildShown | None
 
 
 class ProjectionList(Struct, frozen=True, kw_only=True):
@@ -53,6 +63,7 @@ async def list_projections(pool: asyncpg.Pool, runner: Runner) -> ProjectionList
             positions = sorted({max(cursor.position, 1) for cursor in cursors})
             rows = await connection.fetch(bound(_statements["recorded"], runner.ledger), positions)
             published = await connection.fetch(bound(_statements["digests"], runner.ledger))
+            rebuilds = await under_way(connection, runner.ledger)
     digests = {row["projection"]: (row["digest"], row["position"], row["note"]) for row in published}
     recorded_at = {row["position"]: row["recorded_at"] for row in rows}
 
@@ -60,6 +71,17 @@ async def list_projections(pool: asyncpg.Pool, runner: Runner) -> ProjectionList
         # A projection that has applied nothing is as far behind as the log is long.
         at = recorded_at.get(max(position, 1))
         return 0.0 if at is None or head_recorded_at is None else (head_recorded_at - at).total_seconds()
+
+    rebuilt = {
+        each.projection: RebuildShown(
+            version=each.version,
+            position=each.position,
+            since=format_time(each.begun_at),
+            events_per_second=each.events_per_second,
+            seconds_left=each.seconds_left(head),
+        )
+        for each in rebuilds
+    }
 
     def shown(cursor: Cursor) -> ProjectionShown:
         digest, digest_position, digest_note = digests.get(cursor.projection, (None, None, None))
@@ -75,6 +97,7 @@ async def list_projections(pool: asyncpg.Pool, runner: Runner) -> ProjectionList
             digest=digest,
             digest_position=digest_position,
             digest_note=digest_note,
+            rebuild=rebuilt.get(cursor.projection),
         )
 
     lowest = min((cursor.position for cursor in cursors), default=0)

@@ -959,6 +959,15 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "digest_position": "The position up to which the events come to that digest.",
         "digest_note": "The digest as it was published: a signed note (C2SP signed-note) that names the log, the read"
         " model, its version, the position and its recorded time.",
+        "rebuild": "How far it is being built anew, beside the one that answers until then. Null: nobody is at it.",
+    },
+    "RebuildShown": {
+        "version": "The version that is being built.",
+        "position": "The position up to which it has got.",
+        "since": "When the process that is at it began, or went on with what another had left.",
+        "events_per_second": "Events of the log that it has passed a second since then. Null: that cannot be told yet.",
+        "seconds_left": "How many seconds it needs for the rest of the log if it goes on like that; indexes come after."
+        " Null: that cannot be told yet.",
     },
     "Lag": {
         "events": "How many events it has yet to apply.",
@@ -1000,6 +1009,7 @@ _CLASSES: Mapping[str, str] = {
     "Reconciliation": "A page of counts.",
     "ProjectionList": "The read models, and how far they have got.",
     "ProjectionShown": "A read model: a table that a projection derives from the log, and could derive again.",
+    "RebuildShown": "A read model that is being built anew.",
 }
 
 

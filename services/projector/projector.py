@@ -21,6 +21,7 @@ from services.migrate import database_user
 from services.postgres import ACQUIRE_SECONDS_MAX, Unavailable, connect, ledger_schema, open_pool, unavailable
 from services.projector.apply import Refused, Trouble, apply, fold_page, topics_of, write
 from services.projector.feed import Page, listen, read_page
+from services.projector.leases import Leases
 from services.projector.outage import AWAY, Outage
 from services.projector.projections import ALL, Projection, Row
 from services.projector.rebuild import RebuildBehind, RebuildError, RebuildInProgress, bring_up_to_date
@@ -30,15 +31,16 @@ from services.statements import Statements, fill
 POLL_SECONDS = 2.0  # Between two looks at a ledger that nobody announced anything for.
 POLL_LEDGERS_SECONDS = 5.0
 STEP_ASIDE_SECONDS = 0.5  # After another projector has moved a cursor first.
+FOLLOW_SECONDS = 0.05  # Between two looks at a ledger that another process keeps up with, while somebody waits here.
 OPEN_SECONDS_MAX = 10  # For a query to wait until the read models of a ledger are there.
 REBUILD_RETRY_SECONDS = 5.0
+REBUILD_WAIT_SECONDS = 1.0  # Between two looks whether another process still is at a rebuild.
 CLOSE_SECONDS_MAX = 2  # For connections to be given back; then they are cut.
 REBUILDS_AT_ONCE_MAX = 1
-REBUILD_WAIT_SECONDS = 1.0  # Between two looks whether another process still is at a rebuild.
 DECODED_AT_ONCE_EVENTS = 64  # Then whoever else has something to do has a turn.
 
-Step = Literal["moved", "idle", "lost"]
-"""What a look at the log came to. Lost: another projector was first."""
+Step = Literal["moved", "idle", "lost", "followed"]
+"""What a look at the log came to. Lost: another projector was first. Followed: another process has the lease."""
 
 _statements = Statements.load(Path(__file__).with_name("queries.sql"))
 _log = structlog.get_logger()
@@ -88,6 +90,7 @@ class _Shared(Struct):
     turns: asyncio.Semaphore
     """Queries get the other half of the connections, however many ledgers there are to catch up with."""
     rebuilds: asyncio.Semaphore
+    leases: Leases
 
 
 class Projector:
@@ -95,6 +98,8 @@ class Projector:
 
     pool: asyncpg.Pool
     """Connections as the role projector, for queries too."""
+    leases: Leases
+    """Which ledgers this process keeps up with, of those that it answers from."""
 
     def __init__(self, settings: Settings, *, projections: Sequence[Projection] = ALL) -> None:
         self._settings = settings
@@ -113,6 +118,13 @@ class Projector:
         self.pool = await open_pool(
             self._settings.url("projector"), connections_max=connections_max, synchronous_commit=False
         )
+        self.leases = Leases(
+            self._settings.url("projector"),
+            self._outage,
+            self._projections,
+            ledgers=self.ledgers,
+            on_taken=self._wake,
+        )
         self._shared = _Shared(
             settings=self._settings,
             projections=self._projections,
@@ -120,6 +132,7 @@ class Projector:
             pool=self.pool,
             turns=asyncio.Semaphore(max(1, connections_max // 2)),
             rebuilds=asyncio.Semaphore(REBUILDS_AT_ONCE_MAX),
+            leases=self.leases,
         )
         self._tasks = asyncio.TaskGroup()
         self._main = asyncio.create_task(self._run())
@@ -176,6 +189,7 @@ class Projector:
 
     async def _run(self) -> None:
         async with self._tasks:
+            self._tasks.create_task(self.leases.keep())
             self._tasks.create_task(
                 listen(
                     self._settings.url("projector"),
@@ -205,6 +219,7 @@ class Projector:
         if name not in self._runners:
             runner = self._runners[name] = Runner(self._shared, name)
             self._tasks.create_task(runner.run())
+            self.leases.look()
         return self._runners[name]
 
     def _wake(self, ledger: str) -> None:
@@ -240,6 +255,8 @@ class Runner:
         self._woken = asyncio.Event()
         self._open = asyncio.Event()
         self._refused = False
+        self._waiting = 0
+        """How many wait here for a position."""
         self._pages: dict[int, Page] = {}
         """The pages that projections have to go through next, by the position that they follow."""
         self._moved = asyncio.Condition()
@@ -270,17 +287,23 @@ class Runner:
         """
         names = self._projections.keys() if projections is None else projections
         self.wake()
-        async with self._moved:
-            while True:
-                behind = [
-                    cursor for name in names if (cursor := self.cursors.get(name)) is None or cursor.position < position
-                ]
-                if not behind:
-                    return
-                for cursor in behind:
-                    if cursor is not None and cursor.state == "stopped":
-                        raise Stopped(cursor)
-                await self._moved.wait()
+        self._waiting += 1
+        try:
+            async with self._moved:
+                while True:
+                    behind = [
+                        cursor
+                        for name in names
+                        if (cursor := self.cursors.get(name)) is None or cursor.position < position
+                    ]
+                    if not behind:
+                        return
+                    for cursor in behind:
+                        if cursor is not None and cursor.state == "stopped":
+                            raise Stopped(cursor)
+                    await self._moved.wait()
+        finally:
+            self._waiting -= 1
 
     def seen(self, cursor: Cursor) -> Cursor:
         """A stored cursor as it is for this process: stopped, if another version has built the read model since.
@@ -308,14 +331,22 @@ class Runner:
                 tasks.create_task(self._rebuild(self._projections[name]))
             while True:
                 self._woken.clear()
-                match await self._attempt(self._step):
+                is_ours = self.ledger in self._shared.leases.held
+                match await self._attempt(self._step if is_ours else self._follow):
                     case "idle":
-                        with contextlib.suppress(TimeoutError):
-                            # Not wait_for, which in Python 3.11 loses a cancellation that meets a wake-up.
-                            async with asyncio.timeout(POLL_SECONDS):
-                                await self._woken.wait()
+                        await self._wait_to_be_woken()
                     case "lost":
                         await asyncio.sleep(STEP_ASIDE_SECONDS)
+                    case "followed":
+                        await asyncio.sleep(FOLLOW_SECONDS)
+                        if not self._waiting:
+                            await self._wait_to_be_woken()
+
+    async def _wait_to_be_woken(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            # Not wait_for, which in Python 3.11 loses a cancellation that meets a wake-up.
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._woken.wait()
 
     async def _attempt(self, work: Callable[[asyncpg.Connection], Awaitable[Step]]) -> Step | None:
         """Do a piece of work on a connection. If the database cannot now, wait a while, and None."""
@@ -341,6 +372,7 @@ class Runner:
         async with connection.transaction():
             await connection.execute(self._statements["lock_opening"], self.ledger)
             await connection.execute(self._statements["make_cursors"])
+            await connection.execute(self._statements["make_rebuilds"])
             for projection in self._projections.values():
                 if await connection.fetchval(self._statements["make_cursor"], projection.name, projection.version):
                     await connection.execute(fill(projection.tables_sql, schema=self.schema))
@@ -365,6 +397,11 @@ class Runner:
             names = {"schema": self.schema, "table": table, "auditor": auditor}
             await connection.execute(fill("GRANT SELECT ON {schema}.{table} TO {auditor}", **names))
 
+    async def _follow(self, connection: asyncpg.Connection) -> Step:
+        """See how far another process has got, which has the lease of this ledger."""
+        await self._look(connection)
+        return "followed"
+
     async def _step(self, connection: asyncpg.Connection) -> Step:
         """Bring every projection that is behind one page further."""
         await self._look(connection)
@@ -372,7 +409,6 @@ class Runner:
         behind = [
             cursor
             for name in self._projections.keys() - outdated
-            await connection.execute(self._statements["make_rebuilds"])
             if (cursor := self.cursors[name]).state == "live" and cursor.position != self.head
         ]
         places = {cursor.position for cursor in behind}

@@ -248,7 +248,8 @@ async def test_the_projector_cannot_write_the_log(database: Database) -> None:
 async def test_two_projectors_apply_each_event_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "STEP_ASIDE_SECONDS", 0.001)
     async with Log.open(database) as log:
-        async with running(database) as first, running(database) as second:
+        # Of two versions, as while one takes the place of the other: they share no leases, and race for each page.
+        async with running(database) as first, running(database, projections=ALL[:-1]) as second:
             for start in range(0, 600, 20):
                 await log.append(*(ask(start + number) for number in range(20)), profile(start))
             await reached(first, 630)

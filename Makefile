@@ -14,10 +14,14 @@ help: ## Show what there is to make
 
 setup: $(STAMP) ## Make .venv with everything that is needed (again only after a lock has changed)
 
-# The first Python that is new enough and can make a virtual environment is taken. The stamp is written
-# last, so that a set-up that was cut short is done again.
+# The stamp holds what was set up, since a checkout touches files that it does not change. It is taken away first and
+# written last, so that a set-up that was cut short is done again. The first Python that is new enough and can make a
+# virtual environment is taken.
 $(STAMP): $(LOCKS) pyproject.toml
-	@found=; seen=; \
+	@wanted=$$(cat $^ | cksum); \
+	if [ "$$(cat $@ 2>/dev/null)" = "$$wanted" ]; then touch $@; exit 0; fi; \
+	rm -f $@; \
+	found=; seen=; \
 	for python in python3 python3.13 python3.12 python3.11; do \
 		$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
 		seen=$$python; \
@@ -35,10 +39,10 @@ $(STAMP): $(LOCKS) pyproject.toml
 	if ! $(PYTHON) -m pip --version >/dev/null 2>&1; then \
 		echo "Setting up .venv (about a minute, once)"; \
 		$$found -m venv --clear $(VENV) || exit 1; \
-	fi
-	@$(PIP) install --require-hashes -r requirements-dev.txt
-	@$(PIP) install --no-deps --no-build-isolation --editable .
-	@touch $@
+	fi; \
+	$(PIP) install --require-hashes -r requirements-dev.txt && \
+	$(PIP) install --no-deps --no-build-isolation --editable . && \
+	echo "$$wanted" >$@
 
 run: setup ## Start PostgreSQL and the three services (LEDGER_HOME, by default .ledger, keeps the data)
 	@exec $(VENV)/bin/ledger run

@@ -138,9 +138,7 @@ class EmbeddedPostgres:
         """
         if self._server is not None and self._server.poll() is None:
             return
-        self.prepare_home()
-        if self._lock is None:
-            self._lock = lock_home(self.home)
+        self.take_home()
         try:
             identity = self._choose_identity()
             self._prepare_archive(identity)
@@ -153,6 +151,12 @@ class EmbeddedPostgres:
         except BaseException:
             await self.stop()
             raise
+
+    def take_home(self) -> None:
+        """Make the home if it is missing, and keep others out until `stop`. Raises HomeInUse and EmbeddedError."""
+        self.prepare_home()
+        if self._lock is None:
+            self._lock = lock_home(self.home)
 
     def join(self) -> None:
         """Reach the server that another run of this home has started. Raises EmbeddedError."""

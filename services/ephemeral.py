@@ -90,7 +90,7 @@ def main() -> None:
         sys.exit(os.EX_CONFIG)
 
 
-@click.command(short_help="Start an ephemeral ledger for local work.")
+@click.command()
 @click.option("--ledger-port", type=click.IntRange(0, 65_535), help="0: any.  [default: 8080, or the next free one]")
 @click.option("--projector-port", type=click.IntRange(0, 65_535), help="0: any.  [default: 8081, or the next free one]")
 @click.option("--demo", is_flag=True, help="Load a made-up company.")

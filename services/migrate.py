@@ -20,8 +20,8 @@ from services import keys
 from services.master_keys import know_master_keys
 from services.postgres import Pool, connect, ledger_schema, rebuild_schema, unavailable
 from services.sealing import MasterKeyError
-from services.secret_files import read_or_make
-from services.settings import Settings
+from services.secret_files import read_or_make, write_anew
+from services.settings import DATABASE_FILE, Settings
 from services.signing import SigningKeyError, SigningKeys
 from services.statements import Statements, fill, quote
 
@@ -33,6 +33,8 @@ LOCK = 0x1ED6E2  # Any constant of our own: one migration runs at a time.
 LOCK_SECONDS_MAX = 2.0
 PAUSE_SECONDS = 1.0
 TRIES_MAX = 5
+
+PREPARED = "migrated"  # In LEDGER_HOME: to which version its database was brought.
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _grants = Statements.load(_MIGRATIONS / "grants.sql")
@@ -75,6 +77,25 @@ async def migrate(
                 await _know_key(connection, settings.receiver_key, "receiver", "observe")
     finally:
         await connection.close()
+    if settings.embedded and not is_prepared(settings):
+        write_anew(settings.home / PREPARED, _version())
+
+
+def is_prepared(settings: Settings) -> bool:
+    """Whether the embedded database of this home is at this version, and the files are there that services read when
+    they start: so says the last run that has migrated it."""
+    read_at_start = [settings.home / DATABASE_FILE, settings.master_key, settings.projector_signing_key]
+    read_at_start += [settings.receiver_key, *([] if settings.signing_command else [settings.signing_key])]
+    try:
+        return (settings.home / PREPARED).read_text() == _version() and all(file.is_file() for file in read_at_start)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _version() -> str:
+    """Changes with any migration."""
+    files = (sorted(_migrations(_MIGRATIONS / folder).items()) for folder in ("registry", "ledger"))
+    return sha256(repr([*files]).encode()).hexdigest()
 
 
 async def differences(database: Pool | asyncpg.Connection) -> list[str]:

@@ -7,6 +7,7 @@ when their parent is gone.
 
 import asyncio
 import contextlib
+import http.client
 import os
 import shlex
 import signal
@@ -15,18 +16,19 @@ import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Collection, Sequence
+from urllib.parse import urlsplit
 
-import aiohttp
 import structlog
 
 from services import launch
 from services.embedded import EmbeddedError, EmbeddedPostgres, HomeInUse, lock_home
-from services.migrate import migrate
+from services.migrate import is_prepared, migrate
 from services.postgres import UNAVAILABLE
 from services.settings import VARIABLES, Settings
 
 SERVICES = ("ledger", "projector", "receiver")
 READY_SECONDS_MAX = 60
+PROBE_SECONDS_MAX = 5
 STOP_SECONDS_MAX = 15  # For a service to answer what it has taken in; then it is ended.
 RESTART_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)  # Between an end and the next start; the last one repeats.
 STEADY_SECONDS = 30  # Whoever ran that long starts with the shortest pause again.
@@ -54,7 +56,8 @@ async def run(
     """Run the services of these names until this task is cancelled, which SIGTERM, SIGINT and SIGHUP do.
 
     `say` is given the text for the operator once all is ready. `durable=False`: the embedded database gives up fsync.
-    `prepared`: it was migrated by this version already, so the services need not be started after it.
+    `prepared`: it was migrated by this version already, so the services are started beside it and not after it; so
+    they are, too, where an earlier run has left word of that.
     Raises SupervisorError, EmbeddedError, SettingsError, MigrationError, Unavailable; by then everything has been
     stopped.
     """
@@ -68,15 +71,19 @@ async def run(
             wal_archive=settings.wal_archive,
         )
     lock = None
+    migrated = asyncio.Event()
     services = [
-        _Service("ledger", settings.ledger_port, settings),
-        _Service("projector", settings.projector_port, settings),
+        _Service("ledger", settings.ledger_port, settings, migrated),
+        _Service("projector", settings.projector_port, settings, migrated),
         # A file of kept webhooks that cannot be used says so there, and holds up no other service.
-        _Service("receiver", settings.receiver_port, settings, probe="livez"),
+        _Service("receiver", settings.receiver_port, settings, migrated, probe="livez"),
     ]
     services = [service for service in services if service.name in names]
     try:
         _check_addresses(settings, names)
+        if database is not None:
+            database.take_home()
+            prepared = prepared or is_prepared(settings)
         async with asyncio.TaskGroup() as keepers:
             if prepared:
                 _keep_all(services, keepers)
@@ -88,6 +95,7 @@ async def run(
                 settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
                 lock = lock_home(settings.home)
             await migrate(settings)
+            migrated.set()
             if not prepared:
                 _keep_all(services, keepers)
             await asyncio.gather(*(service.ready.wait() for service in services))
@@ -156,12 +164,16 @@ async def _look_at_archive(database: EmbeddedPostgres) -> None:
 
 
 class _Service:
-    """One of the services, as a child process. `probe`: the path that answers 200 once it has started."""
+    """One of the services, as a child process. `probe`: the path that answers 200 once it has started; how long that
+    may take counts from when the database is `migrated`."""
 
-    def __init__(self, name: str, port: int, settings: Settings, *, probe: str = "readyz") -> None:
+    def __init__(
+        self, name: str, port: int, settings: Settings, migrated: asyncio.Event, *, probe: str = "readyz"
+    ) -> None:
         self.name = name
         self.ready = asyncio.Event()
         self._url = f"http://{settings.host}:{port}/{probe}"
+        self._migrated = migrated
         self._environ = environ_of_child(settings)
         self._process: Process | None = None
         self._relay: asyncio.Task[bytes] | None = None
@@ -221,22 +233,33 @@ class _Service:
         return self._process, self._relay
 
     async def _await_ready(self, process: Process) -> None:
-        deadline = time.monotonic() + READY_SECONDS_MAX
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
-            while process.returncode is None:
-                try:
-                    async with session.get(self._url) as answer:
-                        if answer.status == 200:
-                            self.ready.set()
-                            return
-                        reason = f"answers {answer.status}: {(await answer.text()).strip()}"
-                except (aiohttp.ClientError, TimeoutError) as error:
-                    reason = f"does not answer ({error})"
-                if time.monotonic() > deadline:
-                    raise SupervisorError(
-                        f"The {self.name} was not ready after {READY_SECONDS_MAX} s: {self._url} {reason}"
-                    )
-                await asyncio.sleep(_POLL_SECONDS)
+        deadline = None
+        while process.returncode is None:
+            try:
+                status, text = await asyncio.to_thread(_ask, self._url)
+                if status == 200:
+                    self.ready.set()
+                    return
+                reason = f"answers {status}: {text.strip()}"
+            except (OSError, http.client.HTTPException) as error:
+                reason = f"does not answer ({error})"
+            if deadline is None and self._migrated.is_set():
+                deadline = time.monotonic() + READY_SECONDS_MAX
+            if deadline is not None and time.monotonic() > deadline:
+                raise SupervisorError(
+                    f"The {self.name} was not ready after {READY_SECONDS_MAX} s: {self._url} {reason}"
+                )
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+def _ask(url: str) -> tuple[int, str]:
+    """The status and the text of an answer. Raises OSError and HTTPException."""
+    # Not aiohttp, which takes as long to import as PostgreSQL takes to start.
+    parts = urlsplit(url)
+    with contextlib.closing(http.client.HTTPConnection(parts.netloc, timeout=PROBE_SECONDS_MAX)) as connection:
+        connection.request("GET", parts.path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode(errors="replace")
 
 
 class _Pause:

@@ -65,7 +65,7 @@ _position = click.IntRange(min=0)
 _ledger = click.option("--ledger", "name", default="main", show_default=True, help="Name of the ledger.")
 
 
-@click.command("replay", short_help="Build all read models from the log as of a position; compare with the live ones.")
+@click.command("replay")
 @click.option("--until", type=_position, help="The position.  [default: the last one that all read models have]")
 @_ledger
 @click.option("--keep", metavar="SCHEMA", help="Keep what was built, in a schema of this name.")
@@ -103,7 +103,7 @@ def replay_(until: int | None, name: str, keep: str | None) -> None:
     sys.exit(SAME if all(each.is_same for each in found) else DIFFERS)
 
 
-@click.group("export", short_help="Write the log, or the read models, into files.")
+@click.group("export")
 def export_() -> None:
     """Write the log, or the read models, into files that can be checked.
 
@@ -222,7 +222,7 @@ def export_read_models_(directory: Path, encoding: Format, until: int | None, na
     click.echo(f"{rows} rows of {len(tables)} tables of {name} as of position {manifest.position}, in {directory}")
 
 
-@click.command("import-log", short_help="Take an exported log into an empty ledger, all of it or nothing.")
+@click.command("import-log")
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--ledger", "name", required=True, help="Name of the ledger; it is made if it is missing.")
 @click.option("--origin", help="Origin of the ledger if it is made now.  [default: one of its own]")

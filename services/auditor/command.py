@@ -34,7 +34,7 @@ CLEAN, FOUND, NOT_AUDITED = 0, 1, 2
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command("audit", short_help="Check a log, its tree and its read models; trust nobody.")
+@click.command("audit")
 @click.option("--ledger", "name", default="main", show_default=True, help="Name of the ledger.")
 @click.option("--url", help="Check over HTTP alone, by the URL of a ledger service, as an outsider does.")
 @click.option("--projector-url", help="With --url: check the digests of read models, too, by the URL of a projector.")

@@ -1,13 +1,22 @@
-"""Rebuilding from the command line: a progress bar, and what came of it."""
+"""Read models from the command line: how far they are, and rebuilding with a progress bar and what came of it."""
 
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
-from services.postgres import Unavailable, connect
+from services.postgres import Unavailable, connect, ledger_schema
 from services.projector.outage import AWAY
 from services.projector.projections import ALL
-from services.projector.rebuild import RebuildError, rebuild
+from services.projector.rebuild import RebuildError, UnderWay, rebuild, under_way
 from services.settings import Settings
+from services.statements import Statements
+
+_statements = Statements.load(Path(__file__).with_name("queries.sql"))
 
 PROJECTIONS = tuple(projection.name for projection in ALL)
 
@@ -45,3 +54,37 @@ async def rebuild_projection(settings: Settings, ledger: str, name: str) -> int:
         return 1
     console.print(f"{name} was rebuilt from 1 to position {rebuilt.position}.", markup=False, highlight=False)
     return 0
+
+
+async def show_projections(settings: Settings, ledger: str) -> int:
+    """Show each read model of a ledger, by its name; the exit status. Raises Unavailable."""
+    console = Console()
+    statements = _statements.bind(schema=ledger_schema(ledger))
+    connection = await connect(settings.url("projector"))
+    try:
+        rows = await connection.fetch(statements["cursors_and_head"])
+        rebuilds = {each.projection: each for each in await under_way(connection, ledger)}
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        said = f"There are no read models of a ledger {ledger} yet; check the name, or start the projector"
+        Console(stderr=True).print(said, markup=False, highlight=False)
+        return 1
+    except AWAY as error:
+        raise Unavailable(f"the database does not answer ({error})") from error
+    finally:
+        connection.terminate()
+    table = Table("read model", "position", "of", "state", "being built anew", box=None)
+    for row in sorted(rows, key=lambda row: str(row["projection"])):
+        state = row["state"] if row["reason"] is None else f"{row['state']}: {row['reason']}"
+        anew = _told(rebuilds.get(row["projection"]), row["head"])
+        table.add_row(row["projection"], str(row["position"]), str(row["head"]), Text(state), anew)
+    console.print(table)
+    return 0
+
+
+def _told(rebuild: UnderWay | None, head: int) -> str:
+    if rebuild is None:
+        return ""
+    rate, left = rebuild.events_per_second, rebuild.seconds_left(head)
+    if rate is None or left is None:
+        return f"at {rebuild.position}"
+    return f"at {rebuild.position}, {rate:,.0f} events a second, {timedelta(seconds=round(left))} left"

@@ -36,7 +36,7 @@ _body = click.Path(exists=True, dir_okay=False, path_type=Path)
 _header = click.option("--header", "headers", multiple=True, help="A header, as 'X-GitHub-Event: issues'.")
 
 
-@click.group("hook", short_help="Webhooks: try them out, see to what is kept.")
+@click.group("hook")
 def hook_commands() -> None:
     """Webhooks: try a hook out, send to it, and see to the bodies that are kept.
 

@@ -16,7 +16,7 @@ FINDINGS_SHOWN_MAX = 20
 VERIFIED, FOUND, NOT_VERIFIED = 0, 1, 2
 
 
-@click.command("verify", short_help="Check one answer, or one event, offline.")
+@click.command("verify")
 @click.argument("answer", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=str))
 @click.option(
     "--key", "keys", multiple=True, required=True, help="A verifier key of the log that you trust, as GET …/key has it."

@@ -321,3 +321,32 @@ async def test_a_url_that_names_no_user(cluster: Cluster, empty: Settings, monke
     await migrate.migrate(
         Settings(home=empty.home, database_url=nameless.replace("postgresql:/test", "postgresql:///test"))
     )
+
+
+def test_a_home_is_prepared_if_this_version_has_migrated_it_and_its_keys_are_there(files: Path, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    settings.home.mkdir()
+    assert not migrate.is_prepared(settings)
+    needed = ["database.json", "master.key", "signing.key", "projector-signing.key", "receiver.key"]
+    for name in needed:
+        (settings.home / name).touch()
+    marked = settings.home / migrate.PREPARED
+    marked.write_text(migrate._version())
+    assert migrate.is_prepared(settings)
+
+    for name in needed:
+        (settings.home / name).rename(tmp_path / "away")
+        assert not migrate.is_prepared(settings)
+        (tmp_path / "away").rename(settings.home / name)
+    assert migrate.is_prepared(settings)
+    elsewhere = msgspec.structs.replace(settings, receiver_key_file=tmp_path / "elsewhere")
+    assert not migrate.is_prepared(elsewhere)
+
+    migration = files / "ledger" / "001_log.sql"
+    text = migration.read_text()
+    migration.write_text(text + "-- another version")
+    assert not migrate.is_prepared(settings)
+    migration.write_text(text)
+    assert migrate.is_prepared(settings)
+    (files / "registry" / "999_more.sql").write_text("SELECT 1")
+    assert not migrate.is_prepared(settings)

@@ -142,6 +142,9 @@ def test_it_starts_everything_and_says_what_to_do_next(home):
         run.ready()
         assert answers(run.ledger)
         assert answers(run.projector)
+        # On a database that is new, after it has been made.
+        events = run.events()
+        assert events.index("database_started") < events.index("service_started ledger")
         # What the line for curl asks, asked without curl, which need not be there.
         curl = re.search(r'^  curl -H "Authorization: Bearer \$\(cat (.+)\)" (\S+)$', run.output(), re.MULTILINE)
         assert curl is not None
@@ -184,6 +187,9 @@ def test_kill_9_leaves_no_process_and_the_next_run_starts_at_once(home):
         with running(home, LEDGER_PORT=str(run.ledger), PROJECTOR_PORT=str(run.projector)) as next_run:
             next_run.ready()
             assert run.ended() == -signal.SIGKILL
+            # On one that is at this version, beside it.
+            events = next_run.events()
+            assert events.index("service_started ledger") < events.index("database_started")
 
 
 @pytest.mark.parametrize("service", ["ledger", "projector", "receiver"])

@@ -24,13 +24,14 @@ from datetime import datetime
 from hashlib import sha256
 from itertools import islice, takewhile
 from typing import Any, get_args, get_origin, get_type_hints
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
 from schemas.envelope import Recorded, Refusal, Sent, event_uuid
 from schemas.events import EVENT_TYPES, AskRecorded, Event
-from schemas.objections import DATA_LEVELS_MAX, SPOTS_TOLD_MAX, deeper_than, meant, objections
+from schemas.objections import DATA_LEVELS_MAX, SPOTS_TOLD_MAX, deeper_than, meant, objections, understood
 from schemas.times import format_time, read_time
 from schemas.upcasts import UPCASTS, Upcast, upcast
 
@@ -48,6 +49,9 @@ _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
+
+# What a whole number that came with a fraction looks like; a text may look like it, too.
+_WITH_FRACTION = re.compile(rb"[0-9](?:\.0|e)")
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 
@@ -105,32 +109,39 @@ def read_event(
         message = "a CloudEvent is a JSON object"
         return [Refusal(problem="not-a-cloudevent", message=message, plain=message, index=index)]
 
-    found = [*islice(objections(value, now, index), spots_max)]
+    event = understood(value)
+    found = [*islice(objections(value, event, now, index), spots_max)]
     if found and not deeper_than(EVENT_LEVELS_MAX, value) and (exact := _exact_numbers(value)) is not value:
         # To JSON 3.0 is the number 3, and some emitters write every number with a fraction.
-        value, found = exact, [*islice(objections(exact, now, index), spots_max)]
+        value, event = exact, understood(exact)
+        found = [*islice(objections(value, event, now, index), spots_max)]
     if found:
         return found
 
+    assert event is not None
     name, data = upcast(value["type"], value["data"], upcasts)
-    event = _with_ask(msgspec.convert(data, EVENT_TYPES[name]), value["source"], value["id"])
+    if name != value["type"]:
+        event = msgspec.convert(data, EVENT_TYPES[name])
+    identity = event_uuid(value["source"], value["id"])
     given = {name: item for name, item in value.items() if item is not None and name != "data"}
     time = read_time(given["time"]) if "time" in given else None
     if "recordedtime" in given:
         given["sourcerecordedtime"] = given.pop("recordedtime")
     expected = given.pop("expectedversion", None)
     given.pop("datacontenttype", None)
+    subject = event.subject
     return Sent(
         id=given["id"],
         source=given["source"],
         type=given["type"],
-        subject=event.subject,
+        subject=subject,
         time=time,
         expected_version=None if expected is None else int(expected),
         content=_content(given, time, value["data"]),
-        attributes=_ordered({**given, "subject": event.subject}),
+        attributes=_ordered(given | {"subject": subject}),
         data=value["data"],
-        event=event,
+        event=_with_ask(event, identity) if _lacks_ask(event) else event,
+        event_uuid=identity,
     )
 
 
@@ -164,6 +175,7 @@ def decode_recorded(state: bytes, upcasts: Mapping[str, Upcast] = UPCASTS) -> Re
         if cls is None:
             raise Undecodable(f"no such event type in this version: {name}")
         id, source = value.pop("id"), value.pop("source")
+        event = _tolerant(data, cls)
         return Recorded(
             position=int(value.pop("sequence")),
             version=value.pop("streamversion"),
@@ -175,7 +187,7 @@ def decode_recorded(state: bytes, upcasts: Mapping[str, Upcast] = UPCASTS) -> Re
             recordedtime=read_time(value.pop("recordedtime")),
             authid=value.pop("authid"),
             authtype=value.pop("authtype"),
-            event=_with_ask(_tolerant(data, cls), source, id),
+            event=_with_ask(event, event_uuid(source, id)) if _lacks_ask(event) else event,
             attributes=value,
         )
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
@@ -194,11 +206,13 @@ def stored_content(value: dict[str, Any], clear: Mapping[str, str]) -> bytes:
     return _content(given, time, value["data"] | clear)
 
 
-def _with_ask(event: Event, source: str, id: str) -> Event:
+def _lacks_ask(event: Event) -> bool:
+    return isinstance(event, AskRecorded) and event.ask is None
+
+
+def _with_ask(event: Event, identity: UUID) -> Event:
     """An ask that came without an id of its own has one that follows from the event's: 32 hexadecimal digits."""
-    if isinstance(event, AskRecorded) and event.ask is None:
-        return msgspec.structs.replace(event, ask=event_uuid(source, id).hex)
-    return event
+    return msgspec.structs.replace(event, ask=identity.hex)
 
 
 # Order and content
@@ -206,6 +220,8 @@ def _with_ask(event: Event, source: str, id: str) -> Event:
 
 def _ordered(attributes: dict[str, Any]) -> dict[str, Any]:
     first = {name: attributes[name] for name in _FIRST if name in attributes}
+    if len(first) == len(attributes):
+        return first
     return first | {name: attributes[name] for name in sorted(attributes.keys() - first.keys())}
 
 
@@ -218,7 +234,10 @@ def _content(attributes: dict[str, Any], time: datetime | None, data: Any) -> by
     }
     if time is not None:
         texts["time"] = format_time(time)
-    return sha256(canonical({"attributes": texts, "data": _plain_numbers(data)})).digest()
+    plain = canonical(data)
+    if _WITH_FRACTION.search(plain):
+        plain = canonical(_plain_numbers(data))
+    return sha256(b'{"attributes":%s,"data":%s}' % (canonical(texts), plain)).digest()
 
 
 def _plain_numbers(value: Any) -> Any:

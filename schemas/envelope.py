@@ -50,6 +50,7 @@ class Sent(Struct, frozen=True, kw_only=True):
 
     `attributes` and `data` are what will be stored, in canonical order, before sealing and without defaults.
     `content` is the SHA-256 of the decoded event: the same in every mode, without trace and precondition.
+    `event_uuid` is what its identity is indexed under.
     """
 
     id: str
@@ -62,10 +63,7 @@ class Sent(Struct, frozen=True, kw_only=True):
     data: dict[str, Any]
     event: Event
     content: bytes
-
-    @property
-    def event_uuid(self) -> UUID:
-        return event_uuid(self.source, self.id)
+    event_uuid: UUID
 
 
 class Recorded(Struct, frozen=True, kw_only=True):

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from functools import cache
 from itertools import islice
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import FieldInfo
 
 from schemas.envelope import Refusal
 from schemas.events import EVENT_TYPES, SEALED_FIELDS, Event
@@ -21,6 +23,7 @@ SPOTS_TOLD_MAX = 100
 DATA_LEVELS_MAX = 32  # No event nests half as deep; what does is refused before it is looked into.
 
 UNKNOWN_FIELD = "unknown field"
+_DEFINED = frozenset(("id", "source", "type", "subject", "time", "datacontenttype", "dataschema"))
 LEDGER_ATTRIBUTES = ("sequence", "streamversion", "authid", "authtype")
 
 _ID = re.compile(ID_PATTERN)
@@ -49,8 +52,21 @@ class _Spot(Struct, frozen=True):
     quotes: bool = False
 
 
-def objections(value: dict[str, Any], now: datetime, index: int = 0) -> Iterator[Refusal]:
-    """Each spot of a decoded CloudEvent that cannot be recorded. `index`: the place of the event in its request."""
+def understood(value: dict[str, Any]) -> Event | None:
+    """The typed data of a decoded CloudEvent; None if its type refuses them, or there is no such type."""
+    name, data = value.get("type"), value.get("data")
+    cls = EVENT_TYPES.get(name) if isinstance(name, str) else None
+    if cls is None or not isinstance(data, dict) or "@type" in data:
+        return None
+    try:
+        return msgspec.convert(data, cls)
+    except (msgspec.ValidationError, RecursionError):
+        return None
+
+
+def objections(value: dict[str, Any], event: Event | None, now: datetime, index: int = 0) -> Iterator[Refusal]:
+    """Each spot of a decoded CloudEvent that cannot be recorded. `event`: its data as they are `understood`; `index`:
+    its place in its request."""
     for pointer, message in _envelope(value):
         yield Refusal(problem="not-a-cloudevent", pointer=pointer, message=message, plain=message, index=index)
 
@@ -74,19 +90,17 @@ def objections(value: dict[str, Any], now: datetime, index: int = 0) -> Iterator
         yield Refusal(problem="not-a-cloudevent", pointer="/data", message=message, plain=message, index=index)
     elif cls is not None:
         try:
-            found = [*islice(_data(value["data"], cls), SPOTS_TOLD_MAX)]
+            found = [*islice(_data(value["data"], cls, event), SPOTS_TOLD_MAX)]
         except RecursionError:
             found = [_Spot("/data", "is nested too deeply")]
         for spot in found:
             plain = "" if spot.quotes else spot.message
             yield Refusal(problem="invalid-event", pointer=spot.pointer, message=spot.message, plain=plain, index=index)
         subject = value.get("subject")
-        if not found and isinstance(subject, str):
-            event = msgspec.convert(value["data"], cls)
-            if subject != event.subject:
-                message = f"{subject[:200]!r} is not the subject of the data, which is {event.subject!r}"
-                plain = "it is not the subject of the data"
-                yield Refusal(problem="invalid-event", pointer="/subject", message=message, plain=plain, index=index)
+        if not found and event is not None and isinstance(subject, str) and subject != event.subject:
+            message = f"{subject[:200]!r} is not the subject of the data, which is {event.subject!r}"
+            plain = "it is not the subject of the data"
+            yield Refusal(problem="invalid-event", pointer="/subject", message=message, plain=plain, index=index)
 
 
 def spots(value: Any, hint: Any) -> Iterator[tuple[str, str]]:
@@ -112,54 +126,58 @@ def _envelope(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "/data_base64", "the data of an event is a JSON object in `data`"
 
     for name, item in value.items():
-        pointer = "/" + _escape(name)
         if name in ("data", "data_base64", "specversion") or item is None:
             continue
-        if name in LEDGER_ATTRIBUTES:
-            yield pointer, f"`{name}` is given by the ledger"
-        elif not _EXTENSION.fullmatch(name):
-            yield pointer, "the name of an attribute is 1 to 40 lower-case letters and digits"
-        elif name in ("id", "source", "type", "subject", "time", "datacontenttype", "dataschema"):
-            if not isinstance(item, str):
-                yield pointer, "must be a string"
-            elif not item or _CONTROL.search(item):
-                yield pointer, "must not be empty or have control characters (a line break is one)"
-            elif name == "source" and not _SOURCE.search(item):
-                yield pointer, "a source is a URI reference of at most 200 printable ASCII characters"
-            elif name == "time" and usable_time(item) is None:
-                yield pointer, _NO_TIME
-            elif name == "datacontenttype" and not _JSON_TYPE.fullmatch(item):
-                yield pointer, "the data of this ledger's events is application/json"
-        elif name == "recordedtime" and usable_time(item) is None:
-            yield pointer, _NO_TIME
-        elif name == "recordedtime" and value.get("sourcerecordedtime") is not None:
-            yield pointer, "`recordedtime` is kept as `sourcerecordedtime`, which is given too"
-        elif name == "sourcerecordedtime" and usable_time(item) is None:
-            yield pointer, _NO_TIME
-        elif name == "expectedversion":
-            whole = isinstance(item, int) and not isinstance(item, bool) and item >= 0
-            if not whole and not (isinstance(item, str) and _VERSION.fullmatch(item)):
-                yield pointer, "an expected version is a whole number; 0 means that the stream must be new"
-        elif isinstance(item, str):
-            if _CONTROL.search(item):
-                yield pointer, "must not have control characters"
-            elif len(item) > 1_000:
-                yield pointer, "an extension attribute has at most 1000 characters"
-        elif isinstance(item, bool):
-            pass
-        elif not isinstance(item, int) or not -(2**31) <= item < 2**31:
-            yield pointer, "an extension attribute is a string, a boolean or a 32-bit integer"
+        message = _amiss(name, item, value)
+        if message is not None:
+            yield "/" + _escape(name), message
 
 
-def _data(data: Any, cls: type[Event]) -> Iterator[_Spot]:
-    """Each spot of the data that its type refuses."""
+def _amiss(name: str, item: Any, value: dict[str, Any]) -> str | None:
+    """What is wrong with an attribute of an event, if something is."""
+    if name in _DEFINED:
+        if not isinstance(item, str):
+            return "must be a string"
+        if not item or _CONTROL.search(item):
+            return "must not be empty or have control characters (a line break is one)"
+        if name == "source" and not _SOURCE.search(item):
+            return "a source is a URI reference of at most 200 printable ASCII characters"
+        if name == "time" and usable_time(item) is None:
+            return _NO_TIME
+        if name == "datacontenttype" and not _JSON_TYPE.fullmatch(item):
+            return "the data of this ledger's events is application/json"
+    elif name in LEDGER_ATTRIBUTES:
+        return f"`{name}` is given by the ledger"
+    elif not _EXTENSION.fullmatch(name):
+        return "the name of an attribute is 1 to 40 lower-case letters and digits"
+    elif name in ("recordedtime", "sourcerecordedtime") and usable_time(item) is None:
+        return _NO_TIME
+    elif name == "recordedtime":
+        if value.get("sourcerecordedtime") is not None:
+            return "`recordedtime` is kept as `sourcerecordedtime`, which is given too"
+    elif name == "expectedversion":
+        whole = isinstance(item, int) and not isinstance(item, bool) and item >= 0
+        if not whole and not (isinstance(item, str) and _VERSION.fullmatch(item)):
+            return "an expected version is a whole number; 0 means that the stream must be new"
+    elif isinstance(item, str):
+        if _CONTROL.search(item):
+            return "must not have control characters"
+        if len(item) > 1_000:
+            return "an extension attribute has at most 1000 characters"
+    elif not isinstance(item, bool) and (not isinstance(item, int) or not -(2**31) <= item < 2**31):
+        return "an extension attribute is a string, a boolean or a 32-bit integer"
+    return None
+
+
+def _data(data: Any, cls: type[Event], event: Event | None) -> Iterator[_Spot]:
+    """Each spot of the data that its type refuses; none does if they are the data of `event`."""
     sealed = SEALED_FIELDS[str(cls.__struct_config__.tag)]
     spotless = False
     if isinstance(data, dict) and "@type" in data:
         yield _Spot("/data/@type", UNKNOWN_FIELD)
         data = {name: item for name, item in data.items() if name != "@type"}
     try:
-        event = msgspec.convert(data, cls)
+        event = msgspec.convert(data, cls) if event is None else event
         spotless = True
         yield from _days(event)
     except msgspec.ValidationError:
@@ -176,10 +194,15 @@ def _data(data: Any, cls: type[Event]) -> Iterator[_Spot]:
 
 
 def _days(event: Event) -> Iterator[_Spot]:
-    for field in msgspec.structs.fields(event):
+    for field in _fields_of_days(type(event)):
         day = getattr(event, field.name)
-        if isinstance(day, date) and not in_range(day):
+        if day is not None and not in_range(day):
             yield _Spot(f"/data/{field.encode_name}", f"must lie between the years {YEAR_MIN} and {YEAR_MAX}")
+
+
+@cache  # To look a class up takes longer than to decode its event.
+def _fields_of_days(cls: type[Event]) -> tuple[FieldInfo, ...]:
+    return tuple(field for field in msgspec.structs.fields(cls) if date in (field.type, *get_args(field.type)))
 
 
 def deeper_than(levels: int, value: Any) -> bool:

@@ -1,6 +1,7 @@
 """The codec: JSON to typed events at the edge, the canonical bytes, and back from them."""
 
 import json
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 from hashlib import sha256
 from typing import Any
@@ -19,11 +20,12 @@ from schemas.codec import (
     read_event,
 )
 from schemas.envelope import Refusal, Sent, event_uuid, stream_uuid
-from schemas.events import AccountProfiled, AskRecorded, RequirementRaised
+from schemas.events import AccountProfiled, Act, AskRecorded, RequirementRaised
 from schemas.examples import EXAMPLES
 from schemas.objections import SPOTS_TOLD_MAX, nuls
 from schemas.times import format_time
 from schemas.upcasts import upcast
+from services.ledger.rules.teams import signing, unknown_teams
 from tests.ledger_service import example, profile
 from tests.log import event
 
@@ -487,3 +489,41 @@ def test_an_emitter_may_go_on_sending_an_old_version():
     assert isinstance(sent, Sent)
     assert (sent.type, sent.data) == (value["type"], value["data"])
     assert sent.event == AskRecorded(requirement="SSO-42", account="acme", ask="a-1")
+
+
+# What it costs
+
+
+def calls(value: Any) -> list[str]:
+    """The modules whose functions are called to read an event and to ask for its teams, and `convert` for each time
+    that something is decoded."""
+    made: list[str] = []
+
+    def note(frame: Any, what: str, called: Any) -> None:
+        if what == "call":
+            made.append(frame.f_globals["__name__"])
+        elif what == "c_call" and called is msgspec.convert:
+            made.append("convert")
+
+    sys.setprofile(note)
+    try:
+        sent = taken(value)
+        list(signing(sent.event))
+        if isinstance(sent.event, Act):
+            list(unknown_teams(sent.event, frozenset()))
+    finally:
+        sys.setprofile(None)
+    return made
+
+
+@pytest.mark.parametrize("type", EXAMPLES)
+def test_what_fields_a_class_has_is_not_looked_up_for_each_event(type: str):
+    value = example(type.removeprefix("ledger.").removesuffix(".v1"))
+    calls(value)
+    assert not {"typing", "msgspec._utils", "msgspec.structs"} & {*calls(value)}
+
+
+def test_the_data_of_an_event_that_is_taken_are_decoded_once():
+    timeless = {name: value for name, value in profile().items() if name != "time"}
+    assert calls(timeless).count("convert") == 1
+    assert calls(timeless | {"subject": "account/acme"}).count("convert") == 1

@@ -1,6 +1,7 @@
 """Teams that an act names must be teams of the ledger."""
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from msgspec import Struct
@@ -35,7 +36,7 @@ def signing(event: Any) -> Iterator[tuple[str, str]]:
                 yield f"/data/{name}/team", said.team
             case list():
                 yield from ((f"/data/{name}/{number}/team", by.team) for number, by in enumerate(said))
-    if isinstance(event, Act | PerspectiveStated) and isinstance(team := getattr(event, _ONE, None), str):
+    if isinstance(event, (Act, PerspectiveStated)) and isinstance(team := getattr(event, _ONE, None), str):
         yield "/data/team", team
 
 
@@ -46,7 +47,7 @@ def named(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
             yield from named(item, f"{pointer}/{number}")
     if not isinstance(value, Struct):
         return
-    for field in fields(value):
+    for field in _fields(type(value)):
         item = getattr(value, field.name)
         spot = f"{pointer}/{field.encode_name}"
         if field.name == _ONE and isinstance(item, str):
@@ -55,3 +56,6 @@ def named(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
             yield from ((f"{spot}/{number}", team) for number, team in enumerate(item))
         else:
             yield from named(item, spot)
+
+
+_fields = cache(fields)  # To look a class up takes longer than the rest.

@@ -50,8 +50,9 @@ _ESCAPE = re.compile(
     re.DOTALL,
 )
 
-# What a whole number that came with a fraction looks like; a text may look like it, too.
-_WITH_FRACTION = re.compile(rb"[0-9](?:\.0|e)")
+# Both are how a float that is a whole number can look in the canonical form; a text may look like it, too.
+_FRACTION = b".0"
+_EXPONENT = re.compile(rb"e[0-9]")
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 
@@ -235,7 +236,7 @@ def _content(attributes: dict[str, Any], time: datetime | None, data: Any) -> by
     if time is not None:
         texts["time"] = format_time(time)
     plain = canonical(data)
-    if _WITH_FRACTION.search(plain):
+    if _FRACTION in plain or _EXPONENT.search(plain):
         plain = canonical(_plain_numbers(data))
     return sha256(b'{"attributes":%s,"data":%s}' % (canonical(texts), plain)).digest()
 

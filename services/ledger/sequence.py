@@ -4,9 +4,9 @@ The order of the questions is design §3's: is the event known, is the expected 
 A request is one unit: all of its events are sequenced, or none. Unless it asks for each of them by itself.
 """
 
-from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -19,6 +19,9 @@ from services.ledger import rules
 from services.ledger.rules import Aggregate
 from services.ledger.rules.retraction import Named
 from services.sealing import SealingKey, fingerprint
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 class Prepared(Struct, frozen=True, kw_only=True):
@@ -119,53 +122,55 @@ class Sequenced(Struct, frozen=True):
 def sequence(requests: Sequence[Request], log: Log) -> Sequenced:
     """Give every event that may be recorded its position and version, as if the requests came one by one."""
     state = _State(
-        ChainMap({}, dict(log.known)),
-        ChainMap({}, dict(log.versions)),
-        ChainMap({}, dict(log.streams)),
-        ChainMap({}, dict(log.named)),
-        ChainMap({}, dict.fromkeys(log.persons)),
+        dict(log.known), dict(log.versions), dict(log.streams), dict(log.named), dict.fromkeys(log.persons), []
     )
     outcomes: list[Outcome] = []
     entries: list[Entry] = []
 
     for request in requests:
-        attempt = state.attempt()
         position = log.position + len(entries)
-        outcome, taken, fresh = (_sequence_each if request.each else _sequence_whole)(request, attempt, log, position)
+        outcome, taken, fresh = (_sequence_each if request.each else _sequence_whole)(request, state, log, position)
         outcomes.append(outcome)
         if taken and not request.judge_only:
-            attempt.keep()
+            state.keep()
             entries.extend(fresh)
+        else:
+            state.forget()
 
     for number, entry in enumerate(entries):
         assert entry.position == log.position + 1 + number, (entry.position, log.position, number)
     return Sequenced(outcomes, entries)
 
 
+_ABSENT: Any = object()
+
+
 class _State(Struct, frozen=True):
-    """Log and batch so far, as maps whose first layer can be thrown away or kept."""
+    """Log and batch so far. What a unit changes it `put`s, and it is kept or forgotten with the unit."""
 
-    known: ChainMap[UUID, Known]
-    versions: ChainMap[str, int]
-    streams: ChainMap[str, Aggregate | None]
-    named: ChainMap[int, Named]
-    persons: ChainMap[str, None]
+    known: dict[UUID, Known]
+    versions: dict[str, int]
+    streams: dict[str, Aggregate | None]
+    named: dict[int, Named]
+    persons: dict[str, None]
+    before: list[tuple[dict[Any, Any], Any, Any]]
+    """What the unit has changed: where, and what stood there before, newest last."""
 
-    def attempt(self) -> "_State":
-        return _State(
-            self.known.new_child(),
-            self.versions.new_child(),
-            self.streams.new_child(),
-            self.named.new_child(),
-            self.persons.new_child(),
-        )
+    def put(self, where: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+        self.before.append((where, key, where.get(key, _ABSENT)))
+        where[key] = value
 
     def keep(self) -> None:
-        self.known.maps[1].update(self.known.maps[0])
-        self.versions.maps[1].update(self.versions.maps[0])
-        self.streams.maps[1].update(self.streams.maps[0])
-        self.named.maps[1].update(self.named.maps[0])
-        self.persons.maps[1].update(self.persons.maps[0])
+        self.before.clear()
+
+    def forget(self, since: int = 0) -> None:
+        """Put back what stood there when so many changes had been made."""
+        while len(self.before) > since:
+            where, key, value = self.before.pop()
+            if value is _ABSENT:
+                del where[key]
+            else:
+                where[key] = value
 
     def spoken_of(self, person: str) -> bool:
         """Whether the person has a stream, or something sealed is about them."""
@@ -183,11 +188,12 @@ def _sequence_each(request: Request, state: _State, log: Log, position: int) -> 
     outcome: list[Result | Refusal] = []
     entries: list[Entry] = []
     for event in enumerate(request.events):
-        attempt = state.attempt()
-        results, refusals, fresh = _sequence_events(request, [event], attempt, log, position + len(entries))
+        since = len(state.before)
+        results, refusals, fresh = _sequence_events(request, [event], state, log, position + len(entries))
         outcome.extend(refusals or results)
-        if not refusals:
-            attempt.keep()
+        if refusals:
+            state.forget(since)
+        else:
             entries.extend(fresh)
     return outcome, True, entries
 
@@ -236,20 +242,21 @@ def _sequence_events(
             recordedtime=log.recordedtime,
             content=sent.content,
         )
-        state.known[prepared.event_uuid] = recorded
-        state.versions[sent.subject] = version
+        state.put(state.known, prepared.event_uuid, recorded)
+        state.put(state.versions, sent.subject, version)
         if sent.subject in state.streams:
             said = [(position, sent.event)]
-            state.streams[sent.subject] = rules.replay(sent.subject, said, state.streams[sent.subject])
+            aggregate = rules.replay(sent.subject, said, state.streams[sent.subject])
+            state.put(state.streams, sent.subject, aggregate)
         sealing = prepared.sealing
-        state.named[position] = Named(sent.subject, sent.type, sealed=sealing is not None)
+        state.put(state.named, position, Named(sent.subject, sent.type, sealed=sealing is not None))
         if sealing is not None and sealing.person is not None:
-            state.persons[sealing.person] = None
+            state.put(state.persons, sealing.person, None)
         match sent.event:
             case EventRetracted(position=named):
-                state.named[named] = msgspec.structs.replace(state.named[named], retracted=True)
+                state.put(state.named, named, msgspec.structs.replace(state.named[named], retracted=True))
             case TextRedacted(position=named):
-                state.named[named] = msgspec.structs.replace(state.named[named], redacted=True)
+                state.put(state.named, named, msgspec.structs.replace(state.named[named], redacted=True))
         results.append(_result(sent, recorded, duplicate=False))
     return results, refusals, entries
 

@@ -4,11 +4,12 @@
 `select_events`, `select_notifications`, `max_notification_id`), with coroutines in place of functions.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -29,14 +30,25 @@ PAGE_BYTES_MAX = 4 * 1024 * 1024
 NEWEST_BYTES_MAX = 1024 * 1024
 POSITION_MAX = 2**63 - 1
 
+_COLUMNS = (
+    *("originator_id", "originator_version", "topic", "state", "notification_id"),
+    *("event_id", "subject", "source", "recorded_at", "sealed", "content", "leaf_hash"),
+)
+_Row = tuple[Any, ...]
+
 _statements = Statements.load(Path(__file__).with_name("log.sql"))
 
 
 class Head(Struct, frozen=True):
-    """The end of the log. `recordedtime`: the clock for what is appended next, later than all before."""
+    """The end of the log. `recordedtime`: the clock for what is appended next, later than all before.
+
+    `versions`: of the streams that were asked about, those that have events; `recorded`: those of the events.
+    """
 
     position: int
     recordedtime: datetime
+    versions: Mapping[str, int]
+    recorded: Sequence[UUID]
 
 
 class Page(Struct, frozen=True):
@@ -103,24 +115,28 @@ class EventLog:
                 if await connection.execute("COMMIT") != "COMMIT":
                     raise Unavailable("the transaction had failed before its commit")
 
-    async def head(self, connection: asyncpg.Connection) -> Head:
-        row = await connection.fetchrow(self._sql["head"])
-        if row is None:
-            return Head(0, await connection.fetchval("SELECT clock_timestamp()"))
-        return Head(row["position"], max(row["clock"], row["recorded_at"] + timedelta(microseconds=1)))
+    async def head(
+        self, connection: asyncpg.Connection, streams: Mapping[str, UUID] = {}, events: Collection[UUID] = ()
+    ) -> Head:
+        """The end of the log, the versions of these streams, and which of these events are recorded."""
+        row = await connection.fetchrow(self._sql["head"], [*streams.values()], [*events])
+        clock, last = row["clock"], row["recorded_at"]
+        versions = zip(streams, row["versions"], strict=True)
+        return Head(
+            row["position"],
+            clock if last is None else max(clock, last + timedelta(microseconds=1)),
+            {subject: version for subject, version in versions if version is not None},
+            row["recorded"],
+        )
 
     async def known(
-        self, connection: asyncpg.Connection, events: Iterable[UUID], master: MasterKeys
+        self, connection: asyncpg.Connection, events: Sequence[UUID], master: MasterKeys
     ) -> dict[UUID, Known]:
-        """Where these events were recorded, of those that were."""
-        rows = await connection.fetch(self._sql["known"], [*events])
+        """Where these events were recorded."""
+        if not events:
+            return {}
+        rows = await connection.fetch(self._sql["known"], events)
         return {row["event_id"]: _known(row, master) for row in rows}
-
-    async def versions(self, connection: asyncpg.Connection, streams: Mapping[str, UUID]) -> dict[str, int]:
-        """The version of each of these streams; one without events is left out."""
-        rows = await connection.fetch(self._sql["versions"], [*streams.values()])
-        found = {row["id"]: row["version"] for row in rows}
-        return {subject: found[uuid] for subject, uuid in streams.items() if uuid in found}
 
     async def named(self, connection: asyncpg.Connection, positions: Sequence[int]) -> dict[int, Named]:
         """What stands at these positions; one beyond the head is left out."""
@@ -145,21 +161,21 @@ class EventLog:
         await self._insert(
             connection,
             [
-                _Row(
-                    originator_id=entry.prepared.stream_uuid,
-                    originator_version=entry.version,
+                _row(
+                    entry.position,
+                    entry.state,
                     topic=entry.prepared.sent.type,
-                    state=entry.state,
-                    position=entry.position,
+                    stream=entry.prepared.stream_uuid,
+                    version=entry.version,
                     event_id=entry.prepared.event_uuid,
                     subject=entry.prepared.sent.subject,
                     source=entry.prepared.sent.source,
+                    recorded_at=at,
                     sealed=entry.prepared.sealing is not None,
                     content=entry.prepared.content,
                 )
                 for entry in entries
             ],
-            at,
         )
         await self._keep_keys(connection, entries)
         await self._destroy(connection, entries)
@@ -193,21 +209,10 @@ class EventLog:
         if redacted:
             await connection.execute(self._sql["destroy_keys_at"], redacted)
 
-    async def _insert(self, connection: asyncpg.Connection, rows: Sequence["_Row"], at: datetime) -> None:
-        await connection.execute(
-            self._sql["insert"],
-            [row.originator_id for row in rows],
-            [row.originator_version for row in rows],
-            [row.topic for row in rows],
-            [row.state for row in rows],
-            [row.position for row in rows],
-            [row.event_id for row in rows],
-            [row.subject for row in rows],
-            [row.source for row in rows],
-            [at] * len(rows),
-            [row.sealed for row in rows],
-            [row.content for row in rows],
-            [sha256(b"\x00" + row.state).digest() for row in rows],
+    async def _insert(self, connection: asyncpg.Connection, rows: Iterable["_Row"]) -> None:
+        """Append these rows. The constraints and triggers of the table decide; the sequence only explains."""
+        await connection.copy_records_to_table(
+            "stored_events", schema_name=ledger_schema(self.name), columns=_COLUMNS, records=rows
         )
 
     # Reading
@@ -304,12 +309,15 @@ class EventLog:
         try:
             async with self.locked() as connection:
                 head = await self.head(connection)
-                rows = [_row_of(event, head.position + 1 + n) for n, event in enumerate(stored_events)]
-                if rows:
-                    await self._insert(connection, rows, head.recordedtime)
+                positions = range(head.position + 1, head.position + 1 + len(stored_events))
+                rows = [
+                    _row_of(event, position, head.recordedtime)
+                    for event, position in zip(stored_events, positions, strict=True)
+                ]
+                await self._insert(connection, rows)
         except asyncpg.UniqueViolationError as error:
             raise IntegrityError(error.constraint_name) from error
-        return [row.position for row in rows]
+        return [*positions]
 
     async def select_events(
         self,
@@ -366,36 +374,43 @@ class EventLog:
         return await self.max_position() or None
 
 
-class _Row(Struct, frozen=True, kw_only=True):
-    originator_id: UUID
-    originator_version: int
-    topic: str
-    state: bytes
-    position: int
-    event_id: UUID
-    subject: str
-    source: str
-    sealed: bool
-    content: bytes
-
-
 def _page(rows: Sequence[asyncpg.Record]) -> Page:
     more = bool(rows) and rows[0]["found"] > len(rows)
     return Page([row["position"] for row in rows], [row["state"] for row in rows], more)
 
 
-def _row_of(event: StoredEvent, position: int) -> _Row:
+def _row(
+    position: int,
+    state: bytes,
+    *,
+    topic: str,
+    stream: UUID,
+    version: int,
+    event_id: UUID,
+    subject: str,
+    source: str,
+    recorded_at: datetime,
+    sealed: bool,
+    content: bytes,
+) -> _Row:
+    """A row of the log, in the order of _COLUMNS."""
+    leaf_hash = sha256(b"\x00" + state).digest()
+    place = (stream, version, topic, state, position)
+    return (*place, event_id, subject, source, recorded_at, sealed, content, leaf_hash)
+
+
+def _row_of(event: StoredEvent, position: int, recorded_at: datetime) -> _Row:
     """The row of an event that came without an envelope: its place in its stream is its identity."""
-    identity = stream_uuid(f"{event.originator_id}/{event.originator_version}")
-    return _Row(
-        originator_id=UUID(str(event.originator_id)),
-        originator_version=event.originator_version,
+    return _row(
+        position,
+        event.state,
         topic=event.topic,
-        state=event.state,
-        position=position,
-        event_id=identity,
+        stream=UUID(str(event.originator_id)),
+        version=event.originator_version,
+        event_id=stream_uuid(f"{event.originator_id}/{event.originator_version}"),
         subject=str(event.originator_id),
         source="eventsourcing",
+        recorded_at=recorded_at,
         sealed=False,
         content=sha256(event.state).digest(),
     )

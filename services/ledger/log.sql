@@ -3,31 +3,32 @@
 BEGIN; SELECT FROM {schema}.log_head FOR UPDATE;
 
 -- head --
--- The last position and its recorded time, and the clock. The snapshot is newer than the lock.
-SELECT notification_id AS position, recorded_at, clock_timestamp() AS clock
-  FROM {schema}.stored_events
- ORDER BY notification_id DESC
- LIMIT 1;
+-- What a batch asks of the log, looked at once: the last position and its recorded time, the clock, the version of each
+-- of these streams (null: it has no events), and which of these events have been recorded. The snapshot is newer than
+-- the lock.
+SELECT coalesce(head.position, 0) AS position, head.recorded_at, clock_timestamp() AS clock,
+       ARRAY(SELECT (SELECT originator_version
+                       FROM {schema}.stored_events
+                      WHERE originator_id = stream.id
+                      ORDER BY originator_version DESC
+                      LIMIT 1)
+               FROM unnest($1::uuid[]) WITH ORDINALITY AS stream (id, n)
+              ORDER BY stream.n) AS versions,
+       ARRAY(SELECT event_id FROM {schema}.stored_events WHERE event_id = ANY ($2::uuid[])) AS recorded
+  FROM (SELECT) AS always
+  LEFT JOIN (SELECT notification_id AS position, recorded_at
+               FROM {schema}.stored_events
+              ORDER BY notification_id DESC
+              LIMIT 1) AS head ON true;
 
 -- known --
--- Which of these events have been recorded, and the keys of those with sealed texts.
+-- Where these events stand, and the keys of those with sealed texts.
 SELECT e.event_id, e.notification_id AS position, e.originator_version AS version, e.subject, e.recorded_at,
        e.content, e.sealed, k.person, k.master, k.wrapped
   FROM {schema}.stored_events e
   LEFT JOIN {schema}.sealing_keys k ON k.position = e.notification_id
        AND k.master NOT IN (SELECT name FROM registry.master_keys WHERE lost_at IS NOT NULL)
  WHERE e.event_id = ANY ($1::uuid[]);
-
--- versions --
--- The version of each of these streams; a stream without events is left out.
-SELECT s.id, v.originator_version AS version
-  FROM unnest($1::uuid[]) AS s (id)
- CROSS JOIN LATERAL (
-       SELECT originator_version
-         FROM {schema}.stored_events
-        WHERE originator_id = s.id
-        ORDER BY originator_version DESC
-        LIMIT 1) AS v;
 
 -- named --
 -- What stands at these positions, whether it has been retracted, and whether its texts were redacted: three looks into
@@ -44,15 +45,6 @@ SELECT e.notification_id AS position, e.subject, e.topic, e.sealed,
            AS redacted
   FROM {schema}.stored_events AS e
  WHERE e.notification_id = ANY ($1::bigint[]);
-
--- insert --
--- Append at the positions given. The constraints and triggers of the table decide; the sequence only explains.
-INSERT INTO {schema}.stored_events
-       (originator_id, originator_version, topic, state, notification_id, event_id, subject, source,
-        recorded_at, sealed, content, leaf_hash)
-SELECT *
-  FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bytea[], $5::bigint[], $6::uuid[], $7::text[],
-              $8::text[], $9::timestamptz[], $10::boolean[], $11::bytea[], $12::bytea[]);
 
 -- insert_keys --
 -- Keep the keys of the events just appended, with them or not at all.

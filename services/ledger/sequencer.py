@@ -211,12 +211,12 @@ class Sequencer:
         ahead = await self._aggregates(needed, None)
 
         async with self._events.locked() as connection:
-            head = await self._events.head(connection)
+            events = {prepared.event_uuid for request in requests for prepared in request.events}
+            head = await self._events.head(connection, uuids, events)
             if self._history is not None:
                 self._history.goes_on_from(head.position)
-            events = {prepared.event_uuid for request in requests for prepared in request.events}
-            known = await self._events.known(connection, events, self._master)
-            versions = await self._events.versions(connection, uuids)
+            known = await self._events.known(connection, head.recorded, self._master)
+            versions = head.versions
             for subject, (version, _) in ahead.items():
                 if version > versions.get(subject, 0):  # The log is shorter than it was: a restore, or a fail-over.
                     self._kept.pop(subject, None)

@@ -179,7 +179,7 @@ class _Connection:
                     fault.struck.set()
                     if fault.moment == "unanswered":
                         raise _Cut
-            if fault is None:
+            if fault is None or kind == b"G":  # Asks for the rows of a COPY, without which it is not carried out.
                 self._to_client.write(kind + struct.pack("!I", len(body) + 4) + body)
                 await self._to_client.drain()
             elif fault.struck.is_set() and fault.moment == "silent":

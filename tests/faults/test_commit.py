@@ -5,7 +5,7 @@ Whatever happened, the client learns that it is not known (503), sends the same 
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ from tests.conftest import Database
 from tests.faults.postgres_proxy import Fault, Moment, PostgresProxy
 from tests.ledger_service import LedgerService, Reply, holds, serving
 from tests.log import event
+from tests.writers import writer
 
 STATEMENTS = Statements.load(Path(event_log.__file__).with_name("log.sql")).bind(schema=ledger_schema("main"))
 STATEMENTS = {**STATEMENTS, "commit": "COMMIT"}
-APPEND = ("lock_head", "head", "known", "versions", "insert", "insert_keys", "commit")
+COPY = 'COPY "ledger_main"."stored_events"('
+APPEND = ("lock_head", "head", "copy", "insert_keys", "commit")
 MOMENTS: tuple[Moment, ...] = ("unsent", "unanswered")
 
 CLIENTS = 12
@@ -50,6 +52,11 @@ def proposal() -> Any:
     return event(
         "decision.proposed", decision="D-1", requirements=["R-1"], question="Do we build it?", options=[], by=PRODUCT
     )
+
+
+def runs(name: str) -> Callable[[str], bool]:
+    """Whether a statement is the one of this name; asyncpg writes that which copies rows."""
+    return lambda sql: sql.startswith(COPY) if name == "copy" else sql == STATEMENTS[name]
 
 
 @asynccontextmanager
@@ -114,9 +121,37 @@ async def test_the_connection_breaks_at_a_statement(database: Database, moment: 
     async with behind_a_proxy(database) as (proxy, ledger):
         assert (await ledger.post(ask())).status == 201
         for name in APPEND:
-            fault = proxy.strike(lambda sql, name=name: sql == STATEMENTS[name], moment)
+            fault = proxy.strike(runs(name), moment)
             landed = name == "commit" and moment == "unanswered"
             await fails_then_succeeds(database, ledger, fault, ask(), landed)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_the_connection_breaks_while_it_is_asked_where_an_event_stands(
+    database: Database, moment: Moment
+) -> None:
+    async with behind_a_proxy(database) as (proxy, ledger):
+        body = ask()
+        assert (await ledger.post(body)).status == 201
+        proxy.strike(lambda sql: sql == STATEMENTS["known"], moment)
+        assert (await ledger.post(body)).status == 503
+        assert (await ledger.post(body)).status == 200
+    assert len(await recorded(database)) == 2
+
+
+async def test_a_request_takes_five_statements_and_no_more(database: Database) -> None:
+    """However many events it has. A sixth would be one more turn between the two processes, under the lock."""
+    async with (
+        PostgresProxy.before(database.writer) as proxy,
+        writer(database, url=proxy.address(database.writer)) as one,
+    ):
+        await one.record(ask())
+        for batch in ([ask()], [ask(f"a-{number}") for number in range(50)]):
+            seen = len(proxy.statements)
+            await one.record(*batch)
+            ran = proxy.statements[seen:]
+            assert len(ran) == len(APPEND), ran
+            assert all(runs(name)(sql) for sql, name in zip(ran, APPEND, strict=True))
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -161,11 +196,11 @@ async def append_past_the_proxy(holder: asyncpg.Connection) -> None:
 
 async def test_a_batch_is_whole_or_not_at_all(database: Database) -> None:
     async with behind_a_proxy(database) as (proxy, ledger):
-        for name in ("insert", "insert_keys", "commit"):
+        for name in ("copy", "insert_keys", "commit"):
             for moment in MOMENTS:
                 batch = [ask(), event("account.profiled", account="a-1", attributes={"size": 1}), ask("a-2")]
                 before = len(await recorded(database))
-                proxy.strike(lambda sql, name=name: sql == STATEMENTS[name], moment)
+                proxy.strike(runs(name), moment)
                 landed = name == "commit" and moment == "unanswered"
                 assert (await ledger.post(*batch)).status == 503
                 assert len(await recorded(database)) == before + 3 * landed
@@ -180,8 +215,8 @@ async def test_an_answer_that_never_comes(database: Database, monkeypatch: pytes
     monkeypatch.setattr(postgres, "COMMAND_SECONDS_MAX", IMPATIENT_SECONDS)
     async with behind_a_proxy(database) as (proxy, ledger):
         assert (await ledger.post(ask())).status == 201
-        for name in ("lock_head", "insert", "commit"):
-            fault = proxy.strike(lambda sql, name=name: sql == STATEMENTS[name], "silent")
+        for name in ("lock_head", "copy", "commit"):
+            fault = proxy.strike(runs(name), "silent")
             await fails_then_succeeds(database, ledger, fault, ask(), landed=name == "commit")
 
 

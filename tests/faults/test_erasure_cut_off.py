@@ -12,12 +12,12 @@ import pytest
 from services.postgres import connect
 from tests.conftest import Database
 from tests.faults.postgres_proxy import Moment
-from tests.faults.test_commit import MOMENTS, STATEMENTS, behind_a_proxy
+from tests.faults.test_commit import MOMENTS, behind_a_proxy, runs
 from tests.ledger_process import LedgerProcess
 from tests.ledger_service import BATCH
 from tests.log import erased, event, redacted
 
-ERASING = ("lock_head", "named", "persons", "insert", "destroy_keys_of_persons", "destroy_keys_at", "commit")
+ERASING = ("lock_head", "named", "persons", "copy", "destroy_keys_of_persons", "destroy_keys_at", "commit")
 KILLS = 3
 PERSONS_A_KILL = 12
 SECONDS_MAX = 60
@@ -57,7 +57,7 @@ async def test_a_connection_that_breaks_leaves_all_of_it_or_nothing(database: Da
             person = f"p-{number}"
             said = await ledger.post(*introduced(person))
             body = [erased(person), redacted(said.results[2]["position"], "requirement/R-1")]
-            fault = proxy.strike(lambda sql, name=name: sql == STATEMENTS[name], moment)
+            fault = proxy.strike(runs(name), moment)
             first = await ledger.post(*body)
             assert fault.struck.is_set() and first.status == 503, name
             landed = name == "commit" and moment == "unanswered"

@@ -162,6 +162,7 @@ async def test_it_is_durable_private_and_made_for_four_roles(place):
             "synchronous_commit": "on",
             "full_page_writes": "on",
             "data_checksums": "on",
+            "wal_compression": "off",
             "listen_addresses": "",
             "server_encoding": "UTF8",
             "password_encryption": "scram-sha-256",

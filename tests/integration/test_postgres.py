@@ -1,4 +1,4 @@
-"""The pool: nobody waits without end for a connection."""
+"""The pool: nobody waits without end for a connection, or is given one that another left in a transaction."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -32,3 +32,15 @@ async def test_who_finds_no_free_connection_is_told_so(
         async with asyncio.timeout(SECONDS_MAX):
             with pytest.raises(Unavailable):
                 await ask(pool)
+
+
+async def test_nobody_goes_on_in_a_transaction_that_another_left_open(database: Database) -> None:
+    """A pool resets nothing else of a session."""
+    async with await open_pool(database.writer, connections_max=1) as pool:
+        async with pool.acquire() as connection:
+            await connection.execute("BEGIN; SELECT FROM ledger_main.log_head FOR UPDATE")
+            assert connection.is_in_transaction()
+            session = connection.get_server_pid()
+        async with pool.acquire() as connection:
+            assert connection.get_server_pid() == session
+            assert not connection.is_in_transaction()

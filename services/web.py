@@ -268,6 +268,10 @@ def _observed(service: str) -> Any:
     ) -> web.StreamResponse:
         started = time.perf_counter()
         status = 499  # The client went away before there was an answer.
+    # Bound once, and each series looked up once: both cost more than what they are for, if every request pays them.
+    log = _log.bind(service=service)
+    series: dict[tuple[str, str, int], Any] = {}
+
         try:
             response = await handler(request)
             status = response.status
@@ -278,10 +282,12 @@ def _observed(service: str) -> Any:
             route = resource.canonical if resource is not None else "none"
             # A client may send any word; metrics tell apart those that there are.
             method = request.method if request.method in cross_origin.METHODS else "other"
-            _seconds.labels(service, method, route, status).observe(seconds)
-            _log.debug(
+            kind = method, route, status
+            if kind not in series:
+                series[kind] = _seconds.labels(service, *kind)
+            series[kind].observe(seconds)
+            log.debug(
                 "request_answered",
-                service=service,
                 method=request.method,
                 path=request.path,
                 status=status,
@@ -360,24 +366,25 @@ def _checked(route: Route, keys: KnowsKeys) -> Callable[[web.Request], Awaitable
     async def checked(request: web.Request) -> web.StreamResponse:
         principal = _NOBODY if route.scope is None else await _principal(request, keys)
         request[_key] = principal.key
-        ledger = request.match_info.get("ledger", "")
         if scopes and not any(principal.may(scope) for scope in scopes):
+    of_a_ledger = "{ledger}" in route.path
+    unasked = _defaults(parameters)
             raise Problem("scope-missing", f"this request needs the scope {scopes_text(route)}")
-        if any("\0" in part for part in request.match_info.values()):
+        if "%00" in request.rel_url.raw_path and any("\0" in part for part in request.match_info.values()):
             raise Problem("not-found", "a path holds no character U+0000")
-        encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
-        if route.takes and encoding != "identity":
-            raise Problem("unsupported-media-type", f"a body is sent as it is, not as {encoding[:40]}")
-        if "ledger" in request.match_info:
+        if route.takes:
+            encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+            if encoding != "identity":
+                raise Problem("unsupported-media-type", f"a body is sent as it is, not as {encoding[:40]}")
+        ledger = request.match_info["ledger"] if of_a_ledger else ""
+        if of_a_ledger:
             if not _ledger_name.match(ledger):
                 raise Problem("no-such-ledger", "the name of a ledger is a-z, then a-z 0-9 -, 40 characters at most")
             if not principal.may_open(ledger):
                 raise Problem("forbidden", f"this key is not for the ledger {ledger!r}")
-        return await route.handler(
-            Call(
-                request, principal, ledger, _parameters(request, parameters, names), partial(_principal, request, keys)
-            )
-        )
+        asked = unasked is None or request.rel_url.raw_query_string
+        given = _parameters(request, parameters, names) if asked else unasked
+        return await route.handler(Call(request, principal, ledger, given, partial(_principal, request, keys)))
 
     return checked
 
@@ -432,6 +439,13 @@ def _parameters(request: web.Request, parameters: type[Struct] | None, names: fr
         if name not in names:
             known = f"; it has {', '.join(sorted(names))}" if names else ""
             raise Problem("bad-parameter", f"this request has no parameter {name[:100]!r}{known}", parameter=name[:100])
+def _defaults(parameters: type[Struct] | None) -> Any:
+    """What a request without a query asks for; None where that is nothing, or a parameter is required."""
+    with contextlib.suppress(msgspec.ValidationError):
+        return None if parameters is None else msgspec.convert({}, parameters)
+    return None
+
+
         if len(given.getall(name)) > 1:
             raise Problem("bad-parameter", f"`{name}` is given more than once", parameter=name)
         if "\0" in given[name]:

@@ -58,7 +58,7 @@ class LenientResults(Struct, frozen=True, kw_only=True):
 def recorded(ledger: str, results: Sequence[Result], *, dry_run: bool) -> web.Response:
     """The answer to a request of which everything is recorded, now or before, or would be."""
     new = not dry_run and any(not result.duplicate for result in results)
-    headers = {"Cache-Control": "no-store"}
+    headers = {"Content-Type": JSON, "Cache-Control": "no-store"}
     if len(results) == 1:
         headers["ETag"] = f'"{results[0].version}"'
         if not dry_run:
@@ -66,7 +66,6 @@ def recorded(ledger: str, results: Sequence[Result], *, dry_run: bool) -> web.Re
     return web.Response(
         body=canonical({"results": [*map(told, results)]} | ({"dry_run": True} if dry_run else {})),
         status=201 if new else 200,
-        content_type=JSON,
         headers=headers,
     )
 

@@ -2,8 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -25,7 +24,7 @@ from services.ledger.modes import BATCH, BINARY, STRUCTURED
 from services.ledger.refusals import Refusals
 from services.ledger.rules.teams import signing
 from services.ledger.sequence import Outcome, Prepared, Request, Result
-from services.ledger.sequencer import Overloaded
+from services.ledger.sequencer import Overloaded, Room
 from services.ledger.shapes import shape
 from services.postgres import Unavailable
 from services.problems import Problem
@@ -100,33 +99,41 @@ class _Judged(Struct, frozen=True):
 
 async def _post_events(ledgers: Ledgers, call: Call) -> web.Response:
     ledger = await ledgers.open(call.ledger)
-    with _counted_whole(ledgers.refusals, call):
-        size = modes.body_bytes(call.request)
+    with ledgers.queue.room() as room:  # Until it is answered.
+        try:
+            if_match, judged = await _taken(ledgers, ledger, call, room)
+            return await _record(ledgers, ledger, call, if_match, judged)
+        except Overloaded as error:
+            raise _overloaded(error) from None
+        except Doubt as doubt:
+            raise Problem("history-in-doubt", str(doubt), headers={"Retry-After": str(DOUBT_SECONDS)}) from None
+
+
+async def _taken(ledgers: Ledgers, ledger: Ledger, call: Call, room: Room) -> tuple[int | None, _Judged]:
+    """What If-Match asks, and what a request brings, judged. Raises Problem if it is refused as a whole."""
     try:
+        size = modes.body_bytes(call.request)
         await ledger.history.settle()
         # Before the body is read: what is turned away under load must cost next to nothing.
-        with ledgers.queue.holding_bytes(size) as hold:
-            with _counted_whole(ledgers.refusals, call):
-                body = await modes.read_body(call.request, hold)
-            return await _record(ledgers, ledger, call, body)
-    except Overloaded as error:
-        raise _overloaded(error) from None
-    except Doubt as doubt:
-        raise Problem("history-in-doubt", str(doubt), headers={"Retry-After": str(DOUBT_SECONDS)}) from None
-
-
-async def _record(ledgers: Ledgers, ledger: Ledger, call: Call, body: bytes) -> web.Response:
-    dry_run: bool = call.parameters.dry_run
-
-    def judge() -> tuple[int | None, _Judged]:
-        values = modes.events(call.request, body)
-        if_match = modes.if_match(call.request.headers, len(values))
-        return if_match, _judge(values, call.principal, ledgers.master.newest, datetime.now(UTC))
-
-    with _counted_whole(ledgers.refusals, call):
+        room.expect(size)
+        body = await modes.read_body(call.request, room.take)
         # A large batch takes a while to judge, and others are answered meanwhile.
-        if_match, judged = await asyncio.to_thread(judge) if len(body) > JUDGED_AT_ONCE_BYTES_MAX else judge()
+        if len(body) > JUDGED_AT_ONCE_BYTES_MAX:
+            return await asyncio.to_thread(_judged, ledgers, call, body)
+        return _judged(ledgers, call, body)
+    except Problem as problem:
+        _count_whole(ledgers.refusals, call, problem)
+        raise
 
+
+def _judged(ledgers: Ledgers, call: Call, body: bytes) -> tuple[int | None, _Judged]:
+    values = modes.events(call.request, body)
+    if_match = modes.if_match(call.request.headers, len(values))
+    return if_match, _judge(values, call.principal, ledgers.master.newest, datetime.now(UTC))
+
+
+async def _record(ledgers: Ledgers, ledger: Ledger, call: Call, if_match: int | None, judged: _Judged) -> web.Response:
+    dry_run: bool = call.parameters.dry_run
     apart = modes.handled_leniently(call.request)
     # A request with a refused event records nothing, and still learns what the log has against the others.
     judge_only = dry_run or (bool(judged.refusals) and not apart)
@@ -247,16 +254,11 @@ def _not_granted(sent: Sent, principal: Principal, index: int) -> Iterable[Refus
 # Counting what is refused
 
 
-@contextmanager
-def _counted_whole(counts: Refusals, call: Call) -> Iterator[None]:
+def _count_whole(counts: Refusals, call: Call, problem: Problem) -> None:
     """Count a request that is refused as a whole, before it is known what events it has."""
-    try:
-        yield
-    except Problem as problem:
-        binary = _readable({"source": call.request.headers.get("ce-source")}) or ""
-        if not call.parameters.dry_run and (source := _countable(call.principal, binary)) is not None:
-            counts.count(call.ledger, source, "", [(problem.name, "", problem.plain)])
-        raise
+    binary = _readable({"source": call.request.headers.get("ce-source")}) or ""
+    if not call.parameters.dry_run and (source := _countable(call.principal, binary)) is not None:
+        counts.count(call.ledger, source, "", [(problem.name, "", problem.plain)])
 
 
 def _count(counts: Refusals, call: Call, values: Sequence[Any], refusals: Sequence[Refusal]) -> None:

@@ -45,6 +45,12 @@ async def read_body(request: web.Request, hold: Callable[[int], None]) -> bytes:
     """The body, each part of which is told to `hold` as it arrives. Raises Problem if it takes too long or is too
     large, and whatever `hold` raises."""
     most = REQUEST_BYTES_MAX if request.content_type == BATCH else EVENT_BYTES_MAX
+    if request.content.is_eof():  # It came together with its head, as small ones do: there is nothing to wait for.
+        body = request.content.read_nowait()
+        if len(body) > most:
+            raise too_large(request.content_type, len(body))
+        hold(len(body))
+        return body
     parts, size = [], 0
     try:
         async with asyncio.timeout(BODY_SECONDS_MAX):

@@ -6,7 +6,7 @@ ledger: the head row of the log orders them.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from uuid import UUID
@@ -28,14 +28,19 @@ from services.sealing import MasterKeyError, MasterKeyOutOfUse, MasterKeys
 BATCH_EVENTS_MAX = 2_000
 AGGREGATES_KEPT_MAX = 10_000
 NOTIFY_SECONDS_MIN = 0.01
+METRICS_SECONDS = 0.1  # From a change of what waits until the metrics have it.
 
 _log = structlog.get_logger()
-_recorded = Counter("ledger_events_recorded_total", "Events recorded by this process.", ["ledger"])
+_recorded = Counter("ledger_events_recorded_total", "Events recorded by this service since it was started.", ["ledger"])
 _batch_events = Histogram(
     "ledger_batch_events", "Events in a committed batch.", ["ledger"], buckets=(1, 2, 5, 10, 20, 50, 100, 500, 2_000)
 )
-_waiting_events = Gauge("ledger_waiting_events", "Events that wait to be recorded.")
-_waiting_bytes = Gauge("ledger_waiting_bytes", "Bytes of the requests that are read, judged or wait to be recorded.")
+_waiting_events = Gauge("ledger_waiting_events", "Events that wait to be recorded.", multiprocess_mode="livesum")
+_waiting_bytes = Gauge(
+    "ledger_waiting_bytes",
+    "Bytes of the requests that are read, judged or wait to be recorded.",
+    multiprocess_mode="livesum",
+)
 
 
 class Overloaded(Exception):
@@ -47,37 +52,25 @@ class Queue:
 
     def __init__(self, *, events_max: int, bytes_max: int) -> None:
         self._events_max = events_max
-        self._bytes_max = bytes_max
+        self.bytes_max = bytes_max
         self.events = 0
         self.bytes = 0
+        self._telling = False
 
-    @contextmanager
-    def holding_bytes(self, expected: int) -> Iterator[Callable[[int], None]]:
-        """Room for a request's body until it is answered, as the body arrives: gives what is told how many bytes came.
+    def changed(self) -> None:
+        """See to it that the metrics have what waits: soon, since telling them costs more than a change."""
+        if not self._telling:
+            self._telling = True
+            asyncio.get_running_loop().call_later(METRICS_SECONDS, self._tell)
 
-        Raises Overloaded if what is expected finds no room, and so does what it gives. Room that is only announced is
-        kept from nobody. A request that has the queue to itself is taken whatever its size.
-        """
-        held = 0
+    def _tell(self) -> None:
+        self._telling = False
+        _waiting_events.set(self.events)
+        _waiting_bytes.set(self.bytes)
 
-        def room_for(more: int) -> None:
-            others = self.bytes - held
-            if others and self.bytes + more > self._bytes_max:
-                raise Overloaded(f"{others} bytes of events wait to be recorded")
-
-        def hold(more: int) -> None:
-            nonlocal held
-            room_for(more)
-            held += more
-            self.bytes += more
-            _waiting_bytes.set(self.bytes)
-
-        room_for(expected)
-        try:
-            yield hold
-        finally:
-            self.bytes -= held
-            _waiting_bytes.set(self.bytes)
+    def room(self) -> "Room":
+        """Room for a request's body until it is answered."""
+        return Room(self)
 
     @contextmanager
     def holding_events(self, events: int) -> Iterator[None]:
@@ -85,12 +78,43 @@ class Queue:
         if self.events and self.events + events > self._events_max:
             raise Overloaded(f"{self.events} events wait to be recorded")
         self.events += events
-        _waiting_events.set(self.events)
+        self.changed()
         try:
             yield
         finally:
             self.events -= events
-            _waiting_events.set(self.events)
+            self.changed()
+
+
+class Room:
+    """Room in a queue for the body of one request, taken as it arrives; leaving gives it back.
+
+    A request that has the queue to itself is taken whatever its size.
+    """
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._held = 0
+
+    def __enter__(self) -> "Room":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._queue.bytes -= self._held
+        self._queue.changed()
+
+    def expect(self, more: int) -> None:
+        """So many bytes are announced. Room is kept from nobody by that. Raises Overloaded if there is none."""
+        others = self._queue.bytes - self._held
+        if others and self._queue.bytes + more > self._queue.bytes_max:
+            raise Overloaded(f"{others} bytes of events wait to be recorded")
+
+    def take(self, more: int) -> None:
+        """So many bytes have arrived. Raises Overloaded."""
+        self.expect(more)
+        self._held += more
+        self._queue.bytes += more
+        self._queue.changed()
 
 
 class _Waiting(Struct, frozen=True):

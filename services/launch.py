@@ -50,7 +50,7 @@ def main() -> None:
 
     if wanted.program:
         # Last, because a change of identity forgets it.
-        _end_with(wanted.parent, wanted.signal)
+        end_with(wanted.parent, wanted.signal)
         os.execv(wanted.program[0], wanted.program)  # noqa: S606
 
 
@@ -93,7 +93,8 @@ def _first_blocked(path: Path) -> Path | None:
     return None
 
 
-def _end_with(parent: int | None, signal: int | None) -> None:
+def end_with(parent: int | None, signal: int | None) -> None:
+    """Have the kernel send this process a signal when its parent ends. (Linux does.)"""
     if parent is None or signal is None or not sys.platform.startswith("linux"):
         return
     _call("prctl", _PR_SET_PDEATHSIG, signal, 0, 0, 0)

@@ -59,7 +59,8 @@ class Leader(ABC):
     async def _stand(self) -> None:
         connection = await connect(self._url)
         try:
-            if await connection.fetchval("SELECT pg_try_advisory_lock($1)", self._lock):
-                await self.lead(connection)
+            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", self._lock):  # noqa: ASYNC110
+                await asyncio.sleep(self._retry_seconds)
+            await self.lead(connection)
         finally:
             connection.terminate()

@@ -1,25 +1,55 @@
 """A service as a process: its settings, its log lines, its event loop, its exit status."""
 
 import errno
+import gc
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
+from typing import Any
 
 import structlog
 import uvloop
 
+from services import workers
 from services.sealing import MasterKeyError
 from services.settings import Settings, SettingsError
 from services.signing import SigningKeyError
+from services.workers import Shared, Worker
 
 
-def main(run: Callable[[Settings], Awaitable[None]]) -> None:
-    """Run a service until it is asked to stop. EX_CONFIG: starting it again is no use before somebody acts."""
-    try:
+def main(app: str, shared: Callable[[Settings], Shared] | None = None) -> None:
+    """Run a service until it is asked to stop. EX_CONFIG: starting it again is no use before somebody acts.
+
+    `app`: the module whose `run(settings)` it is; where several processes share its port, `run(settings, worker)`.
+    """
+    with _explained():
         settings = Settings.load()
         configure_logs(settings)
-        uvloop.run(_run(run, settings))
+        port = None if shared is None else shared(settings)
+        if port is None or port.processes == 1:
+            uvloop.run(_run(app, settings))
+            return
+        workers.prepare(port)
+        import_module(app)
+        gc.freeze()  # What is imported is for ever; left alone, its memory stays shared.
+        status = workers.keep(port, partial(_work, app, settings))
+    sys.exit(status)
+
+
+def _work(app: str, settings: Settings, worker: Worker) -> None:
+    with _explained():
+        uvloop.run(_run(app, settings, worker))
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """End the process with a message for the operator, if that is who has to act."""
+    try:
+        yield
     except (SettingsError, MasterKeyError, SigningKeyError) as error:
         _give_up(str(error))
     except OSError as error:
@@ -31,8 +61,8 @@ def main(run: Callable[[Settings], Awaitable[None]]) -> None:
         )
 
 
-async def _run(run: Callable[[Settings], Awaitable[None]], settings: Settings) -> None:
-    await run(settings)
+async def _run(app: str, *arguments: Any) -> None:
+    await import_module(app).run(*arguments)
 
 
 def configure_logs(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin
@@ -13,6 +14,8 @@ from services.bucket import bucket_and_prefix
 from services.origins import origins
 
 Role = Literal["owner", "writer", "projector", "auditor"]
+
+LEDGER_PROCESSES_MAX = 4  # Unless told otherwise.
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 
@@ -26,6 +29,7 @@ VARIABLES = {
     "database_os_user": "LEDGER_DATABASE_OS_USER",
     "bind": "LEDGER_BIND",
     "ledger_port": "LEDGER_PORT",
+    "ledger_processes": "LEDGER_PROCESSES",
     "projector_port": "PROJECTOR_PORT",
     "receiver_port": "RECEIVER_PORT",
     "receiver_ledger_url": "RECEIVER_LEDGER_URL",
@@ -85,6 +89,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     ledger_port: Port = 8080
     """TCP port of the ledger."""
+
+    ledger_processes: Annotated[int, Meta(ge=1, le=64)] | None = None
+    """Processes of the ledger that share its port; more than one on Linux only. Unset: one for every two processors,
+    since PostgreSQL needs as much of them; at most four."""
 
     projector_port: Port = 8081
     """TCP port of the projector."""
@@ -174,6 +182,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         _ = settings.origins, settings.signing_arguments, settings.checkpoints_place
         if not (settings.timestamp_url or "https://").startswith(("http://", "https://")):
             raise SettingsError(f"{VARIABLES['timestamp_url']}: not the URL of a timestamp authority, https://….")
+        if settings.processes > 1 and sys.platform != "linux":
+            raise SettingsError(f"{VARIABLES['ledger_processes']}: several processes share a port on Linux only.")
         return settings
 
     def url(self, role: Role) -> str:
@@ -251,6 +261,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def host(self) -> str:
+    @property
+    def processes(self) -> int:
+        """How many processes the ledger has."""
+        if self.ledger_processes is not None:
+            return self.ledger_processes
+        return max(1, min(LEDGER_PROCESSES_MAX, len(os.sched_getaffinity(0)) // 2)) if sys.platform == "linux" else 1
+
         """The address by which this machine reaches what listens on `bind`, as a URL has it."""
         # The address that means every address is one to listen on, not one to call.
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.bind, self.bind)  # noqa: S104

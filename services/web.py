@@ -8,6 +8,7 @@ import asyncio
 import base64
 import contextlib
 import logging
+import os
 import re
 import signal
 import time
@@ -20,7 +21,8 @@ import msgspec
 import structlog
 from aiohttp import hdrs, web
 from msgspec import Struct
-from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from schemas.objections import allowed
 from schemas.values import LEDGER_PATTERN
@@ -29,6 +31,7 @@ from services.keys import Principal, Scope, Unauthorized
 from services.postgres import Unavailable
 from services.problems import Problem
 from services.sealing import MasterKeyError
+from services.workers import METRICS, Worker
 
 REQUEST_BYTES_MAX = 16 * 1024 * 1024
 REQUEST_LINE_BYTES_MAX = 100 * 1024  # A parameter may be a text of 8,000 characters; escaped, one may take 12 bytes.
@@ -168,7 +171,7 @@ def application(
         return web.json_response({"ready": True})
 
     async def metrics(request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=generate_latest(_registry()), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def openapi(request: web.Request) -> web.Response:
         return web.Response(body=description.document, content_type="application/json")
@@ -201,6 +204,15 @@ def application(
     return app
 
 
+def _registry() -> CollectorRegistry:
+    """The metrics of all processes that share a port, or those of this one, if it has its port to itself."""
+    if METRICS not in os.environ:
+        return REGISTRY
+    added_up = CollectorRegistry()
+    MultiProcessCollector(added_up)  # type: ignore[no-untyped-call]
+    return added_up
+
+
 _BY_ACCEPT = {"Vary": "Accept"}
 
 
@@ -213,8 +225,11 @@ def _shown(page: str) -> web.Response:
     return web.Response(text=page, content_type="text/html", headers=_BY_ACCEPT)
 
 
-async def serve(app: web.Application, *, host: str, port: int, service: str) -> None:
-    """Answer requests until SIGTERM or SIGINT; then finish those that were accepted, and return."""
+async def serve(app: web.Application, *, host: str, port: int, service: str, worker: Worker | None = None) -> None:
+    """Answer requests until SIGTERM or SIGINT; then finish those that were accepted, and return.
+
+    `worker`: which one of several that share the port.
+    """
     # Bodies are taken as they are: a small one that unfolds into a huge one would hold up everybody.
     runner = web.AppRunner(
         app,
@@ -226,8 +241,10 @@ async def serve(app: web.Application, *, host: str, port: int, service: str) -> 
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, backlog=1024)
+        site = web.TCPSite(runner, host, port, backlog=1024, reuse_port=worker is not None)
         await site.start()
+        if worker is not None:
+            worker.start()
         _log.info("service_started", service=service, url=f"http://{host}:{port}")
         await _asked_to_stop()
         _log.info("service_stopping", service=service)
@@ -262,16 +279,16 @@ async def _asked_to_stop() -> None:
 
 
 def _observed(service: str) -> Any:
+    # Bound once, and each series looked up once: both cost more than what they are for, if every request pays them.
+    log = _log.bind(service=service)
+    series: dict[tuple[str, str, int], Any] = {}
+
     @web.middleware
     async def observed(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         started = time.perf_counter()
         status = 499  # The client went away before there was an answer.
-    # Bound once, and each series looked up once: both cost more than what they are for, if every request pays them.
-    log = _log.bind(service=service)
-    series: dict[tuple[str, str, int], Any] = {}
-
         try:
             response = await handler(request)
             status = response.status
@@ -362,13 +379,13 @@ def _checked(route: Route, keys: KnowsKeys) -> Callable[[web.Request], Awaitable
     parameters = route.parameters
     scopes = (route.scope,) if isinstance(route.scope, str) else route.scope
     names = _parameter_names(parameters) if parameters is not None else frozenset[str]()
+    of_a_ledger = "{ledger}" in route.path
+    unasked = _defaults(parameters)
 
     async def checked(request: web.Request) -> web.StreamResponse:
         principal = _NOBODY if route.scope is None else await _principal(request, keys)
         request[_key] = principal.key
         if scopes and not any(principal.may(scope) for scope in scopes):
-    of_a_ledger = "{ledger}" in route.path
-    unasked = _defaults(parameters)
             raise Problem("scope-missing", f"this request needs the scope {scopes_text(route)}")
         if "%00" in request.rel_url.raw_path and any("\0" in part for part in request.match_info.values()):
             raise Problem("not-found", "a path holds no character U+0000")
@@ -433,12 +450,6 @@ def _parameter_names(parameters: type[Struct]) -> frozenset[str]:
     return frozenset(field.encode_name for field in msgspec.structs.fields(parameters))
 
 
-def _parameters(request: web.Request, parameters: type[Struct] | None, names: frozenset[str]) -> Any:
-    given = request.query
-    for name in given:
-        if name not in names:
-            known = f"; it has {', '.join(sorted(names))}" if names else ""
-            raise Problem("bad-parameter", f"this request has no parameter {name[:100]!r}{known}", parameter=name[:100])
 def _defaults(parameters: type[Struct] | None) -> Any:
     """What a request without a query asks for; None where that is nothing, or a parameter is required."""
     with contextlib.suppress(msgspec.ValidationError):
@@ -446,6 +457,12 @@ def _defaults(parameters: type[Struct] | None) -> Any:
     return None
 
 
+def _parameters(request: web.Request, parameters: type[Struct] | None, names: frozenset[str]) -> Any:
+    given = request.query
+    for name in given:
+        if name not in names:
+            known = f"; it has {', '.join(sorted(names))}" if names else ""
+            raise Problem("bad-parameter", f"this request has no parameter {name[:100]!r}{known}", parameter=name[:100])
         if len(given.getall(name)) > 1:
             raise Problem("bad-parameter", f"`{name}` is given more than once", parameter=name)
         if "\0" in given[name]:

@@ -19,10 +19,11 @@ SECONDS_MAX = 60
 
 
 class LedgerProcess:
-    """One process of the ledger."""
+    """The ledger as one process, or as the one that watches as many as the settings say."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = replace(settings, ledger_port=free_ports(1)[0])
+        processes = settings.ledger_processes or 1
+        self.settings = replace(settings, ledger_port=free_ports(1)[0], ledger_processes=processes)
         self.url = f"http://127.0.0.1:{self.settings.ledger_port}"
         self.headers = {"Authorization": f"Bearer {(settings.home / 'admin.key').read_text().strip()}"}
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115  Closed in end().

@@ -1,6 +1,9 @@
-"""`python -m services.ledger`: the write side as a process."""
+"""`python -m services.ledger`: the write side as a process, or as several on one port."""
 
 from services import process
-from services.ledger.app import run
+from services.workers import Shared
 
-process.main(run)
+process.main(
+    "services.ledger.app",
+    lambda settings: Shared(settings.processes, settings.bind, settings.ledger_port, settings.home / "ledger-metrics"),
+)

@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 
 import asyncpg
+from msgspec.structs import replace
 
 from services.kept_outside import KeptOutside, store_of
 from services.keys import Keys
@@ -18,13 +19,15 @@ from services.sealing import MasterKeys
 from services.settings import Settings
 from services.signing import signing_of
 from services.web import application, serve
+from services.workers import Worker
 
 RECORDING_CONNECTIONS_MAX = 5
 SUMMARY = "Records events: CloudEvents in, one append-only log, read as it was stored."
 
 
-async def run(settings: Settings) -> None:
-    """Serve until asked to stop; then commit what was accepted, and return."""
+async def run(settings: Settings, worker: Worker | None = None) -> None:
+    """Serve until asked to stop; then commit what was accepted, and return. `worker`: which one of several."""
+    settings = settings if worker is None else _share(settings, worker.count)
     master = MasterKeys(settings.master_key)  # `ledger migrate` makes it, once.
     signing, store = signing_of(settings), store_of(settings)
     pool = await open_pool(settings.url("writer"), connections_max=settings.pool_connections_max)
@@ -73,8 +76,19 @@ async def run(settings: Settings) -> None:
                 raise Unavailable("there is no ledger yet; run `ledger migrate`")
             if amiss:
                 raise Unavailable(f"the database is not migrated to this version: {', and '.join(amiss)}")
+            if worker is not None and not worker.all_started:
+                raise Unavailable("not all processes of the ledger have started")
             up_to_date = True  # Not asked again: a newer version may migrate before this one is stopped.
 
         description = describe("The requirements ledger", SUMMARY, routes, meaning)
         app = application("ledger", routes, keys, ready, description, settings.origins)
-        await serve(app, host=settings.bind, port=settings.ledger_port, service="ledger")
+        await serve(app, host=settings.bind, port=settings.ledger_port, service="ledger", worker=worker)
+
+
+def _share(settings: Settings, processes: int) -> Settings:
+    """The settings of one of so many processes: together they hold as much as one alone would."""
+    return replace(
+        settings,
+        queue_events_max=max(1, settings.queue_events_max // processes),
+        queue_bytes_max=settings.queue_bytes_max // processes,
+    )

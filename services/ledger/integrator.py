@@ -36,7 +36,9 @@ RETRY_SECONDS = 1.0
 RETRY_OUTSIDE_SECONDS = 2.0  # Between two tries to sign a checkpoint and to keep it outside.
 
 _log = structlog.get_logger()
-_size = Gauge("ledger_tree_size", "Leaves of the last checkpoint that was signed.", ["ledger"])
+_size = Gauge(
+    "ledger_tree_size", "Leaves of the last checkpoint that was signed.", ["ledger"], multiprocess_mode="mostrecent"
+)
 
 
 class TreeError(Exception):

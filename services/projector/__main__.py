@@ -1,6 +1,5 @@
 """`python -m services.projector`: the read side as a process."""
 
 from services import process
-from services.projector.app import run
 
-process.main(run)
+process.main("services.projector.app")

@@ -19,7 +19,7 @@ again from the stored bytes (of sealed texts: from the texts in the clear).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from hashlib import sha256
 from itertools import islice, takewhile
@@ -55,10 +55,16 @@ _FRACTION = b".0"
 _EXPONENT = re.compile(rb"e[0-9]")
 
 _encoder = msgspec.json.Encoder(order="deterministic")
+_decoder = msgspec.json.Decoder()
+_array_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class MalformedJson(ValueError):
     """The bytes are not JSON. The message says where."""
+
+
+class NotAnArray(ValueError):
+    """The bytes are JSON, and no array."""
 
 
 class Undecodable(ValueError):
@@ -77,6 +83,26 @@ def parse(body: bytes) -> Any:
         raise MalformedJson(str(error)) from None
     except RecursionError:
         raise MalformedJson("nested too deeply") from None
+
+
+def elements(body: bytes) -> tuple[int, Iterator[Any]]:
+    """How many elements the JSON array `body` has, and these, each decoded when it is asked for: of a long one only
+    the bytes are held. Raises MalformedJson, when there is something to raise; and NotAnArray."""
+    try:
+        found = _array_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        parse(body)
+        raise NotAnArray from None
+    return len(found), _decoded(found, body)
+
+
+def _decoded(found: list[msgspec.Raw], body: bytes) -> Iterator[Any]:
+    for each in found:
+        try:
+            yield _decoder.decode(each)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            parse(body)  # It says where, as counted from the first byte.
+            raise MalformedJson("nested too deeply") from None
 
 
 def _lone_surrogate(body: bytes) -> int | None:

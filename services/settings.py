@@ -124,10 +124,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Least severe log line that is written."""
 
     queue_events_max: Annotated[int, Meta(ge=1)] = 20_000
-    """Events that may wait to be recorded, in events. Beyond it the ledger answers 503 with Retry-After."""
+    """Events that may wait to be recorded, in events, shared out among the ledger's processes. Beyond it the ledger
+    answers 503 with Retry-After."""
 
-    queue_bytes_max: Annotated[int, Meta(ge=65_536)] = 64 * 1024 * 1024
-    """Bytes of events that may wait to be recorded, in bytes. Beyond it the ledger answers 503."""
+    queue_bytes_max: Annotated[int, Meta(ge=65_536)] = 16 * 1024 * 1024
+    """Bytes of requests that may wait to be recorded, in bytes, likewise shared out; those of more than 1 MiB may take
+    as much again, and keep no others out."""
 
     pool_connections_max: Annotated[int, Meta(ge=2, le=100)] = 10
     """Connections to PostgreSQL that one service process opens, in connections."""
@@ -180,10 +182,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsError(_explain(error, texts)) from error
         # What is wrong with them is said at the start.
         _ = settings.origins, settings.signing_arguments, settings.checkpoints_place
-        if not (settings.timestamp_url or "https://").startswith(("http://", "https://")):
-            raise SettingsError(f"{VARIABLES['timestamp_url']}: not the URL of a timestamp authority, https://….")
         if settings.processes > 1 and sys.platform != "linux":
             raise SettingsError(f"{VARIABLES['ledger_processes']}: several processes share a port on Linux only.")
+        if not (settings.timestamp_url or "https://").startswith(("http://", "https://")):
+            raise SettingsError(f"{VARIABLES['timestamp_url']}: not the URL of a timestamp authority, https://….")
         return settings
 
     def url(self, role: Role) -> str:
@@ -260,14 +262,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.checkpoints
 
     @property
-    def host(self) -> str:
-    @property
     def processes(self) -> int:
         """How many processes the ledger has."""
         if self.ledger_processes is not None:
             return self.ledger_processes
         return max(1, min(LEDGER_PROCESSES_MAX, len(os.sched_getaffinity(0)) // 2)) if sys.platform == "linux" else 1
 
+    @property
+    def host(self) -> str:
         """The address by which this machine reaches what listens on `bind`, as a URL has it."""
         # The address that means every address is one to listen on, not one to call.
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.bind, self.bind)  # noqa: S104

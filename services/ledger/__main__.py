@@ -3,6 +3,7 @@
 from services import process
 from services.workers import Shared
 
+process.give_memory_back()
 process.main(
     "services.ledger.app",
     lambda settings: Shared(settings.processes, settings.bind, settings.ledger_port, settings.home / "ledger-metrics"),

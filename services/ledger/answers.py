@@ -109,11 +109,9 @@ def told(result: Result) -> dict[str, Any]:
     }
 
 
-def named(value: Any) -> dict[str, str]:
+def named(said: Mapping[str, Any]) -> dict[str, str]:
     """What an event that is refused is called, as far as it says."""
-    if not isinstance(value, dict):
-        return {}
-    names = {name: value.get(name) for name in ("id", "source")}
+    names = {name: said.get(name) for name in ("id", "source")}
     return {name: text for name, text in names.items() if isinstance(text, str) and len(text) <= NAME_CHARS_MAX}
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -37,6 +37,7 @@ DOUBT_SECONDS = 60  # An operator has to look.
 TAIL_BYTES_MAX = 160  # What close_record adds to a record at most.
 
 _LINKS = {"get_v1_ledgers_ledger_events_position": {"position": "$response.body#/results/0/position"}}
+_SAID = ("id", "source", "type")
 _SOURCE = re.compile(SOURCE_PATTERN)
 
 
@@ -85,9 +86,10 @@ def routes(ledgers: Ledgers) -> list[Route]:
 
 
 class _Judged(Struct, frozen=True):
-    """The CloudEvents of a request; those that may go to the sequencer, with their places; and what is refused."""
+    """What each event of a request says that it is; those that may go to the sequencer, with their places; and what is
+    refused."""
 
-    values: Sequence[Any]
+    said: Sequence[Mapping[str, Any]]
     prepared: list[Prepared]
     places: list[int]
     refusals: list[Refusal]
@@ -127,9 +129,10 @@ async def _taken(ledgers: Ledgers, ledger: Ledger, call: Call, room: Room) -> tu
 
 
 def _judged(ledgers: Ledgers, call: Call, body: bytes) -> tuple[int | None, _Judged]:
-    values = modes.events(call.request, body)
-    if_match = modes.if_match(call.request.headers, len(values))
-    return if_match, _judge(values, call.principal, ledgers.master.newest, datetime.now(UTC))
+    count, values = modes.events(call.request, body)
+    if_match = modes.if_match(call.request.headers, count)
+    with modes.well_formed():
+        return if_match, _judge(values, call.principal, ledgers.master.newest, datetime.now(UTC))
 
 
 async def _record(ledgers: Ledgers, ledger: Ledger, call: Call, if_match: int | None, judged: _Judged) -> web.Response:
@@ -143,7 +146,7 @@ async def _record(ledgers: Ledgers, ledger: Ledger, call: Call, if_match: int | 
 
     outcome: Outcome = await ledger.sequencer.submit(request) if judged.prepared else []
     if refusals := judged.refusals + judged.refused(outcome):
-        _count(ledgers.refusals, call, judged.values, refusals)
+        _count(ledgers.refusals, call, judged.said, refusals)
         raise answers.refused(refusals)
     return answers.recorded(call.ledger, [one for one in outcome if isinstance(one, Result)], dry_run=dry_run)
 
@@ -163,7 +166,7 @@ async def _record_apart(
         outcome: Outcome = await ledger.sequencer.submit(request) if judged.prepared else []
     except (Overloaded, Unavailable, MasterKeyError) as error:
         problem = _overloaded(error) if isinstance(error, Overloaded) else unavailable(str(error))
-        told |= {place: answers.named(judged.values[place]) | problem.document() for place in judged.places}
+        told |= {place: answers.named(judged.said[place]) | problem.document() for place in judged.places}
     else:
         refusals += judged.refused(outcome)
         against = {refusal.index for refusal in refusals}
@@ -177,9 +180,9 @@ async def _record_apart(
     for refusal in refusals:
         by_place.setdefault(refusal.index, []).append(refusal)
     for place, said in by_place.items():
-        told[place] = answers.named(judged.values[place]) | answers.refused(said).document()
-    _count(ledgers.refusals, call, judged.values, refusals)
-    in_order = [told[place] for place in range(len(judged.values))]
+        told[place] = answers.named(judged.said[place]) | answers.refused(said).document()
+    _count(ledgers.refusals, call, judged.said, refusals)
+    in_order = [told[place] for place in range(len(judged.said))]
     return answers.leniently(in_order, dry_run=dry_run, headers={} if problem is None else problem.headers)
 
 
@@ -190,11 +193,13 @@ def _overloaded(error: Overloaded) -> Problem:
 # Judging
 
 
-def _judge(values: Sequence[Any], principal: Principal, master: MasterKey, now: datetime) -> _Judged:
+def _judge(values: Iterable[Any], principal: Principal, master: MasterKey, now: datetime) -> _Judged:
     prepared: list[Prepared] = []
     places: list[int] = []
     refusals: list[Refusal] = []
+    said: list[Mapping[str, Any]] = []
     for index, value in enumerate(values):
+        said.append({name: value.get(name) for name in _SAID} if isinstance(value, dict) else {})
         # Every event that is refused is told; of each so many spots that the answer stays within bounds.
         spots_max = max(1, min(SPOTS_TOLD_MAX, REFUSALS_TOLD_MAX - len(refusals)))
         ready = _ready(value, principal, master, now, index, spots_max)
@@ -203,7 +208,7 @@ def _judge(values: Sequence[Any], principal: Principal, master: MasterKey, now: 
             places.append(index)
         else:
             refusals.extend(ready)
-    return _Judged(values, prepared, places, refusals)
+    return _Judged(said, prepared, places, refusals)
 
 
 def _ready(
@@ -261,7 +266,7 @@ def _count_whole(counts: Refusals, call: Call, problem: Problem) -> None:
         counts.count(call.ledger, source, "", [(problem.name, "", problem.plain)])
 
 
-def _count(counts: Refusals, call: Call, values: Sequence[Any], refusals: Sequence[Refusal]) -> None:
+def _count(counts: Refusals, call: Call, said: Sequence[Mapping[str, Any]], refusals: Sequence[Refusal]) -> None:
     """Count the events that were refused, for their sources. A dry run is a question, and so not counted."""
     if call.parameters.dry_run:
         return
@@ -269,16 +274,15 @@ def _count(counts: Refusals, call: Call, values: Sequence[Any], refusals: Sequen
     for each in refusals:
         by_place.setdefault(each.index, []).append((each.problem, each.pointer, each.plain))
     for place, spots in by_place.items():
-        value = values[place]
-        source = _countable(call.principal, _readable(value) or "")
+        source = _countable(call.principal, _readable(said[place]) or "")
         if source is not None:
-            type = value.get("type") if isinstance(value, dict) else None
+            type = said[place].get("type")
             counts.count(call.ledger, source, type if isinstance(type, str) and type in EVENT_TYPES else "", spots)
 
 
-def _readable(value: Any) -> str | None:
+def _readable(said: Mapping[str, Any]) -> str | None:
     """The source that an event names, if it is one."""
-    source = value.get("source") if isinstance(value, dict) else None
+    source = said.get("source")
     return source if isinstance(source, str) and _SOURCE.search(source) else None
 
 

@@ -5,14 +5,15 @@ Structured: one event is the body. Batch: a list of them is. Binary: the body is
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from schemas.codec import BATCH_EVENTS_MAX, EVENT_BYTES_MAX, MalformedJson, parse
+from schemas.codec import BATCH_EVENTS_MAX, EVENT_BYTES_MAX, MalformedJson, NotAnArray, elements, parse
 from services.problems import KINDS, Problem
 from services.web import REQUEST_BYTES_MAX
 
@@ -75,21 +76,29 @@ def too_large(media: str, size: int) -> Problem:
     return _plain("too-large", detail)
 
 
-def events(request: web.Request, body: bytes) -> Sequence[Any]:
-    """The CloudEvents of a request, as JSON values. Raises Problem."""
-    try:
-        value = parse(body)
-    except MalformedJson as error:
-        raise _plain("malformed-json", str(error), pointer="") from None
+def events(request: web.Request, body: bytes) -> tuple[int, Iterator[Any]]:
+    """How many CloudEvents a request has, and these, as JSON values, each decoded when it is asked for.
 
-    if request.content_type == STRUCTURED:
-        return [value]
+    Raises Problem, and asking for the next one MalformedJson.
+    """
     if request.content_type == BATCH:
-        if not isinstance(value, list) or not value:
+        with well_formed():
+            try:
+                count, values = elements(body)
+            except NotAnArray:
+                count, values = 0, iter(())
+        if not count:
             raise _plain("not-a-cloudevent", f"a batch is a JSON array of 1 to {BATCH_EVENTS_MAX:,} CloudEvents")
-        if len(value) > BATCH_EVENTS_MAX:
-            raise _plain("too-large", f"a batch has at most {BATCH_EVENTS_MAX} events, and this has {len(value)}")
-        return value
+        if count > BATCH_EVENTS_MAX:
+            with well_formed():
+                for _ in values:  # Whether it is JSON at all is said first.
+                    pass
+            raise _plain("too-large", f"a batch has at most {BATCH_EVENTS_MAX} events, and this has {count}")
+        return count, values
+    with well_formed():
+        value = parse(body)
+    if request.content_type == STRUCTURED:
+        return 1, iter([value])
     attributes = _attributes(request.headers)
     if not any(name.lower().startswith("ce-") for name in request.headers):
         raise _plain(
@@ -97,7 +106,16 @@ def events(request: web.Request, body: bytes) -> Sequence[Any]:
             f"{BINARY} is the body of a CloudEvent in binary mode: its attributes are ce-* headers."
             f" A whole CloudEvent is sent as {STRUCTURED}",
         )
-    return [{**attributes, "data": value}]
+    return 1, iter([{**attributes, "data": value}])
+
+
+@contextmanager
+def well_formed() -> Iterator[None]:
+    """Turn what is not JSON into the problem that says so."""
+    try:
+        yield
+    except MalformedJson as error:
+        raise _plain("malformed-json", str(error), pointer="") from None
 
 
 def if_match(headers: Mapping[str, str], events: int) -> int | None:

@@ -28,6 +28,9 @@ from services.sealing import MasterKeyError, MasterKeyOutOfUse, MasterKeys
 BATCH_EVENTS_MAX = 2_000
 AGGREGATES_KEPT_MAX = 10_000
 NOTIFY_SECONDS_MIN = 0.01
+LARGE_BYTES_MIN = (
+    1024 * 1024
+)  # Of a body that counts among the large ones, of which the queue has room for as much again.
 METRICS_SECONDS = 0.1  # From a change of what waits until the metrics have it.
 
 _log = structlog.get_logger()
@@ -54,7 +57,8 @@ class Queue:
         self._events_max = events_max
         self.bytes_max = bytes_max
         self.events = 0
-        self.bytes = 0
+        # Apart, so that a large one, which takes a while, keeps no small ones out.
+        self.small, self.large = _Share(), _Share()
         self._telling = False
 
     def changed(self) -> None:
@@ -66,7 +70,7 @@ class Queue:
     def _tell(self) -> None:
         self._telling = False
         _waiting_events.set(self.events)
-        _waiting_bytes.set(self.bytes)
+        _waiting_bytes.set(self.small.bytes + self.large.bytes)
 
     def room(self) -> "Room":
         """Room for a request's body until it is answered."""
@@ -89,32 +93,44 @@ class Queue:
 class Room:
     """Room in a queue for the body of one request, taken as it arrives; leaving gives it back.
 
-    A request that has the queue to itself is taken whatever its size.
+    A request that has its share of the queue to itself is taken whatever its size.
     """
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
+        self._share = queue.small
         self._held = 0
 
     def __enter__(self) -> "Room":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._queue.bytes -= self._held
+        self._share.bytes -= self._held
         self._queue.changed()
 
-    def expect(self, more: int) -> None:
-        """So many bytes are announced. Room is kept from nobody by that. Raises Overloaded if there is none."""
-        others = self._queue.bytes - self._held
-        if others and self._queue.bytes + more > self._queue.bytes_max:
-            raise Overloaded(f"{others} bytes of events wait to be recorded")
+    def expect(self, size: int) -> None:
+        """A body of so many bytes is announced. Raises Overloaded. Room is kept from nobody by that."""
+        self._share = self._queue.large if size > LARGE_BYTES_MIN else self._queue.small
+        self._look_for(size)
 
     def take(self, more: int) -> None:
         """So many bytes have arrived. Raises Overloaded."""
-        self.expect(more)
+        self._look_for(more)
         self._held += more
-        self._queue.bytes += more
+        self._share.bytes += more
         self._queue.changed()
+
+    def _look_for(self, more: int) -> None:
+        others = self._share.bytes - self._held
+        if others and self._share.bytes + more > self._queue.bytes_max:
+            raise Overloaded(f"{others} bytes of events wait to be recorded")
+
+
+class _Share:
+    """Bytes of bodies that are held at the moment."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
 
 
 class _Waiting(Struct, frozen=True):

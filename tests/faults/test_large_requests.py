@@ -1,0 +1,67 @@
+"""The memory of the ledger while it is sent more than it can take."""
+
+import asyncio
+import re
+from io import BytesIO
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import psutil
+
+from services.ledger.sequencer import LARGE_BYTES_MIN
+from services.web import REQUEST_BYTES_MAX
+from tests.conftest import Database
+from tests.ledger_process import SECONDS_MAX, LedgerProcess, processes
+from tests.ledger_service import BATCH, STRUCTURED
+from tests.log import event
+
+CLIENTS = 64
+EVENTS = 1_000
+MEMORY_MIB_MAX = 200
+
+
+async def test_a_burst_of_the_largest_requests_stays_within_bounds(database: Database) -> None:
+    body = batch()
+    assert LARGE_BYTES_MIN < 0.9 * REQUEST_BYTES_MAX < len(body) <= REQUEST_BYTES_MAX
+    timeout = aiohttp.ClientTimeout(total=SECONDS_MAX)
+    async with (
+        aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session,
+        processes(database.settings, 1, session) as [ledger],
+    ):
+        statuses = await asyncio.gather(*(post(session, ledger, body, BATCH) for _ in range(CLIENTS)))
+        assert {*statuses} <= {200, 201, 503}
+        assert 201 in statuses  # Those who are turned away do not keep each other out.
+        assert most_mib(ledger) < MEMORY_MIB_MAX
+
+        # The larger ones keep no small one out, and what they took is given back.
+        held = asyncio.gather(*(post(session, ledger, body, BATCH) for _ in range(CLIENTS // 4)))
+        small = msgspec.json.encode(event("account.profiled", account="small", attributes={"size": 1}))
+        assert await post(session, ledger, small, STRUCTURED) == 201
+        assert 200 in await held
+        assert most_mib(ledger) < MEMORY_MIB_MAX
+        assert psutil.Process(ledger.process.pid).memory_info().rss / 2**20 < MEMORY_MIB_MAX / 2 + 16
+
+
+def batch() -> bytes:
+    """A batch that is nearly as large as a request may be."""
+    texts = [["x" * 200] * 8] * 10
+    attributes = {f"texts-{number}": text for number, text in enumerate(texts)}
+    return msgspec.json.encode(
+        [event("account.profiled", id=f"large-{n}", account=f"a-{n}", attributes=attributes) for n in range(EVENTS)]
+    )
+
+
+async def post(session: aiohttp.ClientSession, ledger: LedgerProcess, body: bytes, media: str) -> int:
+    async with session.post(
+        f"{ledger.url}/v1/ledgers/main/events", data=BytesIO(body), headers=ledger.headers | {"Content-Type": media}
+    ) as answer:
+        await answer.read()
+        return answer.status
+
+
+def most_mib(ledger: LedgerProcess) -> float:
+    """The most memory that the process has held, in MiB, as the kernel counts it."""
+    status = Path(f"/proc/{ledger.process.pid}/status").read_text()
+    [kib] = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(kib) / 1024

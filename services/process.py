@@ -40,8 +40,7 @@ def main(app: str, shared: Callable[[Settings], Shared] | None = None) -> None:
             uvloop.run(_run(app, settings))
             return
         workers.prepare(port)
-        import_module(app)
-        gc.freeze()  # What is imported is for ever; left alone, its memory stays shared.
+        _load(app)
         status = workers.keep(port, partial(_work, app, settings))
     sys.exit(status)
 
@@ -80,7 +79,15 @@ def _explained() -> Iterator[None]:
 
 
 async def _run(app: str, *arguments: Any) -> None:
-    await import_module(app).run(*arguments)
+    await _load(app).run(*arguments)
+
+
+def _load(app: str) -> Any:
+    module = import_module(app)
+    # What is imported is for ever. To look through it for garbage takes so long that those who wait notice, and writes
+    # to memory that processes share.
+    gc.freeze()
+    return module
 
 
 def configure_logs(settings: Settings) -> None:

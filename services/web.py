@@ -8,7 +8,6 @@ import asyncio
 import base64
 import contextlib
 import logging
-import os
 import re
 import signal
 import time
@@ -26,12 +25,12 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from schemas.objections import allowed
 from schemas.values import LEDGER_PATTERN
-from services import cross_origin, problem_pages
+from services import cross_origin, problem_pages, workers
 from services.keys import Principal, Scope, Unauthorized
 from services.postgres import Unavailable
 from services.problems import Problem
 from services.sealing import MasterKeyError
-from services.workers import METRICS, Worker
+from services.workers import Worker
 
 REQUEST_BYTES_MAX = 16 * 1024 * 1024
 REQUEST_LINE_BYTES_MAX = 100 * 1024  # A parameter may be a text of 8,000 characters; escaped, one may take 12 bytes.
@@ -206,10 +205,11 @@ def application(
 
 def _registry() -> CollectorRegistry:
     """The metrics of all processes that share a port, or those of this one, if it has its port to itself."""
-    if METRICS not in os.environ:
+    directory = workers.metrics_directory()
+    if directory is None:
         return REGISTRY
     added_up = CollectorRegistry()
-    MultiProcessCollector(added_up)  # type: ignore[no-untyped-call]
+    MultiProcessCollector(added_up, directory)  # type: ignore[no-untyped-call]
     return added_up
 
 

@@ -23,12 +23,9 @@ from msgspec import Struct
 from services import launch
 
 RESTART_SECONDS = 0.5  # Between the end of one process and its next start.
-
 PORT_SECONDS_MAX = 2.0  # For a port to become free.
 
-METRICS = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable by which prometheus_client knows, when it is imported, where to add up metrics."""
-
+_METRICS = "PROMETHEUS_MULTIPROC_DIR"  # By it prometheus_client knows, when it is imported, where to add up metrics.
 _POLL_SECONDS = 0.05
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
@@ -68,7 +65,12 @@ def prepare(shared: Shared) -> None:
     _await_port(shared)
     shutil.rmtree(shared.metrics, ignore_errors=True)
     shared.metrics.mkdir(mode=0o700, parents=True)
-    os.environ[METRICS] = str(shared.metrics)
+    os.environ[_METRICS] = str(shared.metrics)
+
+
+def metrics_directory() -> str | None:
+    """Where those who share a port add up their metrics; None for a process that has its port to itself."""
+    return os.environ.get(_METRICS)
 
 
 def _await_port(shared: Shared) -> None:
@@ -91,7 +93,7 @@ def keep(shared: Shared, work: Callable[[Worker], None]) -> int:
 
     Gives the exit status: 0, or that of one which cannot be started, or whose start again is no use (EX_CONFIG).
     """
-    from prometheus_client import multiprocess  # Not before METRICS is set.
+    from prometheus_client import multiprocess  # Not before _METRICS is set.
 
     started = mmap.mmap(-1, shared.processes)
     asked, told = socket.socketpair()

@@ -4,6 +4,8 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -131,29 +133,26 @@ async def recorded_total(session: aiohttp.ClientSession, ledger: LedgerProcess, 
     return least
 
 
-async def test_kill_9_of_the_one_that_watches_ends_all_and_the_next_start_has_the_port(
+async def test_the_port_is_shared_with_no_other_and_free_again_after_kill_9(
     database: Database, session: aiohttp.ClientSession
 ) -> None:
     async with processes(replace(database.settings, ledger_processes=WORKERS), 1, session) as [ledger]:
+        other = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "services.ledger"],
+            env=ledger.settings.environ(),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_MAX,
+        )
+        assert other.returncode == os.EX_CONFIG
+        assert "Set LEDGER_BIND, LEDGER_PORT" in other.stderr
+
         workers = psutil.Process(ledger.process.pid).children()
         ledger.kill()
         ledger.start()
         await ledger.ready(session)
         assert not any(worker.is_running() for worker in workers)
-
-
-async def test_a_port_that_another_has_is_not_shared(database: Database, session: aiohttp.ClientSession) -> None:
-    settings = replace(database.settings, ledger_processes=WORKERS)
-    async with processes(settings, 1, session) as [ledger]:
-        other = LedgerProcess(settings)
-        try:
-            other.kill()
-            other.settings = ledger.settings
-            other.start()
-            assert await asyncio.to_thread(other.process.wait, SECONDS_MAX) == os.EX_CONFIG
-            assert "Set LEDGER_BIND, LEDGER_PORT" in other.output()
-        finally:
-            other.end()
 
 
 async def test_what_no_start_can_mend_ends_all(database: Database, tmp_path: Any) -> None:

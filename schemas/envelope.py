@@ -103,6 +103,13 @@ def stream_uuid(subject: str) -> UUID:
     return _uuid8(subject)
 
 
+def stream_text(subject: str) -> str:
+    """The UUID of a stream as text, which takes a fraction of the time without a UUID in between."""
+    digits = sha256(subject.encode()).hexdigest()
+    variant = "89ab"[int(digits[16], 16) & 0x3]
+    return f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+
+
 def _uuid8(name: str) -> UUID:
     bits = int.from_bytes(sha256(name.encode()).digest()[:16], "big")
     return UUID(int=bits & ~(0xF << 76) & ~(0x3 << 62) | (8 << 76) | (2 << 62))

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from schemas.envelope import stream_uuid
 from schemas.events import EVENT_TYPES, SEALED_FIELDS
 from schemas.examples import EXAMPLES
 from services.projector.projections import persons
@@ -91,3 +92,8 @@ def test_every_event_that_can_name_a_person_is_found_by_each_place(type: str) ->
         found = rows(type.removeprefix("ledger.").removesuffix(".v1"), **data | words)
         assert [stream for _, stream, *_ in found] == [persons.stream_of(PERSON)] * places
         assert PERSON not in str(found)
+
+
+def test_what_stands_for_a_person_is_the_stream_of_the_log() -> None:
+    for number in range(200):  # All variants of a digest's first bits are among them.
+        assert persons.stream_of(f"p-{number}") == str(stream_uuid(f"person/p-{number}"))

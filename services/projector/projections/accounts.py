@@ -16,12 +16,12 @@ def fold(recorded: Recorded) -> Iterator[Row]:
     position = recorded.position
     match recorded.event:
         case AccountProfiled() as event:
-            yield "account_mentions", (position, event.account)
+            account, source, said_at = event.account, recorded.source, times(recorded)
+            yield "account_mentions", (position, account)
             if event.name is not None:
-                yield "account_names", (position, event.account, event.name, *times(recorded))
+                yield "account_names", (position, account, event.name, *said_at)
             for attribute, value in event.attributes.items():
-                said = (attribute, json(value), recorded.source)
-                yield "account_facts", (position, event.account, *said, *times(recorded))
+                yield "account_facts", (position, account, attribute, json(value), source, *said_at)
         case AccountIdentified() as event:
             yield "account_mentions", (position, event.account)
             for alias in dict.fromkeys(each.alias for each in event.same_as):

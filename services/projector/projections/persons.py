@@ -6,7 +6,7 @@ nobody learns an id from the rows.
 
 from collections.abc import Iterator
 
-from schemas.envelope import Recorded, stream_uuid
+from schemas.envelope import Recorded, stream_text
 from schemas.events import EVENT_TYPES, SEALED_FIELDS, Event
 from schemas.values import By
 from services.projector.projections.projection import Row, projection
@@ -17,16 +17,22 @@ KIND = "person"
 _NAMED_IN = {"person": "introduced", "contact": "contact", "by": "by", "deciders": "decider", "consulted": "consulted"}
 """The fields by which an event can name a person, and as what."""
 
+_NAMED_IN_EACH = {
+    event: [(field, appears_as) for field, appears_as in _NAMED_IN.items() if field in event.__struct_fields__]
+    for event in EVENT_TYPES.values()
+}
+
 
 def stream_of(person: str) -> str:
     """By what the rows about a person are found."""
-    return str(stream_uuid(f"{KIND}/{person}"))
+    return stream_text(f"{KIND}/{person}")
 
 
 def fold(recorded: Recorded) -> Iterator[Row]:
     """A row for each place in which an event names a person."""
-    event = recorded.event
-    subject = None if event.KIND == KIND or event.subject.startswith(f"{KIND}/") else event.subject
+    event, type = recorded.event, recorded.type
+    subject = event.subject
+    shown = None if subject.startswith(f"{KIND}/") else subject
     for place, appears_as, person, named in _named(event):
         says_of_them = named is event and event.about() == person
         yield (
@@ -35,12 +41,12 @@ def fold(recorded: Recorded) -> Iterator[Row]:
                 recorded.position,
                 place,
                 stream_of(person),
-                recorded.type.split(".")[2] if place == KIND else appears_as,
+                type.split(".")[2] if place == KIND else appears_as,
                 getattr(named, "role", None),
                 getattr(named, "team", None),
-                recorded.type,
-                subject,
-                [field for field in SEALED_FIELDS[recorded.type] if says_of_them and getattr(event, field) is not None],
+                type,
+                shown,
+                [field for field in SEALED_FIELDS[type] if getattr(event, field) is not None] if says_of_them else [],
                 recorded.time,
                 recorded.recordedtime,
             ),
@@ -49,8 +55,8 @@ def fold(recorded: Recorded) -> Iterator[Row]:
 
 def _named(event: Event) -> Iterator[tuple[str, str, str, Event | By]]:
     """The place in the data that names a person, as what, whom, and what says their role and team."""
-    for field, appears_as in _NAMED_IN.items():
-        match getattr(event, field, None):
+    for field, appears_as in _NAMED_IN_EACH[event.__class__]:
+        match getattr(event, field):
             case str() as person:
                 yield field, appears_as, person, event
             case By(person=str() as person) as by:

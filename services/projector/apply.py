@@ -60,14 +60,15 @@ def topics_of(projections: Iterable[Projection]) -> frozenset[str]:
 def fold_page(projection: Projection, page: Page) -> Folded:
     """Fold a page up to the first event that cannot be applied."""
     rows: list[tuple[int, Row]] = []
+    topics, fold = projection.topics, projection.fold
     for stored in page.events:
+        topic = stored.topic
         try:
-            topic = stored.topic
-            if topic in projection.topics or topic in UPCASTS:
+            if topic in topics or topic in UPCASTS:
                 recorded = page.recorded(stored)
-                if recorded.type in projection.topics:
+                if recorded.type in topics:
                     position = stored.position
-                    rows += [(position, row) for row in projection.fold(recorded)]
+                    rows += [(position, row) for row in fold(recorded)]
             elif topic not in KNOWN_TOPICS:
                 # Nobody can know whether it matters here.
                 raise Undecodable(f"no such event type in this version: {topic}")

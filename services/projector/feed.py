@@ -19,7 +19,7 @@ from services.postgres import connect
 from services.projector.outage import AWAY, Outage
 from services.statements import Statements
 
-PAGE_EVENTS_MAX = 500
+PAGE_EVENTS_MAX = 2_000
 PAGE_BYTES_MAX = 4 * 1024**2  # Of stored events; the last one may go beyond.
 LISTENING_CHECK_SECONDS = 30  # A connection may be gone without a sign of it.
 
@@ -46,8 +46,8 @@ class Page(Struct, frozen=True):
     """What is wrong with the log right behind these events, if something is."""
     _found: dict[int, Recorded | Exception] = msgspec.field(default_factory=dict)
 
-    def recorded(self, stored: Stored) -> Recorded:
-        """One of these events, decoded. Raises Undecodable.
+    def found(self, stored: Stored) -> Recorded | Exception:
+        """One of these events, decoded, or why it cannot be.
 
         However many projections fold the page, each event is decoded once, and one that nobody cares about never.
         """
@@ -58,6 +58,11 @@ class Page(Struct, frozen=True):
             except Exception as error:  # Whatever it is, it is the same for everybody.
                 found = error
             self._found[stored.position] = found
+        return found
+
+    def recorded(self, stored: Stored) -> Recorded:
+        """One of these events, decoded. Raises Undecodable."""
+        found = self.found(stored)
         if isinstance(found, Exception):
             raise found.with_traceback(None)
         return found
@@ -75,10 +80,11 @@ async def read_page(
     rows = await connection.fetch(statements["page"], after, PAGE_EVENTS_MAX, [*topics], PAGE_BYTES_MAX)
     events: list[Stored] = []
     for expected, row in enumerate(rows, after + 1):
-        if row["position"] != expected:
-            hole = f"position {expected} is missing in the log: {row['position']} follows {expected - 1}"
+        position, topic, state = row
+        if position != expected:
+            hole = f"position {expected} is missing in the log: {position} follows {expected - 1}"
             return Page(after, tuple(events), hole)
-        events.append(Stored(row["position"], row["topic"], row["state"]))
+        events.append(Stored(position, topic, state))
     return Page(after, tuple(events), None)
 
 

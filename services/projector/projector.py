@@ -417,7 +417,7 @@ class Runner:
             return "idle"
         step: Step = "moved"
         # Those that are at the same position share a page; the others do not wait for each other.
-        for position, sharing in groupby(sorted(behind, key=_place), key=_position):
+        for position, sharing in groupby(sorted(behind, key=_position), key=_position):
             page = await self._page(connection, position)
             projections = [self._projections[cursor.projection] for cursor in sharing]
             async with self._looking_ahead(connection, page):
@@ -457,16 +457,15 @@ class Runner:
 
         False, and nothing has changed, where one of them cannot have it whole: then each goes as far as it can.
         """
-        moved = []
         try:
             async with connection.transaction():
+                moved = await self._move(connection, projections, page.after, page.last, None)
                 for projection in projections:
                     with _page_seconds.labels(projection.name).time():
                         folded = fold_page(projection, page)
                         if folded.trouble is not None:
                             raise Refused(folded.trouble.reason)
-                        rows = folded.between(page.after, page.last)
-                        moved.append(await self._move(connection, projection, page.after, page.last, rows, None))
+                        await write(connection, self.schema, folded.between(page.after, page.last))
         except (Refused, _Lost):
             return False
         self._has_moved(moved, page.last - page.after)
@@ -477,8 +476,9 @@ class Runner:
 
         async def keep(after: int, upto: int, rows: Iterable[Row], found: Trouble | None) -> None:
             async with connection.transaction():
-                moved = await self._move(connection, projection, after, upto, rows, found)
-            self._has_moved([moved], upto - after)
+                moved = await self._move(connection, [projection], after, upto, found)
+                await write(connection, self.schema, rows)
+            self._has_moved(moved, upto - after)
 
         with _page_seconds.labels(projection.name).time():
             found = await apply(fold_page(projection, page), keep)
@@ -488,21 +488,18 @@ class Runner:
     async def _move(
         self,
         connection: asyncpg.Connection,
-        projection: Projection,
+        projections: Sequence[Projection],
         after: int,
         upto: int,
-        rows: Iterable[Row],
         found: Trouble | None,
-    ) -> Cursor:
-        """Move a cursor and write what lies between, in the caller's transaction. Raises _Lost and Refused."""
+    ) -> list[Cursor]:
+        """Move cursors, in the transaction in which the caller writes what lies between. Raises _Lost."""
+        names, versions = [each.name for each in projections], [each.version for each in projections]
         trouble = (found.reason, found.position) if found else (None, None)
-        moved = await connection.fetchrow(
-            self._statements["advance"], projection.name, after, upto, projection.version, *trouble
-        )
-        if moved is None:
+        moved = await connection.fetch(self._statements["advance"], names, versions, after, upto, *trouble)
+        if len(moved) != len(projections):
             raise _Lost
-        await write(connection, self.schema, rows)
-        return _cursor(moved)
+        return [_cursor(row) for row in moved]
 
     def _has_moved(self, moved: Sequence[Cursor], events: int) -> None:
         """What was moved has been committed."""
@@ -592,16 +589,10 @@ async def _decode(page: Page, topics: frozenset[str]) -> None:
     """Decode what projections will ask a page for, giving way to others. What cannot be decoded is met again then."""
     for number, stored in enumerate(page.events):
         if stored.topic in topics:
-            with contextlib.suppress(Exception):
-                page.recorded(stored)
+            page.found(stored)
         if number % DECODED_AT_ONCE_EVENTS == 0:
             await asyncio.sleep(0)
 
 
 def _position(cursor: Cursor) -> int:
     return cursor.position
-
-
-def _place(cursor: Cursor) -> tuple[int, str]:
-    """Two projectors lock the cursors that they move together in the same order: then neither waits for ever."""
-    return cursor.position, cursor.projection

@@ -65,12 +65,24 @@ SELECT position, topic, state
  ORDER BY position;
 
 -- advance --
--- Move a cursor from $2 to $3, and stop it there if $5 says why. No row: somebody else has moved it meanwhile.
+-- Move the cursors of the projections $1, which are of the versions $2, from $3 to $4, and stop them there if $5 says
+-- why. One that somebody else has moved meanwhile is not among the rows. Two projectors lock the cursors that they move
+-- in the same order: then neither waits for ever.
+WITH ours AS (
+    SELECT cursors.projection
+      FROM {schema}.cursors
+      JOIN unnest($1::text[], $2::text[]) AS wanted (projection, version)
+        ON wanted.projection = cursors.projection AND wanted.version = cursors.version
+     WHERE cursors.position = $3 AND cursors.state = 'live'
+     ORDER BY cursors.projection
+       FOR UPDATE OF cursors
+)
 UPDATE {schema}.cursors
-   SET position = $3, state = CASE WHEN $5::text IS NULL THEN 'live' ELSE 'stopped' END, reason = $5, stopped_at = $6,
+   SET position = $4, state = CASE WHEN $5::text IS NULL THEN 'live' ELSE 'stopped' END, reason = $5, stopped_at = $6,
        updated_at = clock_timestamp()
- WHERE projection = $1 AND position = $2 AND version = $4 AND state = 'live'
-RETURNING *;
+  FROM ours
+ WHERE cursors.projection = ours.projection
+RETURNING cursors.*;
 
 -- stop --
 -- Stop a projection where it is, whatever built it.

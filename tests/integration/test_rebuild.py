@@ -11,6 +11,7 @@ import structlog
 
 from schemas.envelope import Recorded
 from services.postgres import connect
+from services.projector import feed
 from services.projector import rebuild as rebuilding
 from services.projector.projections import ALL, Projection
 from services.projector.projector import Projector, Stopped
@@ -143,7 +144,10 @@ async def test_the_second_of_two_rebuilds_says_that_there_is_one(database: Datab
     await second.close()
 
 
-async def test_a_rebuild_that_was_killed_leaves_nothing_that_disturbs_the_next(database: Database) -> None:
+async def test_a_rebuild_that_was_killed_leaves_nothing_that_disturbs_the_next(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 500)
     async with Log.open(database) as log, Projector(database.settings) as projector:
         for _ in range(3):
             await log.append(*mixed(400))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 
 import structlog
 
@@ -18,6 +19,9 @@ from services.settings import Settings
 from services.signing import SigningKeys
 from services.web import application, serve
 
+COLLECTED_AFTER_OBJECTS = 50_000
+"""A page of the log comes to as many objects, and none of them in a cycle: to look for cycles in it is lost labour."""
+
 SUMMARY = "Answers from the read models: who asked, how on-target they were, who decided."
 
 _log = structlog.get_logger()
@@ -25,6 +29,7 @@ _log = structlog.get_logger()
 
 async def run(settings: Settings) -> None:
     """Keep up and serve until asked to stop. Raises what ends the keeping up, if anything does."""
+    gc.set_threshold(COLLECTED_AFTER_OBJECTS)
     async with Projector(settings) as projector, _publishing(settings):
         held = Held()
         declared = routes(projector, settings.master_key, held)

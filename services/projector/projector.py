@@ -33,6 +33,8 @@ POLL_LEDGERS_SECONDS = 5.0
 STEP_ASIDE_SECONDS = 0.5  # After another projector has moved a cursor first.
 FOLLOW_SECONDS = 0.05  # Between two looks at a ledger that another process keeps up with, while somebody waits here.
 OPEN_SECONDS_MAX = 10  # For a query to wait until the read models of a ledger are there.
+INDEXED_BEHIND_EVENTS_MAX = 10_000  # What is further behind gets its indexes later: to fill them as it goes costs more.
+INDEXING_SECONDS_MAX = 3_600
 REBUILD_RETRY_SECONDS = 5.0
 REBUILD_WAIT_SECONDS = 1.0  # Between two looks whether another process still is at a rebuild.
 CLOSE_SECONDS_MAX = 2  # For connections to be given back; then they are cut.
@@ -252,6 +254,7 @@ class Runner:
         self._statements = _statements.bind(schema=self.schema)
         # What this process builds anew, once, after it has opened the ledger. Until then that may be anything.
         self._rebuilding = frozenset(self._projections)
+        self._unindexed: frozenset[str] = frozenset()
         self._woken = asyncio.Event()
         self._open = asyncio.Event()
         self._refused = False
@@ -376,13 +379,49 @@ class Runner:
             for projection in self._projections.values():
                 if await connection.fetchval(self._statements["make_cursor"], projection.name, projection.version):
                     await connection.execute(fill(projection.tables_sql, schema=self.schema))
-                    await connection.execute(fill(projection.indexes_sql, schema=self.schema))
             await connection.execute(self._statements["try_again"], [*self._projections])
             await self._look(connection)
+            self._unindexed = await self._without_indexes(connection)
+            await self._index(connection)
             await self._let_auditor_read(connection)
+        self._unindexed -= self._to_index()
         self._rebuilding = frozenset(cursor.projection for cursor in self._outdated())
         self._open.set()
         return "moved"
+
+    async def _without_indexes(self, connection: asyncpg.Connection) -> frozenset[str]:
+        """The projections whose tables have no index but their keys. Those of one projection are made together."""
+        rows = await connection.fetch(self._statements["indexed"])
+        indexed = {row["table"] for row in rows}
+        outdated = {cursor.projection for cursor in self._outdated()}
+        return frozenset(
+            name
+            for name, projection in self._projections.items()
+            if name not in outdated and indexed.isdisjoint(projection.tables)
+        )
+
+    def _to_index(self) -> frozenset[str]:
+        """The projections that have no indexes yet and are as good as caught up, or will not go on."""
+        return frozenset(
+            name
+            for name in self._unindexed
+            if (cursor := self.cursors[name]).state == "stopped"
+            or self.head - cursor.position <= INDEXED_BEHIND_EVENTS_MAX
+        )
+
+    async def _index(self, connection: asyncpg.Connection) -> None:
+        """Make the indexes that are due, in the caller's transaction, which has the lock of the opening."""
+        for name in sorted(self._to_index()):
+            sql = fill(self._projections[name].indexes_sql, schema=self.schema)
+            await connection.execute(sql, timeout=INDEXING_SECONDS_MAX)
+
+    async def _index_late(self, connection: asyncpg.Connection) -> None:
+        """Make the indexes that have become due, unless another process has made them meanwhile."""
+        async with connection.transaction():
+            await connection.execute(self._statements["lock_opening"], self.ledger)
+            self._unindexed &= await self._without_indexes(connection)
+            await self._index(connection)
+        self._unindexed -= self._to_index()
 
     async def _let_auditor_read(self, connection: asyncpg.Connection) -> None:
         try:
@@ -405,6 +444,8 @@ class Runner:
     async def _step(self, connection: asyncpg.Connection) -> Step:
         """Bring every projection that is behind one page further."""
         await self._look(connection)
+        if self._to_index():
+            await self._index_late(connection)
         outdated = {cursor.projection for cursor in self._outdated()}
         behind = [
             cursor

@@ -23,6 +23,13 @@ CREATE TABLE IF NOT EXISTS {schema}.cursors (
     CHECK ((state = 'stopped') = (reason IS NOT NULL))
 );
 
+-- indexed --
+-- The tables that have an index beside that of their key.
+SELECT DISTINCT made.relname AS table
+  FROM pg_index
+  JOIN pg_class AS made ON made.oid = pg_index.indrelid
+ WHERE made.relnamespace = '{schema}'::regnamespace AND NOT pg_index.indisprimary;
+
 -- make_cursor --
 -- A projection that has not seen anything yet. No row is returned if it is there already.
 INSERT INTO {schema}.cursors (projection, position, version, state, updated_at)

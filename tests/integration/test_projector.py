@@ -22,6 +22,7 @@ from tests.conftest import Database
 from tests.log import Log, event, read
 from tests.readmodels import NAMES, digests, reached, ready, rebuilt_digests
 
+INDEXED = "SELECT EXISTS (SELECT FROM pg_indexes WHERE indexname = 'asks_account_idx')"
 DECIDER = {"role": "head of product", "team": "product"}
 
 
@@ -49,6 +50,27 @@ async def rows(database: Database, query: str) -> list[Any]:
 async def positions(database: Database, table: str = "asks", ledger: str = "main") -> list[int]:
     found = await rows(database, f'SELECT position FROM "{ledger_schema(ledger)}".{table} ORDER BY position')
     return [position for (position,) in found]
+
+
+async def indexes(database: Database, ledger: str = "main") -> list[str]:
+    """The indexes of read models, without those of their keys."""
+    found = await rows(
+        database,
+        "SELECT indexname FROM pg_indexes JOIN pg_tables USING (schemaname, tablename)"
+        f" WHERE schemaname = '{ledger_schema(ledger)}' AND tableowner = current_user AND indexname NOT LIKE '%_pkey'",
+    )
+    return sorted(name for (name,) in found)
+
+
+async def indexes_of_a_new_ledger(database: Database) -> list[str]:
+    owner = await connect(database.owner)
+    await make_ledger(owner, database.settings, "new")
+    await owner.close()
+    async with Projector(database.settings) as projector:
+        await projector.ledger("new")
+    found = await indexes(database, "new")
+    assert len(found) > len(ALL)
+    return found
 
 
 @asynccontextmanager
@@ -139,6 +161,76 @@ async def test_each_page_is_read_once_wherever_projections_stand(
     # Those at 0 and those at 50 went on in turns, and neither lost what it had read ahead.
     assert sorted(read_after) == [0, 10, 20, 30, 40, *sorted([50, 60, 70, 80, 90] * 2)]
     assert await positions(database) == list(range(1, 101))
+
+
+async def test_the_cursors_that_a_page_moves_are_moved_by_one_statement(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 20)
+    async with Log.open(database) as log:
+        await log.append(*(ask(number) for number in range(60)))
+    said: list[str] = []
+
+    async def read_page(connection: Any, statements: Any, after: int, topics: Any) -> feed.Page:
+        if after == 0:
+            connection.add_query_logger(lambda query: said.append(query.query))
+        return await feed.read_page(connection, statements, after, topics)
+
+    monkeypatch.setattr(engine, "read_page", read_page)
+    async with running(database) as runner:
+        await reached(runner, 60)
+    assert 1 <= sum("UPDATE" in query and "cursors" in query for query in said) <= 3
+
+
+async def test_what_is_far_behind_gets_its_indexes_when_it_has_caught_up(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 20)
+    monkeypatch.setattr(engine, "INDEXED_BEHIND_EVENTS_MAX", 50)
+    indexed_at: list[tuple[int, bool]] = []
+
+    async def read_page(connection: Any, statements: Any, after: int, topics: Any) -> feed.Page:
+        indexed_at.append((after, await connection.fetchval(INDEXED)))
+        return await feed.read_page(connection, statements, after, topics)
+
+    monkeypatch.setattr(engine, "read_page", read_page)
+    async with Log.open(database) as log:
+        await log.append(*(ask(number) for number in range(120)))
+        async with running(database) as runner:
+            await reached(runner, 120)
+        # The page that follows is read ahead, before the look at how far behind the projection is by then.
+        assert indexed_at == [(at, at > 80) for at in range(0, 120, 20)]
+        assert await indexes(database) == await indexes_of_a_new_ledger(database)
+
+
+async def test_a_projector_that_ended_before_it_had_made_the_indexes_leaves_them_to_the_next(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 20)
+    monkeypatch.setattr(engine, "INDEXED_BEHIND_EVENTS_MAX", -1)
+    async with Log.open(database) as log:
+        await log.append(*(ask(number) for number in range(40)))
+    async with running(database) as runner:
+        await reached(runner, 40)
+    assert await indexes(database) == []
+    monkeypatch.undo()
+    async with running(database) as runner:
+        await reached(runner, 40)
+    assert await indexes(database) == await indexes_of_a_new_ledger(database)
+
+
+async def test_a_projection_that_stops_far_behind_has_its_indexes_too(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "INDEXED_BEHIND_EVENTS_MAX", 0)
+    async with Log.open(database) as log:
+        await log.append(ask(1))
+        await append_by_force(database, profile(7, name="Seven"), mend=lambda state: state[:-9])
+        await log.append(*(ask(number) for number in range(2, 4)))
+    async with running(database) as runner:
+        with pytest.raises(Stopped, match="accounts stopped before position 2"):
+            await reached(runner, 4, "accounts")
+        await until(lambda: has_index(database, "account_facts_account_idx"))
 
 
 async def test_it_wakes_when_the_ledger_says_so(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -511,6 +603,10 @@ async def done_with(database: Database, projection: str, position: int) -> bool:
         database, f"SELECT position, version, state FROM ledger_main.cursors WHERE projection = '{projection}'"
     )
     return bool(at == position or version == "another" or state == "stopped")
+
+
+async def has_index(database: Database, name: str) -> bool:
+    return name in await indexes(database)
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:

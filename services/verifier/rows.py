@@ -24,7 +24,7 @@ from services.projector.shapes.shown import AsOf, Row
 from services.projector.telling.decisions import asked_of, decision_of
 from services.projector.telling.evidence import TARGET_MARKET, KnowledgeRead, revenue_by_account
 from services.projector.telling.history import HISTORY_MAX
-from services.projector.telling.requirement import Evidence, Judged, Shown, asks_of, names_shown
+from services.projector.telling.requirement import Evidence, Judged, Shown, asks_of, names_asking
 from services.projector.telling.sides import SidesRead
 from services.projector.telling.since import SinceRead
 
@@ -179,12 +179,13 @@ def shown_of(
 ) -> Shown:
     """What an answer shows besides what is judged. The sealed texts are given: nobody can check those without keys."""
     by_position = {row["position"]: row for row in rows.all("asks")}
+    shown = asks_of(judged, page)
     asks = []
-    for ask in sorted(asks_of(judged, page), key=lambda each: each.asked[1]):
+    for ask in sorted(shown, key=lambda each: each.asked[1]):
         first = by_position[ask.asked[1]]
         told = {"first_position": first["position"], "first_time": first["time"]}
         asks.append({**by_position[ask.position], **told, "first_recorded_at": first["recorded_at"]})
-    known_as = names_shown(judged, page)
+    known_as = names_asking(judged.evidence, shown)
     return Shown(
         asks=asks,
         names=[*_last_of((row for row in rows.standing("account_names") if row["account"] in known_as), "account")],

@@ -17,7 +17,7 @@ from services.projector.answers.since import read_chains
 from services.projector.answers.snapshot import Snapshot
 from services.projector.judgement.lenses import Ask, Fact
 from services.projector.telling.evidence import TARGET_MARKET
-from services.projector.telling.requirement import Judged, OneRequirement, names_shown
+from services.projector.telling.requirement import Judged, OneRequirement, asks_of, names_asking
 from services.proof.merkle import HashOf, inclusion
 from services.statements import Statements
 from services.tree import Kept, Tree
@@ -86,10 +86,11 @@ async def _positions(snapshot: Snapshot, judged: Judged, answer: OneRequirement,
     told = (evidence.said, evidence.made, evidence.sides.assessments, evidence.sides.perspectives)
     since = (evidence.since.acknowledgements, evidence.since.reaffirmations, evidence.since.supersessions)
     chains = await read_chains(snapshot, decided)
-    called = await read_names(snapshot, names_shown(judged, judged.page(after)))
+    called = await read_names(snapshot, names_asking(judged.evidence, asks_of(judged, judged.page(after))))
     cited.update(row["position"] for rows in (*told, *since, chains, called) for row in rows)
     cited.update(await found("agreed", TARGET_MARKET))
-    cited.update(await found("named", sorted(accounts.names())))
+    asked = {account for row in evidence.ask_rows if (account := Ask(*row).account) is not None}
+    cited.update(await found("named", sorted(accounts.names() & accounts.related(asked | evidence.at_stake.keys()))))
     live = [ask.position for ask in evidence.live]
     cited.update(await found("sold", sorted(asking), [*names], live))
     cited.update(await found("retractions", sorted(cited)))

@@ -17,7 +17,7 @@ import asyncpg
 from schemas.criteria import attributes
 from services.problems import Problem
 from services.projector.answers.snapshot import Snapshot
-from services.projector.judgement.lenses import Adoption, Ask
+from services.projector.judgement.lenses import Adoption
 from services.projector.judgement.resolution import Claim, Lineage, Merge, Move, Reach, Resolution
 from services.projector.telling.evidence import TARGET_MARKET, KnowledgeRead, _bullets, adoptions_of
 from services.statements import Statements
@@ -197,11 +197,13 @@ async def read_revenue(snapshot: Snapshot, accounts: Iterable[str] | None = None
     return await snapshot.fetch(_statements, "revenue_of", snapshot.position, _today(snapshot), [*accounts])
 
 
-async def read_at_stake(snapshot: Snapshot, requirements: Sequence[str], asks: Sequence[Ask]) -> list[asyncpg.Record]:
-    """Revenue from opportunities that name one of these requirements, or that one of these asks names."""
-    positions = [ask.position for ask in asks]
+async def read_may_be_at_stake(
+    snapshot: Snapshot, requirements: Sequence[str], recorded: Sequence[int]
+) -> list[asyncpg.Record]:
+    """Revenue from each opportunity that names one of these requirements (`by_requirement`), or that one of these
+    recordings of asks (positions) names (`by_asks`)."""
     return await snapshot.fetch(
-        _statements, "at_stake", snapshot.position, _today(snapshot), [*requirements], positions
+        _statements, "may_be_at_stake", snapshot.position, _today(snapshot), [*requirements], [*recorded]
     )
 
 

@@ -17,9 +17,10 @@ SELECT account, attribute, value, valid_from, position, {until said} AS until
 
 -- facts_of --
 -- What was said of these attributes, about these accounts.
-SELECT account, attribute, value, valid_from, position, {until said} AS until
+SELECT said.account, said.attribute, said.value, said.valid_from, said.position, retraction.position AS until
   FROM {schema}.account_facts AS said
- WHERE position <= $1 AND attribute = ANY($2::text[]) AND account = ANY($3::text[]);
+  LEFT JOIN {schema}.retractions AS retraction ON retraction.retracted = said.position
+ WHERE said.position <= $1 AND said.attribute = ANY($2::text[]) AND said.account = ANY($3::text[]);
 
 -- accounts_around --
 -- What was said of the names that are connected with these ($2): the first claims of each alias, those that were
@@ -226,40 +227,47 @@ SELECT account, currency,
 
 -- revenue_of --
 -- The same for these accounts. An opportunity counts for the account that it is with now.
-WITH latest AS (
-    SELECT DISTINCT ON (opportunity) account, stage, amount, currency, ends
-      FROM {schema}.opportunity_rows AS said
-     WHERE position <= $1 AND {stands said}
-       AND opportunity IN (SELECT opportunity FROM {schema}.opportunity_rows WHERE account = ANY($3::text[]))
-     ORDER BY opportunity, valid_from DESC, position DESC
+WITH near AS (
+    SELECT DISTINCT opportunity FROM {schema}.opportunity_rows WHERE account = ANY($3::text[])
 )
+-- Opportunity by opportunity: few are near, and the planner, which cannot know it, would read all that was ever said.
 SELECT account, currency,
        sum(amount) FILTER (WHERE stage = 'won') AS contracted,
        sum(amount) FILTER (WHERE stage = 'open') AS pipeline
-  FROM latest
+  FROM near
+ CROSS JOIN LATERAL (
+       SELECT account, stage, amount, currency, ends
+         FROM {schema}.opportunity_rows AS said
+        WHERE opportunity = near.opportunity AND position <= $1 AND {stands said}
+        ORDER BY valid_from DESC, position DESC
+        LIMIT 1) AS latest
  WHERE account = ANY($3::text[])
    AND amount IS NOT NULL AND (stage = 'open' OR stage = 'won' AND (ends IS NULL OR ends >= $2::date))
  GROUP BY account, currency;
 
--- at_stake --
--- The same for the opportunities that name one of these requirements now ($3), or that one of these asks ($4,
--- positions) names.
-WITH latest AS (
-    SELECT DISTINCT ON (opportunity) opportunity, account, stage, amount, currency, ends, requirements
-      FROM {schema}.opportunity_rows AS said
-     WHERE position <= $1 AND {stands said}
-       AND opportunity IN (SELECT opportunity FROM {schema}.opportunity_rows WHERE requirements && $3::text[]
-                           UNION SELECT opportunity FROM {schema}.asks WHERE position = ANY($4::bigint[]))
-     ORDER BY opportunity, valid_from DESC, position DESC
+-- may_be_at_stake --
+-- The same for each opportunity that names one of these requirements now ($3), or that one of these recordings of asks
+-- ($4, positions) names: `by_requirement`, and `by_asks` (positions).
+WITH near AS (
+    SELECT opportunity, array_agg(ask) FILTER (WHERE ask IS NOT NULL) AS by_asks
+      FROM (SELECT opportunity, NULL::bigint AS ask FROM {schema}.opportunity_rows WHERE requirements && $3::text[]
+            UNION ALL
+            SELECT opportunity, position
+              FROM {schema}.asks WHERE position = ANY($4::bigint[]) AND opportunity IS NOT NULL) AS named
+     GROUP BY opportunity
 )
-SELECT account, currency,
-       sum(amount) FILTER (WHERE stage = 'won') AS contracted,
-       sum(amount) FILTER (WHERE stage = 'open') AS pipeline
-  FROM latest
- WHERE (requirements && $3::text[]
-        OR opportunity IN (SELECT opportunity FROM {schema}.asks WHERE position = ANY($4::bigint[])))
-   AND amount IS NOT NULL AND (stage = 'open' OR stage = 'won' AND (ends IS NULL OR ends >= $2::date))
- GROUP BY account, currency;
+SELECT account, currency, requirements && $3::text[] AS by_requirement, coalesce(by_asks, '{}') AS by_asks,
+       CASE WHEN stage = 'won' THEN amount END AS contracted,
+       CASE WHEN stage = 'open' THEN amount END AS pipeline
+  FROM near
+ CROSS JOIN LATERAL (
+       SELECT account, stage, amount, currency, ends, requirements
+         FROM {schema}.opportunity_rows AS said
+        WHERE opportunity = near.opportunity AND position <= $1 AND {stands said}
+        ORDER BY valid_from DESC, position DESC
+        LIMIT 1) AS latest
+ WHERE (requirements && $3::text[] OR by_asks IS NOT NULL)
+   AND amount IS NOT NULL AND (stage = 'open' OR stage = 'won' AND (ends IS NULL OR ends >= $2::date));
 
 -- every_account --
 -- Every name of an account that was mentioned: profiled, identified, merged, asking, with an opportunity or feedback.

@@ -14,8 +14,8 @@ from services.projector.answers.evidence import (
     find_requirement,
     read_accounts_lineage,
     read_asks,
-    read_at_stake,
     read_knowledge,
+    read_may_be_at_stake,
     read_names,
     read_requirements_lineage,
     read_revenue,
@@ -25,22 +25,15 @@ from services.projector.answers.sides import read_sides
 from services.projector.answers.since import read_since, read_superseded
 from services.projector.answers.snapshot import Snapshot
 from services.projector.judgement import lenses
-from services.projector.judgement.lenses import (
-    Ask,
-)
+from services.projector.judgement.lenses import Ask
 from services.projector.telling.decisions import asked_of, decision_of
-from services.projector.telling.evidence import (
-    revenue_by_account,
-)
+from services.projector.telling.evidence import revenue_by_account
 from services.projector.telling.history import HISTORY_MAX
 from services.projector.telling.requirement import (
     Evidence,
-    Judged,
-    OneRequirement,
     Shown,
-    asks_of,
-    names_shown,
-    tell_requirement,
+    askers,
+    names_asking,
 )
 from services.statements import Statements
 
@@ -58,21 +51,24 @@ async def read_requirement(snapshot: Snapshot, requirement: str) -> Evidence:
     names = lineage.requirements.members(requirement, position) if root == requirement else (requirement,)
     made = await read_made_on(snapshot, names)
     asked = {requirement, *asked_of(decision_of(row) for row in made)}
-    lineage = await read_requirements_lineage(snapshot, asked)
+    if asked != {requirement}:
+        lineage = await read_requirements_lineage(snapshot, asked)
     ask_rows = await read_asks(snapshot, lineage.reach(asked))
+    counts = root == requirement
+    # What is at stake follows from the asks that stand, and those from what names stand for: of all that may be.
+    near = await read_may_be_at_stake(snapshot, names, [row["position"] for row in ask_rows]) if counts else []
     accounts = accounts_in(ask_rows)
-    lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, accounts))
+    named = accounts | {row["account"] for row in near}
+    lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, named))
     rows = [Ask(*row) for row in ask_rows]
     assert snapshot.now is not None  # In the empty ledger there is none.
 
     # Reading goes on with it, so it cannot wait until the snapshot is closed; it takes one pass over the asks.
-    live = lenses.live_asks(rows, snapshot.now, position, lineage, [requirement]) if root == requirement else []
-    stakes = await read_at_stake(snapshot, names, live) if root == requirement else []
-    staked = {row["account"] for row in stakes}
-    if staked - accounts:
-        accounts |= staked
-        lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, accounts))
-    asking = {name for ask in live if ask.account for name in lineage.accounts.members(ask.account, position)}
+    live = lenses.live_asks(rows, snapshot.now, position, lineage, [requirement]) if counts else []
+    standing = {ask.position for ask in live}
+    stakes = [row for row in near if row["by_requirement"] or not standing.isdisjoint(row["by_asks"])]
+    accounts |= {row["account"] for row in stakes}
+    asking = {name for each in askers(live) for name in lineage.accounts.members(each, position)}
     return Evidence(
         requirement=requirement,
         as_of=snapshot.as_of,
@@ -92,26 +88,25 @@ async def read_requirement(snapshot: Snapshot, requirement: str) -> Evidence:
     )
 
 
-async def show_requirement(
-    snapshot: Snapshot, judged: Judged, *, after: int = 0, opener: Opener | None = None
-) -> OneRequirement:
-    """The three answers. `snapshot` is at the position of the evidence, where rows are what they were.
+async def read_shown(
+    snapshot: Snapshot, evidence: Evidence, asks: Sequence[Ask], opener: Opener | None = None
+) -> Shown:
+    """What an answer shows besides what is judged. `snapshot` is at the position of the evidence, where rows are what
+    they were.
 
-    `after` accounts of who_asked are passed over; `opener` opens the sealed texts.
+    `asks`: those that its page shows; `opener` opens the sealed texts.
     """
-    requirement, page = judged.evidence.requirement, judged.page(after)
-    ask_rows = await read_shown_asks(snapshot, asks_of(judged, page))
-    sealed = await _sealed(snapshot, ask_rows, judged.evidence.said, opener)
-    stream = stream_uuid(f"requirement/{requirement}")
-    history = await snapshot.fetch(_statements, "history", snapshot.position, requirement, stream, HISTORY_MAX)
-    read = Shown(
+    ask_rows = await read_shown_asks(snapshot, asks)
+    sealed = await _sealed(snapshot, ask_rows, evidence.said, opener)
+    stream = stream_uuid(f"requirement/{evidence.requirement}")
+    history = await snapshot.fetch(_statements, "history", snapshot.position, evidence.requirement, stream, HISTORY_MAX)
+    return Shown(
         asks=ask_rows,
-        names=await read_names(snapshot, names_shown(judged, page)),
+        names=await read_names(snapshot, names_asking(evidence, asks)),
         history=history,
         quotes=sealed.quotes,
         problem=sealed.problem,
     )
-    return tell_requirement(judged, page, read)
 
 
 class _Sealed(Struct, frozen=True):

@@ -15,6 +15,8 @@ _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 async def read_since(snapshot: Snapshot, decisions: Sequence[str] | None = None) -> SinceRead:
     """What was said of these decisions, or of all."""
     position = snapshot.position
+    if decisions is not None and not decisions:
+        return SinceRead(acknowledgements=[], reaffirmations=[], supersessions=[])
     return SinceRead(
         acknowledgements=await snapshot.fetch(_statements, "acknowledgements", position, decisions),
         reaffirmations=await snapshot.fetch(_statements, "reaffirmations", position, decisions),
@@ -24,7 +26,8 @@ async def read_since(snapshot: Snapshot, decisions: Sequence[str] | None = None)
 
 async def read_superseded(snapshot: Snapshot, decisions: Iterable[str]) -> dict[str, str]:
     """Decision → what it has given way to: of these, and of what they have given way to in their turn."""
-    return {row["decision"]: row["superseded_by"] for row in await read_chains(snapshot, decisions)}
+    wanted = [*decisions]
+    return {row["decision"]: row["superseded_by"] for row in await read_chains(snapshot, wanted)} if wanted else {}
 
 
 async def read_chains(snapshot: Snapshot, decisions: Iterable[str]) -> list[asyncpg.Record]:

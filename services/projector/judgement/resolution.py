@@ -16,7 +16,7 @@ names are of one company is no more true today than it was when it was not known
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from functools import cached_property
 from operator import itemgetter
@@ -142,7 +142,7 @@ class Resolution:
             roots |= self._state_of(component, self._said[component], p).roots
         return roots
 
-    def names(self) -> Iterable[str]:
+    def names(self) -> Set[str]:
         """The names of which anything was said."""
         return self._components.keys()
 

@@ -23,7 +23,14 @@ from services.projector.requests.readings import Readings, Settled, Whole
 from services.projector.requests.replies import CSV, JSON, one_by_one, respond, send_list, send_page, wants_csv
 from services.projector.requests.route import get, named, page_of
 from services.projector.shapes.proof import show_proof
-from services.projector.telling.requirement import WHO_ASKED_MAX, OneRequirement, judge_requirement
+from services.projector.telling.requirement import (
+    WHO_ASKED_MAX,
+    OneRequirement,
+    asks_of,
+    fits_one_page,
+    judge_requirement,
+    tell_requirement,
+)
 from services.web import Call, Route
 
 
@@ -84,19 +91,22 @@ class _Requirements:
         page, asked = page_of(call)
         name = named(call, "requirement")
         deadline = asyncio.get_running_loop().time() + page.wanted.timeout_seconds
+        opener = self._readings.opener(call)
         async with self._readings.snapshot(call, requirements.READS, page.wanted) as snapshot:
             evidence = await requirement.read_requirement(snapshot, name)
+            everybody = page.after == 0 and fits_one_page(evidence)
+            shown = await requirement.read_shown(snapshot, evidence, evidence.live, opener) if everybody else None
         judged = await asyncio.to_thread(judge_requirement, evidence)
-        pinned = Wanted(as_of=evidence.as_of.position)
-        kept = await self._readings.checkpoint(call, evidence.as_of.position, deadline) if asked.proof else None
-        # What is proven is hashed.
-        reading = self._readings.snapshot if kept is None else self._readings.in_turn
-        async with reading(call, requirements.READS, pinned) as snapshot:
-            answer = await requirement.show_requirement(
-                snapshot, judged, after=page.after, opener=self._readings.opener(call)
-            )
-            cited = None if kept is None else await read_cited(snapshot, judged, answer, page.after, kept)
-        if kept is not None and cited is not None:
+        asking, pinned = judged.page(page.after), Wanted(as_of=evidence.as_of.position)
+        if shown is None:
+            async with self._readings.snapshot(call, requirements.READS, pinned) as snapshot:
+                shown = await requirement.read_shown(snapshot, evidence, asks_of(judged, asking), opener)
+        answer = await asyncio.to_thread(tell_requirement, judged, asking, shown)
+        if asked.proof:
+            kept = await self._readings.checkpoint(call, evidence.as_of.position, deadline)
+            # What is proven is hashed.
+            async with self._readings.in_turn(call, requirements.READS, pinned) as snapshot:
+                cited = await read_cited(snapshot, judged, answer, page.after, kept)
             proof = await asyncio.to_thread(show_proof, cited.entries, kept.size, kept.note, cited.subtree)
             answer = msgspec.structs.replace(answer, proof=proof)
         after = page.after + WHO_ASKED_MAX

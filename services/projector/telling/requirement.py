@@ -206,6 +206,16 @@ class Judged(Struct, frozen=True, kw_only=True):
         return self.heard.askers[after : after + WHO_ASKED_MAX]
 
 
+def fits_one_page(evidence: Evidence) -> bool:
+    """Whether the first page shows everybody who asks, so that what it shows is known before anything is judged."""
+    return len(askers(evidence.live)) <= WHO_ASKED_MAX
+
+
+def askers(live: Iterable[Ask]) -> set[str]:
+    """The accounts that these asks are of."""
+    return {ask.account for ask in live if ask.account is not None}
+
+
 def judge_requirement(evidence: Evidence) -> Judged:
     knowledge, asks = evidence.knowledge.knowledge(), asks_by_requirement(evidence.ask_rows)
     decisions = [decision_of(row) for row in evidence.made]
@@ -241,10 +251,10 @@ def asks_of(judged: Judged, page: Sequence[Asker]) -> list[Ask]:
     return [ask for ask in judged.evidence.live if ask.account in accounts]
 
 
-def names_shown(judged: Judged, page: Sequence[Asker]) -> set[str]:
-    """All names of the accounts that a page shows."""
-    accounts, position = judged.knowledge.lineage.accounts, judged.evidence.as_of.position
-    return {name for asker in page for name in accounts.members(asker.account, position)}
+def names_asking(evidence: Evidence, asks: Iterable[Ask]) -> set[str]:
+    """All names of the accounts that these asks are of."""
+    accounts, position = evidence.knowledge.lineage.accounts, evidence.as_of.position
+    return {name for account in askers(asks) for name in accounts.members(account, position)}
 
 
 def tell_requirement(judged: Judged, page: Sequence[Asker], read: Shown) -> OneRequirement:
@@ -350,7 +360,7 @@ def _hear(
     decided = lenses.as_decided(knowledge, rows, decision) if decision else []
     return _Heard(
         knowledge=knowledge,
-        askers=sorted(askers, key=lambda asker: (-asker.weight, -asker.ask.importance, asker.account)),
+        askers=lenses.loudest_first(askers),
         asked={asker.account: asker for asker in lenses.as_asked(knowledge, live, position)},
         decided=lenses.by_account_now(decided, knowledge.lineage.accounts, position),
         decision=decision,

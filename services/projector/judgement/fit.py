@@ -39,12 +39,13 @@ Attributes = Mapping[str, AnyValue]
 """Name → what is known of an account: text, number, boolean, list of texts, or None (unknown)."""
 
 CLASSES: tuple[Class, ...] = ("on_target", "off_target", "undetermined", "exploratory")
-SHOWN_PLACES = 6
+SHOWN_SCALE = 10**6
 FOLDED_TEXTS_MAX = 20_000
 
 
-class Revision(Struct, frozen=True, kw_only=True, dict=True):
-    """A revision of an agreement, as far as a fit depends on it."""
+class Revision(Struct, frozen=True, kw_only=True, dict=True, eq=False):
+    """A revision of an agreement, as far as a fit depends on it. It equals itself alone: to Python a test for 1 and one
+    for true are the same, to a fit they are not."""
 
     agreement: str
     revision: str
@@ -174,7 +175,12 @@ def judge(test: Test, attributes: Attributes) -> bool | None:
 
 def shown(number: Fraction | None) -> float | None:
     """An exact number as an answer shows it: rounded half-even to six places."""
-    return None if number is None else float(round(number, SHOWN_PLACES))
+    if number is None:
+        return None
+    scaled, rest = divmod(number.numerator * SHOWN_SCALE, number.denominator)
+    if 2 * rest > number.denominator or (2 * rest == number.denominator and scaled % 2):
+        scaled += 1
+    return scaled / SHOWN_SCALE
 
 
 @lru_cache(maxsize=FOLDED_TEXTS_MAX)

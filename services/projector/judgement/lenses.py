@@ -13,9 +13,13 @@ nothing of an alias or a merge that came after them.
 """
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
+from functools import lru_cache
+from math import lcm
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -30,6 +34,9 @@ Departs = Literal["no", "undetermined", "yes"]
 
 NOTHING = Fraction(0)
 
+FITS_MAX = 10_000
+"""Fits that are remembered: of the profiles that were judged last, a kilobyte each."""
+
 
 class Fact(NamedTuple):
     """One attribute of an account; `value` is JSON text, `null` where it is unknown again."""
@@ -43,7 +50,7 @@ class Fact(NamedTuple):
     """The position at which it was retracted."""
 
     def is_known(self, p: int) -> bool:
-        return is_known(self.position, self.until, p)
+        return self.position <= p and (self.until is None or p < self.until)
 
 
 class Adoption(NamedTuple):
@@ -145,18 +152,14 @@ class Asker(Struct, frozen=True, kw_only=True):
 
 
 class Knowledge:
-    """The facts about accounts and the revisions of the target market that one answer may look at.
-
-    Fits are remembered by revision and by the part of the profile that the revision looks at.
-    """
+    """The facts about accounts and the revisions of the target market that one answer may look at."""
 
     def __init__(self, adoptions: Iterable[Adoption], facts: Iterable[Fact], lineage: Lineage | None = None) -> None:
         self.lineage = Lineage() if lineage is None else lineage
         self._adoptions = sorted(adoptions, key=lambda adoption: adoption[:2])
-        self._facts: dict[str, dict[str, list[Fact]]] = {}
-        for fact in sorted(facts, key=lambda fact: (fact.valid_from, fact.position)):
-            self._facts.setdefault(fact.account, {}).setdefault(fact.attribute, []).append(fact)
-        self._fits: dict[tuple[str, tuple[str, ...]], Fit] = {}
+        self._facts: defaultdict[str, defaultdict[str, list[Fact]]] = defaultdict(_by_attribute)
+        for fact in sorted(facts, key=_said):
+            self._facts[fact.account][fact.attribute].append(fact)
         self._found: dict[tuple[str, datetime, int], tuple[Adoption, Fit] | None] = {}
 
     def in_force(self, t: datetime, p: int) -> Adoption | None:
@@ -184,7 +187,7 @@ class Knowledge:
         """All that was said of an attribute about the times up to t, and recorded up to p, in the order in which it
         counts; what was retracted too."""
         names = self.lineage.accounts.members(account, p)
-        found = (fact for name in names for fact in self._facts.get(name, {}).get(attribute, ()))
+        found = (fact for name in names if name in self._facts for fact in self._facts[name].get(attribute, ()))
         return sorted((fact for fact in found if fact.valid_from <= t and fact.position <= p), key=_said)
 
     def profile(self, account: str, attributes: Sequence[str], t: datetime, p: int) -> tuple[str, ...]:
@@ -193,18 +196,14 @@ class Knowledge:
 
     def profile_of(self, names: Sequence[str], attributes: Sequence[str], t: datetime, p: int) -> tuple[str, ...]:
         """The same of an account that goes by these names."""
-        found = (self._fact(names, attribute, t, p) for attribute in attributes)
-        return tuple("null" if fact is None else fact.value for fact in found)
+        facts = [self._facts[name] for name in names if name in self._facts]
+        found = [_last_said(facts, attribute, t, p) for attribute in attributes]
+        return tuple(["null" if fact is None else fact.value for fact in found])
 
     def fact(self, account: str, attribute: str, t: datetime, p: int) -> Fact | None:
         """The fact that counted at t, as known at p."""
-        return self._fact(self.lineage.accounts.members(account, p), attribute, t, p)
-
-    def _fact(self, names: Sequence[str], attribute: str, t: datetime, p: int) -> Fact | None:
-        found = [
-            fact for name in names if (fact := _latest(self._facts.get(name, {}).get(attribute, ()), t, p)) is not None
-        ]
-        return max(found, key=_said, default=None) if len(found) > 1 else found[0] if found else None
+        names = self.lineage.accounts.members(account, p)
+        return _last_said([self._facts[name] for name in names if name in self._facts], attribute, t, p)
 
     def judge(self, account: str, t: datetime, p: int, ask: Ask | None = None) -> Judgement | None:
         """How well an account met the target market at t, as known at p; None if none was in force.
@@ -226,7 +225,7 @@ class Knowledge:
         """The class of an account with this ask, if it had this profile and were judged by this revision."""
         if revision is None:
             return class_of(None)
-        return self._class_of(self._fit(revision, tuple(profile[name] for name in revision.attributes)), ask, p)
+        return self._class_of(_fit(revision, tuple(profile[name] for name in revision.attributes)), ask, p)
 
     def exploring(self, ask: Ask, p: int) -> bool:
         """Whether the ask was made in an exploratory phase, as known at p."""
@@ -240,16 +239,17 @@ class Knowledge:
         adoption = self.in_force(t, p)
         if adoption is None:
             return None
-        return adoption, self._fit(adoption.revision, self.profile(account, adoption.revision.attributes, t, p))
+        return adoption, _fit(adoption.revision, self.profile(account, adoption.revision.attributes, t, p))
 
-    def _fit(self, revision: Revision, profile: tuple[str, ...]) -> Fit:
-        key = (revision.name, profile)
-        found = self._fits.get(key)
-        if found is None:
-            values = (msgspec.json.decode(value) for value in profile)
-            found = fits.fit(revision, dict(zip(revision.attributes, values, strict=True)))
-            self._fits[key] = found
-        return found
+
+@lru_cache(maxsize=FITS_MAX)
+def _fit(revision: Revision, profile: tuple[str, ...]) -> Fit:
+    """The fit of an account with this profile, JSON texts in the order of the attributes that the revision looks at.
+
+    It follows from what is given alone, so that one which is remembered is the same for ever.
+    """
+    values = (msgspec.json.decode(value) for value in profile)
+    return fits.fit(revision, dict(zip(revision.attributes, values, strict=True)))
 
 
 def live_asks(
@@ -395,6 +395,18 @@ def by_account_now(askers: Iterable[Asker], accounts: Resolution, position: int)
     return found
 
 
+def loudest_first(askers: Sequence[Asker]) -> list[Asker]:
+    """By fit × importance, of equals by importance, and then by name."""
+    # Of whole numbers, which are compared faster than fractions.
+    scale = lcm(*{asker.loudest.share.denominator for asker in askers})
+
+    def order(asker: Asker) -> tuple[int, int, str]:
+        share, importance = asker.loudest
+        return -share.numerator * (scale // share.denominator) * importance, -asker.ask.importance, asker.account
+
+    return sorted(askers, key=order)
+
+
 def departs(outcome: str, askers: Sequence[Asker]) -> Departs | None:
     """Whether a decision that commits departs from the agreement, by its askers as decided."""
     if outcome != "commit" or not askers:
@@ -455,8 +467,12 @@ def is_known(position: int, until: int | None, p: int) -> bool:
     return position <= p and (until is None or p < until)
 
 
-def _said(fact: Fact) -> tuple[datetime, int]:
-    return fact.valid_from, fact.position
+_said = attrgetter("valid_from", "position")
+"""The order in which facts count."""
+
+
+def _by_attribute() -> defaultdict[str, list[Fact]]:
+    return defaultdict(list)
 
 
 def _order(row: Ask) -> tuple[datetime, int]:
@@ -467,11 +483,25 @@ def _asked(ask: Ask) -> tuple[datetime, int]:
     return ask.asked
 
 
+def _last_said(facts: Sequence[Mapping[str, Sequence[Fact]]], attribute: str, t: datetime, p: int) -> Fact | None:
+    """Of the facts of each name of an account, the one that counted at t, as known at p."""
+    found: Fact | None = None
+    for of_name in facts:
+        if attribute in of_name and (fact := _latest(of_name[attribute], t, p)) is not None:
+            found = fact if found is None else max(found, fact, key=_said)
+    return found
+
+
 def _latest(facts: Sequence[Fact], t: datetime, p: int) -> Fact | None:
-    for index in range(bisect_right(facts, t, key=lambda fact: fact.valid_from) - 1, -1, -1):
+    # Mostly it is asked about a time after all that was said.
+    known = len(facts) if facts[-1].valid_from <= t else bisect_right(facts, t, key=_valid_from)
+    for index in range(known - 1, -1, -1):
         if facts[index].is_known(p):
             return facts[index]
     return None
+
+
+_valid_from = attrgetter("valid_from")
 
 
 def _most_important(asks: Iterable[Ask]) -> dict[str, Ask]:

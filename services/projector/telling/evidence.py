@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +18,9 @@ from services.projector.shapes.shown import Row
 TARGET_MARKET = "target-market"
 """The agreement that asks are judged by."""
 
+
+REVISIONS_MAX = 256
+"""Revisions that are remembered."""
 
 _bullets = msgspec.json.Decoder(list[Bullet])
 
@@ -36,20 +40,26 @@ class KnowledgeRead(Struct, frozen=True):
 def adoptions_of(rows: Iterable[Row]) -> list[Adoption]:
     """Adoptions, of rows as they were read."""
     return [
-        Adoption(
-            row["in_force_from"],
-            row["position"],
-            Revision(
-                agreement=row["agreement"],
-                revision=row["revision"],
-                title=row["title"],
-                stage=row["stage"],
-                threshold=row["threshold"],
-                bullets=_bullets.decode(row["bullets"]),
-            ),
-        )
-        for row in rows
+        Adoption(row["in_force_from"], row["position"], revision_of(*map(row.__getitem__, _REVISION))) for row in rows
     ]
+
+
+_REVISION = ("agreement", "revision", "title", "stage", "threshold", "bullets")
+
+
+@lru_cache(maxsize=REVISIONS_MAX)
+def revision_of(
+    agreement: str, revision: str, title: str, stage: Literal["exploratory", "focused"], threshold: int, bullets: str
+) -> Revision:
+    """A revision of an agreement, the same one for the same words; `bullets` is canonical JSON."""
+    return Revision(
+        agreement=agreement,
+        revision=revision,
+        title=title,
+        stage=stage,
+        threshold=threshold,
+        bullets=_bullets.decode(bullets),
+    )
 
 
 class AskedOn(dict[str, list[Ask]]):

@@ -1,7 +1,9 @@
 """What happened, in a line each: events as a history shows them. Sealed texts are no part of it."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from schemas.codec import decode_recorded
@@ -44,6 +46,9 @@ from services.projector.shapes.shown import Row
 HISTORY_MAX = 200
 """Events that a history shows: the last ones."""
 
+TOLD_EVENTS_MAX = 10_000
+"""Events whose lines are remembered, by their stored bytes, which never change: two kilobytes each."""
+
 
 class RetractedShown(Struct, frozen=True, kw_only=True):
     """That an event was retracted, and where."""
@@ -67,19 +72,29 @@ class Happened(Struct, frozen=True, kw_only=True):
 def show_history(rows: Iterable[Row]) -> list[Happened]:
     """The events of these stored rows, in their order, with where each was retracted. Raises Undecodable."""
     return [
-        Happened(
-            position=recorded.position,
-            time=format_time(recorded.time),
-            recordedtime=format_time(recorded.recordedtime),
-            type=recorded.type,
-            subject=recorded.subject,
-            summary=summary(recorded.event),
-            retracted=UNSET
-            if row["retracted_at"] is None
-            else RetractedShown(position=row["retracted_at"], recordedtime=format_time(row["retraction_recorded_at"])),
+        _happened(row["state"])
+        if row["retracted_at"] is None
+        else msgspec.structs.replace(
+            _happened(row["state"]),
+            retracted=RetractedShown(
+                position=row["retracted_at"], recordedtime=format_time(row["retraction_recorded_at"])
+            ),
         )
-        for row, recorded in ((row, decode_recorded(row["state"])) for row in rows)
+        for row in rows
     ]
+
+
+@lru_cache(maxsize=TOLD_EVENTS_MAX)
+def _happened(state: bytes) -> Happened:
+    recorded = decode_recorded(state)
+    return Happened(
+        position=recorded.position,
+        time=format_time(recorded.time),
+        recordedtime=format_time(recorded.recordedtime),
+        type=recorded.type,
+        subject=recorded.subject,
+        summary=summary(recorded.event),
+    )
 
 
 def summary(event: Event) -> str:

@@ -204,3 +204,9 @@ def test_a_bullet_shows_the_values_that_it_looked_at() -> None:
 )
 def test_numbers_are_shown_rounded_half_even_to_six_places(number: Fraction | None, expected: float | None) -> None:
     assert shown(number) == expected
+
+
+def test_every_share_is_shown_as_python_rounds_it() -> None:
+    shares = [Fraction(part, whole) for whole in range(1, 60) for part in range(-whole, 2 * whole)]
+    shares += [Fraction(part, 2 * 10**6) for part in range(-5, 6)]
+    assert [shown(each) for each in shares] == [float(round(each, 6)) for each in shares]

@@ -25,6 +25,7 @@ from services.projector.judgement.lenses import (
     by_account_now,
     count_by_class,
     departs,
+    loudest_first,
     status,
     voice,
 )
@@ -325,3 +326,35 @@ def test_another_ask_of_the_same_id_stays_where_it_was_recorded() -> None:
     rows = [ask(1, 1, importance=1), ask(2, 1, "bank", importance=2)._replace(requirement="S")]
     found = {name: [each.account for each in lenses.live_asks(rows, day(9), 9, lineage, [name])] for name in ("R", "S")}
     assert found == {"R": ["bank"], "S": ["acme"]}
+
+
+def test_a_fit_that_is_remembered_is_of_the_very_words_of_its_revision() -> None:
+    """To Python 1 and true are equal; to a fit they are not."""
+    one, true = (
+        Revision(
+            agreement="target-market", revision="r", title="r", stage="focused", threshold=60,
+            bullets=[Bullet(bullet="a", text="line", weight=1, test=Eq(attribute="a", value=value))],
+        )
+        for value in (1, True)
+    )  # fmt: skip
+    known = [Knowledge([Adoption(day(1), 1, each)], [fact(2, 2, value=True)]) for each in (one, true, one)]
+    judged = [each.judge("acme", day(3), 3) for each in known]
+    assert [each and each.class_ for each in judged] == ["off_target", "on_target", "off_target"]
+    assert [each and each.fit.revision for each in judged] == [one, true, one]
+
+
+def test_the_loudest_come_first_whatever_their_fits_are_shares_of() -> None:
+    shares = [(Fraction(1, 3), 2), (Fraction(3, 7), 1), (Fraction(2, 3), 1), (Fraction(0), 3), (Fraction(4, 6), 1)]
+    askers = [
+        lenses.Asker(
+            account=f"{number}",
+            ask=ask(number, 1, importance=importance),
+            judgement=None,
+            loudest=lenses.Weight(share, importance),
+            loudest_if_known=lenses.Weight(share, importance),
+        )
+        for number, (share, importance) in enumerate(shares)
+    ]
+    by_weight = sorted(askers, key=lambda asker: (-asker.weight, -asker.ask.importance, asker.account))
+    assert [asker.account for asker in loudest_first(askers[::-1])] == [asker.account for asker in by_weight]
+    assert loudest_first([]) == []

@@ -11,6 +11,7 @@ import structlog
 
 from services.postgres import Unavailable
 from services.problems import Problem
+from services.projector.allocator import give_back
 from services.projector.answers.held import READS, Held
 from services.projector.answers.snapshot import Wanted, open_snapshot
 from services.projector.outage import AWAY
@@ -34,6 +35,8 @@ async def load_ahead(projector: Projector, held: Held) -> None:
     # What is held stays: a collector that looked through it again and again would hold up whoever asks meanwhile.
     gc.collect()
     gc.freeze()
+    # What was read page by page and put in order left as much room behind as it takes.
+    give_back()
 
 
 async def _load(projector: Projector, held: Held) -> None:

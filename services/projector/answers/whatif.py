@@ -527,8 +527,10 @@ def _unknown(
 
 def _attributes_there(found: WhatIf, position: int) -> list[str]:
     """The attributes of which anything is known of any account."""
-    rows = known_rows(found.counted.facts.whole, position)
-    codes = np.unique(rows["attribute"][rows["value"] != NOTHING_KNOWN]).tolist()
+    codes = set[int]()
+    for part in found.counted.facts.parts:
+        rows = known_rows(part, position)
+        codes |= {*np.unique(rows["attribute"][rows["value"] != NOTHING_KNOWN]).tolist()}
     return sorted(found.counted.attributes.texts[code] for code in codes)
 
 

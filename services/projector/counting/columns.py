@@ -11,7 +11,7 @@ so what is known at p counts from before "now" at p.
 An ask is known by its id's SHA-256, of which 128 bits are kept: a million texts would take more room than all else.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
@@ -88,23 +88,30 @@ class Rows:
         self,
         keys: Sequence[str],
         main: Columns,
-        tail: Columns | None = None,
+        pieces: Sequence[Columns] = (),
         orders: dict[tuple[str, ...], Column] | None = None,
     ) -> None:
-        """`main` is in order. `orders`: other orders of it that were found before."""
+        """`main` is in order. `pieces`: what waits behind it, each by position. `orders`: other orders of `main` that
+        were found before."""
         self._keys = keys
         self._main = main
-        self._tail = tail
+        self._pieces = pieces
         self._orders: dict[tuple[str, ...], Column] = {} if orders is None else orders
 
     def __len__(self) -> int:
-        return length(self._main) + (0 if self._tail is None else length(self._tail))
+        return length(self._main) + sum(map(length, self._pieces))
 
     @property
     def octets(self) -> int:
-        merged = {} if self._tail is None else self.__dict__.get("whole", {})
-        columns = [*self._main.values(), *(self._tail or {}).values(), *self._orders.values(), *merged.values()]
+        merged = self.__dict__.get("whole", {}) if self._pieces else {}
+        waiting = [column for each in self._pieces for column in each.values()]
+        columns = [*self._main.values(), *waiting, *self._orders.values(), *merged.values()]
         return sum(column.nbytes for column in columns)
+
+    @property
+    def parts(self) -> Sequence[Columns]:
+        """All of them, in parts that are not put together, in no order."""
+        return (self._main, *self._pieces)
 
     def sort_by(self, *columns: str) -> None:
         """Find the orders by these now, which would be found when they are needed."""
@@ -113,50 +120,59 @@ class Rows:
 
     def plus(self, columns: Columns | None, more_follows: bool = False) -> "Rows":
         """These and new ones. If more follows at once, the new ones wait for it behind the sorted ones."""
-        tail = self._tail
+        pieces = self._pieces
         if columns is not None and length(columns):
-            tail = columns if tail is None else joined(tail, columns)
-        grown = self if tail is self._tail else Rows(self._keys, self._main, tail, self._orders)
-        if tail is None or more_follows or length(tail) <= max(TAIL_ROWS_MIN, length(self._main) // TAIL_SHARE):
-            return grown
-        return Rows(self._keys, grown.whole)
+            new = {name: columns[name].astype(each.dtype, copy=False) for name, each in self._main.items()}
+            pieces = (*pieces, _by_position(new))
+        if not more_follows and pieces:
+            if sum(map(length, pieces)) > max(TAIL_ROWS_MIN, length(self._main) // TAIL_SHARE):
+                return Rows(self._keys, self.merged(self._main, *pieces))
+            pieces = (_by_position(joined(*pieces)),) if pieces is not self._pieces or len(pieces) > 1 else pieces
+        return self if pieces is self._pieces else Rows(self._keys, self._main, pieces, self._orders)
 
     def retracted(self, until: Mapping[int, int]) -> "Rows":
         """The same where what was said at some positions holds until others."""
         if not until:
             return self
-        main = {**self._main, **_ended(self._main, until)}
-        tail = None if self._tail is None else {**self._tail, **_ended(self._tail, until)}
-        return Rows(self._keys, main, tail, self._orders)
+        positions = np.array(sorted(until), np.int64)
+        main, *pieces = (_ended(each, rows, until) for each, rows in self._at(positions))
+        return Rows(self._keys, main, pieces, self._orders)
 
     @cached_property
     def whole(self) -> Columns:
-        """All of them, in order."""
-        return self._main if self._tail is None else self.merged(self._main, self._tail)
+        """All of them, in order. It is kept: for what there is little of."""
+        return self.merged(self._main, *self._pieces)
 
-    def merged(self, rows: Columns, others: Columns) -> Columns:
+    def merged(self, rows: Columns, *others: Columns) -> Columns:
         """Some of these rows, which are in order, and some others, in order."""
-        if not length(others):
+        others = tuple(each for each in others if length(each))
+        if not others:
             return rows
         owner = self._keys[0]
-        size = 1 + max(_greatest(rows[owner]), _greatest(others[owner]))
+        owners = np.concatenate([each[owner] for each in others])
+        size = 1 + max(_greatest(rows[owner]), _greatest(owners))
         grown = np.zeros(size, bool)
-        grown[others[owner]] = True
+        grown[owners] = True
         counts = np.bincount(rows[owner], minlength=size)
         before = _begins(counts)
-        after = _begins(counts + np.bincount(others[owner], minlength=size))
+        after = _begins(counts + np.bincount(owners, minlength=size))
         # Owners that have got none keep their order; only of the others are the rows sorted.
         new = grown[rows[owner]]
-        kept = np.flatnonzero(~new)
-        mixed = joined(taken(rows, np.flatnonzero(new)), others)
-        mixed = taken(mixed, order(mixed, self._keys))
-        owners, kept_owners = mixed[owner], rows[owner][kept]
+        kept, mixed = np.flatnonzero(~new), np.flatnonzero(new)
+
+        def of_the_mixed(name: str) -> Column:
+            return np.concatenate([rows[name][mixed], *(each[name] for each in others)])
+
+        put = np.lexsort([of_the_mixed(name) for name in reversed(self._keys)])
+        owners, kept_owners = of_the_mixed(owner)[put], rows[owner][kept]
         places = after[owners] + np.arange(len(owners)) - np.searchsorted(owners, owners)
         kept_places = kept - before[kept_owners] + after[kept_owners]
-        merged = {name: np.empty(length(rows) + length(others), column.dtype) for name, column in rows.items()}
-        for name, column in merged.items():
-            column[kept_places] = rows[name][kept]
-            column[places] = mixed[name]
+        merged = {}
+        # One column after the other: what they take besides is as much as one of them.
+        for name, column in rows.items():
+            merged[name] = np.empty(len(kept) + len(put), column.dtype)
+            merged[name][kept_places] = column[kept]
+            merged[name][places] = of_the_mixed(name)[put]
         return merged
 
     def having(self, column: str, values: Column) -> Columns:
@@ -168,20 +184,18 @@ class Rows:
             by = self._order(column)
             first = np.searchsorted(found, values, "left", sorter=by)
             rows = np.sort(by[spans(first, np.searchsorted(found, values, "right", sorter=by))])
-        picked = taken(self._main, rows)
-        if self._tail is None:
-            return picked
-        return self.merged(picked, taken(self._tail, np.flatnonzero(is_among(self._tail[column], values))))
+        waiting = (taken(each, np.flatnonzero(is_among(each[column], values))) for each in self._pieces)
+        return self.merged(taken(self._main, rows), *waiting)
 
     def between(self, after: int, upto: int) -> Columns:
         """The rows that were recorded after one position and up to another, in no order."""
         by = self._order("position")
         first, last = np.searchsorted(self._main["position"], [after, upto], "right", sorter=by)
         found = taken(self._main, by[first:last])
-        if self._tail is None:
-            return found
-        position = self._tail["position"]
-        return joined(found, taken(self._tail, np.flatnonzero((position > after) & (position <= upto))))
+        for each in self._pieces:
+            waiting = slice(*np.searchsorted(each["position"], [after, upto], "right").tolist())
+            found = joined(found, {name: column[waiting] for name, column in each.items()})
+        return found
 
     def last_positions(self, owner: str, size: int, p: int) -> Column:
         """For each of the numbers below `size` the last position, as known at p, of a row that has it; 0 if none."""
@@ -200,10 +214,18 @@ class Rows:
             holds = until[by[at]] > p
             last[wanted[holds]] = position[by[at[holds]]]
             wanted, at = wanted[~holds], at[~holds] - 1
-        if self._tail is not None:
-            known = np.flatnonzero((self._tail["position"] <= p) & (self._tail["until"] > p))
-            np.maximum.at(last, self._tail[owner][known], self._tail["position"][known])
+        for each in self._pieces:
+            waiting = known(each, p)
+            np.maximum.at(last, waiting[owner], waiting["position"])
         return last
+
+    def _at(self, positions: Column) -> Iterator[tuple[Columns, Column]]:
+        """Each part, with its rows that were recorded at these positions, each of which is there once."""
+        for part in self.parts:
+            by = self._order("position") if part is self._main else None
+            first, last = (np.searchsorted(part["position"], positions, side, sorter=by) for side in ("left", "right"))
+            rows = spans(first, last)
+            yield part, rows if by is None else by[rows]
 
     def _order(self, *keys: str) -> Column:
         if keys not in self._orders:
@@ -224,8 +246,14 @@ def taken(columns: Columns, rows: Column) -> Columns:
     return {name: column[rows] for name, column in columns.items()}
 
 
-def joined(first: Columns, second: Columns) -> Columns:
-    return {name: np.concatenate([column, second[name].astype(column.dtype)]) for name, column in first.items()}
+def joined(first: Columns, *others: Columns) -> Columns:
+    """All rows of these, in the types of the first."""
+    if not others:
+        return first
+    return {
+        name: np.concatenate([column, *(each[name].astype(column.dtype, copy=False) for each in others)])
+        for name, column in first.items()
+    }
 
 
 def order(columns: Columns, keys: Sequence[str]) -> Column:
@@ -333,9 +361,15 @@ def _greatest(column: Column) -> int:
     return int(column.max(initial=-1))
 
 
-def _ended(columns: Columns, until: Mapping[int, int]) -> dict[str, Column]:
-    positions = np.fromiter(sorted(until), np.int64, len(until))
-    rows = np.flatnonzero(is_among(columns["position"], positions))
+def _by_position(columns: Columns) -> Columns:
+    position = columns["position"]
+    return columns if (position[1:] >= position[:-1]).all() else taken(columns, order(columns, ["position"]))
+
+
+def _ended(columns: Columns, rows: Column, until: Mapping[int, int]) -> Columns:
+    """The columns, where these rows hold until what is said of their positions."""
+    if not len(rows):
+        return columns
     ended = columns["until"].copy()
-    ended[rows] = [until[int(position)] for position in columns["position"][rows]]
-    return {"until": ended}
+    ended[rows] = [until[position] for position in columns["position"][rows].tolist()]
+    return {**columns, "until": ended}

@@ -1,7 +1,7 @@
 """All that voices are counted from, and how it grows by what is recorded. Pure."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +31,9 @@ from services.projector.counting.scoring import (
 )
 from services.projector.judgement.lenses import Adoption
 from services.projector.judgement.resolution import Lineage
+
+ACCOUNTS_AT_ONCE_MAX = 4_096
+"""All are looked at in blocks of so many, whose rows a processor's cache has room for: about a megabyte a column."""
 
 TEXT_OCTETS = 200
 """Of a text with its number, roughly."""
@@ -226,6 +229,28 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
     def adopted(self, p: int) -> list[Adoption]:
         """The adoptions known at p, by when they came into force."""
         return sorted((each for each in self.adoptions if each.position <= p), key=lambda each: each[:2])
+
+
+class Block(Struct, frozen=True):
+    """Some of all accounts: the roots from one to below another, and all names that they go by at a position, sorted."""
+
+    first: int
+    end: int
+    names: Column
+
+
+def blocks(counted: Counted, p: int) -> Iterator[Block]:
+    """All accounts, block by block, in the order of their roots. What is said of a block needs no other."""
+    naming = counted.naming(p)
+    roots = naming.roots(counted.size)
+    others = np.sort(naming.accounts["name"])
+    for first in range(0, max(1, counted.size), ACCOUNTS_AT_ONCE_MAX):
+        end = min(first + ACCOUNTS_AT_ONCE_MAX, counted.size)
+        names = np.arange(first, end, dtype=np.int32)
+        if len(others):
+            theirs = others[(roots[others] >= first) & (roots[others] < end)]
+            names = np.union1d(names[roots[first:end] == names], theirs)
+        yield Block(first, end, names)
 
 
 def _ask_columns(counted: Counted, said: Said) -> Columns | None:

@@ -13,7 +13,7 @@ from services.projector.counting.columns import (
     microseconds,
     taken,
 )
-from services.projector.counting.counted import Counted
+from services.projector.counting.counted import Counted, blocks
 from services.projector.counting.scoring import (
     EXPLORATORY,
     NOTHING_KNOWN,
@@ -30,9 +30,29 @@ def judge(
     counted: Counted, revision: Revision, subjects: Column, p: int, names: Column | None = None, t: int | None = None
 ) -> Scores:
     """How these accounts meet a revision at t (or "now"), as known at p. `subjects` are sorted roots, each once."""
-    facts = Facts.read(counted, revision.attributes, subjects, p, names)
-    profiles = {name: facts.latest(name, t) for name in revision.attributes}
+    profiles = latest(counted, revision.attributes, subjects, p, names, t)
     return score(revision, profiles, len(subjects), counted.values)
+
+
+def latest(
+    counted: Counted,
+    attributes: Sequence[str],
+    subjects: Column,
+    p: int,
+    names: Column | None = None,
+    t: int | None = None,
+) -> dict[str, Column]:
+    """Attribute → the value (its number) that it had at t (or "now") of each of these accounts, as known at p.
+    `subjects` are sorted roots, each once."""
+    if names is not None:
+        facts = Facts.read(counted, attributes, subjects, p, names)
+        return {name: facts.latest(name, t) for name in attributes}
+    found = {name: np.full(len(subjects), NOTHING_KNOWN, np.int32) for name in attributes}
+    for block in blocks(counted, p):
+        here = slice(*np.searchsorted(subjects, [block.first, block.end]).tolist())
+        for name, values in latest(counted, attributes, subjects[here], p, block.names, t).items():
+            found[name][here] = values
+    return found
 
 
 class Facts(Struct, frozen=True, dict=True):
@@ -50,7 +70,7 @@ class Facts(Struct, frozen=True, dict=True):
         cls, counted: Counted, attributes: Sequence[str], subjects: Column, p: int, names: Column | None = None
     ) -> "Facts":
         """Of these accounts, which are sorted roots. `names`: all names that these go by, if they are few."""
-        rows = counted.facts.whole if names is None else counted.facts.having("account", names)
+        rows = counted.facts.having("account", np.arange(counted.size) if names is None else names)
         # Who reads on may name attributes meanwhile: of those there is no row here.
         wanted, codes = np.zeros(counted.attributes_named, bool), map(counted.attributes.find, attributes)
         wanted[[code for code in codes if code is not None and code < len(wanted)]] = True

@@ -1,6 +1,6 @@
 """The asks that stand, of all accounts at once: exactly those that lenses.live_asks has. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -17,7 +17,7 @@ from services.projector.counting.columns import (
     spans,
     taken,
 )
-from services.projector.counting.counted import Counted
+from services.projector.counting.counted import Counted, blocks
 from services.projector.counting.naming import Naming
 from services.projector.judgement.resolution import Reach
 
@@ -55,12 +55,9 @@ def live(
 ) -> Live:
     """The asks that stood at t, as known at p: of all, of the accounts of these names, or within reach. Which those are
     is said at lenses.live_asks."""
-    if names is not None:
-        rows = counted.asks.having("account", names)
-    elif reach is not None:
-        rows = _within(counted, reach)
-    else:
-        rows = counted.asks.whole
+    if names is None and reach is None:
+        return gathered(live(counted, p, t=t, names=block.names) for block in blocks(counted, p))
+    rows = _within(counted, reach) if reach is not None else counted.asks.having("account", names)
     rows = _by(known(rows, p), t)
     naming = counted.naming(p)
     size = counted.size
@@ -99,6 +96,15 @@ def live(
         rows["position"][first],
         rows["position"][last],
     )
+
+
+def gathered(blocks: Iterable[Live]) -> Live:
+    """The asks of all blocks, which come one after the other."""
+    parts = [[getattr(each, name) for name in Live.__struct_fields__] for each in blocks]
+    columns = [*map(list, zip(*parts, strict=True))]
+    parts.clear()
+    # The parts of one column are let go before those of the next are put together.
+    return Live(*(np.concatenate(columns.pop(0)) for _ in Live.__struct_fields__))
 
 
 def most_important(asks: Live) -> Column:

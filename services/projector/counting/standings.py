@@ -28,7 +28,7 @@ from services.projector.counting.columns import (
     numbered,
     sums,
 )
-from services.projector.counting.counted import Counted, with_all_names
+from services.projector.counting.counted import Counted, blocks, with_all_names
 from services.projector.counting.judging import NOT_HERE, Adopted, Facts, judge
 from services.projector.counting.live_asks import Live, last_of_each, live, most_important
 from services.projector.counting.scoring import (
@@ -73,6 +73,10 @@ class Heard(Struct, frozen=True):
     voices_if_known: Mapping[int, Column]
     revenue: Earned
 
+    @classmethod
+    def nothing(cls) -> "Heard":
+        return cls(np.zeros((0, _CLASSES), np.int64), {}, {}, Earned.nothing())
+
     def plus(self, other: "Heard", sign: int = 1) -> "Heard":
         size = max(len(self.classes), len(other.classes))
         return Heard(
@@ -115,9 +119,16 @@ def stand(counted: Counted, lens: Lens, position: int, now: datetime, since: Sta
 
 def hear(counted: Counted, lens: Lens, position: int, now: datetime, names: Column | None = None) -> Heard:
     """What is heard of the accounts of these names, or of all."""
-    asks = live(counted, position, names=names)
-    pairs = (pairs_now if lens == "now" else pairs_asked)(counted, asks, position, now, names)
-    return add_up(counted, pairs, revenues(counted, position, now, names))
+    worth = revenues(counted, position, now, names)
+
+    def of(names: Column) -> Heard:
+        asks = live(counted, position, names=names)
+        pairs = (pairs_now if lens == "now" else pairs_asked)(counted, asks, position, now, names)
+        return add_up(counted, pairs, worth)
+
+    if names is not None:
+        return of(names)
+    return reduce(Heard.plus, (of(block.names) for block in blocks(counted, position)), Heard.nothing())
 
 
 def touched(counted: Counted, since: Moment, position: int, now: datetime) -> Column:

@@ -9,7 +9,7 @@ as decided keep their classes, and are compared with what they would be of then.
 Everything is kept as whole numbers: a voice is a sum of weights in shares of what all weights of a revision come to.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
 from hashlib import sha256
@@ -21,10 +21,10 @@ from msgspec import Struct
 
 from schemas.criteria import attributes
 from services.projector.counting.columns import Column, sums
-from services.projector.counting.counted import Counted
+from services.projector.counting.counted import Counted, blocks
 from services.projector.counting.decided import Asking, Looked
-from services.projector.counting.judging import Adopted, Facts
-from services.projector.counting.live_asks import Live, live, most_important
+from services.projector.counting.judging import Adopted, latest
+from services.projector.counting.live_asks import Live, gathered, live, most_important
 from services.projector.counting.scoring import MET, NOTHING_KNOWN, UNDETERMINED, Scores, score
 from services.projector.counting.standings import departs_of
 from services.projector.counting.worth import Revenues, add_amounts, revenues
@@ -169,15 +169,15 @@ def what_if(
     `judges_asks`: whether asks are judged by this agreement; else nobody's voice changes, and no decision is affected:
     there are no `decisions`. `requirements`: all that there are, whether anybody asks for them or not.
     """
-    asks = live(counted, position)
-    chosen = most_important(asks)
-    pairs = asks.at(chosen if judges_asks else chosen[:0])
-    subjects = _everybody(counted, position, asks)
+    asks = gathered(_pairs(counted, position))
+    subjects = _everybody(counted, position)
+    pairs = asks if judges_asks else asks.at(np.arange(0))
     row_of = np.zeros(counted.size, np.int64)
     row_of[subjects] = np.arange(len(subjects))
     subject = row_of[pairs.account]
     adopted = Adopted(counted, position)
-    profiles = _profiles(counted, [each for each in (before, after) if each], subjects, position)
+    attributes = sorted({name for revision in (before, after) if revision for name in revision.attributes})
+    profiles = latest(counted, attributes, subjects, position)
     was, is_ = (_judge(counted, revision, profiles, subjects, subject, pairs, adopted) for revision in (before, after))
     worth = revenues(counted, position, now)
     worth_of = np.full(counted.size, -1, np.int64)
@@ -259,22 +259,23 @@ def by_bullet(found: WhatIf, judged: Judged, requirements: Sequence[int]) -> dic
 # How it is made
 
 
-def _everybody(counted: Counted, position: int, asks: Live) -> Column:
+def _pairs(counted: Counted, position: int) -> Iterator[Live]:
+    """Each account by its most important ask for each requirement, block by block."""
+    for block in blocks(counted, position):
+        asks = live(counted, position, names=block.names)
+        yield asks.at(most_important(asks))
+
+
+def _everybody(counted: Counted, position: int) -> Column:
     """Every account that was mentioned, by its root, sorted."""
     size = counted.size
     there = np.zeros(size, bool)
     for rows in (counted.mentions, counted.asks, counted.opportunities):
-        said = rows.whole
-        there[said["account"][(said["position"] <= position) & (said["until"] > position)]] = True
+        for said in rows.parts:
+            there[said["account"][(said["position"] <= position) & (said["until"] > position)]] = True
     roots = np.zeros(size, bool)
     roots[counted.naming(position).roots(size)[there]] = True
     return np.flatnonzero(roots).astype(np.int32)
-
-
-def _profiles(counted: Counted, revisions: Iterable[Revision], subjects: Column, position: int) -> dict[str, Column]:
-    attributes = sorted({name for revision in revisions for name in revision.attributes})
-    facts = Facts.read(counted, attributes, subjects, position)
-    return {name: facts.latest(name) for name in attributes}
 
 
 def _judge(

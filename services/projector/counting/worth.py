@@ -51,9 +51,14 @@ class Earned(Struct, frozen=True):
     amounts: Column
 
     @classmethod
+    def nothing(cls) -> "Earned":
+        return cls(np.zeros(0, np.int64), np.zeros((0, 2, 3), np.int64))
+
+    @classmethod
     def summed(cls, worth: Revenues, of: Column, places: Column, size: int) -> "Earned":
         """What accounts (by their rows of `worth`) earn in places below `size`."""
-        at, amounts = [np.zeros(0, np.int64)], [np.zeros((0, 2, 3), np.int64)]
+        nothing = cls.nothing()
+        at, amounts = [nothing.at], [nothing.amounts]
         deals = np.ascontiguousarray(worth.amounts[..., 2].any(axis=2).T)
         for currency in np.flatnonzero(deals.any(axis=1)).tolist():
             some = np.flatnonzero(deals[currency][of])

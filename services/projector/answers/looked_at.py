@@ -6,6 +6,7 @@ from collections import OrderedDict
 from datetime import datetime
 from threading import Lock
 
+import numpy as np
 from msgspec.structs import replace
 
 from services.projector.counting.counted import Counted
@@ -73,7 +74,7 @@ class LookedAt:
     def _look(self, counted: Counted, decision: Decision) -> tuple[AskedWhen, AskedWhen]:
         """Who asked, as it is kept, and with the asks."""
         found = who_asked(counted, decision)
-        kept = replace(found, asks=found.asks[:0])
+        kept = replace(found, asks=np.empty(0, np.int64))  # A part of it, however small, would keep all of it.
         with self._lock:
             self._asked[decision.position, decision.cut] = kept
             held = sum(each.octets for each in self._asked.values())

@@ -6,7 +6,7 @@ threshold from which each gets pages of its own moves up to 32 MiB), and what wa
 
 import ctypes
 
-PAGES_OF_ITS_OWN_OCTETS = 1024 * 1024
+PAGES_OF_ITS_OWN_OCTETS = 256 * 1024
 """What is larger is given back as soon as it is freed; what is computed in blocks is smaller, and is used again."""
 
 _M_MMAP_THRESHOLD = -3

@@ -53,9 +53,7 @@ def a_few_more(before: Counted, **said: object) -> Said:
 
 def revision() -> Revision:
     bullet = Bullet(bullet="first", text="First", test=Eq(attribute="tier", value="1"))
-    return Revision(
-        agreement="target-market", revision="2", title="", stage="focused", threshold=50, bullets=[bullet]
-    )
+    return Revision(agreement="target-market", revision="2", title="", stage="focused", threshold=50, bullets=[bullet])
 
 
 def count(lens: Lens, columns: Counted) -> None:

@@ -33,7 +33,8 @@ from services.projector.judgement.lenses import Adoption
 from services.projector.judgement.resolution import Lineage
 
 ACCOUNTS_AT_ONCE_MAX = 4_096
-"""All are looked at in blocks of so many, whose rows a processor's cache has room for: about a megabyte a column."""
+"""All accounts are looked at in blocks of so many, whose rows are half a megabyte a column: a processor's cache has
+room for them."""
 
 TEXT_OCTETS = 200
 """Of a text with its number, roughly."""
@@ -232,7 +233,8 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
 
 
 class Block(Struct, frozen=True):
-    """Some of all accounts: the roots from one to below another, and all names that they go by at a position, sorted."""
+    """Some of all accounts: the roots from `first` to below `end`, and all names that these go by at a position,
+    sorted."""
 
     first: int
     end: int

@@ -55,9 +55,12 @@ def live(
 ) -> Live:
     """The asks that stood at t, as known at p: of all, of the accounts of these names, or within reach. Which those are
     is said at lenses.live_asks."""
-    if names is None and reach is None:
+    if names is not None:
+        rows = counted.asks.having("account", names)
+    elif reach is not None:
+        rows = _within(counted, reach)
+    else:
         return gathered(live(counted, p, t=t, names=block.names) for block in blocks(counted, p))
-    rows = _within(counted, reach) if reach is not None else counted.asks.having("account", names)
     rows = _by(known(rows, p), t)
     naming = counted.naming(p)
     size = counted.size

@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,10 @@ _MICROSECOND = timedelta(microseconds=1)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _EXACT_MAX = float(2**53)
 _BEGINS = ("begins",)
+_Side = Literal["left", "right"]
+_SIDES: tuple[_Side, _Side] = ("left", "right")
+_FEW_SHARE = 64
+"""Values are few where there are so many times as many rows."""
 
 
 class Codes:
@@ -185,15 +189,15 @@ class Rows:
             rows = spans(self._begins[here], np.where(here == values, self._begins[here + 1], self._begins[here]))
         else:
             by = self._order(column)
-            first = np.searchsorted(found, values, "left", sorter=by)
-            rows = np.sort(by[spans(first, np.searchsorted(found, values, "right", sorter=by))])
+            first, last = (_searched(found, values, side, by) for side in _SIDES)
+            rows = np.sort(by[spans(first, last)])
         waiting = (taken(each, np.flatnonzero(is_among(each[column], values))) for each in self._pieces)
         return self.merged(taken(self._main, rows), *waiting)
 
     def between(self, after: int, upto: int) -> Columns:
         """The rows that were recorded after one position and up to another, in no order."""
         by = self._order("position")
-        first, last = np.searchsorted(self._main["position"], [after, upto], "right", sorter=by)
+        first, last = _searched(self._main["position"], np.array([after, upto]), "right", by)
         found = taken(self._main, by[first:last])
         for each in self._pieces:
             waiting = slice(*np.searchsorted(each["position"], [after, upto], "right").tolist())
@@ -226,7 +230,7 @@ class Rows:
         """Each part, with its rows that were recorded at these positions, each of which is there once."""
         for part in self.parts:
             by = self._order("position") if part is self._main else None
-            first, last = (np.searchsorted(part["position"], positions, side, sorter=by) for side in ("left", "right"))
+            first, last = (_searched(part["position"], positions, side, by) for side in _SIDES)
             rows = spans(first, last)
             yield part, rows if by is None else by[rows]
 
@@ -370,6 +374,19 @@ def _begins(counts: Column) -> Column:
 
 def _greatest(column: Column) -> int:
     return int(column.max(initial=-1))
+
+
+def _searched(column: Column, values: Column, side: _Side, by: Column | None) -> Column:
+    """As numpy.searchsorted, which for few values would first make 64-bit numbers of the whole of `by`."""
+    if by is None or len(values) * _FEW_SHARE > len(by):
+        return np.searchsorted(column, values, side, sorter=by)
+    low, high = np.zeros(len(values), np.int64), np.full(len(values), len(by), np.int64)
+    while (searching := low < high).any():
+        middle = (low + high) // 2
+        found = column[by[np.minimum(middle, len(by) - 1)]]
+        is_before = searching & (found < values if side == "left" else found <= values)
+        low, high = np.where(is_before, middle + 1, low), np.where(searching & ~is_before, middle, high)
+    return low
 
 
 def _by_position(columns: Columns) -> Columns:

@@ -3,7 +3,7 @@ stores, under the lock of the head row. Only the rules of acts are not asked (a 
 the clock is the company's.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from itertools import islice
 from typing import Any
@@ -21,7 +21,7 @@ from services.statements import fill
 PAGE_EVENTS = 10_000
 
 _AUTHID = "benchmark"
-_COLUMNS = (
+COLUMNS = (
     *("originator_id", "originator_version", "topic", "state", "notification_id", "event_id"),
     *("subject", "source", "recorded_at", "sealed", "content", "leaf_hash"),
 )
@@ -45,24 +45,25 @@ async def load(
     schema = ledger_schema(ledger)
     if await connection.fetchval(fill("SELECT EXISTS (SELECT FROM {schema}.stored_events)", schema=schema)):
         raise LoadingError(f"the ledger {ledger} is not empty")
-    versions: dict[str, tuple[UUID, int]] = {}
-    events = iter(log)
-    position, stored = 0, 0
+    events = stored_rows(log, master)
+    stored = 0
     while page := [*islice(events, PAGE_EVENTS)]:
-        rows, keys = [], []
-        for recorded in page:
-            position += 1
-            row, key = _stored(recorded, position, versions, master)
-            stored += len(row[3])
-            rows.append(row)
-            if key is not None:
-                keys.append(key)
+        rows = [row for row, _ in page]
+        keys = [key for _, key in page if key is not None]
+        stored += sum(len(row[3]) for row in rows)
         async with connection.transaction():
             await connection.execute(fill("SELECT FROM {schema}.log_head FOR UPDATE", schema=schema))
-            await connection.copy_records_to_table("stored_events", schema_name=schema, columns=_COLUMNS, records=rows)
+            await connection.copy_records_to_table("stored_events", schema_name=schema, columns=COLUMNS, records=rows)
             await connection.copy_records_to_table("sealing_keys", schema_name=schema, records=keys)
         progress(len(page))
     return stored
+
+
+def stored_rows(log: Iterable[Recorded], master: MasterKey) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...] | None]]:
+    """Of each event the values of COLUMNS, and those of its key if its texts are sealed. Raises LoadingError."""
+    versions: dict[str, tuple[UUID, int]] = {}
+    for position, recorded in enumerate(log, 1):
+        yield _stored(recorded, position, versions, master)
 
 
 def _stored(

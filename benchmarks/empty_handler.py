@@ -40,14 +40,21 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--processes", type=int, default=1, help="that serve the port; all end with this one")
     wanted = parser.parse_args()
-    for _ in range(wanted.processes - 1):
+    others = [
         subprocess.Popen(
             launch.command(
                 *("--parent", str(os.getpid()), "--signal", str(int(signal.SIGKILL)), "--", *python()),
                 *("-m", "benchmarks.empty_handler", "--port", str(wanted.port)),
             )
         )
-    serve(wanted.port)
+        for _ in range(wanted.processes - 1)
+    ]
+    try:
+        serve(wanted.port)
+    finally:
+        for each in others:
+            each.kill()
+            each.wait()
 
 
 if __name__ == "__main__":

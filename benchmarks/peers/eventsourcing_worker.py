@@ -124,18 +124,16 @@ class Seen(PostgresTrackingRecorder):
     def __init__(self, datastore: PostgresDatastore, **names: Any) -> None:
         super().__init__(datastore, **names)
         self.sql_create_statements.append(
-            SQL(
-                "CREATE TABLE IF NOT EXISTS seen (stream uuid PRIMARY KEY, subject text, events bigint, last text)"
-            ).format()
+            SQL("CREATE TABLE IF NOT EXISTS seen (stream uuid PRIMARY KEY, events bigint, last text)").format()
         )
 
     def see(self, event: Recorded, tracking: Tracking) -> None:
         with self.datastore.transaction(commit=True) as curs:
             self._insert_tracking(curs, tracking)
             curs.execute(
-                "INSERT INTO seen VALUES (%s, %s, 1, %s)"
+                "INSERT INTO seen VALUES (%s, 1, %s)"
                 " ON CONFLICT (stream) DO UPDATE SET events = seen.events + 1, last = excluded.last",
-                (event.originator_id, event.subject, event.kind),
+                (event.originator_id, event.kind),
                 prepare=True,
             )
 
@@ -181,12 +179,13 @@ def catching_up(job: Job) -> Callable[[float], Written]:
 
     def run(seconds: float) -> Written:
         view.forget()
-        begun = time.perf_counter()
         with ProjectionRunner(
             application_class=Company, projection_class=Seeing, view_class=Seen, env=settings
         ) as runner:
-            while time.perf_counter() < begun + seconds and not runner.is_interrupted.is_set():
-                if view.max_tracking_id(Company.name) == job.events:
+            begun = time.perf_counter()  # It has been running for a moment.
+            while not runner.is_interrupted.is_set():
+                seen = view.max_tracking_id(Company.name)
+                if seen == job.events or (seen is not None and time.perf_counter() >= begun + seconds):
                     break
                 runner.run_forever(POLL_SECONDS)
         return Written(view.events(), time.perf_counter() - begun)

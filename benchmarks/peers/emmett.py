@@ -13,9 +13,9 @@ from benchmarks.peers import BATCH_EVENTS, Run, packages
 from benchmarks.peers.databases import commit_read_models_as_the_ledger_does
 from benchmarks.peers.workers import workers
 
-SINGLE = (1, 32)
+SINGLE = (1, 16)
 """Processes, and clients (with a connection each) in each of them."""
-BATCHES = (1, 8)
+BATCHES = (2, 4)
 
 _WORKER = Path(__file__).with_suffix(".mjs")
 _STORED = "SELECT count(*) FROM emt_messages"

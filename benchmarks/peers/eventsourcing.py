@@ -17,7 +17,7 @@ from benchmarks.peers.workers import workers
 
 SINGLE = (1, 4)
 """Processes, and threads (with a connection each) in each of them."""
-BATCHES = (2, 2)
+BATCHES = (1, 4)
 
 _COMMAND = (sys.executable, "-m", "benchmarks.peers.eventsourcing_worker")
 _STORED = "SELECT count(*) FROM stored_events"

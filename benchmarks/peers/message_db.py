@@ -19,7 +19,7 @@ from benchmarks.peers.pgbench import ROWS_MAX, pgbench, programs, stage
 from benchmarks.peers.rows import read
 from services.statements import quote
 
-CLIENTS = 64
+CLIENTS = 32
 
 _SCRIPT = Path(__file__).with_suffix(".sql")
 _FILES = ("schema/message-store.sql", "tables/messages.sql")

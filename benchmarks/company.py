@@ -23,6 +23,7 @@ from schemas.times import format_time
 SEED = 7
 REQUIREMENTS = 1_000
 DECISIONS = 200
+SUPERSEDING = 20  # Each last one of so many decisions supersedes an earlier one of them.
 ASKS_AN_ACCOUNT = 10
 
 FIRST_RECORDED = datetime(2023, 1, 1, tzinfo=UTC)
@@ -174,44 +175,99 @@ class _Account(NamedTuple):
         }
 
 
-def company(
-    events: int, *, seed: int = SEED, requirements: int = REQUIREMENTS, decisions: int = DECISIONS
-) -> Iterator[Recorded]:
-    """A log of so many events. Small ones have fewer requirements and decisions than were asked for."""
-    yield from _Company(
-        events, seed=seed, requirements=min(requirements, events // 10), decisions=min(decisions, events // 50)
-    ).events()
+class Scale(NamedTuple):
+    """How many there are of what a log is about."""
+
+    accounts: int
+    requirements: int
+    decisions: int
 
 
-def growth(head: int, *, seed: int = SEED, accounts: int, requirements: int = REQUIREMENTS) -> Iterator[dict[str, Any]]:
-    """Events without an end that come after a log of `head` events with so many accounts: asks, profiles and
-    opportunities, recorded now. Each id carries the head and the seed, so that none occurs twice."""
+def scale(
+    events: int, *, accounts: int | None = None, requirements: int = REQUIREMENTS, decisions: int = DECISIONS
+) -> Scale:
+    """That of a log of so many events: small ones have less than was asked for. Without `accounts` there are as many as
+    have ASKS_AN_ACCOUNT each."""
+    asking = max(20, round(events * ASKS / ASKS_AN_ACCOUNT))
+    return Scale(
+        accounts=asking if accounts is None else min(accounts, asking),
+        requirements=min(requirements, events // 10),
+        decisions=min(decisions, events // 50),
+    )
+
+
+def company(events: int, *, seed: int = SEED, of: Scale | None = None) -> Iterator[Recorded]:
+    """A log of so many events."""
+    yield from _Company(events, seed=seed, of=of or scale(events)).events()
+
+
+def growth(head: int, *, seed: int = SEED, of: Scale) -> Iterator[dict[str, Any]]:
+    """Events without an end that come after a log of `head` events, recorded now, in the same shares and of about the
+    same bytes. None needs another of them, so they may arrive in any order. Each id carries the head and the seed, so
+    that none occurs twice."""
     draw = random.Random(f"{seed} {head}")
     for number in range(1, 2**53):
-        account = f"acc-{int(accounts * draw.random() ** 1.5):06d}"
+        account = f"acc-{int(of.accounts * draw.random() ** 1.5):06d}"
+        requirement = _requirement(int(of.requirements * draw.random() ** 3))
         id = f"grown-{seed}-{head}-{number}"
         match draw.random():
             case share if share < ASKS:
-                requirement = f"REQ-{int(requirements * draw.random() ** 3):04d}"
-                data = {"requirement": requirement, "account": account, "importance": draw.randint(0, 3)}
-                yield _event(id, "/desk", "ask.recorded", None, data | {"quote": _sentence(draw), "by": _SUPPORT})
+                data = {
+                    "requirement": requirement,
+                    "account": account,
+                    "importance": draw.randint(0, 3),
+                    "contact": f"p-{account}",
+                    "channel": draw.choice(_CHANNELS),
+                    "url": f"https://desk.example/tickets/{number:08d}",
+                    "labels": {"language": "en", "plan": "enterprise"},
+                    "by": _SUPPORT,
+                }
+                quote = {"quote": _sentence(draw)} if draw.random() < 1 / 3 else {}
+                yield _event(id, "/desk", "ask.recorded", None, data | quote)
             case share if share < ASKS + PROFILES:
-                attributes = {"employees": draw.randint(20, 9000), "country": draw.choice(_COUNTRIES)}
+                attributes = {
+                    "industry": draw.choice(_INDUSTRIES),
+                    "employees": draw.randint(20, 9000),
+                    "country": draw.choice(_COUNTRIES),
+                    "identity_provider": draw.choice(_PROVIDERS),
+                    "tools": draw.sample(_TOOLS, 3),
+                }
                 yield _event(id, "/crm", "account.profiled", None, {"account": account, "attributes": attributes})
+            case share if share < ASKS + PROFILES + OPPORTUNITIES or not of.decisions:
+                data = {
+                    "opportunity": f"opp-{id}",
+                    "account": account,
+                    "stage": "open",
+                    "currency": "EUR",
+                    "amount": f"{draw.randint(5, 400)}000.00",
+                    "kind": "new",
+                    "pipeline_stage": "negotiation",
+                    "reason": "As it stands in the weekly call of the region.",
+                }
+                yield _event(id, "/crm", "opportunity.updated", None, data)
+            case _ if draw.random() < 1 / 3:
+                data = {"requirement": requirement, "title": f"{draw.choice(_WORDS).capitalize()}: {number}"}
+                data |= {"reason": "As customers call it.", "by": _PRODUCT}
+                yield _event(id, "/roadmap", "requirement.reworded", None, data)
             case _:
-                data = {"opportunity": f"opp-{id}", "account": account, "stage": "open", "currency": "EUR"}
-                amount = f"{draw.randint(5, 400)}000.00"
-                yield _event(id, "/crm", "opportunity.updated", None, data | {"amount": amount})
+                team = draw.choice(_TEAMS)
+                data = {
+                    "decision": _decision(draw.randrange(of.decisions) // SUPERSEDING * SUPERSEDING),
+                    "team": team,
+                    "note": "Those who asked have been told, in writing, with the date.",
+                    "by": {"role": f"VP {team}", "team": team},
+                }
+                yield _event(id, "/decisions", "decision.acknowledged", None, data)
 
 
 class _Company:
-    def __init__(self, events: int, *, seed: int, requirements: int, decisions: int) -> None:
+    def __init__(self, events: int, *, seed: int, of: Scale) -> None:
         self._draw = random.Random(seed)
         self._count = events
-        self._requirements = requirements
-        self._decisions = decisions
+        self._requirements = of.requirements
+        self._decisions = of.decisions
         self._accounts: list[_Account] = []
-        self._accounts_max = max(20, round(events * ASKS / ASKS_AN_ACCOUNT))
+        self._accounts_max = of.accounts
         self._unprofiled: list[int] = []
         self._profiled: list[int] = []
         self._aliased: set[int] = set()
@@ -278,7 +334,7 @@ class _Company:
             put(share + 0.004, "act", partial(self._decide, number, on))
             if number % 4 == 0:
                 put(share + 0.03, "observation", partial(self._deliver, on[0]))
-            if number % 20 == 19:
+            if number % SUPERSEDING == SUPERSEDING - 1:
                 put(share + 0.005, "act", partial(self._supersede, number))
         return planned
 

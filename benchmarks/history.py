@@ -84,9 +84,8 @@ class Log:
         self._events = events
         self._asked: set[int] = set()
         self._draw = random.Random(f"{seed} {events}")
-        accounts = round(events * company.ASKS / company.ASKS_AN_ACCOUNT)
         # Events of several runs on a database that is kept are of different ids.
-        self._more = company.growth(events, seed=time.time_ns(), accounts=accounts)
+        self._more = company.growth(events, seed=time.time_ns(), of=company.scale(events))
 
     def case(self, query: str, where: Where) -> Case:
         async def run() -> float:

@@ -21,7 +21,7 @@ import aiohttp
 import msgspec
 import psutil
 
-from benchmarks.company import company
+from benchmarks.company import Scale, company
 from benchmarks.loading import LoadingError, load
 from services import launch
 from services.embedded import EmbeddedError, EmbeddedPostgres
@@ -239,7 +239,7 @@ async def services(settings: Settings, *names: str) -> AsyncIterator[Served]:
 
 
 async def load_once(
-    settings: Settings, ledger: str, events: int, progress: Callable[[int], None], *, seed: int
+    settings: Settings, ledger: str, events: int, progress: Callable[[int], None], *, seed: int, of: Scale | None = None
 ) -> Loaded:
     """Write a company's log into a ledger, unless an earlier run that has kept its home did so."""
     note = settings.home / _LOADED.format(ledger=ledger)
@@ -256,7 +256,7 @@ async def load_once(
             connection,
             ledger,
             MasterKeys.load_or_make(settings.master_key).newest,
-            company(events, seed=seed),
+            company(events, seed=seed, of=of),
             progress,
         )
     finally:

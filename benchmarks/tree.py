@@ -208,9 +208,7 @@ class Recording:
         self._processors: dict[str, list[float]] = {WITH: [], WITHOUT: []}
         self._served = served
         self._integration = integration
-        self._more = company.growth(
-            events, seed=time.time_ns(), accounts=round(events * company.ASKS / company.ASKS_AN_ACCOUNT)
-        )
+        self._more = company.growth(events, seed=time.time_ns(), of=company.scale(events))
         self._bodies: deque[bytes] = deque()
         self._fastest = 0.0
         self._acknowledged = 0

@@ -175,9 +175,8 @@ class Trial:
         """What each what-if took of the processors."""
         self._served = served
         self._proposals = proposals()
-        accounts = round(events * company.ASKS / company.ASKS_AN_ACCOUNT)
         # Events of several runs on a database that is kept are of different ids.
-        self._more = company.growth(events, seed=time.time_ns(), accounts=accounts)
+        self._more = company.growth(events, seed=time.time_ns(), of=company.scale(events))
 
     async def what_if(self) -> float:
         url = f"{self._served.projector}/{LEDGER}/agreements/target-market/what-if?limit=50"

@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import timedelta
 from itertools import islice
 
-from benchmarks.company import FIRST_RECORDED, YEARS, company, growth
+from benchmarks.company import FIRST_RECORDED, YEARS, company, growth, scale
 from benchmarks.loading import load
 from schemas.codec import parse
 from services.projector.projector import Projector
@@ -24,7 +24,7 @@ async def test_the_ledger_takes_every_event_of_it_over_http(ledger: LedgerServic
         answer = await ledger.post(*log[first : first + PAGE])
         assert answer.status == 201, answer.body
         assert [each["position"] for each in answer.results] == [*range(first + 1, first + PAGE + 1)]
-    grown = [*islice(growth(EVENTS, accounts=140), 200)]
+    grown = [*islice(growth(EVENTS, of=scale(EVENTS)), 200)]
     assert (await ledger.post(*grown)).status == 201
 
 

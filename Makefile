@@ -7,7 +7,7 @@ LOCKS := requirements.txt requirements-dev.txt
 PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev demo test fuzz bench-history bench-what-if bench-tree hindsight lint format schemas lock clean
+.PHONY: help setup run dev demo test fuzz bench bench-quick bench-history bench-what-if bench-tree hindsight lint format schemas lock clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,12 @@ test: setup ## Run all tests (PYTEST="-k name" picks some)
 fuzz: setup ## Ask the services whatever their descriptions allow, 50,000 times (CASES, SEED)
 	@LEDGER_TEST_API_CASES=$(or $(CASES),50000) LEDGER_TEST_API_SEED=$(or $(SEED),$(shell date +%s)) \
 		$(PYTHON) -m pytest -s tests/system/test_openapi_conformance.py
+
+bench: setup ## Measure the ledger beside its peers and limits, all in one run (BENCH="--only single", or see BENCH="--help")
+	@$(PYTHON) -m benchmarks.bench $(BENCH)
+
+bench-quick: setup ## The same in at most 8 minutes, with a shorter log
+	@$(PYTHON) -m benchmarks.bench --quick $(BENCH)
 
 bench-history: setup ## Measure what it costs to look back in a long log (BENCH="--quick", or see BENCH="--help")
 	@$(PYTHON) -m benchmarks.history $(BENCH)

@@ -76,7 +76,15 @@ class Subjects(Struct, frozen=True):
 class Log:
     """One of the two ledgers, and the requests that are made about it."""
 
-    def __init__(self, served: Served, name: str, events: int, subjects: Subjects, seed: int) -> None:
+    def __init__(
+        self,
+        served: Served,
+        name: str,
+        events: int,
+        subjects: Subjects,
+        seed: int,
+        of: company.Scale | None = None,
+    ) -> None:
         self.name = name
         self.subjects = subjects
         self._served = served
@@ -85,7 +93,7 @@ class Log:
         self._asked: set[int] = set()
         self._draw = random.Random(f"{seed} {events}")
         # Events of several runs on a database that is kept are of different ids.
-        self._more = company.growth(events, seed=time.time_ns(), of=company.scale(events))
+        self._more = company.growth(events, seed=time.time_ns(), of=of or company.scale(events))
 
     def case(self, query: str, where: Where) -> Case:
         async def run() -> float:
@@ -189,7 +197,7 @@ async def _measure(
                     shown = partial(_show, progress, task)
                     catch_up[ledger] = await timed(partial(served.caught_up, ledger, shown))
                     await vacuum(settings, ledger)
-                chosen = await _choose(settings, lengths)
+                chosen = await choose(settings, lengths)
                 logs = {ledger: Log(served, ledger, length, chosen[ledger], seed) for ledger, length in lengths.items()}
                 samples: dict[str, dict[str, list[float]]] = {}
                 cold: dict[str, dict[str, float]] = {}
@@ -303,7 +311,7 @@ def _judged(value: float, most: float) -> str:
     return f"{value:.2f}" if value <= most else f"[bold red]{value:.2f}[/]"
 
 
-async def _choose(settings: Settings, lengths: Mapping[str, int]) -> dict[str, Subjects]:
+async def choose(settings: Settings, lengths: Mapping[str, int]) -> dict[str, Subjects]:
     """A requirement, an account and a decision for each of the logs that are much the same in all: in the shortest,
     which has the least to choose from, what comes nearest to the sizes that are wanted, and in the others what comes
     nearest to that."""

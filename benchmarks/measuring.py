@@ -26,7 +26,7 @@ console = Console(stderr=True)
 """Progress goes to stderr; the table alone to stdout."""
 
 Case = Callable[[], Awaitable[float]]
-"""Does a thing once and gives the seconds that it took."""
+"""Does a thing once and gives what was measured: the seconds that it took, or what was done in a second."""
 
 
 class Figure(Struct, frozen=True):
@@ -37,12 +37,12 @@ class Figure(Struct, frozen=True):
 
     @classmethod
     def of(cls, samples: Sequence[float]) -> "Figure":
-        return cls(_round(median(samples)), [*map(_round, samples)])
+        return cls(rounded(median(samples)), [*map(rounded, samples)])
 
     @classmethod
     def ratio(cls, over: Sequence[float], under: Sequence[float]) -> "Figure":
         """The ratio of the medians; the samples are those of each round."""
-        return cls(_round(median(over) / median(under)), [_round(a / b) for a, b in zip(over, under, strict=False)])
+        return cls(rounded(median(over) / median(under)), [rounded(a / b) for a, b in zip(over, under, strict=False)])
 
 
 async def timed(work: Callable[[], Awaitable[Any]]) -> float:
@@ -60,13 +60,14 @@ async def alternate(
     progress: Callable[[str], None],
     cold: dict[str, float] | None = None,
     mirrored: bool = False,
+    warm_up: int = WARM_UP_ROUNDS,
 ) -> dict[str, list[float]]:
     """Samples of each case, a round after the other: A B A B …, or `mirrored`: A B B A … After `seconds_max` no round
     is begun, but that there are as many as a median needs. The rounds of the warm-up are not counted; `cold` gets the
     first of each."""
     samples: dict[str, list[float]] = {name: [] for name in cases}
     deadline = time.monotonic() + seconds_max
-    for number in range(-WARM_UP_ROUNDS, rounds):
+    for number in range(-warm_up, rounds):
         if number >= ROUNDS_MIN and time.monotonic() > deadline:
             break
         order = [*cases.items()]
@@ -75,7 +76,7 @@ async def alternate(
             seconds = await case()
             if number >= 0:
                 samples[name].append(seconds)
-            elif number == -WARM_UP_ROUNDS and cold is not None:
+            elif number == -warm_up and cold is not None:
                 cold[name] = seconds
     return samples
 
@@ -91,17 +92,18 @@ def write(name: str, figures: Mapping[str, Figure], **about: Any) -> Path:
     """Keep the figures of a benchmark in `results`, with what they are about and what they were made on."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    content = {"benchmark": name, "made": datetime.now(UTC), "on": _machine(), "figures": dict(figures), **about}
+    content = {"benchmark": name, "on": machine(), "figures": dict(figures), **about}
     path.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
     return path
 
 
 def milliseconds(samples: Sequence[float]) -> list[float]:
-    return [_round(each * 1000) for each in samples]
+    return [rounded(each * 1000) for each in samples]
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     return {
+        "made": datetime.now(UTC),
         "commit": _commit(),
         "processors": psutil.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
@@ -124,6 +126,6 @@ def _commit() -> str | None:
     return found.stdout.strip() or None
 
 
-def _round(value: float) -> float:
+def rounded(value: float) -> float:
     """To so many digits that count: noise is not worth keeping."""
     return float(f"{value:.{DIGITS}g}")

@@ -96,6 +96,10 @@ class Served:
         for name in [*self._services]:
             self.stop(name)
 
+    def running(self) -> list[str]:
+        """The services that were started and not stopped."""
+        return [*self._services]
+
     def pid(self, name: str) -> int:
         return self._services[name][0].pid
 
@@ -199,7 +203,7 @@ def home(kept: Path | None) -> Iterator[Path]:
 @asynccontextmanager
 async def database(directory: Path, ledgers: list[str]) -> AsyncIterator[Settings]:
     """The durable embedded PostgreSQL of a home, migrated, with these ledgers: settings that lead to it."""
-    ledger_port, projector_port, receiver_port = _free_ports(3)
+    ledger_port, projector_port, receiver_port = free_ports(3)
     settings = Settings(
         home=directory,
         ledger_port=ledger_port,
@@ -236,6 +240,28 @@ async def services(settings: Settings, *names: str) -> AsyncIterator[Served]:
             yield served
         finally:
             served.stop_all()
+
+
+@asynccontextmanager
+async def answering(port: int, *arguments: str) -> AsyncIterator[None]:
+    """A process of this Python that listens on a port, from when it does. Raises RunningError."""
+    with tempfile.TemporaryFile() as said:
+        process = await asyncio.create_subprocess_exec(
+            *python(), *arguments, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT
+        )
+        try:
+            deadline = time.monotonic() + READY_SECONDS_MAX
+            while not await _listens(port):
+                if process.returncode is not None or time.monotonic() > deadline:
+                    said.seek(0)
+                    text = said.read()[-2_000:].decode(errors="replace")
+                    raise RunningError(f"{' '.join(arguments)} does not answer: {text}")
+                await asyncio.sleep(POLL_SECONDS)
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
 
 
 async def load_once(
@@ -282,7 +308,16 @@ async def vacuum(settings: Settings, ledger: str) -> None:
             await connection.close()
 
 
-def _free_ports(count: int) -> list[int]:
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def free_ports(count: int) -> list[int]:
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [int(each.getsockname()[1]) for each in held]
     for each in held:

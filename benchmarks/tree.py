@@ -17,7 +17,6 @@ from pathlib import Path
 import asyncpg
 import click
 import msgspec
-import psutil
 from msgspec import Struct
 from rich.console import Console
 from rich.progress import Progress
@@ -25,6 +24,7 @@ from rich.table import Table
 
 from benchmarks import company
 from benchmarks.measuring import ROUNDS_MIN, WARM_UP_ROUNDS, Case, Figure, alternate, console, progress_bar, write
+from benchmarks.processes import clock_of
 from benchmarks.running import (
     EXPLAINED,
     POLL_SECONDS,
@@ -104,8 +104,8 @@ async def _measure(events: int, rounds: int, window: float, seed: int, name: str
             task = progress.add_task("recording the log", total=events)
             await load_once(settings, LEDGER, events, partial(progress.advance, task), seed=seed)
             await vacuum(settings, LEDGER)
-            async with services(settings, "ledger") as served, Integration(settings, served) as integration:
-                recordings = [Recording(served, integration, kind, events, seed) for kind in KINDS]
+            async with services(settings, "ledger") as served, Integration(settings, served, LEDGER) as integration:
+                recordings = [Recording(served, integration, LEDGER, kind, events) for kind in KINDS]
                 rates = {each.kind.name: await _rates(each, rounds, window, progress) for each in recordings}
     figures, more = {}, {}
     for each in recordings:
@@ -139,11 +139,11 @@ async def _rates(recording: "Recording", rounds: int, window: float, progress: P
 class Integration:
     """Whether anything is integrated: nothing is while the benchmark holds the lock of those who do."""
 
-    def __init__(self, settings: Settings, served: Served) -> None:
+    def __init__(self, settings: Settings, served: Served, ledger: str) -> None:
         self.size = 0
         """Of the last checkpoint that was seen."""
         self._settings = settings
-        self._url = f"{served.ledger}/{LEDGER}"
+        self._url = f"{served.ledger}/{ledger}"
         self._session = served.session
         self._held = False
 
@@ -201,14 +201,24 @@ class Integration:
 class Recording:
     """Clients that post events of a company as fast as they are acknowledged."""
 
-    def __init__(self, served: Served, integration: Integration, kind: Kind, events: int, seed: int) -> None:
+    def __init__(
+        self,
+        served: Served,
+        integration: Integration,
+        ledger: str,
+        kind: Kind,
+        events: int,
+        of: company.Scale | None = None,
+    ) -> None:
         self.kind = kind
         self.lags: list[float] = []
         """Seconds from an acknowledgement to a checkpoint that has it, in each window with the tree."""
         self._processors: dict[str, list[float]] = {WITH: [], WITHOUT: []}
         self._served = served
+        self._ledger = ledger
+        self._clock = clock_of(served, "ledger")
         self._integration = integration
-        self._more = company.growth(events, seed=time.time_ns(), of=company.scale(events))
+        self._more = company.growth(events, seed=time.time_ns(), of=of or company.scale(events))
         self._bodies: deque[bytes] = deque()
         self._fastest = 0.0
         self._acknowledged = 0
@@ -230,12 +240,12 @@ class Recording:
             self._acknowledged = 0
             going_on = asyncio.Event()
             going_on.set()
-            used, begun = self._processor_seconds(), time.perf_counter()
+            used, begun = self._clock(), time.perf_counter()
             clients = [asyncio.create_task(self._post(going_on)) for _ in range(self.kind.connections)]
             try:
                 await asyncio.wait(clients, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
                 took, recorded, position = time.perf_counter() - begun, self._acknowledged, self._last
-                self._processors[case].append((self._processor_seconds() - used) / max(1, recorded))
+                self._processors[case].append((self._clock() - used) / max(1, recorded))
                 if case == WITH:
                     until = time.perf_counter()
                     await self._integration.reached(position)
@@ -243,13 +253,15 @@ class Recording:
             finally:
                 going_on.clear()
                 await asyncio.gather(*clients)
+            if not recorded:
+                raise RunningError(f"nothing was recorded within {seconds:g} s; give it longer windows")
             self._fastest = max(self._fastest, recorded / took)
             return recorded / took
 
         return run
 
     async def _post(self, going_on: asyncio.Event) -> None:
-        url = f"{self._served.ledger}/{LEDGER}/events"
+        url = f"{self._served.ledger}/{self._ledger}/events"
         headers = {"Content-Type": self.kind.content_type}
         while going_on.is_set():
             body = self._bodies.popleft() if self._bodies else self._body()
@@ -268,13 +280,6 @@ class Recording:
     def _body(self) -> bytes:
         events = [*islice(self._more, self.kind.events)]
         return msgspec.json.encode(events[0] if self.kind.events == 1 else events)
-
-    def _processor_seconds(self) -> float:
-        """Of the ledger and of PostgreSQL, with those of its backends that run."""
-        database = int((self._served.settings.home / "database" / "postmaster.pid").read_text().split("\n")[0])
-        server = psutil.Process(database)
-        times = [process.cpu_times() for process in [server, *server.children()]]
-        return self._served.processor_seconds("ledger") + sum(each.user + each.system for each in times)
 
 
 class _Result(Struct, frozen=True):

@@ -114,7 +114,7 @@ async def _measure(events: int, rounds: int, window: float | None, seed: int, ke
                 served.start("projector")
                 await served.ready("projector")
                 await served.caught_up(LEDGER)
-                trial = Trial(served, events, seed)
+                trial = Trial(served, LEDGER, events)
                 task = progress.add_task("trying", total=rounds + WARM_UP_ROUNDS + 1)
                 before = served.memory_mib("projector", peak=False)
                 first = await trial.what_if()
@@ -168,18 +168,19 @@ async def _measure(events: int, rounds: int, window: float | None, seed: int, ke
 class Trial:
     """Proposals that are tried, and events that are recorded."""
 
-    def __init__(self, served: Served, events: int, seed: int) -> None:
+    def __init__(self, served: Served, ledger: str, events: int, of: company.Scale | None = None) -> None:
         self.last: Any = None
         """The totals of the last answer."""
         self.processor_seconds: list[float] = []
         """What each what-if took of the processors."""
         self._served = served
+        self._ledger = ledger
         self._proposals = proposals()
         # Events of several runs on a database that is kept are of different ids.
-        self._more = company.growth(events, seed=time.time_ns(), of=company.scale(events))
+        self._more = company.growth(events, seed=time.time_ns(), of=of or company.scale(events))
 
     async def what_if(self) -> float:
-        url = f"{self._served.projector}/{LEDGER}/agreements/target-market/what-if?limit=50"
+        url = f"{self._served.projector}/{self._ledger}/agreements/target-market/what-if?limit=50"
         used, begun = self._served.processor_seconds("projector"), time.perf_counter()
         answer = await self._served.fetch("POST", url, next(self._proposals))
         seconds = time.perf_counter() - begun
@@ -191,7 +192,7 @@ class Trial:
         """Events acknowledged a second, in a window. `rate`: so many at most; `pause`: between what-ifs, None: none."""
 
         async def run() -> float:
-            await self._served.caught_up(LEDGER)
+            await self._served.caught_up(self._ledger)
             others = [] if pause is None else [asyncio.create_task(self._keep_trying(pause))]
             begun = time.perf_counter()
             until = begun + seconds
@@ -212,7 +213,7 @@ class Trial:
             if rate is not None and (early := begun + recorded * CONNECTIONS / rate - now) > 0:
                 await asyncio.sleep(early)
             batch = [next(self._more) for _ in range(BATCH_EVENTS)]
-            await self._served.append(LEDGER, *batch)
+            await self._served.append(self._ledger, *batch)
             recorded += BATCH_EVENTS
         return recorded
 

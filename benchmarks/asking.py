@@ -1,0 +1,66 @@
+"""Asking, against an aiohttp handler that fetches the same rows by their primary keys."""
+
+import itertools
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.clients import Clients, connected, get
+from benchmarks.history import LIST_ROWS
+from benchmarks.recording import key
+from benchmarks.running import Served, answering, free_ports
+from benchmarks.yardstick import Yardstick, fetches_of_list, fetches_of_requirement
+from services.postgres import connect
+
+CONNECTIONS = 8
+QUERIES = ("one", "list")
+
+
+class Asked:
+    """What is asked: of the projector, and of the handler that is its yardstick."""
+
+    def __init__(self, projector: Clients, yardstick: Clients, paths: dict[str, str], admin_key: str) -> None:
+        self._projector = projector
+        self._yardstick = yardstick
+        self._paths = paths
+        self._key = admin_key
+
+    async def ours(self, query: str, seconds: float) -> float:
+        """Answers a second."""
+        return await self._projector.closed_loop(itertools.repeat(get(self._paths[query], key=self._key)), seconds)
+
+    async def theirs(self, query: str, seconds: float) -> float:
+        return await self._yardstick.closed_loop(itertools.repeat(get(f"/{query}")), seconds)
+
+
+@asynccontextmanager
+async def asked(served: Served, ledger: str, requirement: str, database_url: str) -> AsyncIterator[Asked]:
+    """One requirement, and the list. The projector runs; `database_url` is of somebody who may read everything, and
+    make a table."""
+    paths = {
+        "one": f"/v1/ledgers/{ledger}/requirements/{requirement}",
+        "list": f"/v1/ledgers/{ledger}/requirements?limit={LIST_ROWS}",
+    }
+    listed = (await served.get(served.projector.removesuffix("/v1/ledgers") + paths["list"]))["requirements"]
+    connection = await connect(database_url)
+    try:
+        answers = {
+            "/one": await fetches_of_requirement(connection, ledger, requirement),
+            "/list": await fetches_of_list(connection, listed),
+        }
+    finally:
+        await connection.close()
+    [port] = free_ports(1)
+    plan = Yardstick(database_url, served.settings.pool_connections_max, answers)
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "yardstick.json"
+        file.write_bytes(msgspec.json.encode(plan))
+        async with (
+            answering(port, "-m", "benchmarks.yardstick", str(port), str(file)),
+            connected(served.settings.projector_port, CONNECTIONS) as projector,
+            connected(port, CONNECTIONS) as yardstick,
+        ):
+            yield Asked(projector, yardstick, paths, key(served))

@@ -1,0 +1,85 @@
+"""Catching up: all projections from the beginning of a log, and one built anew beside the live one."""
+
+import asyncio
+import resource
+import signal
+import time
+
+from msgspec import Struct
+
+from benchmarks.processes import clock_of
+from benchmarks.running import RunningError, Served
+from services.postgres import connect, ledger_schema
+from services.projector.projections import ALL
+from services.settings import Settings
+from services.statements import quote
+from services.supervisor import environ_of_child, python
+
+REBUILT = "accounts"
+"""The projection that is built anew: most of the events are of its topics, and it has several tables."""
+
+
+class Went(Struct, frozen=True):
+    """How many events, in how many seconds, and in how many of the processors."""
+
+    events: int
+    seconds: float
+    processor_seconds: float
+
+
+async def forget(settings: Settings, ledger: str) -> None:
+    """Drop every read model of a ledger, as if none had been made. No projector runs."""
+    connection = await connect(settings.url("projector"))
+    schema = quote(ledger_schema(ledger))
+    try:
+        async with connection.transaction():
+            for table in ("cursors", *(table for projection in ALL for table in projection.tables)):
+                await connection.execute(f"DROP TABLE IF EXISTS {schema}.{quote(table)}")
+    finally:
+        await connection.close()
+
+
+async def catch_up(served: Served, ledger: str) -> Went:
+    """Start a projector and wait until every projection has come to the head; then stop it.
+
+    The processors' seconds are those of the projector, of its start too, and of the whole database.
+    """
+    clock = clock_of(served)
+    before, begun = clock(), time.perf_counter()
+    served.start("projector")
+    try:
+        await served.ready("projector")
+        head = await served.caught_up(ledger)
+        took = time.perf_counter() - begun
+        used = clock_of(served, "projector")() - before
+    finally:
+        served.stop("projector")
+    return Went(head, took, used)
+
+
+async def rebuild(served: Served, ledger: str, head: int) -> Went:
+    """`ledger rebuild` of one projection, while the projector runs; with the start of the command."""
+    clock = clock_of(served)
+    before, children, begun = clock(), _children_seconds(), time.perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        *(*python(), "-m", "services.command", "rebuild", REBUILT, "--ledger", ledger),
+        env=environ_of_child(served.settings),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        said, _ = await process.communicate()
+    except asyncio.CancelledError:
+        process.send_signal(signal.SIGTERM)
+        raise
+    if process.returncode:
+        raise RunningError(f"ledger rebuild has ended with {process.returncode}: {said.decode(errors='replace')}")
+    used = clock() - before + _children_seconds() - children
+    return Went(head, time.perf_counter() - begun, used)
+
+
+def _children_seconds() -> float:
+    """What the processes have taken that this one has started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

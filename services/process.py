@@ -1,6 +1,5 @@
 """A service as a process: its settings, its log lines, its event loop, its exit status."""
 
-import ctypes
 import errno
 import gc
 import logging
@@ -21,11 +20,6 @@ from services.settings import Settings, SettingsError
 from services.signing import SigningKeyError
 from services.workers import Shared, Worker
 
-MMAP_BYTES_MIN = 128 * 1024  # Of a block that goes back to the system as soon as it is free.
-
-# Of malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-
 
 def main(app: str, shared: Callable[[Settings], Shared] | None = None) -> None:
     """Run a service until it is asked to stop. EX_CONFIG: starting it again is no use before somebody acts.
@@ -43,18 +37,6 @@ def main(app: str, shared: Callable[[Settings], Shared] | None = None) -> None:
         _load(app)
         status = workers.keep(port, partial(_work, app, settings))
     sys.exit(status)
-
-
-def give_memory_back() -> None:
-    """Have glibc give the system what is free, for a service that takes in large requests. Left alone it learns from
-    the first one to keep such blocks on the heap, in one heap for each thread, where what lives longer pins them down.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:
-        return  # Another C library.
-    for option, value in ((_M_ARENA_MAX, 1), (_M_MMAP_THRESHOLD, MMAP_BYTES_MIN), (_M_TRIM_THRESHOLD, MMAP_BYTES_MIN)):
-        mallopt(option, value)
 
 
 def _work(app: str, settings: Settings, worker: Worker) -> None:

@@ -9,9 +9,9 @@ from functools import partial
 import asyncpg
 import structlog
 
+from services.allocator import give_back
 from services.postgres import Unavailable
 from services.problems import Problem
-from services.projector.allocator import give_back
 from services.projector.answers.held import READS, Held
 from services.projector.answers.snapshot import Wanted, open_snapshot
 from services.projector.outage import AWAY

@@ -10,7 +10,6 @@ from services.kept_outside import KeptOutside, store_of
 from services.keys import Keys
 from services.openapi import describe
 from services.projector.ahead import load_ahead
-from services.projector.allocator import give_back_what_is_large
 from services.projector.answers.held import Held
 from services.projector.http import routes
 from services.projector.projector import Projector
@@ -23,8 +22,8 @@ from services.web import application, serve
 SUMMARY = "Answers from the read models: who asked, how on-target they were, who decided."
 
 YOUNG_OBJECTS_MAX = 50_000
-"""Python looks for cycles after so many new objects. What a page of the log or an answer is made of has none, is gone by
-then, and is not looked through again and again."""
+"""Python looks for cycles after so many new objects. What a page of the log or an answer is made of has none, is gone
+by then, and is not looked through again and again."""
 
 _log = structlog.get_logger()
 
@@ -32,7 +31,6 @@ _log = structlog.get_logger()
 async def run(settings: Settings) -> None:
     """Keep up and serve until asked to stop. Raises what ends the keeping up, if anything does."""
     gc.set_threshold(YOUNG_OBJECTS_MAX)
-    give_back_what_is_large()
     async with Projector(settings) as projector, _publishing(settings):
         held = Held()
         declared = routes(projector, settings.master_key, held)

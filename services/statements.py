@@ -17,8 +17,14 @@ class Statements(Mapping[str, str]):
 
     @classmethod
     def load(cls, path: Path) -> "Statements":
-        parts = re.split(r"^-- (\w+) --\n", path.read_text(), flags=re.MULTILINE)
-        return cls(dict(zip(parts[1::2], (text.strip() for text in parts[2::2]), strict=True)))
+        """Raises ValueError if two statements have one name."""
+        _, *parts = re.split(r"^-- (\w+) --\n", path.read_text(), flags=re.MULTILINE)
+        texts: dict[str, str] = {}
+        for name, text in zip(parts[::2], parts[1::2], strict=True):
+            if name in texts:
+                raise ValueError(f"{path.name} has two statements of the name {name}")
+            texts[name] = text.strip()
+        return cls(texts)
 
     def bind(self, **identifiers: str) -> "Statements":
         """The same statements with their `{placeholders}` replaced by these identifiers, quoted."""

@@ -391,7 +391,7 @@ class Runner:
 
     async def _without_indexes(self, connection: asyncpg.Connection) -> frozenset[str]:
         """The projections whose tables have no index but their keys. Those of one projection are made together."""
-        rows = await connection.fetch(self._statements["indexed"])
+        rows = await connection.fetch(self._statements["with_indexes"])
         indexed = {row["table"] for row in rows}
         outdated = {cursor.projection for cursor in self._outdated()}
         return frozenset(

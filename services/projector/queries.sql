@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS {schema}.cursors (
     CHECK ((state = 'stopped') = (reason IS NOT NULL))
 );
 
--- indexed --
+-- with_indexes --
 -- The tables that have an index beside that of their key.
 SELECT DISTINCT made.relname AS table
   FROM pg_index

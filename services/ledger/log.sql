@@ -76,11 +76,16 @@ SELECT originator_version AS position, state
  LIMIT $2;
 
 -- streams_after --
--- The events of several streams, of each those above a version, stream by stream.
-SELECT e.originator_id AS id, e.originator_version AS version, e.state
+-- The events of several streams, of each those above a version, stream by stream. One look into the index for each
+-- stream: left to choose, PostgreSQL would go through the whole index.
+SELECT s.id, e.originator_version AS version, e.state
   FROM unnest($1::uuid[], $2::bigint[]) AS s (id, after)
-  JOIN {schema}.stored_events e ON e.originator_id = s.id AND e.originator_version > s.after
- ORDER BY e.originator_id, e.originator_version
+ CROSS JOIN LATERAL (SELECT originator_version, state
+                       FROM {schema}.stored_events
+                      WHERE originator_id = s.id AND originator_version > s.after
+                      ORDER BY originator_version
+                      LIMIT $3) AS e
+ ORDER BY s.id, e.originator_version
  LIMIT $3;
 
 -- stream_version --

@@ -13,7 +13,7 @@ import pytest
 
 import services.ledger.log
 from schemas.codec import decode_recorded
-from services.ledger.log import Filter
+from services.ledger.log import EventLog, Filter
 from services.postgres import connect
 from services.statements import Statements, fill
 from tests.conftest import Database
@@ -466,6 +466,35 @@ async def test_whether_something_was_retracted_is_found_without_reading_what_els
     plan = "\n".join(row[0] for row in await log.connection.fetch(f"EXPLAIN {statement}", [asked]))
     for function in ("retracts", "redacts"):
         assert f"Index Cond: ({SCHEMA}.{function}(state) = e.notification_id)" in plan, plan
+
+
+async def test_what_is_new_in_a_few_streams_is_found_without_reading_the_others(log: Log, database: Database) -> None:
+    connection = await connect(database.writer)
+    rows = (
+        f"INSERT INTO {LOG} SELECT md5((n % 20)::text)::uuid, 1 + n / 20, topic, state, notification_id + 1 + n,"
+        " gen_random_uuid(), metadata, subject, source, clock_timestamp(), sealed, content, leaf_hash"
+        f" FROM (SELECT * FROM {LOG} ORDER BY notification_id DESC LIMIT 1) AS last, generate_series(0, 29999) AS n"
+    )
+    await connection.execute(rows)
+    await connection.execute("SET plan_cache_mode = force_generic_plan")  # What a service comes to in the end.
+    owner = await connect(database.owner)
+    await owner.execute(f"ANALYZE {LOG}")
+    await owner.close()
+    wanted = [await connection.fetchval("SELECT md5($1)::uuid", each) for each in ("3", "17")]
+    read = (
+        "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables"
+        " WHERE schemaname = 'ledger_main' AND relname = 'stored_events'"
+    )
+    async with connection.transaction():
+        before = await connection.fetchval(read)
+        # Asked on a connection, it asks for no other.
+        found = [
+            uuid async for uuid, _ in EventLog(connection, "main").streams(dict.fromkeys(wanted, 1490), connection)
+        ]
+        assert sorted(found) == sorted(wanted * 10)
+        # Whoever plans looks up the ends of an index besides.
+        assert await connection.fetchval(read) - before <= len(found) + 4
+    await connection.close()
 
 
 # Readers

@@ -21,7 +21,7 @@ from services.ledger import rules
 from services.ledger.history import Doubt, History
 from services.ledger.log import EventLog
 from services.ledger.rules import Aggregate
-from services.ledger.sequence import Log, Outcome, Request, erased, names, reads, sequence, stream_uuids
+from services.ledger.sequence import Entry, Log, Outcome, Request, erased, names, reads, sequence, stream_uuids
 from services.postgres import UNAVAILABLE, Unavailable
 from services.sealing import MasterKeyError, MasterKeyOutOfUse, MasterKeys
 
@@ -248,7 +248,9 @@ class Sequencer:
     async def _record(self, requests: Sequence[Request]) -> list[Outcome]:
         uuids = stream_uuids(requests)
         needed = {subject: uuids[subject] for subject in reads(requests)}
-        ahead = await self._aggregates(needed, None)
+        ahead = {subject: self._kept[subject] for subject in needed if subject in self._kept}
+        if unknown := {subject: uuid for subject, uuid in needed.items() if subject not in ahead}:
+            ahead |= await self._aggregates(unknown, None)
 
         async with self._events.locked() as connection:
             events = {prepared.event_uuid for request in requests for prepared in request.events}
@@ -260,9 +262,11 @@ class Sequencer:
             for subject, (version, _) in ahead.items():
                 if version > versions.get(subject, 0):  # The log is shorter than it was: a restore, or a fail-over.
                     self._kept.pop(subject, None)
-            # What was read ahead of the lock counts only if the stream has not moved since.
+            # What was known ahead of the lock counts only if the stream has not moved since.
             moved = [subject for subject, (version, _) in ahead.items() if version != versions.get(subject, 0)]
-            now = ahead | await self._aggregates({subject: needed[subject] for subject in moved}, connection)
+            now = ahead
+            if moved:
+                now |= await self._aggregates({subject: needed[subject] for subject in moved}, connection)
             sequenced = sequence(
                 requests,
                 Log(
@@ -280,6 +284,7 @@ class Sequencer:
                 await self._events.append(connection, sequenced.entries, head.recordedtime)
         # Committed.
 
+        self._keep_up(sequenced.entries)
         if sequenced.entries:
             if self._history is not None:
                 self._history.reached(sequenced.entries[-1].position)
@@ -289,6 +294,15 @@ class Sequencer:
                 self.position = sequenced.entries[-1].position
                 self._committed.notify_all()
         return sequenced.outcomes
+
+    def _keep_up(self, entries: Sequence[Entry]) -> None:
+        """Fold what was recorded into the aggregates that are kept, so that it need not be read."""
+        for entry in entries:
+            sent = entry.prepared.sent
+            kept = self._kept.get(sent.subject)
+            if kept is not None and kept[0] + 1 == entry.version:
+                said = [(entry.position, sent.event)]
+                self._kept[sent.subject] = entry.version, rules.replay(sent.subject, said, kept[1])
 
     async def _aggregates(
         self, streams: Mapping[str, UUID], connection: asyncpg.Connection | None

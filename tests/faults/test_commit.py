@@ -154,15 +154,24 @@ async def test_a_request_takes_five_statements_and_no_more(database: Database) -
             assert all(runs(name)(sql) for sql, name in zip(ran, APPEND, strict=True))
 
 
+async def test_what_a_process_has_recorded_itself_it_does_not_read_for_an_act(database: Database) -> None:
+    async with behind_a_proxy(database) as (proxy, ledger):
+        for seen_before in (False, True, True):
+            seen = len(proxy.statements)
+            assert (await ledger.post(proposal())).status == 201
+            assert (STATEMENTS["streams_after"] in proxy.statements[seen:]) is not seen_before
+            assert (await ledger.post(ask())).status == 201
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("under_the_lock", [False, True])
 async def test_the_connection_breaks_while_an_act_reads_its_streams(
     database: Database, moment: Moment, under_the_lock: bool
 ) -> None:
     async with behind_a_proxy(database) as (proxy, ledger):
-        assert (await ledger.post(proposal())).status == 201
         if under_the_lock:
-            # What is read ahead is out of date by then: somebody else appends while the ledger waits for the head.
+            # What is known ahead is out of date by then: somebody else appends while the ledger waits for the head.
+            assert (await ledger.post(proposal())).status == 201
             holder = await connect(database.writer)
             await holder.execute(STATEMENTS["lock_head"])
             seen = len(proxy.statements)

@@ -1,6 +1,7 @@
 """Times: RFC 3339 text to instants in UTC, and back."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ import msgspec
 from schemas.values import in_range
 
 
+@lru_cache(maxsize=64)  # One time is that of a whole batch, and of its answers.
 def format_time(time: datetime) -> str:
     """RFC 3339 in UTC with microseconds: 27 characters, whatever the time."""
     return time.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"

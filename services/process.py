@@ -20,6 +20,10 @@ from services.settings import Settings, SettingsError
 from services.signing import SigningKeyError
 from services.workers import Shared, Worker
 
+YOUNG_OBJECTS_MAX = 50_000
+"""Python looks for cycles after so many new objects. What a request, an answer or a page of the log is made of has
+none, is gone by then, and is not looked through again and again."""
+
 
 def main(app: str, shared: Callable[[Settings], Shared] | None = None) -> None:
     """Run a service until it is asked to stop. EX_CONFIG: starting it again is no use before somebody acts.
@@ -69,6 +73,7 @@ def _load(app: str) -> Any:
     # What is imported is for ever. To look through it for garbage takes so long that those who wait notice, and writes
     # to memory that processes share.
     gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS_MAX)
     return module
 
 

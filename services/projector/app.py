@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 
 import structlog
 
@@ -21,16 +20,11 @@ from services.web import application, serve
 
 SUMMARY = "Answers from the read models: who asked, how on-target they were, who decided."
 
-YOUNG_OBJECTS_MAX = 50_000
-"""Python looks for cycles after so many new objects. What a page of the log or an answer is made of has none, is gone
-by then, and is not looked through again and again."""
-
 _log = structlog.get_logger()
 
 
 async def run(settings: Settings) -> None:
     """Keep up and serve until asked to stop. Raises what ends the keeping up, if anything does."""
-    gc.set_threshold(YOUNG_OBJECTS_MAX)
     async with Projector(settings) as projector, _publishing(settings):
         held = Held()
         declared = routes(projector, settings.master_key, held)

@@ -289,8 +289,8 @@ class Runner:
         Raises Stopped if one of them has stopped below it. How long to wait is the caller's to say.
         """
         names = self._projections.keys() if projections is None else projections
-        self.wake()
         self._waiting += 1
+        woken = False
         try:
             async with self._moved:
                 while True:
@@ -304,6 +304,10 @@ class Runner:
                     for cursor in behind:
                         if cursor is not None and cursor.state == "stopped":
                             raise Stopped(cursor)
+                    if not woken:
+                        # Who waits is not kept until the ledger next says something.
+                        self.wake()
+                        woken = True
                     await self._moved.wait()
         finally:
             self._waiting -= 1
@@ -446,12 +450,7 @@ class Runner:
         await self._look(connection)
         if self._to_index():
             await self._index_late(connection)
-        outdated = {cursor.projection for cursor in self._outdated()}
-        behind = [
-            cursor
-            for name in self._projections.keys() - outdated
-            if (cursor := self.cursors[name]).state == "live" and cursor.position != self.head
-        ]
+        behind = self._behind()
         places = {cursor.position for cursor in behind}
         self._pages = {after: page for after, page in self._pages.items() if after in places}
         if not behind:
@@ -469,6 +468,10 @@ class Runner:
                         except _Lost:
                             step = "lost"
         await self._announce()
+        if step == "moved" and not self._behind() and not self._to_index():
+            # Whatever has come since has woken, or will: to look once more costs as much as a page of one event.
+            self._pages = {}
+            return "idle"
         return step
 
     async def _page(self, connection: asyncpg.Connection, position: int) -> Page:
@@ -599,6 +602,15 @@ class Runner:
             _stopped.labels(self.ledger, name).set(cursor.state == "stopped")
         async with self._moved:
             self._moved.notify_all()
+
+    def _behind(self) -> list[Cursor]:
+        """The projections that have something to apply, as far as this process knows."""
+        outdated = {cursor.projection for cursor in self._outdated()}
+        return [
+            cursor
+            for name in self._projections.keys() - outdated
+            if (cursor := self.cursors[name]).state == "live" and cursor.position != self.head
+        ]
 
     def _outdated(self) -> list[Cursor]:
         """The projections whose read model was built by another version of the software."""

@@ -12,8 +12,11 @@ import pytest
 
 from services.migrate import make_ledger
 from services.postgres import Unavailable, connect, ledger_schema
+from services.problems import Problem
 from services.projector import feed
 from services.projector import projector as engine
+from services.projector.answers import snapshot as snapshots
+from services.projector.answers.snapshot import Wanted, open_snapshot
 from services.projector.apply import topics_of
 from services.projector.projections import ALL, Projection
 from services.projector.projector import NoSuchLedger, Projector, Runner, Stopped
@@ -24,6 +27,8 @@ from tests.readmodels import NAMES, digests, reached, ready, rebuilt_digests
 
 INDEXED = "SELECT EXISTS (SELECT FROM pg_indexes WHERE indexname = 'asks_account_idx')"
 DECIDER = {"role": "head of product", "team": "product"}
+
+SETTLE = snapshots._settle
 
 
 def ask(number: int, **more: Any) -> Any:
@@ -274,6 +279,50 @@ async def test_whoever_waits_for_a_position_has_it_looked_for(
         await reached(runner, 1)
 
 
+async def test_once_it_has_come_to_the_head_it_does_not_look_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "POLL_SECONDS", 3600.0)
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        runner = await projector.ledger("main")
+        await log.append(ask(0))
+        await moved_to(runner, 1)
+        said: list[str] = []
+        _tell_statements(projector, said)
+        for number in range(1, 11):
+            await log.append(ask(number))
+            await moved_to(runner, number + 1)
+    looks = [query for query in said if "AS head" in query]
+    # One of them may be because it began to listen.
+    assert 10 <= len(looks) <= 11
+
+
+async def test_a_query_that_waits_for_a_position_asks_the_database_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "POLL_SECONDS", 3600.0)
+    settled: list[int | None] = []
+
+    async def settle(connection: Any, runner: Runner, reads: Any, wanted: Wanted) -> Any:
+        settled.append(wanted.at_least)
+        return await SETTLE(connection, runner, reads, wanted)
+
+    monkeypatch.setattr(snapshots, "_settle", settle)
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        runner = await projector.ledger("main")
+        for position in range(1, 6):
+            await log.append(ask(position), notify=False)
+            wanted = Wanted(at_least=position, timeout_seconds=30)
+            async with open_snapshot(projector.pool, runner, ["requirements"], wanted) as snapshot:
+                assert snapshot.position == position
+        assert settled == [1, 2, 3, 4, 5]
+
+        # Where it does not come in time, the look says so.
+        with pytest.raises(Problem, match="have not reached 6 yet"):
+            async with open_snapshot(projector.pool, runner, ["requirements"], Wanted(at_least=6, timeout_seconds=0)):
+                pass
+
+
 async def test_a_ledger_at_rest_costs_one_statement_a_look(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(engine, "POLL_LEDGERS_SECONDS", 3600.0)
@@ -286,9 +335,7 @@ async def test_a_ledger_at_rest_costs_one_statement_a_look(database: Database, m
         async with projector.pool.acquire() as held:  # Leaves the runner the other connections only.
             del held
             looks = await looked(runner, 3)
-            for connection in projector.pool._holders:  # asyncpg has no public list of its connections.
-                if connection._con is not None:
-                    connection._con.add_query_logger(lambda query: said.append(query.query))
+            _tell_statements(projector, said)
             looks = await looked(runner, 20)
         work = [query for query in said if "cursors" in query or "stored_events" in query]
         assert looks <= len(work) <= looks + 2
@@ -575,6 +622,13 @@ async def test_a_projection_that_has_just_been_thought_of_starts_from_one_while_
 async def log_more(database: Database, *events: Any) -> None:
     async with Log.open(database) as log:
         await log.append(*events)
+
+
+def _tell_statements(projector: Projector, said: list[str]) -> None:
+    """What the connections that there are say to the database from here on."""
+    for connection in projector.pool._holders:  # asyncpg has no public list of its connections.
+        if connection._con is not None:
+            connection._con.add_query_logger(lambda query: said.append(query.query))
 
 
 async def moved_to(runner: Runner, position: int) -> None:

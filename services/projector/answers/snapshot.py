@@ -100,6 +100,9 @@ async def open_snapshot(
     if isinstance(wanted.as_of, datetime):
         with unavailable():
             wanted = msgspec.structs.replace(wanted, as_of=await _position_at(pool, ledger, wanted.as_of, deadline))
+    if wanted.as_of is None and wanted.at_least is not None:
+        # What is known here not to be there yet need not be looked for.
+        await _wait(runner, wanted.at_least, reads, deadline)
     while True:
         with unavailable(), _being_replaced():
             async with _reading(pool, ledger, reads) as connection:
@@ -110,9 +113,14 @@ async def open_snapshot(
                     return
         if clock.time() >= deadline:
             raise Problem("not-there-yet", f"the read models have not reached {settled} yet")
-        with contextlib.suppress(TimeoutError, Stopped):  # The next look says which of both.
-            async with asyncio.timeout_at(deadline):
-                await runner.reached(settled, reads)
+        await _wait(runner, settled, reads, deadline)
+
+
+async def _wait(runner: Runner, position: int, reads: Sequence[str], deadline: float) -> None:
+    """Wait until these projections have got to a position, have stopped, or the time is over: a look says which."""
+    with contextlib.suppress(TimeoutError, Stopped):
+        async with asyncio.timeout_at(deadline):
+            await runner.reached(position, reads)
 
 
 async def read_cursors(connection: asyncpg.Connection, runner: Runner) -> list[Cursor]:

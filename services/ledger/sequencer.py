@@ -27,7 +27,7 @@ from services.sealing import MasterKeyError, MasterKeyOutOfUse, MasterKeys
 
 BATCH_EVENTS_MAX = 2_000
 AGGREGATES_KEPT_MAX = 10_000
-NOTIFY_SECONDS_MIN = 0.01
+NOTIFY_SECONDS_MIN = 0.05  # Each is a transaction, and a page of its own for whoever follows.
 LARGE_BYTES_MIN = (
     1024 * 1024
 )  # Of a body that counts among the large ones, of which the queue has room for as much again.

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -15,11 +16,13 @@ import pytest
 
 from schemas.codec import decode_recorded
 from schemas.envelope import stream_uuid
+from services.ledger import sequencer
 from services.ledger.log import EventLog, Filter
 from services.ledger.sequence import Entry
 from services.postgres import connect, open_pool
 from tests.conftest import Database
 from tests.ledger_process import LedgerProcess, processes
+from tests.ledger_service import serving
 from tests.log import event
 from tests.writers import Writer, refused, writer
 
@@ -104,6 +107,28 @@ async def test_an_expected_version_is_met_by_one_of_many(database: Database) -> 
             )
             problems = sorted(refused(outcome) for outcome in outcomes)
             assert problems == [[], *[["version-conflict"]] * 3]
+
+
+async def test_wake_ups_of_many_commits_are_gathered_and_the_last_commit_has_one(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequencer, "NOTIFY_SECONDS_MIN", 0.3)
+    listener = await connect(database.projector)
+    heads: list[asyncio.Task[int]] = []
+    reader = await open_pool(database.auditor, connections_max=2)
+    log = EventLog(reader, "main")
+    await listener.add_listener("ledger_events", lambda *_: heads.append(asyncio.create_task(log.max_position())))
+    async with reader, serving(database.settings) as ledger:
+        begun = time.monotonic()
+        for _ in range(50):
+            assert (await ledger.post(profile("a"))).status == 201
+        lasted = time.monotonic() - begun
+        said = len(heads)
+        async with asyncio.timeout(30):
+            while not heads or await heads[-1] < 50:
+                await asyncio.sleep(0.01)
+    await listener.close()
+    assert 1 <= said <= 1 + lasted / 0.3
 
 
 # Acts that exclude each other, through two processes

@@ -402,8 +402,9 @@ class Bench:
         """With the projector, as `make run` has it."""
         served, plan = self._served, self._plan
         head = await self._projecting(GROWN)
-        requirement = f"REQ-{self._of(plan.short).requirements - 1:04d}"  # Few have asked for the last one.
+        await recording.introduce(served, GROWN)
         halves: list[recording.Half] = []
+        empty: list[float] = []
         async with self._loading(GROWN, 1, recording.SINGLE_CONNECTIONS) as load:
 
             async def full() -> float:
@@ -411,17 +412,24 @@ class Bench:
 
             found = await self._alternate("full load, with the projector", {"full": full})
         rate = median(found["full"]) / 2
-        feed = recording.Feed(recording.path_of(GROWN), head, self._of(plan.short), recording.key(served), events=1)
-        for number in range(ROUNDS_MIN + plan.warm_up):
-            self._say(f"latency: window {number + 1} at {rate:,.0f} events a second")
-            await served.caught_up(GROWN)
-            half = await recording.half_load(
-                served, GROWN, feed, rate, plan.half_window, seed=self._seed + number, requirement=requirement
-            )
-            if number >= plan.warm_up:
-                halves.append(half)
+        of, key = self._of(plan.short), recording.key(served)
+        feed = recording.Feed(recording.path_of(GROWN), head, of, key, events=1)
+        to_nobody = recording.Feed("/", head, of, key, events=1)
+        [port] = free_ports(1)
+        async with limits.empty_handler(port), connected(port, recording.SINGLE_CONNECTIONS) as clients:
+            for number in range(ROUNDS_MIN + plan.warm_up):
+                self._say(f"latency: window {number + 1} at {rate:,.0f} events a second")
+                await served.caught_up(GROWN)
+                seconds, seed = plan.half_window, self._seed + number
+                half = await recording.half_load(served, GROWN, feed, rate, seconds, seed=seed)
+                await served.caught_up(GROWN)
+                nothing = await recording.half_empty(clients, to_nobody, rate, seconds, seed=seed)
+                if number >= plan.warm_up:
+                    halves.append(half)
+                    empty.append(nothing)
         self.figures["append_p99_ms"] = Figure.of(milliseconds([each.append_p99 for each in halves]))
         self.figures["append_median_ms"] = Figure.of(milliseconds([each.append_median for each in halves]))
+        self.figures["empty_handler_p99_ms"] = Figure.of(milliseconds(empty))
         self.figures["visible_p99_ms"] = Figure.of(milliseconds([each.visible_p99 for each in halves]))
         self.figures["visible_median_ms"] = Figure.of(milliseconds([each.visible_median for each in halves]))
         self.about["latency"] = {

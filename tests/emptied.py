@@ -93,6 +93,10 @@ class Ledgers:
         """Sign a checkpoint of all that was recorded."""
         return await sign(self._logs[ledger].connection, ledger)
 
+    async def destroy_keys(self, ledger: str) -> None:
+        """Have nobody read what is sealed any more, as if all of it had been erased."""
+        await self._superuser.execute(f"DELETE FROM {ledger_schema(ledger)}.sealing_keys")
+
     async def empty(self, ledger: str) -> None:
         """Make the ledger as if nothing had ever been recorded, once its projector has nothing left to do."""
         runner = await self._client.projector.ledger(ledger)

@@ -11,14 +11,14 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import msgspec
 from msgspec import Struct
 
 from schemas.times import format_time
-from services.postgres import ACQUIRE_SECONDS_MAX, Unavailable, ledger_schema, unavailable
+from services.postgres import ACQUIRE_SECONDS_MAX, Pool, Unavailable, ledger_schema, unavailable
 from services.problems import Problem
 from services.projector.projections import ALL
 from services.projector.projector import Cursor, Runner, Stopped
@@ -44,6 +44,9 @@ _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
 _tables = {projection.name: tuple(projection.tables) for projection in ALL}
 
+_built = [*_tables]
+_first_tables = [tables[0] for tables in _tables.values()]
+
 
 class Wanted(Struct, frozen=True, kw_only=True):
     """What was asked for: a position or a time; a position that it must have reached; how long to wait, in seconds."""
@@ -51,6 +54,44 @@ class Wanted(Struct, frozen=True, kw_only=True):
     as_of: int | datetime | None = None
     at_least: int | None = None
     timeout_seconds: float = 5.0
+
+
+class State(Struct, frozen=True, kw_only=True):
+    """How far the projections of a ledger have got, and its log, at one moment. `built`: of each projection, the number
+    of its first table: one that was built anew has another. `recorded_at`: of the position that was looked at."""
+
+    cursors: list[Cursor]
+    built: dict[str, int | None]
+    head: int
+    recorded_at: datetime | None
+
+
+class Settled(NamedTuple):
+    """Where something is read. `versions`: of the projections, and the numbers of what they have built. `reached`: how
+    far all of them have got."""
+
+    position: int
+    versions: tuple[str, ...]
+    reached: int
+
+
+class Basis(Struct, frozen=True):
+    """What an answer, or a part of it, was read from. `now`: when the position was recorded."""
+
+    reads: tuple[str, ...]
+    wanted: Wanted
+    position: int
+    versions: tuple[str, ...]
+    now: datetime | None
+
+    def is_settled_in(self, state: State) -> bool:
+        """Whether who asks for this now is answered from the same: a log that was restored to less and has gone on has
+        another time at the position."""
+        try:
+            settled = settle(state, self.reads, self.wanted)
+        except Problem:
+            return False
+        return not isinstance(settled, int) and settled[:2] == (self.position, self.versions)
 
 
 class Snapshot:
@@ -69,7 +110,7 @@ class Snapshot:
         self.position = position
         self.now = now
         self.versions = versions
-        """The versions of the projections that are read."""
+        """The versions of the projections that are read, and the numbers of what they have built."""
         self.reached = reached
         """How far all of them have got: never below `position`."""
         self.connection = connection
@@ -78,6 +119,12 @@ class Snapshot:
     @property
     def as_of(self) -> AsOf:
         return AsOf(self.position, None if self.now is None else format_time(self.now))
+
+    def basis(self, reads: Sequence[str], wanted: Wanted) -> Basis:
+        """What is read from this snapshot, as what was wanted of it leads to."""
+        if isinstance(wanted.as_of, datetime):  # The last position recorded by a time stays that once it is certain.
+            wanted = msgspec.structs.replace(wanted, as_of=self.position)
+        return Basis(tuple(reads), wanted, self.position, self.versions, self.now)
 
     async def fetch(self, statements: Statements, name: str, *values: Any) -> list[asyncpg.Record]:
         """The rows of a named statement, in this ledger."""
@@ -106,8 +153,8 @@ async def open_snapshot(
     while True:
         with unavailable(), _being_replaced():
             async with _reading(pool, ledger, reads) as connection:
-                settled = await _settle(connection, runner, reads, wanted)
-                if isinstance(settled, _Settled):
+                settled = settle(await _look(connection, runner), reads, wanted)
+                if isinstance(settled, Settled):
                     now = await _recorded_at(connection, ledger, settled.position)
                     yield Snapshot(connection, ledger, settled.position, now, settled.versions, settled.reached)
                     return
@@ -165,25 +212,38 @@ async def _reading(pool: asyncpg.Pool, ledger: str, reads: Sequence[str]) -> Asy
         yield connection
 
 
-class _Settled(Struct, frozen=True):
-    position: int
-    versions: tuple[str, ...]
-    reached: int
+async def still_hold(pool: Pool, runner: Runner, bases: Sequence[Basis]) -> bool:
+    """Whether an answer with these bases would be read from the same now. Raises Unavailable."""
+    first = bases[0]
+    with unavailable():
+        async with pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
+            state = await _look(connection, runner, first.position)
+    return state.recorded_at == first.now and all(basis.is_settled_in(state) for basis in bases)
 
 
-async def _settle(
-    connection: asyncpg.Connection, runner: Runner, reads: Sequence[str], wanted: Wanted
-) -> _Settled | int:
-    """The position of the answer and the versions of what it reads, or the position that is to be waited for."""
-    cursors = [cursor for cursor in await read_cursors(connection, runner) if cursor.projection in reads]
+async def _look(connection: asyncpg.Connection, runner: Runner, position: int | None = None) -> State:
+    """`position`: one of which to see when it was recorded."""
+    rows = await connection.fetch(bound(_statements["state"], runner.ledger), _built, _first_tables, position)
+    return State(
+        cursors=[runner.seen(Cursor(**{name: row[name] for name in Cursor.__struct_fields__})) for row in rows],
+        built={row["projection"]: row["built"] for row in rows},
+        head=rows[0]["head"],
+        recorded_at=rows[0]["recorded_at"],
+    )
+
+
+def settle(state: State, reads: Sequence[str], wanted: Wanted) -> Settled | int:
+    """Where it is answered from what these projections have built, or the position that is to be waited for.
+
+    Raises Problem.
+    """
+    cursors = [cursor for cursor in state.cursors if cursor.projection in reads]
     lowest = min(cursor.position for cursor in cursors)
-    versions = tuple(cursor.version for cursor in cursors)
-    position = wanted.as_of
+    versions = tuple(f"{cursor.version} {state.built[cursor.projection]}" for cursor in cursors)
+    position, head = wanted.as_of, state.head
     assert not isinstance(position, datetime)  # A time was turned into a position before.
-    if position is not None:
-        head, _ = await read_head(connection, runner.ledger)
-        if position > head:
-            raise Problem("beyond-the-head", f"{position} is beyond the head of the log, which is {head}", head=head)
+    if position is not None and position > head:
+        raise Problem("beyond-the-head", f"{position} is beyond the head of the log, which is {head}", head=head)
     if position is not None and wanted.at_least is not None and position < wanted.at_least:
         detail = f"`as_of` is position {position}, before `at_least` {wanted.at_least}"
         raise Problem("bad-parameter", detail, parameter="at_least")
@@ -203,7 +263,7 @@ async def _settle(
             )
     if least is not None and lowest < least:
         return least
-    return _Settled(lowest if position is None else position, versions, lowest)
+    return Settled(lowest if position is None else position, versions, lowest)
 
 
 async def _recorded_at(connection: asyncpg.Connection, ledger: str, position: int) -> datetime | None:

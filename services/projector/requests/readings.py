@@ -21,12 +21,13 @@ from services.problems import Problem
 from services.projector.answers import held
 from services.projector.answers.held import Held, Known
 from services.projector.answers.sealed import Opener
-from services.projector.answers.snapshot import Snapshot, Wanted, open_snapshot
+from services.projector.answers.snapshot import Basis, Snapshot, Wanted, open_snapshot, still_hold
 from services.projector.projector import NoSuchLedger, Projector, Runner
+from services.projector.requests.kept import KeptAnswer, KeptAnswers, question
 from services.projector.shapes.shown import AsOf
 from services.sealing import MasterKeyError, MasterKeys
 from services.tree import Kept, Tree
-from services.web import RETRY_AFTER_SECONDS, Call, Handler
+from services.web import RETRY_AFTER_SECONDS, Call, Handler, has_already
 
 REMEMBERED_LISTS_MAX = 32
 REMEMBERED_ROWS_MAX = 50_000
@@ -37,6 +38,7 @@ CHECKPOINT_POLL_SECONDS = 0.1  # A ledger signs one a second at most.
 ASIDE_NICENESS = 10  # Lower, it would hold up the others of this process, for which it keeps the interpreter.
 
 OPENER = web.RequestKey("opener", Opener)
+BASES = web.RequestKey("bases", list[Basis])
 _Evidence = TypeVar("_Evidence")
 _Computed = TypeVar("_Computed")
 
@@ -72,6 +74,7 @@ class Readings:
 
     def __init__(self, projector: Projector, master_key: Path | None, held: Held | None = None) -> None:
         self.remembered = Remembered()
+        self.kept = KeptAnswers()
         self.projector = projector
         self._held = Held() if held is None else held
         self._master_key = master_key
@@ -85,6 +88,7 @@ class Readings:
         """A snapshot of the ledger that is asked. Raises Problem and Unavailable."""
         runner = await self.runner(call)
         async with open_snapshot(self.projector.pool, runner, reads, wanted) as snapshot:
+            call.request.setdefault(BASES, []).append(snapshot.basis(reads, wanted))
             yield snapshot
 
     @asynccontextmanager
@@ -208,6 +212,30 @@ class Readings:
             return answer
 
         return recorded
+
+    def unless_kept(self, handler: Handler) -> Handler:
+        """The same, but what is asked again is answered again while it would be read from the same, without reading
+        it. Whoever has the answer already is told so."""
+
+        async def answered(call: Call) -> web.StreamResponse:
+            request = call.request
+            asked = question(
+                request.raw_path, request.headers.get("Accept", ""), personal=call.principal.may("personal")
+            )
+            kept = self.kept.get(asked)
+            if kept is None or not await still_hold(self.projector.pool, await self.runner(call), kept.bases):
+                answer = await handler(call)
+                if not isinstance(answer, web.Response) or not isinstance(answer.body, bytes) or answer.status != 200:
+                    return answer
+                kept = KeptAnswer(answer.body, dict(answer.headers), request.get(BASES, []))
+                if kept.bases and OPENER not in request:
+                    self.kept.keep(asked, kept)
+            if has_already(request, kept.headers["ETag"]):
+                headers = {name: text for name, text in kept.headers.items() if name != "Content-Type"}
+                return web.Response(status=304, headers=headers)
+            return web.Response(body=kept.body, headers=kept.headers)
+
+        return answered
 
     @asynccontextmanager
     async def _turn(self, call: Call) -> AsyncIterator[None]:

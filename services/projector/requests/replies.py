@@ -13,7 +13,7 @@ from services.projector.requests import paging, sheets
 from services.projector.requests.paging import Page
 from services.projector.requests.readings import OPENER, Whole
 from services.projector.shapes.shown import AsOf
-from services.web import Call, has_already
+from services.web import Call
 
 CSV = "text/csv"
 JSON = "application/json"
@@ -94,8 +94,6 @@ def _send(call: Call, body: bytes, content_type: str, headers: dict[str, str]) -
     # What may have sealed words in it is asked for again each time: they may have been erased since.
     kept = "private, no-cache" if call.principal.may("personal") else "private"
     headers = {"ETag": etag, "Vary": "Authorization", "Cache-Control": kept, **headers}
-    if has_already(call.request, etag):
-        return web.Response(status=304, headers=headers)
     return web.Response(body=body, headers={**headers, "Content-Type": content_type})
 
 

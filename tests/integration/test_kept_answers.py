@@ -1,0 +1,166 @@
+"""What is asked again of a log to which nothing was added is answered without reading it again."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from services.postgres import connect, ledger_schema
+from services.projector.answers.snapshot import open_snapshot
+from services.projector.projections import ALL
+from services.projector.rebuild import rebuild
+from services.projector.requests.kept import OCTETS_BESIDE_BODY, KeptAnswer, KeptAnswers, question
+from tests.asking import Asking, asking
+from tests.conftest import Database
+from tests.emptied import FIRST, emptied
+from tests.histories import START, Told
+from tests.log import event
+from tests.questions import plain_questions
+
+QUESTIONS = ("requirements", "requirements/R-1", "accounts", "accounts/acme", "alignment", "promises", "decisions")
+
+
+class Read:
+    """How many snapshots were opened for answers."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.snapshots = 0
+
+        def opened(*given: Any) -> Any:
+            self.snapshots += 1
+            return open_snapshot(*given)
+
+        monkeypatch.setattr("services.projector.requests.readings.open_snapshot", opened)
+
+
+async def asked_for(client: Asking) -> None:
+    await client.record(
+        event("ask.recorded", requirement="R-1", account="acme", quote="we need it"),
+        event("requirement.raised", requirement="R-1", title="Single sign-on"),
+    )
+    await client.answer("requirements")
+
+
+async def test_what_is_asked_again_is_not_read_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with asking(database) as client:
+        await asked_for(client)
+        for path in QUESTIONS:
+            first = await client.get(path)
+            read = Read(monkeypatch)
+            again, as_csv = await client.get(path), await client.get(path, headers={"Accept": "text/csv"})
+            assert (again.status, again.body) == (200, first.body)
+            assert {**again.headers, "Date": ""} == {**first.headers, "Date": ""}
+            told = await client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+            assert (told.status, told.body) == (304, b"")
+            assert read.snapshots > 0 if "csv" in as_csv.headers["Content-Type"] else as_csv.body == first.body
+            before = read.snapshots
+            await client.get(path)
+            assert read.snapshots == before
+
+
+async def test_what_is_recorded_is_in_the_next_answer_and_the_past_is_answered_as_before(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with asking(database) as client:
+        await asked_for(client)
+        past = await client.get("requirements/R-1", as_of=client.head)
+        assert (await client.get("requirements/R-1")).json["as_of"]["position"] == client.head
+        await client.record(event("ask.recorded", requirement="R-1", account="bank"))
+        assert (await client.answer("requirements/R-1"))["who_asked_total"] == 2
+        assert (await client.get("requirements/R-1")).json["who_asked_total"] == 2
+        read = Read(monkeypatch)
+        assert (await client.get("requirements/R-1", as_of=past.json["as_of"]["position"])).body == past.body
+        assert read.snapshots == 0
+
+
+async def test_what_was_opened_is_opened_and_put_on_record_each_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with asking(database) as client:
+        await asked_for(client)
+        plain = await client.get("requirements/R-1")
+        owner = await connect(database.owner)
+        for times in (1, 2):
+            read = Read(monkeypatch)
+            shown = await client.get("requirements/R-1", key="personal")
+            assert b"we need it" in shown.body and b"we need it" not in plain.body
+            assert read.snapshots > 0
+            readings_of = f"SELECT count(*) FROM {ledger_schema('main')}.access_log"
+            assert await owner.fetchval(readings_of) == times
+        await owner.close()
+        assert (await client.get("requirements/R-1")).body == plain.body
+
+
+async def test_a_read_model_that_was_mended_is_read_again(database: Database) -> None:
+    """Somebody has written into a table; it is built anew, by the same version and at the same position."""
+    async with asking(database) as client:
+        await asked_for(client)
+        right = [await client.get(path) for path in ("requirements/R-1", "requirements")]
+        connection = await connect(database.projector)
+        requirements = next(each for each in ALL if each.name == "requirements")
+        # What was kept of the right rows goes as well: only then are the wrong ones seen.
+        await rebuild(connection, "main", requirements)
+        await connection.execute(f"UPDATE {ledger_schema('main')}.requirement_rows SET title = 'Wrong'")
+        for path in ("requirements/R-1", "requirements"):
+            assert b"Wrong" in (await client.get(path)).body
+        await rebuild(connection, "main", requirements)
+        await connection.close()
+        assert [(await client.get(path)).body for path in ("requirements/R-1", "requirements")] == [
+            each.body for each in right
+        ]
+
+
+async def test_a_stopped_projection_is_not_answered_from_what_was_kept(database: Database) -> None:
+    async with asking(database) as client:
+        await asked_for(client)
+        assert (await client.get("requirements/R-1")).status == 200
+        connection = await connect(database.projector)
+        await connection.execute(
+            f"UPDATE {ledger_schema('main')}.cursors SET state = 'stopped', reason = 'broken', stopped_at = 3"
+            " WHERE projection = 'requirements'"
+        )
+        await connection.close()
+        reply = await client.get("requirements/R-1")
+        assert (reply.status, reply.json["type"].rpartition("/")[2]) == (503, "projection-stopped")
+
+
+async def test_another_log_is_not_answered_from_what_was_kept_of_one_with_as_many_events(database: Database) -> None:
+    """As after a restore to less, when more has been recorded since."""
+    [question] = [each for each in plain_questions() if each.route.path.endswith("/requirements/{requirement}")]
+    path = "/v1/ledgers/main/requirements/R-1"
+
+    async with emptied(database) as ledgers, ledgers.service() as service:
+        for minutes, title in enumerate(("Single sign-on", "Passkeys")):
+            told = event("requirement.raised", requirement="R-1", title=title)
+            await ledgers.empty(FIRST)
+            await ledgers.record(FIRST, [Told(START + timedelta(minutes=minutes), told)])
+            for moment in ({}, {"as_of": 1}):
+                assert title.encode() in (await service.ask(path, question, **moment)).body
+
+
+def answer(octets: int) -> KeptAnswer:
+    return KeptAnswer(bytes(octets - OCTETS_BESIDE_BODY), {}, ())
+
+
+def test_what_is_kept_never_takes_more_than_its_room() -> None:
+    kept = KeptAnswers(octets_max=30_000)
+    for name in (b"a", b"b", b"c"):
+        kept.keep(name, answer(10_000))
+    assert kept.octets == 30_000
+    assert kept.get(b"a") is not None  # Asked for last.
+    kept.keep(b"d", answer(10_000))
+    assert [kept.get(name) is not None for name in (b"a", b"b", b"c", b"d")] == [True, False, True, True]
+    kept.keep(b"a", answer(5_000))
+    assert kept.octets == 25_000
+    kept.keep(b"a", answer(30_001))
+    assert kept.get(b"a") is None and kept.octets == 20_000
+
+
+def test_questions_differ_by_all_that_an_answer_follows_from() -> None:
+    asked = [
+        (target, accept, personal)
+        for target in ("/v1/ledgers/a/requirements", "/v1/ledgers/b/requirements", "/v1/ledgers/a/requirements?limit=1")
+        for accept in ("", "text/csv")
+        for personal in (True, False)
+    ]
+    assert len({question(target, accept, personal=personal) for target, accept, personal in asked}) == len(asked)

@@ -13,24 +13,43 @@ from benchmarks.history import LIST_ROWS
 from benchmarks.recording import key
 from benchmarks.running import Served, answering, free_ports
 from benchmarks.yardstick import Yardstick, fetches_of_list, fetches_of_requirement
-from services.postgres import connect
+from services.keys import Keys
+from services.postgres import connect, open_pool
 
 CONNECTIONS = 8
 QUERIES = ("one", "list")
+OPENED = "one"
+"""Whose answer has sealed words in it, for who may see them."""
 
 
 class Asked:
-    """What is asked: of the projector, and of the handler that is its yardstick."""
+    """What is asked: of the projector, and of the handler that is its yardstick. `reader`: a key with the scope query;
+    `admin`: one for which sealed words are opened."""
 
-    def __init__(self, projector: Clients, yardstick: Clients, paths: dict[str, str], admin_key: str) -> None:
+    def __init__(
+        self, projector: Clients, yardstick: Clients, paths: dict[str, str], head: int, reader: str, admin: str
+    ) -> None:
         self._projector = projector
         self._yardstick = yardstick
         self._paths = paths
-        self._key = admin_key
+        self._reader = reader
+        self._admin = admin
+        self._unasked = {query: iter(range(head - 1, 0, -1)) for query in QUERIES}
 
     async def ours(self, query: str, seconds: float) -> float:
-        """Answers a second."""
-        return await self._projector.closed_loop(itertools.repeat(get(self._paths[query], key=self._key)), seconds)
+        """Answers a second, of a log to which nothing is added meanwhile."""
+        return await self._projector.closed_loop(itertools.repeat(get(self._paths[query], key=self._reader)), seconds)
+
+    async def fresh(self, query: str, seconds: float) -> float:
+        """The same, each for a position for which it was not asked before."""
+        path = self._paths[query]
+        joint = "&" if "?" in path else "?"
+        requests = (get(f"{path}{joint}as_of={position}", key=self._reader) for position in self._unasked[query])
+        return await self._projector.closed_loop(requests, seconds)
+
+    async def opened(self, query: str, seconds: float) -> float:
+        """The same as `ours`, by who sees sealed words: they are opened, and that is put on record, each time."""
+        return await self._projector.closed_loop(itertools.repeat(get(self._paths[query], key=self._admin)), seconds)
 
     async def theirs(self, query: str, seconds: float) -> float:
         return await self._yardstick.closed_loop(itertools.repeat(get(f"/{query}")), seconds)
@@ -44,7 +63,11 @@ async def asked(served: Served, ledger: str, requirement: str, database_url: str
         "one": f"/v1/ledgers/{ledger}/requirements/{requirement}",
         "list": f"/v1/ledgers/{ledger}/requirements?limit={LIST_ROWS}",
     }
-    listed = (await served.get(served.projector.removesuffix("/v1/ledgers") + paths["list"]))["requirements"]
+    found = await served.get(served.projector.removesuffix("/v1/ledgers") + paths["list"])
+    listed, head = found["requirements"], found["as_of"]["position"]
+    owner = await open_pool(served.settings.url("owner"), connections_max=1)
+    _, reader = await Keys(owner).make(name="benchmark", scopes=["query"], by="benchmark")
+    await owner.close()
     connection = await connect(database_url)
     try:
         answers = {
@@ -63,4 +86,4 @@ async def asked(served: Served, ledger: str, requirement: str, database_url: str
             connected(served.settings.projector_port, CONNECTIONS) as projector,
             connected(port, CONNECTIONS) as yardstick,
         ):
-            yield Asked(projector, yardstick, paths, key(served))
+            yield Asked(projector, yardstick, paths, head, reader, key(served))

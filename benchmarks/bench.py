@@ -550,10 +550,16 @@ class Bench:
             for query in asking.QUERIES:
                 cases: dict[str, Case] = {
                     OURS: partial(asked.ours, query, self._plan.window),
+                    "fresh": partial(asked.fresh, query, self._plan.window),
                     "handler": partial(asked.theirs, query, self._plan.window),
                 }
+                if query == asking.OPENED:
+                    cases["opened"] = partial(asked.opened, query, self._plan.window)
                 found = await self._alternate(f"query, {query}", cases)
-                self.figures[f"query_{query}_vs_handler"] = Figure.ratio(found[OURS], found["handler"])
+                for case, rates in found.items():
+                    if case != "handler":
+                        name = f"query_{query}_vs_handler" if case == OURS else f"query_{query}_{case}_vs_handler"
+                        self.figures[name] = Figure.ratio(rates, found["handler"])
         self.about["asked_about"] = self._chosen
 
     async def _history(self) -> None:

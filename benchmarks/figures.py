@@ -60,6 +60,13 @@ AIMS = (
 )
 """The figures that are promised, in the order of the table."""
 
+BESIDE = {
+    "query_one_fresh_vs_handler": "one requirement, each time at a position not asked for before",
+    "query_list_fresh_vs_handler": "the list, each time at a position not asked for before",
+    "query_one_opened_vs_handler": "one requirement, its sealed words opened, and that on record",
+}
+"""What figures say that stand beside those."""
+
 
 class Line(Struct, frozen=True):
     """A row of the table."""
@@ -77,7 +84,9 @@ def lines(figures: Mapping[str, Figure], missing: Mapping[str, str]) -> list[Lin
     """What is promised first, then whatever else was measured. What was not measured says why."""
     promised = [_line(aim, figures.get(aim.name), missing.get(aim.name, NOT_PART)) for aim in AIMS]
     names = {aim.name for aim in AIMS}
-    return promised + [_line(Aim(name, ""), figure, "") for name, figure in figures.items() if name not in names]
+    return promised + [
+        _line(Aim(name, BESIDE.get(name, "")), figure, "") for name, figure in figures.items() if name not in names
+    ]
 
 
 def _line(aim: Aim, figure: Figure | None, reason: str) -> Line:

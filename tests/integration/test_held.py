@@ -10,6 +10,7 @@ from services.postgres import connect
 from services.projector import ahead
 from services.projector.ahead import load_ahead
 from services.projector.answers import held as holding
+from services.projector.answers import requirements
 from services.projector.answers.held import READS, Held, Known, Open
 from services.projector.answers.snapshot import Wanted, open_snapshot
 from services.projector.counting.standings import Lens, stand
@@ -221,3 +222,24 @@ async def test_standings_take_no_more_room_than_they_may(database: Database, mon
         monkeypatch.setattr(holding, "STANDINGS_OCTETS_MAX", 1)
         (await held.known("main", open, *await look(open, 25))).standing("now")
         assert [at for at, _ in known.remembered._standings["now"]] == [25]
+
+
+async def test_of_a_list_no_more_is_made_than_its_page_shows(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    class Counted(requirements.Listed, frozen=True):
+        def __post_init__(self) -> None:
+            made.append(self.heading.requirement)
+
+    async with asking(database) as client:
+        await client.record(
+            *(event("ask.recorded", requirement=f"R-{number:02}", account=f"a-{number}") for number in range(40))
+        )
+        await client.answer("requirements", limit=1)
+        monkeypatch.setattr(requirements, "Listed", Counted)
+        for sort in ({}, {"sort": "recent"}, {"sort": "revenue", "currency": "EUR"}):
+            found = await client.answer("requirements", limit=3, **sort)
+            assert (found["total"], made) == (40, [each["requirement"] for each in found["requirements"]])
+            made.clear()

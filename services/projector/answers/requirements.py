@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, overload
 
 import asyncpg
 import msgspec
@@ -18,9 +19,9 @@ from services.projector.answers.held import Known, Remembered
 from services.projector.answers.since import read_superseded
 from services.projector.answers.snapshot import Snapshot
 from services.projector.counting.columns import Codes, Column, is_among, join_limbs, microseconds
-from services.projector.counting.headings import Delivered, Heading, Made
+from services.projector.counting.headings import NOT_SAID, Delivered, Heading, HeadingsAt, Made
 from services.projector.counting.judging import Adopted
-from services.projector.counting.standings import Lens, place_of, requirement_at
+from services.projector.counting.standings import Heard, Lens, place_of, requirement_at
 from services.projector.counting.worth import Earned
 from services.projector.judgement import revenue
 from services.projector.judgement.fit import CLASSES, Class, shown
@@ -71,17 +72,16 @@ class RequirementList(Struct, frozen=True, kw_only=True):
 
 
 class Listed(Struct, frozen=True, kw_only=True):
-    """A requirement with what it is chosen and sorted by.
+    """A requirement with what it is chosen and shown by.
 
     `loudness`: both voices in shares of `share`, which all of a list have in common; None where no agreement was in
-    force. `last`: the last position of an event about it. `code`: its number; `earned`: of all requirements.
+    force. `code`: its number; `earned`: of all requirements.
     """
 
     heading: Heading
     decision: Made | None
     status: Status
     into: str | None
-    last: int
     accounts: dict[Class, int]
     loudness: tuple[int, int] | None
     share: int
@@ -90,17 +90,105 @@ class Listed(Struct, frozen=True, kw_only=True):
     remembered: Remembered
     currencies: Codes
 
-    def pipeline_and_contracted(self, currency: str) -> int:
-        """All revenue in one currency, in millionths."""
-        here, code = self.amounts, self.currencies.find(currency)
-        if code is None:
-            return 0
-        high, low, _ = here.amounts[here.currencies == code].sum(axis=(0, 1)).tolist()
-        return join_limbs(high, low)
+
+class Requirements(Sequence[Listed]):
+    """Requirements in some order, as columns: what is listed of one is made when it is asked for.
+
+    `places`: which of the headings, in this order. The other columns are by headings. `last`: the last position of an
+    event about it. `voices`: both, in shares of `share`; None where no agreement was in force.
+    """
+
+    def __init__(
+        self,
+        places: Sequence[int],
+        headings: HeadingsAt,
+        last: Sequence[int],
+        decisions: Mapping[int, Made],
+        into: Mapping[int, str | None],
+        voices: tuple[Sequence[int], Sequence[int]] | None,
+        share: int,
+        heard: Heard,
+        remembered: Remembered,
+        currencies: Codes,
+    ) -> None:
+        self._places = places
+        self._headings = headings
+        self._last = last
+        self._decisions = decisions
+        self._into = into
+        self._voices = voices
+        self._share = share
+        self._heard = heard
+        self._remembered = remembered
+        self._currencies = currencies
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Listed: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Listed]: ...
+    def __getitem__(self, place: int | slice) -> Listed | list[Listed]:
+        if isinstance(place, slice):
+            return [self._listed(each) for each in self._places[place]]
+        return self._listed(self._places[place])
+
+    def in_order(self, sort: Sort, currency: str | None) -> "Requirements":
+        """The most first; of equals the one that is first here."""
+        ordered = copy(self)
+        for column in reversed(self._columns_of(sort, currency)):
+            ordered._places = sorted(ordered._places, key=column.__getitem__, reverse=True)
+        return ordered
 
     @property
-    def amounts(self) -> Earned:
-        return self.earned.within(place_of(self.code, 0), place_of(self.code + 1, 0))
+    def currencies(self) -> list[str]:
+        """The currencies that occur, for the columns of CSV."""
+        earned, codes = self._heard.revenue, np.array(sorted(self._headings.codes), np.int64)
+        found = np.unique(earned.currencies[is_among(requirement_at(earned.places), codes)])
+        return sorted(self._currencies.texts[code] for code in found.tolist())
+
+    def _columns_of(self, sort: Sort, currency: str | None) -> Sequence[Sequence[int]]:
+        """What is sorted by, the first before the others."""
+        match sort:
+            case "voice":
+                return self._voices or ()
+            case "recent":
+                return [self._last]
+            case "revenue":
+                earned = self._earned_in(currency or "")
+                return [[earned.get(code, 0) for code in self._headings.codes]]
+
+    def _earned_in(self, currency: str) -> Mapping[int, int]:
+        """Requirement by its number → all revenue in one currency, in millionths, where there is any."""
+        earned, code = self._heard.revenue, self._currencies.find(currency)
+        if code is None:
+            return {}
+        here = np.flatnonzero(earned.currencies == code)
+        summed: dict[int, int] = {}
+        amounts = earned.amounts[here].sum(axis=1).tolist()
+        for requirement, (high, low, _) in zip(requirement_at(earned.places[here]).tolist(), amounts, strict=True):
+            summed[requirement] = summed.get(requirement, 0) + join_limbs(high, low)
+        return summed
+
+    def _listed(self, place: int) -> Listed:
+        heading, code, decision = self._headings[place], self._headings.codes[place], self._decisions.get(place)
+        here = code < len(self._heard.classes)  # Of what was heard before it was first named, it has no row.
+        return Listed(
+            heading=heading,
+            decision=decision,
+            status="merged" if self._into.get(place) else _STATUSES[decision.outcome if decision else None],
+            into=self._into.get(place),
+            accounts=dict(
+                zip(CLASSES, self._heard.classes[code].tolist() if here else [0] * len(CLASSES), strict=True)
+            ),
+            loudness=None if self._voices is None else (self._voices[0][place], self._voices[1][place]),
+            share=self._share,
+            code=code,
+            earned=self._heard.revenue,
+            remembered=self._remembered,
+            currencies=self._currencies,
+        )
 
 
 async def read_statuses(snapshot: Snapshot, requirements: Iterable[str]) -> dict[str, Status]:
@@ -124,7 +212,7 @@ async def read_statuses(snapshot: Snapshot, requirements: Iterable[str]) -> dict
     return {each: status(each) for each in wanted}
 
 
-def list_requirements(known: Known, lens: Lens) -> list[Listed]:
+def list_requirements(known: Known, lens: Lens) -> Requirements:
     """Every requirement, in the order of its id."""
     counted, position = known.counted, known.position
     heard = known.standing(lens).heard
@@ -132,57 +220,47 @@ def list_requirements(known: Known, lens: Lens) -> list[Listed]:
     is_agreed = adopted.number(microseconds(known.now)) >= 0
     asked = counted.asks.last_positions("requirement", counted.width, position)
     withdrawn = counted.withdrawals.last_positions("requirement", counted.width, position)
-    lineage = counted.lineage.requirements
     there = asked > 0
     by_acts = counted.named_by_acts
     there[by_acts["requirement"][by_acts["position"] <= position]] = True
     headings = known.headings.at(position, there, np.maximum(asked, withdrawn))
-    superseded = known.headings.superseded_by(position)
-    parts: dict[str, list[Heading]] = {}
+
+    last, decided = [*headings.last], [*headings.decided]
+    into: dict[int, str | None] = {}
+    parts: dict[int, list[str]] = {}
     merged = counted.naming(position).merged_into(counted.requirements)
-    for each in headings if merged else ():
-        parts.setdefault(merged.get(each.requirement, each.requirement), []).append(each)
-
-    share = math.lcm(*heard.voices, *heard.voices_if_known)
-    classes = heard.classes.tolist()
-    voices, voices_if_known = (_in_shares(each, share, len(classes)) for each in (heard.voices, heard.voices_if_known))
-    listed = []
-    for heading in headings:
-        code = counted.requirements.code(heading.requirement)
-        here = code < len(classes)  # Of what was heard before it was first named, it has no row.
-        into = lineage.into(heading.requirement, position) if heading.requirement in merged else None
-        decided, last, named = heading.decided, heading.last, [heading.requirement]
-        for part in parts.get(heading.requirement, ()):
-            decided, last = _later(decided, part.decided), max(last, part.last)
-            named.append(part.requirement)
-        decision = None if decided is None else known.headings.holding(named, decided, position, superseded)
-        listed.append(
-            Listed(
-                heading=heading,
-                decision=decision,
-                status=_STATUSES[decision.outcome if decision else None] if into is None else "merged",
-                into=into,
-                last=last,
-                accounts=dict(zip(CLASSES, classes[code] if here else [0] * len(CLASSES), strict=True)),
-                loudness=((voices[code], voices_if_known[code]) if here else (0, 0)) if is_agreed else None,
-                share=share,
-                code=code,
-                earned=heard.revenue,
-                remembered=known.remembered,
-                currencies=counted.currencies,
-            )
+    place = {code: each for each, code in enumerate(headings.codes)} if merged else {}
+    codes = counted.requirements
+    for name, root in merged.items():
+        part, whole = place.get(codes.code(name)), place.get(codes.code(root))
+        if part is not None:
+            into[part] = counted.lineage.requirements.into(name, position)
+        if part is not None and whole is not None:
+            decided[whole], last[whole] = max(decided[whole], decided[part]), max(last[whole], last[part])
+            parts.setdefault(whole, []).append(name)
+    superseded = known.headings.superseded_by(position)
+    decisions = {
+        each: made
+        for each, at in enumerate(decided)
+        if at != NOT_SAID
+        and (
+            made := known.headings.holding([headings[each].requirement, *parts.get(each, ())], at, position, superseded)
         )
-    return listed
-
-
-def currencies_of(listed: Sequence[Listed]) -> list[str]:
-    """The currencies that occur, for the columns of CSV."""
-    if not listed:
-        return []
-    earned = listed[0].earned
-    codes = np.array(sorted(each.code for each in listed))
-    found = np.unique(earned.currencies[is_among(requirement_at(earned.places), codes)])
-    return sorted(listed[0].currencies.texts[code] for code in found.tolist())
+    }
+    share = math.lcm(*heard.voices, *heard.voices_if_known)
+    voices, if_known = (_in_shares(each, share, headings.codes) for each in (heard.voices, heard.voices_if_known))
+    return Requirements(
+        range(len(headings)),
+        headings,
+        last,
+        decisions,
+        into,
+        (voices, if_known) if is_agreed else None,
+        share,
+        heard,
+        known.remembered,
+        counted.currencies,
+    )
 
 
 def show_row(listed: Listed) -> RequirementRow:
@@ -211,16 +289,14 @@ def show_row(listed: Listed) -> RequirementRow:
     )
 
 
-def _in_shares(voices: Mapping[int, Column], share: int, size: int) -> list[int]:
-    """The sums of all, as whole numbers of shares, which may be small."""
-    summed = [0] * size
+def _in_shares(voices: Mapping[int, Column], share: int, codes: Sequence[int]) -> list[int]:
+    """The sums of all, as whole numbers of shares, which may be small; of requirements by their numbers."""
+    summed = [0] * len(codes)
     for total, each in voices.items():
-        summed = [one + other * (share // total) for one, other in zip(summed, each.tolist(), strict=True)]
+        size, sums = len(each), each.tolist()
+        heard = (sums[code] if code < size else 0 for code in codes)
+        summed = [one + other * (share // total) for one, other in zip(summed, heard, strict=True)]
     return summed
-
-
-def _later(one: int | None, other: int | None) -> int | None:
-    return other if one is None or (other is not None and other > one) else one
 
 
 def _last_decision(made: Made) -> LastDecision:
@@ -247,19 +323,3 @@ def _show_delivered(delivered: Delivered) -> Delivery:
         },
         Delivery,
     )
-
-
-def in_order(listed: Sequence[Listed], sort: Sort, currency: str | None) -> list[Listed]:
-    """The most first; of equals the lower id. `listed` is in the order of ids."""
-    match sort:
-        case "voice":
-            return sorted(listed, key=_quietness)
-        case "recent":
-            return sorted(listed, key=lambda each: -each.last)
-        case "revenue":
-            return sorted(listed, key=lambda each: -each.pipeline_and_contracted(currency or ""))
-
-
-def _quietness(listed: Listed) -> tuple[bool, int, int]:
-    voice, voice_if_known = listed.loudness or (0, 0)
-    return listed.loudness is None, -voice, -voice_if_known

@@ -5,7 +5,7 @@ As columns of numbers, like all that is counted: see columns.py.
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from msgspec import Struct
@@ -55,6 +55,45 @@ class Heading(NamedTuple):
     delivery: "Delivered | None"
     decided: int | None
     last: int
+
+
+class HeadingsAt(Sequence[Heading]):
+    """The headings of requirements at a position, by their ids: columns, of which one is made when it is asked for.
+
+    `codes`: the numbers of the requirements. `decided`: NOT_SAID where nothing was.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        texts: Sequence[str],
+        columns: Sequence[Sequence[int]],
+        delivered: "Mapping[int, Delivered]",
+    ) -> None:
+        self.codes, self._title, self._area, self.decided, self.last = columns
+        self._names = names
+        self._texts = texts
+        self._delivered = delivered
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @overload
+    def __getitem__(self, place: int) -> Heading: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Heading]: ...
+    def __getitem__(self, place: int | slice) -> Heading | list[Heading]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        code, decided = self.codes[place], self.decided[place]
+        return Heading(
+            self._names[code],
+            _text(self._texts, self._title[place]),
+            _text(self._texts, self._area[place]),
+            self._delivered.get(code),
+            None if decided == NOT_SAID else decided,
+            self.last[place],
+        )
 
 
 class Delivered(NamedTuple):
@@ -149,7 +188,7 @@ class Headings(Struct, frozen=True, kw_only=True):
         name = holding([*made], superseded)
         return None if name is None else made[name]
 
-    def at(self, p: int, there: Column, asked_last: Column) -> list[Heading]:
+    def at(self, p: int, there: Column, asked_last: Column) -> HeadingsAt:
         """Each requirement, by its id. `there`: which are asked for, or named by acts that are not known here;
         `asked_last`: where anything was said of asks."""
         size = len(self.requirements)
@@ -163,36 +202,26 @@ class Headings(Struct, frozen=True, kw_only=True):
         there[decided["requirement"]] = True
         title, area = (_latest(taken(raised, np.flatnonzero(raised[name] >= 0)), name, size) for name in _WORDS)
         made = _latest(decided, "position", size)
-        number = np.full(size, NOT_SAID, np.int64)
-        last_delivered = _last_rows(delivered)
-        number[delivered["requirement"][last_delivered]] = last_delivered
         codes = sorted(np.flatnonzero(there).tolist(), key=self.requirements.texts.__getitem__)
-        columns = (each[codes].tolist() for each in (title, area, number, made, last))
-        return [
-            Heading(
-                self.requirements.texts[code],
-                self._text(title_code),
-                self._text(area_code),
-                None if row == NOT_SAID else self._delivered(delivered, row),
-                None if position == NOT_SAID else position,
-                at,
-            )
-            for code, title_code, area_code, row, position, at in zip(codes, *columns, strict=True)
-        ]
+        columns = (codes, *(each[codes].tolist() for each in (title, area, made, last)))
+        rows = _last_rows(delivered).tolist()
+        return HeadingsAt(
+            self.requirements.texts,
+            self.texts.texts,
+            columns,
+            {int(delivered["requirement"][row]): self._delivered(delivered, row) for row in rows},
+        )
 
     @property
     def octets(self) -> int:
         return self.raised.octets + self.deliveries.octets + self.decided.octets + len(self.made) * MADE_OCTETS
-
-    def _text(self, code: int) -> str | None:
-        return None if code == NOT_SAID else self.texts.texts[code]
 
     def _delivered(self, rows: Columns, row: int) -> Delivered:
         target = int(rows["target"][row])
         return Delivered(
             state=self.texts.texts[int(rows["state"][row])],
             target=None if target == NOT_SAID else date.fromordinal(target),
-            url=self._text(int(rows["url"][row])),
+            url=_text(self.texts.texts, int(rows["url"][row])),
             position=int(rows["position"][row]),
             time=moment(int(rows["time"][row])),
         )
@@ -234,6 +263,10 @@ MADE_OCTETS = 1_000
 """Of a decision, roughly."""
 
 _WORDS = ("title", "area")
+
+
+def _text(texts: Sequence[str], code: int) -> str | None:
+    return None if code == NOT_SAID else texts[code]
 
 
 def _last_rows(rows: Columns) -> Column:

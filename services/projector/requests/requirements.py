@@ -12,7 +12,7 @@ from services.projector.answers import held, outcome, requirement, requirements,
 from services.projector.answers.cited import read_cited
 from services.projector.answers.held import Known
 from services.projector.answers.outcome import RequirementOutcome
-from services.projector.answers.requirements import Listed, RequirementList, RequirementRow
+from services.projector.answers.requirements import Listed, RequirementList, RequirementRow, Sort
 from services.projector.answers.similarity import RequirementsFound, SimilarRow
 from services.projector.answers.snapshot import Wanted
 from services.projector.counting.standings import Lens
@@ -70,21 +70,14 @@ class _Requirements:
             )
         currency = None if asked.currency is UNSET else asked.currency
 
-        settled, whole = await self._requirements(call, page.wanted, asked.lens)
-        name = ("requirements", asked.lens)
-        ordered = await self._readings.remembered.whole(
-            (settled.key, *name, asked.sort, currency),
-            lambda: asyncio.to_thread(
-                lambda: Whole(requirements.in_order(whole.rows, asked.sort, currency), whole.currencies)
-            ),
-        )
+        settled, whole = await self._requirements(call, page.wanted, asked.lens, asked.sort, currency)
 
         def body(found: Sequence[Listed], rows: list[RequirementRow]) -> RequirementList:
             return RequirementList(as_of=settled.as_of, lens=asked.lens, total=len(found), requirements=rows)
 
         wanted = choice(asked, lambda each: is_requirement_asked_for(each, asked))
         return await send_list(
-            call, page, settled.as_of, ordered, wanted, one_by_one(requirements.show_row), RequirementRow, body
+            call, page, settled.as_of, whole, wanted, one_by_one(requirements.show_row), RequirementRow, body
         )
 
     async def requirement(self, call: Call) -> web.StreamResponse:
@@ -121,14 +114,18 @@ class _Requirements:
             evidence = await outcome.read_outcome(snapshot, name)
         return respond(call, await asyncio.to_thread(outcome.show_outcome, evidence))
 
-    async def _requirements(self, call: Call, wanted: Wanted, lens: Lens) -> tuple[Settled, Whole]:
-        """Every requirement, in the order of its id."""
+    async def _requirements(
+        self, call: Call, wanted: Wanted, lens: Lens, sort: Sort = "voice", currency: str | None = None
+    ) -> tuple[Settled, Whole]:
+        """Every requirement, the most first; of equals the lower id."""
 
         def judge(known: Known | None) -> Whole:
-            listed = [] if known is None else requirements.list_requirements(known, lens)
-            return Whole(listed, requirements.currencies_of(listed))
+            if known is None:
+                return Whole(())
+            listed = requirements.list_requirements(known, lens)
+            return Whole(listed.in_order(sort, currency), listed.currencies)
 
-        return await self._readings.whole_of_known(call, ("requirements", lens), wanted, judge)
+        return await self._readings.whole_of_known(call, ("requirements", lens, sort, str(currency)), wanted, judge)
 
     async def _similar(self, call: Call, page: Page, asked: RequirementsAsked) -> web.StreamResponse:
         """The requirements most like a text."""

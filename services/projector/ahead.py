@@ -1,6 +1,5 @@
 """Loads what lists are computed from before anybody asks, so that nobody waits for it after a start."""
 
-import asyncio
 import gc
 import time
 from datetime import datetime
@@ -10,7 +9,6 @@ import asyncpg
 import structlog
 
 from services.allocator import give_back
-from services.postgres import Unavailable
 from services.problems import Problem
 from services.projector.answers.held import READS, Held
 from services.projector.answers.snapshot import Wanted, open_snapshot
@@ -19,7 +17,6 @@ from services.projector.projector import NoSuchLedger, Projector, Stopped
 
 PAUSE_SECONDS = 0.25
 """After each page that is read, and each standing that is laid."""
-RETRY_SECONDS = 1.0
 
 _FAILURES = (*AWAY, asyncpg.PostgresError, Problem, NoSuchLedger, Stopped)
 
@@ -40,12 +37,7 @@ async def load_ahead(projector: Projector, held: Held) -> None:
 
 
 async def _load(projector: Projector, held: Held) -> None:
-    while True:
-        try:
-            await projector.ready()
-            break
-        except Unavailable:
-            await asyncio.sleep(RETRY_SECONDS)
+    await projector.caught_up()
     written = [(at, name) for name in projector.ledgers() if (at := await _last_written(projector, name)) is not None]
     for _, name in sorted(written, reverse=True):
         begun = time.monotonic()

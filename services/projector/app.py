@@ -25,7 +25,7 @@ _log = structlog.get_logger()
 
 async def run(settings: Settings) -> None:
     """Keep up and serve until asked to stop. Raises what ends the keeping up, if anything does."""
-    async with Projector(settings) as projector, _publishing(settings):
+    async with Projector(settings) as projector, _publishing(settings, projector):
         held = Held()
         declared = routes(projector, settings.master_key, held)
         app = application(
@@ -51,7 +51,7 @@ async def run(settings: Settings) -> None:
             task.result()
 
 
-def _publishing(settings: Settings) -> contextlib.AbstractAsyncContextManager[object]:
+def _publishing(settings: Settings, projector: Projector) -> contextlib.AbstractAsyncContextManager[object]:
     """What publishes digests, unless the settings say that nobody does. Raises SigningKeyError."""
     if not settings.digest_seconds:
         return contextlib.nullcontext()
@@ -61,7 +61,7 @@ def _publishing(settings: Settings) -> contextlib.AbstractAsyncContextManager[ob
     def outside(ledger: str) -> KeptOutside:
         return KeptOutside(store, ledger)
 
-    return Publisher(settings.url("projector"), keys, outside, settings.digest_seconds)
+    return Publisher(settings.url("projector"), keys, outside, settings.digest_seconds, begin=projector.caught_up)
 
 
 def _say_failed(loading: asyncio.Task[None]) -> None:

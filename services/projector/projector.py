@@ -32,6 +32,8 @@ POLL_SECONDS = 2.0  # Between two looks at a ledger that nobody announced anythi
 POLL_LEDGERS_SECONDS = 5.0
 STEP_ASIDE_SECONDS = 0.5  # After another projector has moved a cursor first.
 FOLLOW_SECONDS = 0.05  # Between two looks at a ledger that another process keeps up with, while somebody waits here.
+LOOK_AGAIN_SECONDS = 1.0  # Between two looks whether all can be asked, by what nobody waits for.
+CAUGHT_UP_SECONDS_MAX = 3_600  # For what nobody waits for to begin: a ledger that is in trouble holds it up no longer.
 OPEN_SECONDS_MAX = 10  # For a query to wait until the read models of a ledger are there.
 INDEXED_BEHIND_EVENTS_MAX = 10_000  # What is further behind gets its indexes later: to fill them as it goes costs more.
 INDEXING_SECONDS_MAX = 3_600
@@ -174,6 +176,20 @@ class Projector:
         with unavailable():
             await self.pool.fetchval("SELECT 1", timeout=ACQUIRE_SECONDS_MAX)
 
+    async def caught_up(self) -> None:
+        """Wait until what was there at the start has come to the end of its log, as that is now, or cannot: what nobody
+        waits for can begin then. It does not wait for longer than CAUGHT_UP_SECONDS_MAX."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CAUGHT_UP_SECONDS_MAX):
+                while True:
+                    try:
+                        await self.ready()
+                        break
+                    except Unavailable:
+                        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+                for runner in self._found_first or ():
+                    await runner.caught_up()
+
     def ledgers(self) -> list[str]:
         """The names of the ledgers that it keeps up with."""
         return [*self._runners]
@@ -311,6 +327,14 @@ class Runner:
                     await self._moved.wait()
         finally:
             self._waiting -= 1
+
+    async def caught_up(self) -> None:
+        """Wait until each projection has come to the end of the log, as that is now, or has stopped. What is built anew
+        is not waited for: it has been caught up with."""
+        head = self.head
+        for name in self.cursors.keys() - self._rebuilding:
+            with contextlib.suppress(Stopped):
+                await self.reached(head, [name])
 
     def seen(self, cursor: Cursor) -> Cursor:
         """A stored cursor as it is for this process: stopped, if another version has built the read model since.

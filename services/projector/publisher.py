@@ -6,12 +6,13 @@ kept inside; what a process that was killed has left outside alone, the next one
 Where the log may not be what it was, by what is kept outside, nothing is published until an operator has said what
 happened: digests of events that are lost would stay for ever.
 
-After a start, and after a read model was built anew, its tables are read once; then only what is new.
+After a start, and after a read model was built anew, its tables are read once; then only what is new. The first time
+waits until the read models have caught up: to read a long one takes as much of the processor as to catch up with it.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import asyncpg
@@ -56,7 +57,8 @@ class _Followed(Struct):
 class Publisher(Leader):
     """`outside`: where digests of a ledger are kept.
 
-    `seconds`: the time between two digests of a read model, in seconds.
+    `seconds`: the time between two digests of a read model, in seconds. `begin`: waits until there is room for that;
+    None: there is.
     """
 
     def __init__(
@@ -66,12 +68,14 @@ class Publisher(Leader):
         outside: Callable[[str], KeptOutside],
         seconds: float,
         *,
+        begin: Callable[[], Awaitable[None]] | None = None,
         projections: Sequence[Projection] = ALL,
     ) -> None:
         super().__init__(url, lock=LOCK, failure="no_digest_published", retry_seconds=RETRY_SECONDS)
         self._keys = keys
         self._outside = outside
         self._seconds = seconds
+        self._begin_after = begin
         self._projections = {projection.name: projection for projection in projections}
         self._followed: dict[tuple[str, str], _Followed] = {}
         self._begun: set[str] = set()
@@ -79,6 +83,8 @@ class Publisher(Leader):
     async def lead(self, connection: asyncpg.Connection) -> None:
         # Another may have gone on meanwhile, and the database may be an older copy of what it was.
         self._followed, self._begun = {}, set()
+        if self._begin_after is not None:
+            await self._begin_after()
         while True:
             for ledger in await connection.fetch(_statements["ledgers"]):
                 await self._publish_due(connection, ledger["name"], ledger["origin"])

@@ -208,6 +208,47 @@ async def test_what_is_far_behind_gets_its_indexes_when_it_has_caught_up(
         assert await indexes(database) == await indexes_of_a_new_ledger(database)
 
 
+async def test_what_nobody_waits_for_begins_when_all_have_caught_up_or_stopped(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 20)
+    go_on = asyncio.Event()
+
+    async def read_page(connection: Any, statements: Any, after: int, topics: Any) -> feed.Page:
+        if after >= 40:
+            await go_on.wait()
+        return await feed.read_page(connection, statements, after, topics)
+
+    monkeypatch.setattr(engine, "read_page", read_page)
+    async with Log.open(database) as log:
+        await log.append(*(ask(number) for number in range(59)))
+        await append_by_force(database, profile(7, name="Seven"), mend=lambda state: state[:-9])
+        await log.append(ask(60))
+    async with Projector(database.settings) as projector:
+        waiting = asyncio.create_task(projector.caught_up())
+        runner = await projector.ledger("main")
+        await reached(runner, 20, "requirements")
+        assert not waiting.done()
+        go_on.set()
+        async with asyncio.timeout(60):
+            await waiting
+        assert {name for name, cursor in runner.cursors.items() if cursor.state == "stopped"} >= {"accounts"}
+        assert runner.cursors["requirements"].position == runner.head == 61
+
+
+async def test_a_ledger_in_trouble_holds_up_what_nobody_waits_for_no_longer_than_it_may(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "CAUGHT_UP_SECONDS_MAX", 0.1)
+    other = await connect(database.projector)
+    await other.execute("SELECT pg_advisory_lock(hashtextextended('opening main', 0))")
+    async with Projector(database.settings) as projector, asyncio.timeout(60):
+        await projector.caught_up()
+        with pytest.raises(Unavailable):
+            await projector.ready()
+    await other.close()
+
+
 async def test_a_projector_that_ended_before_it_had_made_the_indexes_leaves_them_to_the_next(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,36 @@ async def test_a_digest_is_published_as_a_signed_note_inside_and_outside(
     assert [row["key"] for row in listed] == [str(key) for key in known]
 
 
+async def test_nothing_is_read_for_a_digest_before_all_have_caught_up(
+    database: Database,
+    auditor: asyncpg.Connection,
+    keys: SigningKeys,
+    outside: KeptOutside,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    began, begin, read = asyncio.Event(), asyncio.Event(), []
+    really = digest.read_on
+
+    async def noted(*given: Any) -> None:
+        read.append(begin.is_set())
+        await really(*given)
+
+    async def caught_up() -> None:
+        began.set()
+        await begin.wait()
+
+    monkeypatch.setattr(publisher, "read_on", noted)
+    head = await record(database, 300)
+    async with Publisher(database.projector, keys, lambda _: outside, SECONDS, begin=caught_up):
+        async with asyncio.timeout(SECONDS_MAX):
+            await began.wait()
+        assert not await auditor.fetchval("SELECT count(*) FROM ledger_main.digests")
+        begin.set()
+        await published_at(auditor, head)
+    assert read
+    assert all(read)
+
+
 async def test_only_what_has_moved_is_published_and_only_what_is_new_is_read(
     database: Database,
     auditor: asyncpg.Connection,

@@ -1,6 +1,8 @@
 """From a page of events to rows in tables: the pure fold, and the way in."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import asyncpg
 from msgspec import Struct
@@ -10,7 +12,7 @@ from schemas.upcasts import UPCASTS
 from services.postgres import Unavailable
 from services.projector.feed import KNOWN_TOPICS, Page
 from services.projector.outage import AWAY
-from services.projector.projections import Projection, Row
+from services.projector.projections import Projection
 
 REASON_CHARACTERS_MAX = 1_000
 
@@ -23,6 +25,10 @@ _NOT_NOW = (
     asyncpg.LockNotAvailableError,
     asyncpg.PostgresSystemError,
 )
+
+
+Values = tuple[Any, ...]
+"""A row: a value for each column of its table, the position that made it first."""
 
 
 class Refused(Exception):
@@ -41,15 +47,18 @@ class Folded(Struct, frozen=True):
 
     after: int
     upto: int
-    rows: Sequence[tuple[int, Row]]
-    """Each with the position that made it, in order."""
+    rows: Mapping[str, Sequence[Values]]
+    """By table, in order; each begins with the position that made it."""
     trouble: Trouble | None
 
-    def between(self, after: int, upto: int) -> Iterable[Row]:
+    def between(self, after: int, upto: int) -> Mapping[str, Sequence[Values]]:
         """The rows of the events above one position up to another."""
-        if after <= self.after and upto >= self.upto:
-            return (row for _, row in self.rows)
-        return (row for position, row in self.rows if after < position <= upto)
+        return self.rows if after <= self.after and upto >= self.upto else _between(self.rows, after, upto)
+
+
+def _between(rows: Mapping[str, Sequence[Values]], after: int, upto: int) -> dict[str, list[Values]]:
+    found = {table: [each for each in values if after < each[0] <= upto] for table, values in rows.items()}
+    return {table: values for table, values in found.items() if values}
 
 
 def topics_of(projections: Iterable[Projection]) -> frozenset[str]:
@@ -59,23 +68,21 @@ def topics_of(projections: Iterable[Projection]) -> frozenset[str]:
 
 def fold_page(projection: Projection, page: Page) -> Folded:
     """Fold a page up to the first event that cannot be applied."""
-    rows: list[tuple[int, Row]] = []
+    rows: defaultdict[str, list[Values]] = defaultdict(list)
     topics, fold = projection.topics, projection.fold
-    for stored in page.events:
-        topic = stored.topic
+    for stored in page.about(topics_of([projection])):
         try:
-            if topic in topics or topic in UPCASTS:
-                recorded = page.recorded(stored)
-                if recorded.type in topics:
-                    position = stored.position
-                    rows += [(position, row) for row in fold(recorded)]
-            elif topic not in KNOWN_TOPICS:
+            if stored.topic not in KNOWN_TOPICS:
                 # Nobody can know whether it matters here.
-                raise Undecodable(f"no such event type in this version: {topic}")
+                raise Undecodable(f"no such event type in this version: {stored.topic}")
+            recorded = page.recorded(stored)
+            if recorded.type in topics:
+                for table, values in fold(recorded):
+                    rows[table].append(values)
         except Exception as error:  # Whatever it is, this projection stops here and says so.
             reason = str(error) if isinstance(error, Undecodable) else f"{type(error).__name__}: {error}"
-            rows = [row for row in rows if row[0] < stored.position]
-            return Folded(page.after, stored.position - 1, rows, trouble(stored.position, reason))
+            upto = stored.position - 1
+            return Folded(page.after, upto, _between(rows, page.after, upto), trouble(stored.position, reason))
     return Folded(page.after, page.last, rows, trouble(page.last + 1, page.hole) if page.hole else None)
 
 
@@ -85,7 +92,7 @@ def trouble(position: int, reason: str) -> Trouble:
     return Trouble(position, text[:REASON_CHARACTERS_MAX])
 
 
-Keep = Callable[[int, int, Iterable[Row], Trouble | None], Awaitable[None]]
+Keep = Callable[[int, int, Mapping[str, Sequence[Values]], Trouble | None], Awaitable[None]]
 """Stores the rows above one position up to another, in a transaction of its own, with the trouble behind them."""
 
 
@@ -103,7 +110,7 @@ async def apply(folded: Folded, keep: Keep) -> Trouble | None:
         except Refused as refused:
             if upto - after <= 1:
                 found = trouble(upto, str(refused))
-                await keep(after, after, (), found)
+                await keep(after, after, {}, found)
                 return found
             size = (upto - after) // 2
             continue
@@ -112,13 +119,10 @@ async def apply(folded: Folded, keep: Keep) -> Trouble | None:
         after = upto
 
 
-async def write(connection: asyncpg.Connection, schema: str, rows: Iterable[Row]) -> None:
+async def write(connection: asyncpg.Connection, schema: str, rows: Mapping[str, Sequence[Values]]) -> None:
     """Copy rows into their tables, in the caller's transaction. Raises Refused and Unavailable."""
-    tables: dict[str, list[tuple[object, ...]]] = {}
-    for table, values in rows:
-        tables.setdefault(table, []).append(values)
     try:
-        for table, records in tables.items():
+        for table, records in rows.items():
             await connection.copy_records_to_table(table, schema_name=schema, records=records)
     except AWAY:
         raise

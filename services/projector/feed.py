@@ -6,6 +6,8 @@ A wake-up is a hint and may be lost; whoever is woken reads the log, and reads i
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection
+from itertools import chain
+from operator import attrgetter
 
 import asyncpg
 import msgspec
@@ -45,6 +47,17 @@ class Page(Struct, frozen=True):
     hole: str | None
     """What is wrong with the log right behind these events, if something is."""
     _found: dict[int, Recorded | Exception] = msgspec.field(default_factory=dict)
+    _of_topic: dict[str, list[Stored]] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for stored in self.events:
+            self._of_topic.setdefault(stored.topic, []).append(stored)
+
+    def about(self, topics: Collection[str]) -> list[Stored]:
+        """The events of these topics, and those that this version does not know, in order: however many projections
+        fold the page, it is searched once."""
+        found = [each for topic, each in self._of_topic.items() if topic in topics or topic not in KNOWN_TOPICS]
+        return found[0] if len(found) == 1 else sorted(chain.from_iterable(found), key=attrgetter("position"))
 
     def found(self, stored: Stored) -> Recorded | Exception:
         """One of these events, decoded, or why it cannot be.

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -19,11 +19,11 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.migrate import database_user
 from services.postgres import ACQUIRE_SECONDS_MAX, Unavailable, connect, ledger_schema, open_pool, unavailable
-from services.projector.apply import Refused, Trouble, apply, fold_page, topics_of, write
+from services.projector.apply import Refused, Trouble, Values, apply, fold_page, topics_of, write
 from services.projector.feed import Page, listen, read_page
 from services.projector.leases import Leases
 from services.projector.outage import AWAY, Outage
-from services.projector.projections import ALL, Projection, Row
+from services.projector.projections import ALL, Projection
 from services.projector.rebuild import RebuildBehind, RebuildError, RebuildInProgress, bring_up_to_date
 from services.settings import Settings, SettingsError
 from services.statements import Statements, fill
@@ -542,7 +542,7 @@ class Runner:
     async def _advance(self, connection: asyncpg.Connection, projection: Projection, page: Page) -> None:
         """Apply a page to one projection. Raises _Lost if another projector was first."""
 
-        async def keep(after: int, upto: int, rows: Iterable[Row], found: Trouble | None) -> None:
+        async def keep(after: int, upto: int, rows: Mapping[str, Sequence[Values]], found: Trouble | None) -> None:
             async with connection.transaction():
                 moved = await self._move(connection, [projection], after, upto, found)
                 await write(connection, self.schema, rows)

@@ -5,7 +5,7 @@ is. What a rebuild that was cut short leaves behind, the next goes on with or dr
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +15,9 @@ import structlog
 from msgspec import Struct
 
 from services.postgres import ledger_schema, rebuild_schema
-from services.projector.apply import Trouble, apply, fold_page, topics_of, write
+from services.projector.apply import Trouble, Values, apply, fold_page, topics_of, write
 from services.projector.feed import read_page
-from services.projector.projections import Projection, Row
+from services.projector.projections import Projection
 from services.statements import Statements, fill, quote
 
 SWAP_LOCK_SECONDS_MAX = 3  # Whoever asks meanwhile waits behind us, so we do not wait for long.
@@ -213,7 +213,7 @@ class _Rebuild:
         reached = position
         head = await self._connection.fetchval(self._statements["head"])
 
-        async def keep(after: int, upto: int, rows: Iterable[Row], found: Trouble | None) -> None:
+        async def keep(after: int, upto: int, rows: Mapping[str, Sequence[Values]], found: Trouble | None) -> None:
             nonlocal reached
             async with self._connection.transaction():
                 await write(self._connection, self._beside, rows)

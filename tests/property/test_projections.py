@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemas.codec import close_record, open_record, read_event
 from schemas.envelope import Sent
 from services.postgres import connect
-from services.projector.apply import fold_page, write
+from services.projector.apply import Folded, Values, fold_page, write
 from services.projector.digest import digest
 from services.projector.feed import Page, Stored
 from services.projector.projections import ALL, Row
@@ -155,7 +155,7 @@ def rows(sent: list[Sent]) -> list[tuple[int, Row]]:
         folded = fold_page(projection, page(sent))
         assert folded.trouble is None
         assert folded.upto == len(sent)
-        made += folded.rows
+        made += [(values[0], (table, values)) for table, each in folded.rows.items() for values in each]
     return made
 
 
@@ -180,7 +180,12 @@ def test_a_page_may_end_anywhere(sent: list[Sent], cut: int) -> None:
     for projection in ALL:
         first = fold_page(projection, Page(0, whole.events[:cut], None))
         second = fold_page(projection, Page(cut, whole.events[cut:], None))
-        assert [*first.rows, *second.rows] == [*fold_page(projection, whole).rows]
+        assert _joined(first, second) == fold_page(projection, whole).rows
+
+
+def _joined(first: Folded, second: Folded) -> dict[str, list[Values]]:
+    tables = first.rows.keys() | second.rows.keys()
+    return {table: [*first.rows.get(table, ()), *second.rows.get(table, ())] for table in tables}
 
 
 @pytest.fixture
@@ -208,7 +213,10 @@ async def _store(connection: asyncpg.Connection, made: list[Row]) -> dict[str, s
     transaction = connection.transaction()
     await transaction.start()
     try:
-        await write(connection, "ledger_main", made)
+        tables: dict[str, list[Values]] = {}
+        for table, values in made:
+            tables.setdefault(table, []).append(values)
+        await write(connection, "ledger_main", tables)
         return {each.name: await digest(connection, "ledger_main", each, len(made)) for each in ALL}
     finally:
         await transaction.rollback()

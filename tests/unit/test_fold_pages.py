@@ -1,6 +1,6 @@
 """What a page of the log comes to: how far it can be applied, and what is in the way."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -9,7 +9,7 @@ import pytest
 from schemas.codec import close_record, open_record
 from schemas.envelope import Recorded
 from services.projector import feed
-from services.projector.apply import Folded, Refused, Trouble, apply, fold_page, trouble
+from services.projector.apply import Folded, Refused, Trouble, Values, apply, fold_page, trouble
 from services.projector.feed import Page, Stored, decode
 from services.projector.projections import ALL, Row
 from tests.log import event, read
@@ -35,7 +35,7 @@ def page(*events: Stored, hole: str | None = None) -> Page:
 
 
 def made_by(folded: Folded) -> list[int]:
-    return [position for position, _ in folded.rows]
+    return sorted({position for values in folded.rows.values() for position, *_ in values})
 
 
 def test_a_page_is_folded_whole() -> None:
@@ -44,7 +44,7 @@ def test_a_page_is_folded_whole() -> None:
 
 
 def test_an_empty_page_moves_nothing() -> None:
-    assert fold_page(REQUIREMENTS, Page(3, (), None)) == Folded(3, 3, [], None)
+    assert fold_page(REQUIREMENTS, Page(3, (), None)) == Folded(3, 3, {}, None)
 
 
 def test_what_is_for_others_is_not_even_decoded() -> None:
@@ -120,10 +120,10 @@ class Kept:
         self.trouble: Trouble | None = None
         self.attempts = 0
 
-    async def keep(self, after: int, upto: int, rows: Iterable[Row], found: Trouble | None) -> None:
+    async def keep(self, after: int, upto: int, rows: Mapping[str, Sequence[Values]], found: Trouble | None) -> None:
         self.attempts += 1
         assert after == self.reached
-        positions = [values[0] for _, values in rows]
+        positions = [position for each in rows.values() for position, *_ in each]
         if self.refused & {*positions}:
             raise Refused("not this one")
         self.reached, self.trouble = upto, found
@@ -131,7 +131,7 @@ class Kept:
 
 
 def rows(*positions: int, upto: int, found: Trouble | None = None) -> Folded:
-    return Folded(0, upto, [(position, ("t", (position,))) for position in positions], found)
+    return Folded(0, upto, {"t": [(position,) for position in positions]}, found)
 
 
 async def test_a_page_is_kept_in_one_part() -> None:
@@ -156,7 +156,7 @@ async def test_trouble_behind_the_page_is_kept_with_its_last_part() -> None:
 
 async def test_trouble_at_once_is_kept_where_the_cursor_is() -> None:
     kept, hole = Kept(), Trouble(1, "hole")
-    assert await apply(Folded(0, 0, [], hole), kept.keep) == hole
+    assert await apply(Folded(0, 0, {}, hole), kept.keep) == hole
     assert (kept.reached, kept.trouble, kept.attempts) == (0, hole, 1)
 
 

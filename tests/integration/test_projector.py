@@ -28,7 +28,7 @@ from tests.readmodels import NAMES, digests, reached, ready, rebuilt_digests
 INDEXED = "SELECT EXISTS (SELECT FROM pg_indexes WHERE indexname = 'asks_account_idx')"
 DECIDER = {"role": "head of product", "team": "product"}
 
-SETTLE = snapshots._settle
+SETTLE = snapshots.settle
 
 
 def ask(number: int, **more: Any) -> Any:
@@ -344,11 +344,11 @@ async def test_a_query_that_waits_for_a_position_asks_the_database_once(
     monkeypatch.setattr(engine, "POLL_SECONDS", 3600.0)
     settled: list[int | None] = []
 
-    async def settle(connection: Any, runner: Runner, reads: Any, wanted: Wanted) -> Any:
+    def settle(state: Any, reads: Any, wanted: Wanted) -> Any:
         settled.append(wanted.at_least)
-        return await SETTLE(connection, runner, reads, wanted)
+        return SETTLE(state, reads, wanted)
 
-    monkeypatch.setattr(snapshots, "_settle", settle)
+    monkeypatch.setattr(snapshots, "settle", settle)
     async with Log.open(database) as log, Projector(database.settings) as projector:
         runner = await projector.ledger("main")
         for position in range(1, 6):

@@ -104,7 +104,7 @@ async def test_the_others_go_on_and_nothing_is_lost(database: Database, session:
             # Stopped under load: what was accepted is answered, and then all have ended.
             ledger.process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(ledger.process.wait, SECONDS_MAX) == 0
-            assert not any(worker.is_running() for worker in workers)
+            assert all(has_ended(worker) for worker in workers)
         finally:
             posting.cancel()
             await asyncio.wait([posting])
@@ -133,6 +133,14 @@ async def recorded_total(session: aiohttp.ClientSession, ledger: LedgerProcess, 
     return least
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Also if nobody has asked how: whoever inherits orphans may take its time."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
 async def test_the_port_is_shared_with_no_other_and_free_again_after_kill_9(
     database: Database, session: aiohttp.ClientSession
 ) -> None:
@@ -152,7 +160,7 @@ async def test_the_port_is_shared_with_no_other_and_free_again_after_kill_9(
         ledger.kill()
         ledger.start()
         await ledger.ready(session)
-        assert not any(worker.is_running() for worker in workers)
+        assert all(has_ended(worker) for worker in workers)
 
 
 async def test_what_no_start_can_mend_ends_all(database: Database, tmp_path: Any) -> None:

@@ -21,14 +21,14 @@ from pathlib import Path
 
 import aiohttp
 import asyncpg
-import msgspec
 
 from benchmarks.loading import COLUMNS
 from benchmarks.peers import BATCH_EVENTS, PeerError, Run
 from benchmarks.peers.databases import Check, counted
 from benchmarks.peers.pgbench import pgbench, stage
-from benchmarks.peers.rows import Row, read
+from benchmarks.peers.rows import read
 from services import launch
+from services.archive.lines import EventRow
 from services.migrate import migrate
 from services.postgres import ledger_schema
 from services.settings import Settings
@@ -58,7 +58,7 @@ async def single(dsn: str, rows: Path, *, clients: int = CLIENTS) -> AsyncIterat
     """pgbench inserts one row a transaction."""
     connection = await _log(dsn)
     try:
-        staged = [msgspec.structs.astuple(row) for row in islice(read(rows), ROWS_MAX)]
+        staged = [*islice(read(rows), ROWS_MAX)]
         await connection.execute("CREATE SEQUENCE positions")
         await stage(connection, fill(_STAGED, schema=_SCHEMA), staged, columns=COLUMNS)
     finally:
@@ -194,7 +194,7 @@ async def _copy(connection: asyncpg.Connection, source: memoryview | AsyncIterat
     )
 
 
-def _batches(rows: Sequence[Row]) -> Iterator[bytes]:
+def _batches(rows: Sequence[EventRow]) -> Iterator[bytes]:
     """These rows over and over, encoded, BATCH_EVENTS at a time. Whatever may be there once only is another each time
     around: position, version, and the last bits of the id."""
     batch = []
@@ -219,7 +219,7 @@ def _batches(rows: Sequence[Row]) -> Iterator[bytes]:
                 batch = []
 
 
-def _parts(row: Row) -> tuple[bytes, bytes, bytes]:
+def _parts(row: EventRow) -> tuple[bytes, bytes, bytes]:
     """A row in the binary format, in three parts: what follows the first is the version, the second position and id."""
     recorded_at = (row.recorded_at - _EPOCH) // timedelta(microseconds=1)
     return (

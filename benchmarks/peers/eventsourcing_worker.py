@@ -22,8 +22,9 @@ from eventsourcing.projection import Projection, ProjectionRunner
 from eventsourcing.utils import Environment
 from psycopg.sql import SQL, Identifier
 
-from benchmarks.peers.rows import Row, read
+from benchmarks.peers.rows import read
 from benchmarks.peers.workers import Written
+from services.archive.lines import EventRow
 
 ROWS_MAX = 20_000  # Of the file, over and over: versions go on, so no row is the same as another.
 PAGE_EVENTS = 100  # An append of 500 such events never comes back: client and server each wait for the other.
@@ -94,7 +95,7 @@ def append(recorder: ApplicationRecorder, share: Iterator[list[StoredEvent]], un
             return events, now
 
 
-def batches(rows: Sequence[Row], size: int) -> Iterator[list[StoredEvent]]:
+def batches(rows: Sequence[EventRow], size: int) -> Iterator[list[StoredEvent]]:
     """These rows over and over, as events whose versions go on."""
     versions: dict[UUID, int] = {}
     batch = []

@@ -4,32 +4,14 @@ One JSON array a line, a value a column of `stored_events`, bytes in base64. So 
 """
 
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
-from uuid import UUID
 
 import msgspec
 
 from benchmarks.company import SEED, company
 from benchmarks.loading import stored_rows
+from services.archive.lines import EventRow
 from services.sealing import MasterKey
-
-
-class Row(msgspec.Struct, frozen=True, array_like=True):
-    """An event as the ledger stores it, its columns in their order in `benchmarks.loading.COLUMNS`."""
-
-    originator_id: UUID
-    originator_version: int
-    topic: str
-    state: bytes
-    notification_id: int
-    event_id: UUID
-    subject: str
-    source: str
-    recorded_at: datetime
-    sealed: bool
-    content: bytes
-    leaf_hash: bytes
 
 
 def write(path: Path, events: int, master: MasterKey, *, seed: int = SEED) -> None:
@@ -43,9 +25,9 @@ def write(path: Path, events: int, master: MasterKey, *, seed: int = SEED) -> No
     new.rename(path)
 
 
-def read(path: Path) -> Iterator[Row]:
+def read(path: Path) -> Iterator[EventRow]:
     """The rows of a file that `write` has made."""
-    decoder = msgspec.json.Decoder(Row)
+    decoder = msgspec.json.Decoder(EventRow)
     with path.open("rb") as file:
         for line in file:
             yield decoder.decode(line)

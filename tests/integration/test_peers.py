@@ -74,7 +74,7 @@ async def test_what_is_copied_is_the_ledgers_rows_and_other_ones_the_second_time
         f"SELECT {', '.join(COLUMNS)} FROM ledger_main.stored_events WHERE notification_id <= $1 ORDER BY 5", 2 * EVENTS
     )
     await connection.close()
-    assert [tuple(each) for each in found[:EVENTS]] == [msgspec.structs.astuple(each) for each in rows.read(log)]
+    assert [tuple(each) for each in found[:EVENTS]] == [tuple(each) for each in rows.read(log)]
     again = found[EVENTS : 2 * EVENTS]
     assert [each["state"] for each in again] == [each["state"] for each in found[:EVENTS]]
 

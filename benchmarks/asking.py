@@ -37,18 +37,18 @@ class Asked:
         self._unasked = {query: iter(range(head - 1, 0, -1)) for query in QUERIES}
 
     async def ours(self, query: str, seconds: float) -> float:
-        """Answers a second, of a log to which nothing is added meanwhile."""
-        return await self._projector.closed_loop(itertools.repeat(get(self._paths[query], key=self._reader)), seconds)
-
-    async def fresh(self, query: str, seconds: float) -> float:
-        """The same, each for a position for which it was not asked before."""
+        """Answers a second, each for a position for which it was not asked before."""
         path = self._paths[query]
         joint = "&" if "?" in path else "?"
         requests = (get(f"{path}{joint}as_of={position}", key=self._reader) for position in self._unasked[query])
         return await self._projector.closed_loop(requests, seconds)
 
+    async def again(self, query: str, seconds: float) -> float:
+        """The same question again and again, of a log to which nothing is added meanwhile: the answer is kept."""
+        return await self._projector.closed_loop(itertools.repeat(get(self._paths[query], key=self._reader)), seconds)
+
     async def opened(self, query: str, seconds: float) -> float:
-        """The same as `ours`, by who sees sealed words: they are opened, and that is put on record, each time."""
+        """The same as `again`, by who sees sealed words: they are opened, and that is put on record, each time."""
         return await self._projector.closed_loop(itertools.repeat(get(self._paths[query], key=self._admin)), seconds)
 
     async def theirs(self, query: str, seconds: float) -> float:

@@ -550,7 +550,7 @@ class Bench:
             for query in asking.QUERIES:
                 cases: dict[str, Case] = {
                     OURS: partial(asked.ours, query, self._plan.window),
-                    "fresh": partial(asked.fresh, query, self._plan.window),
+                    "again": partial(asked.again, query, self._plan.window),
                     "handler": partial(asked.theirs, query, self._plan.window),
                 }
                 if query == asking.OPENED:

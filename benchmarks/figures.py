@@ -61,8 +61,8 @@ AIMS = (
 """The figures that are promised, in the order of the table."""
 
 BESIDE = {
-    "query_one_fresh_vs_handler": "one requirement, each time at a position not asked for before",
-    "query_list_fresh_vs_handler": "the list, each time at a position not asked for before",
+    "query_one_again_vs_handler": "one requirement, asked again of a log that stays as it is",
+    "query_list_again_vs_handler": "the list, asked again of a log that stays as it is",
     "query_one_opened_vs_handler": "one requirement, its sealed words opened, and that on record",
 }
 """What figures say that stand beside those."""

@@ -61,9 +61,24 @@ AIMS = (
 """The figures that are promised, in the order of the table."""
 
 BESIDE = {
+    "clients_microseconds_a_request": "processor time of the clients, of one request",
+    "single_vs_insert": "single events / the same rows by pgbench, one a transaction",
+    "single_vs_empty_handler_per_process": "single events / as many empty handlers as the ledger has processes",
+    "batch_vs_long_copy": "batches of 100 / one COPY of the same rows, one transaction",
+    "batch_vs_sha256": "batches of 100 / SHA-256 of the same records",
+    "tree_lag_s": "from an acknowledgement until a checkpoint has it, in s",
+    "append_median_ms": "the median of what `append_p99_ms` has the 99th percentile of",
+    "empty_handler_p99_ms": "the same requests to the empty handler: clients and machine",
+    "visible_median_ms": "the median of what `visible_p99_ms` has the 99th percentile of",
+    "catchup_events_a_second": "the same by the clock, on all processors",
+    "rebuild_per_core": "one projection built anew, events a second of a processor",
+    "catchup_vs_emmett": "catch-up / Emmett's rebuild of a projection",
     "query_one_again_vs_handler": "one requirement, asked again of a log that stays as it is",
     "query_list_again_vs_handler": "the list, asked again of a log that stays as it is",
     "query_one_opened_vs_handler": "one requirement, its sealed words opened, and that on record",
+    "bytes_an_event": "on disk: log, read models, indexes, over the events of the long log",
+    "ledger_mb_an_hour": "growth of the ledger's memory over the hour, in MB an hour",
+    "projector_mb_an_hour": "growth of the projector's memory over the hour, in MB an hour",
 }
 """What figures say that stand beside those."""
 

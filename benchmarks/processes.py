@@ -17,6 +17,7 @@ MEGABYTE = 1_000_000
 SAMPLE_SECONDS = 0.5
 
 _PSS = re.compile(r"^Pss: +(\d+) kB$", re.MULTILINE)
+_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
 
 class Memory(Struct, frozen=True):
@@ -66,6 +67,16 @@ async def watching(served: Served, watch: Watch) -> AsyncIterator[None]:
 def memory_mb(pid: int) -> float:
     """Of a process and its descendants, in MB: PSS, or the resident set where the system does not tell that."""
     return sum(_bytes(each.pid) for each in _family(pid)) / MEGABYTE
+
+
+def peak_mb(pid: int) -> float:
+    """The most that a process and its descendants have held since each began, in MB, as the kernel counts: what they
+    share counts for each of them, and their peaks as if they were at once. 0 where the system does not tell."""
+    total = 0
+    for each in _family(pid):
+        with contextlib.suppress(OSError):
+            total += sum(map(int, _PEAK.findall(Path(f"/proc/{each.pid}/status").read_text()))) * 1024
+    return round(total / MEGABYTE, 1)
 
 
 def processor_seconds(pid: int) -> float:

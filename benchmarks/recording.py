@@ -2,8 +2,9 @@
 be seen."""
 
 import asyncio
+import re
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -19,12 +20,16 @@ SINGLE_CONNECTIONS = 64
 BATCH_CONNECTIONS, BATCH_EVENTS = 4, 100
 BURST_CONNECTIONS, BURST_BYTES = 64, 16 * 2**20
 BURST_TEXT_CHARACTERS = 3_900
+BROKEN_OFF_SECONDS = 1.0
+"""Until somebody asks again who was cut off before the answer could be read."""
 VISIBLE_A_SECOND = 10
 """So many recorded events a second are waited for: to ask takes of the processors that recording and projecting have,
 and the measure is not to make what it measures."""
 WAITED_FOR = "acc-waited-for"
 """An account of which nothing is known but one profile: what an answer through the read models can cost least."""
 READERS = 32
+
+_RETRY_AFTER = re.compile(rb"^retry-after: (\d+)", re.IGNORECASE | re.MULTILINE)
 
 _AHEAD = 1.3
 """So many times the requests of the fastest window are made before one."""
@@ -163,16 +168,30 @@ async def introduce(served: Served, ledger: str) -> None:
     await served.append(ledger, said)
 
 
-async def burst(served: Served, ledger: str, *, connections: int = BURST_CONNECTIONS) -> dict[int, int]:
-    """Post a request of nearly BURST_BYTES from each of so many connections at once; gives how many were answered with
-    which status. Who is told to come again later does not: what counts is what the ledger holds meanwhile."""
+async def burst(
+    served: Served, ledger: str, *, connections: int = BURST_CONNECTIONS, seconds: float
+) -> dict[int, int]:
+    """Post a request of nearly BURST_BYTES from each of so many connections at once; whoever is told to come again
+    does, until these seconds are over. Gives how many were answered with which status."""
     text = "w" * BURST_TEXT_CHARACTERS
-    answers = await asyncio.gather(*(_post_large(served, ledger, number, text) for number in range(connections)))
-    return {status: answers.count(status) for status in sorted({*answers})}
+    until = time.monotonic() + seconds
+    answers: Counter[int] = Counter()
+
+    async def insist(number: int) -> None:
+        while True:
+            status, again = await _post_large(served, ledger, number, text)
+            answers[status] += 1
+            if again is None or time.monotonic() + again > until:
+                return
+            await asyncio.sleep(again)
+
+    await asyncio.gather(*map(insist, range(connections)))
+    return dict(sorted(answers.items()))
 
 
-async def _post_large(served: Served, ledger: str, number: int, text: str) -> int:
-    """The events are made while they are sent, so that the client holds none of them."""
+async def _post_large(served: Served, ledger: str, number: int, text: str) -> tuple[int, float | None]:
+    """The status of the answer (0: there is none), and after how many seconds to come again. The events are made while
+    they are sent, so that the client holds none of them."""
     attributes = {f"note {index}": text for index in range(5)}
     run = time.time_ns()
 
@@ -186,11 +205,11 @@ async def _post_large(served: Served, ledger: str, number: int, text: str) -> in
     events = min(1_000, BURST_BYTES // size - 1)
     reader, writer = await asyncio.open_connection(HOST, served.settings.ledger_port)
     try:
-        head = (
+        request = (
             f"POST {path_of(ledger)} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {key(served)}\r\n"
             f"Content-Type: application/cloudevents-batch+json\r\nContent-Length: {events * size + 1}\r\n\r\n"
         )
-        writer.write(head.encode())
+        writer.write(request.encode())
         try:
             for index in range(events):
                 writer.write((b"[" if index == 0 else b",") + event(index))
@@ -199,10 +218,11 @@ async def _post_large(served: Served, ledger: str, number: int, text: str) -> in
             await writer.drain()
         except ConnectionError:
             pass  # Answered before it was all sent.
-        line = await reader.readline()
-        return int(line.split()[1]) if line else 0
-    except ConnectionError:
-        return 0
+        answer = await reader.readuntil(b"\r\n\r\n")
+        again = _RETRY_AFTER.search(answer)
+        return int(answer.split()[1]), None if again is None else float(again[1])
+    except (ConnectionError, asyncio.IncompleteReadError):
+        return 0, BROKEN_OFF_SECONDS
     finally:
         writer.close()
 

@@ -168,9 +168,7 @@ async def introduce(served: Served, ledger: str) -> None:
     await served.append(ledger, said)
 
 
-async def burst(
-    served: Served, ledger: str, *, connections: int = BURST_CONNECTIONS, seconds: float
-) -> dict[int, int]:
+async def burst(served: Served, ledger: str, *, connections: int = BURST_CONNECTIONS, seconds: float) -> dict[int, int]:
     """Post a request of nearly BURST_BYTES from each of so many connections at once; whoever is told to come again
     does, until these seconds are over. Gives how many were answered with which status."""
     text = "w" * BURST_TEXT_CHARACTERS

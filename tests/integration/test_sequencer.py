@@ -109,6 +109,35 @@ async def test_an_expected_version_is_met_by_one_of_many(database: Database) -> 
             assert problems == [[], *[["version-conflict"]] * 3]
 
 
+async def test_who_asks_again_once_answered_comes_along_with_those_who_waited(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequencer, "GATHER_SECONDS_MAX", 60)
+    all_wait = asyncio.Event()
+    committed: list[int] = []
+
+    class Watched(EventLog):
+        async def append(self, connection: asyncpg.Connection, entries: Sequence[Entry], at: datetime) -> None:
+            committed.append(len(entries))
+            await all_wait.wait()
+            await super().append(connection, entries, at)
+
+    async with writer(database, log=Watched) as one, asyncio.TaskGroup() as clients:
+
+        async def client(number: int) -> None:
+            for _ in range(5):
+                await one.record(profile(f"account-{number}"))
+
+        clients.create_task(client(0))
+        while not committed:
+            await asyncio.sleep(0)
+        for number in range(1, 10):
+            clients.create_task(client(number))
+        await asyncio.sleep(0)
+        all_wait.set()
+    assert committed == [1, 10, 10, 10, 10, 9]
+
+
 async def test_wake_ups_of_many_commits_are_gathered_and_the_last_commit_has_one(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ from msgspec import Struct
 
 from schemas.envelope import Recorded, Refusal, Sent, event_uuid
 from schemas.events import EVENT_TYPES, AskRecorded, Event
-from schemas.objections import DATA_LEVELS_MAX, SPOTS_TOLD_MAX, deeper_than, meant, objections, understood
+from schemas.objections import DATA_LEVELS_MAX, SPOTS_TOLD_MAX, deeper_than, is_plain, meant, objections, understood
 from schemas.times import format_time, read_time
 from schemas.upcasts import UPCASTS, Upcast, upcast
 
@@ -137,10 +137,15 @@ def read_event(
         return [Refusal(problem="not-a-cloudevent", message=message, plain=message, index=index)]
 
     event = understood(value)
-    found = [*islice(objections(value, event, now, index), spots_max)]
+    encoded = b"" if event is None else canonical(value["data"])
+    if event is not None and is_plain(value, event, encoded, now):
+        found = []
+    else:
+        found = [*islice(objections(value, event, now, index), spots_max)]
     if found and not deeper_than(EVENT_LEVELS_MAX, value) and (exact := _exact_numbers(value)) is not value:
         # To JSON 3.0 is the number 3, and some emitters write every number with a fraction.
         value, event = exact, understood(exact)
+        encoded = canonical(value.get("data"))
         found = [*islice(objections(value, event, now, index), spots_max)]
     if found:
         return found
@@ -164,7 +169,7 @@ def read_event(
         subject=subject,
         time=time,
         expected_version=None if expected is None else int(expected),
-        content=_content(given, time, value["data"]),
+        content=_content(given, time, value["data"], encoded),
         attributes=_ordered(given | {"subject": subject}),
         data=value["data"],
         event=_with_ask(event, identity) if _lacks_ask(event) else event,
@@ -230,7 +235,8 @@ def stored_content(value: dict[str, Any], clear: Mapping[str, str]) -> bytes:
     """
     given = {name: value[name] for name in takewhile(lambda name: name != "data", value)}
     time = read_time(given["time"]) if "time" in given else None
-    return _content(given, time, value["data"] | clear)
+    data = value["data"] | clear
+    return _content(given, time, data, canonical(data))
 
 
 def _lacks_ask(event: Event) -> bool:
@@ -238,8 +244,10 @@ def _lacks_ask(event: Event) -> bool:
 
 
 def _with_ask(event: Event, identity: UUID) -> Event:
-    """An ask that came without an id of its own has one that follows from the event's: 32 hexadecimal digits."""
-    return msgspec.structs.replace(event, ask=identity.hex)
+    """An ask that came without an id of its own has one that follows from the event's: 32 hexadecimal digits. It is
+    set where it belongs: the event was decoded a moment ago, and nobody else has it."""
+    msgspec.structs.force_setattr(event, "ask", identity.hex)
+    return event
 
 
 # Order and content
@@ -252,8 +260,9 @@ def _ordered(attributes: dict[str, Any]) -> dict[str, Any]:
     return first | {name: attributes[name] for name in sorted(attributes.keys() - first.keys())}
 
 
-def _content(attributes: dict[str, Any], time: datetime | None, data: Any) -> bytes:
-    """SHA-256 of the decoded event. A header carries text only, so attributes are compared as text."""
+def _content(attributes: dict[str, Any], time: datetime | None, data: Any, encoded: bytes) -> bytes:
+    """SHA-256 of the decoded event. A header carries text only, so attributes are compared as text. `encoded`: the data
+    in canonical form."""
     texts = {
         name: item if isinstance(item, str) else canonical(item).decode()
         for name, item in attributes.items()
@@ -261,10 +270,9 @@ def _content(attributes: dict[str, Any], time: datetime | None, data: Any) -> by
     }
     if time is not None:
         texts["time"] = format_time(time)
-    plain = canonical(data)
-    if _FRACTION in plain or _EXPONENT.search(plain):
-        plain = canonical(_plain_numbers(data))
-    return sha256(b'{"attributes":%s,"data":%s}' % (canonical(texts), plain)).digest()
+    if _FRACTION in encoded or _EXPONENT.search(encoded):
+        encoded = canonical(_plain_numbers(data))
+    return sha256(b'{"attributes":%s,"data":%s}' % (canonical(texts), encoded)).digest()
 
 
 def _plain_numbers(value: Any) -> Any:

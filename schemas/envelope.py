@@ -1,6 +1,7 @@
 """The CloudEvents 1.0 envelope: what an emitter sent, what the ledger recorded, and why something is refused."""
 
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Literal
 from uuid import UUID
@@ -8,6 +9,8 @@ from uuid import UUID
 from msgspec import Struct
 
 from schemas.events import Event
+
+STREAMS_REMEMBERED_MAX = 10_000
 
 Problem = Literal[
     "not-a-cloudevent",
@@ -98,6 +101,7 @@ def event_uuid(source: str, id: str) -> UUID:
     return _uuid8(f"{source}\n{id}")
 
 
+@lru_cache(maxsize=STREAMS_REMEMBERED_MAX)  # Of most subjects much is said.
 def stream_uuid(subject: str) -> UUID:
     """The UUID (version 8) of a stream: SHA-256 of its subject. It is the `originator_id` of the log."""
     return _uuid8(subject)

@@ -23,6 +23,7 @@ SPOTS_TOLD_MAX = 100
 DATA_LEVELS_MAX = 32  # No event nests half as deep; what does is refused before it is looked into.
 
 UNKNOWN_FIELD = "unknown field"
+_PLAIN = frozenset(("specversion", "id", "source", "type", "subject", "time", "data"))
 _DEFINED = frozenset(("id", "source", "type", "subject", "time", "datacontenttype", "dataschema"))
 LEDGER_ATTRIBUTES = ("sequence", "streamversion", "authid", "authtype")
 
@@ -30,6 +31,7 @@ _ID = re.compile(ID_PATTERN)
 _SOURCE = re.compile(SOURCE_PATTERN)
 _EXTENSION = re.compile(r"[a-z0-9]{1,40}")
 _VERSION = re.compile(r"0|[1-9][0-9]{0,9}")
+_NUL = b"\\u0000"  # As JSON has it.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _JSON_TYPE = re.compile(r"application/([a-z0-9.+-]+\+)?json\s*(;\s*charset=\"?utf-8\"?\s*)?", re.IGNORECASE)
 _AT = re.compile(r"^(?P<message>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
@@ -64,6 +66,26 @@ def understood(value: dict[str, Any]) -> Event | None:
         return None
 
 
+def is_plain(value: dict[str, Any], event: Event, data: bytes, now: datetime) -> bool:
+    """Whether a decoded CloudEvent is as most are, and nothing speaks against it: in one look, of what `objections`
+    looks for one by one. `event`: its data as they are `understood`; `data`: the same as JSON."""
+    if not value.keys() <= _PLAIN or value.get("specversion") != "1.0":
+        return False
+    id, source, subject, time = value.get("id"), value.get("source"), value.get("subject"), value.get("time")
+    if not isinstance(id, str) or not _ID.search(id) or not isinstance(source, str) or not _SOURCE.search(source):
+        return False
+    if subject is not None and (subject != event.subject or _has_control(subject)):
+        return False
+    if time is not None and ((at := usable_time(time)) is None or at > now + TIME_AHEAD_MAX):
+        return False
+    if _NUL in data or (_fields_of_days(type(event)) and any(_days(event))):
+        return False
+    for name in SEALED_FIELDS[value["type"]]:
+        if isinstance(value["data"].get(name), dict):
+            return False
+    return True
+
+
 def objections(value: dict[str, Any], event: Event | None, now: datetime, index: int = 0) -> Iterator[Refusal]:
     """Each spot of a decoded CloudEvent that cannot be recorded. `event`: its data as they are `understood`; `index`:
     its place in its request."""
@@ -77,10 +99,10 @@ def objections(value: dict[str, Any], event: Event | None, now: datetime, index:
         yield Refusal(problem="unknown-type", pointer="/type", message=message, index=index)
 
     given_id = value.get("id")
-    if isinstance(given_id, str) and given_id and not _CONTROL.search(given_id) and not _ID.search(given_id):
+    if isinstance(given_id, str) and given_id and not _ID.search(given_id) and not _has_control(given_id):
         yield Refusal(problem="invalid-event", pointer="/id", message=_NO_ID, plain=_NO_ID, index=index)
 
-    time = usable_time(value.get("time"))
+    time = usable_time(value["time"]) if "time" in value else None
     if time is not None and time > now + TIME_AHEAD_MAX:
         message = f"{value['time']} is more than five minutes ahead of {format_time(now)}"
         yield Refusal(problem="time-in-future", pointer="/time", message=message, index=index)
@@ -138,7 +160,7 @@ def _amiss(name: str, item: Any, value: dict[str, Any]) -> str | None:
     if name in _DEFINED:
         if not isinstance(item, str):
             return "must be a string"
-        if not item or _CONTROL.search(item):
+        if not item or _has_control(item):
             return "must not be empty or have control characters (a line break is one)"
         if name == "source" and not _SOURCE.search(item):
             return "a source is a URI reference of at most 200 printable ASCII characters"
@@ -160,13 +182,17 @@ def _amiss(name: str, item: Any, value: dict[str, Any]) -> str | None:
         if not whole and not (isinstance(item, str) and _VERSION.fullmatch(item)):
             return "an expected version is a whole number; 0 means that the stream must be new"
     elif isinstance(item, str):
-        if _CONTROL.search(item):
+        if _has_control(item):
             return "must not have control characters"
         if len(item) > 1_000:
             return "an extension attribute has at most 1000 characters"
     elif not isinstance(item, bool) and (not isinstance(item, int) or not -(2**31) <= item < 2**31):
         return "an extension attribute is a string, a boolean or a 32-bit integer"
     return None
+
+
+def _has_control(text: str) -> bool:
+    return not text.isprintable() and _CONTROL.search(text) is not None
 
 
 def _data(data: Any, cls: type[Event], event: Event | None) -> Iterator[_Spot]:
@@ -189,7 +215,7 @@ def _data(data: Any, cls: type[Event], event: Event | None) -> Iterator[_Spot]:
         for name in sealed:
             if spotless and isinstance(data.get(name), dict):
                 yield _Spot(f"/data/{name}", _SEALED_HERE)
-        if b"\\u0000" in msgspec.json.encode(data):
+        if _NUL in msgspec.json.encode(data):
             yield from (_Spot(pointer, message) for pointer, message in nuls(data, "/data"))
 
 

@@ -184,7 +184,8 @@ def seal(sent: Sent, master: MasterKey) -> tuple[dict[str, Any], bytes, SealingK
 
     key = os.urandom(KEY_BYTES)
     event_id = sent.event_uuid
-    sealed = {name: {"sealed": _seal_text(sent.data[name], key, event_id, name)} for name in fields}
+    cipher = AESGCM(key)
+    sealed = {name: {"sealed": _seal_text(sent.data[name], cipher, event_id, name)} for name in fields}
     kept = SealingKey(
         event_id=event_id, person=sent.event.about(), master=master.name, wrapped=master.wrap(key, event_id)
     )
@@ -217,9 +218,9 @@ def unseal(sealed: str, key: bytes, event_id: UUID, field: str) -> str:
     return text.decode()
 
 
-def _seal_text(text: str, key: bytes, event_id: UUID, field: str) -> str:
+def _seal_text(text: str, cipher: AESGCM, event_id: UUID, field: str) -> str:
     nonce = os.urandom(NONCE_BYTES)
-    return urlsafe_b64encode(nonce + AESGCM(key).encrypt(nonce, text.encode(), _bound(event_id, field))).decode()
+    return urlsafe_b64encode(nonce + cipher.encrypt(nonce, text.encode(), _bound(event_id, field))).decode()
 
 
 def _bound(event_id: UUID, field: str) -> bytes:

@@ -10,7 +10,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from schemas.codec import EVENT_BYTES_MAX, STORED_BYTES_MAX, canonical, open_record, read_event
+from schemas.codec import EVENT_BYTES_MAX, STORED_BYTES_MAX, MalformedJson, canonical, open_record, read_event
 from schemas.envelope import Refusal, Sent, stream_uuid
 from schemas.events import EVENT_TYPES, Act, SourceReconciled
 from schemas.objections import SPOTS_TOLD_MAX
@@ -86,13 +86,23 @@ def routes(ledgers: Ledgers) -> list[Route]:
 
 
 class _Judged(Struct, frozen=True):
-    """What each event of a request says that it is; those that may go to the sequencer, with their places; and what is
-    refused."""
+    """The events of a request that may go to the sequencer, with their places; what is refused, and what each of the
+    others says that it is, by its place."""
 
-    said: Sequence[Mapping[str, Any]]
     prepared: list[Prepared]
     places: list[int]
     refusals: list[Refusal]
+    others: dict[int, Mapping[str, Any]]
+
+    @property
+    def count(self) -> int:
+        return len(self.prepared) + len(self.others)
+
+    @property
+    def said(self) -> dict[int, Mapping[str, Any]]:
+        """What each event says that it is."""
+        sent = ((place, one.sent) for place, one in zip(self.places, self.prepared, strict=True))
+        return self.others | {place: {name: getattr(one, name) for name in _SAID} for place, one in sent}
 
     def refused(self, outcome: Outcome) -> list[Refusal]:
         """What the sequencer refuses of those that went to it, by their places in the request."""
@@ -129,10 +139,12 @@ async def _taken(ledgers: Ledgers, ledger: Ledger, call: Call, room: Room) -> tu
 
 
 def _judged(ledgers: Ledgers, call: Call, body: bytes) -> tuple[int | None, _Judged]:
-    count, values = modes.events(call.request, body)
-    if_match = modes.if_match(call.request.headers, count)
-    with modes.well_formed():
+    try:
+        count, values = modes.events(call.request, body)
+        if_match = modes.if_match(call.request.headers, count)
         return if_match, _judge(values, call.principal, ledgers.master.newest, datetime.now(UTC))
+    except MalformedJson as error:
+        raise modes.malformed(error) from None
 
 
 async def _record(ledgers: Ledgers, ledger: Ledger, call: Call, if_match: int | None, judged: _Judged) -> web.Response:
@@ -159,14 +171,14 @@ async def _record_apart(
     If none can be recorded at the moment, each that might have been says 503.
     """
     dry_run: bool = call.parameters.dry_run
-    refusals = [*judged.refusals]
+    refusals, named = [*judged.refusals], judged.said
     told: dict[int, dict[str, Any]] = {}
     problem: Problem | None = None
     try:
         outcome: Outcome = await ledger.sequencer.submit(request) if judged.prepared else []
     except (Overloaded, Unavailable, MasterKeyError) as error:
         problem = _overloaded(error) if isinstance(error, Overloaded) else unavailable(str(error))
-        told |= {place: answers.named(judged.said[place]) | problem.document() for place in judged.places}
+        told |= {place: answers.named(named[place]) | problem.document() for place in judged.places}
     else:
         refusals += judged.refused(outcome)
         against = {refusal.index for refusal in refusals}
@@ -180,9 +192,9 @@ async def _record_apart(
     for refusal in refusals:
         by_place.setdefault(refusal.index, []).append(refusal)
     for place, said in by_place.items():
-        told[place] = answers.named(judged.said[place]) | answers.refused(said).document()
-    _count(ledgers.refusals, call, judged.said, refusals)
-    in_order = [told[place] for place in range(len(judged.said))]
+        told[place] = answers.named(named[place]) | answers.refused(said).document()
+    _count(ledgers.refusals, call, named, refusals)
+    in_order = [told[place] for place in range(judged.count)]
     return answers.leniently(in_order, dry_run=dry_run, headers={} if problem is None else problem.headers)
 
 
@@ -197,9 +209,8 @@ def _judge(values: Iterable[Any], principal: Principal, master: MasterKey, now: 
     prepared: list[Prepared] = []
     places: list[int] = []
     refusals: list[Refusal] = []
-    said: list[Mapping[str, Any]] = []
+    others: dict[int, Mapping[str, Any]] = {}
     for index, value in enumerate(values):
-        said.append({name: value.get(name) for name in _SAID} if isinstance(value, dict) else {})
         # Every event that is refused is told; of each so many spots that the answer stays within bounds.
         spots_max = max(1, min(SPOTS_TOLD_MAX, REFUSALS_TOLD_MAX - len(refusals)))
         ready = _ready(value, principal, master, now, index, spots_max)
@@ -208,7 +219,8 @@ def _judge(values: Iterable[Any], principal: Principal, master: MasterKey, now: 
             places.append(index)
         else:
             refusals.extend(ready)
-    return _Judged(said, prepared, places, refusals)
+            others[index] = {name: value.get(name) for name in _SAID} if isinstance(value, dict) else {}
+    return _Judged(prepared, places, refusals, others)
 
 
 def _ready(
@@ -250,7 +262,7 @@ def _not_granted(sent: Sent, principal: Principal, index: int) -> Iterable[Refus
     if isinstance(sent.event, SourceReconciled) and not principal.may_emit_as(sent.event.source):
         message = f"this key may not count for {sent.event.source}"
         yield Refusal(problem="source-not-granted", message=message, index=index, pointer="/data/source")
-    for pointer, team in signing(sent.event):
+    for pointer, team in signing(sent.event) if principal.teams else ():  # Without teams a key may act for all.
         if not principal.may_act_for(team):
             message = f"this key may not act for {team}"
             yield Refusal(problem="team-not-granted", message=message, index=index, pointer=pointer)
@@ -266,7 +278,7 @@ def _count_whole(counts: Refusals, call: Call, problem: Problem) -> None:
         counts.count(call.ledger, source, "", [(problem.name, "", problem.plain)])
 
 
-def _count(counts: Refusals, call: Call, said: Sequence[Mapping[str, Any]], refusals: Sequence[Refusal]) -> None:
+def _count(counts: Refusals, call: Call, said: Mapping[int, Mapping[str, Any]], refusals: Sequence[Refusal]) -> None:
     """Count the events that were refused, for their sources. A dry run is a question, and so not counted."""
     if call.parameters.dry_run:
         return

@@ -158,25 +158,7 @@ class EventLog:
     async def append(self, connection: asyncpg.Connection, entries: Sequence[Entry], at: datetime) -> None:
         """Insert these rows, recorded `at` this time, and destroy the keys that they say are gone. The caller holds the
         head. Raises MasterKeyOutOfUse."""
-        await self._insert(
-            connection,
-            [
-                _row(
-                    entry.position,
-                    entry.state,
-                    topic=entry.prepared.sent.type,
-                    stream=entry.prepared.stream_uuid,
-                    version=entry.version,
-                    event_id=entry.prepared.event_uuid,
-                    subject=entry.prepared.sent.subject,
-                    source=entry.prepared.sent.source,
-                    recorded_at=at,
-                    sealed=entry.prepared.sealing is not None,
-                    content=entry.prepared.content,
-                )
-                for entry in entries
-            ],
-        )
+        await self._insert(connection, [_row(entry, at) for entry in entries])
         await self._keep_keys(connection, entries)
         await self._destroy(connection, entries)
 
@@ -379,41 +361,28 @@ def _page(rows: Sequence[asyncpg.Record]) -> Page:
     return Page([row["position"] for row in rows], [row["state"] for row in rows], more)
 
 
-def _row(
-    position: int,
-    state: bytes,
-    *,
-    topic: str,
-    stream: UUID,
-    version: int,
-    event_id: UUID,
-    subject: str,
-    source: str,
-    recorded_at: datetime,
-    sealed: bool,
-    content: bytes,
-) -> _Row:
-    """A row of the log, in the order of _COLUMNS."""
-    leaf_hash = sha256(b"\x00" + state).digest()
-    place = (stream, version, topic, state, position)
-    return (*place, event_id, subject, source, recorded_at, sealed, content, leaf_hash)
+def _row(entry: Entry, at: datetime) -> _Row:
+    """The row of an event, in the order of _COLUMNS."""
+    prepared, sent = entry.prepared, entry.prepared.sent
+    return (
+        *(prepared.stream_uuid, entry.version, sent.type, entry.state, entry.position),
+        *(prepared.event_uuid, sent.subject, sent.source, at),
+        *(prepared.sealing is not None, prepared.content, _leaf_hash(entry.state)),
+    )
 
 
 def _row_of(event: StoredEvent, position: int, recorded_at: datetime) -> _Row:
     """The row of an event that came without an envelope: its place in its stream is its identity."""
-    return _row(
-        position,
-        event.state,
-        topic=event.topic,
-        stream=UUID(str(event.originator_id)),
-        version=event.originator_version,
-        event_id=stream_uuid(f"{event.originator_id}/{event.originator_version}"),
-        subject=str(event.originator_id),
-        source="eventsourcing",
-        recorded_at=recorded_at,
-        sealed=False,
-        content=sha256(event.state).digest(),
+    subject = str(event.originator_id)
+    return (
+        *(UUID(subject), event.originator_version, event.topic, event.state, position),
+        *(stream_uuid(f"{subject}/{event.originator_version}"), subject, "eventsourcing", recorded_at),
+        *(False, sha256(event.state).digest(), _leaf_hash(event.state)),
     )
+
+
+def _leaf_hash(state: bytes) -> bytes:
+    return sha256(b"\x00" + state).digest()
 
 
 def _known(row: asyncpg.Record, master: MasterKeys) -> Known:

@@ -6,7 +6,6 @@ Structured: one event is the body. Batch: a list of them is. Binary: the body is
 import asyncio
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -79,25 +78,23 @@ def too_large(media: str, size: int) -> Problem:
 def events(request: web.Request, body: bytes) -> tuple[int, Iterator[Any]]:
     """How many CloudEvents a request has, and these, as JSON values, each decoded when it is asked for.
 
-    Raises Problem, and asking for the next one MalformedJson.
+    Raises Problem, and MalformedJson, as asking for the next one does; see `malformed`.
     """
-    if request.content_type == BATCH:
-        with well_formed():
-            try:
-                count, values = elements(body)
-            except NotAnArray:
-                count, values = 0, iter(())
+    media = request.content_type
+    if media == BATCH:
+        try:
+            count, values = elements(body)
+        except NotAnArray:
+            count, values = 0, iter(())
         if not count:
             raise _plain("not-a-cloudevent", f"a batch is a JSON array of 1 to {BATCH_EVENTS_MAX:,} CloudEvents")
         if count > BATCH_EVENTS_MAX:
-            with well_formed():
-                for _ in values:  # Whether it is JSON at all is said first.
-                    pass
+            for _ in values:  # Whether it is JSON at all is said first.
+                pass
             raise _plain("too-large", f"a batch has at most {BATCH_EVENTS_MAX} events, and this has {count}")
         return count, values
-    with well_formed():
-        value = parse(body)
-    if request.content_type == STRUCTURED:
+    value = parse(body)
+    if media == STRUCTURED:
         return 1, iter([value])
     attributes = _attributes(request.headers)
     if not any(name.lower().startswith("ce-") for name in request.headers):
@@ -109,13 +106,9 @@ def events(request: web.Request, body: bytes) -> tuple[int, Iterator[Any]]:
     return 1, iter([{**attributes, "data": value}])
 
 
-@contextmanager
-def well_formed() -> Iterator[None]:
-    """Turn what is not JSON into the problem that says so."""
-    try:
-        yield
-    except MalformedJson as error:
-        raise _plain("malformed-json", str(error), pointer="") from None
+def malformed(error: MalformedJson) -> Problem:
+    """What it means to the client that its body is not JSON."""
+    return _plain("malformed-json", str(error), pointer="")
 
 
 def if_match(headers: Mapping[str, str], events: int) -> int | None:

@@ -214,7 +214,9 @@ def _sequence_events(
                 refusals.append(_conflict(sent, known, index, recorded=known.position <= log.position))
             continue
 
-        objections = [*_unexpected(request, sent, state, index), *_against(sent, state, log, position + 1, index)]
+        objections = _unexpected(request, sent, state, index)
+        if isinstance(sent.event, Act):
+            objections += _against(sent.event, state, log, position + 1, index)
         if objections:
             refusals.extend(objections)
             continue
@@ -262,6 +264,8 @@ def _sequence_events(
 
 
 def _unexpected(request: Request, sent: Sent, state: _State, index: int) -> list[Refusal]:
+    if sent.expected_version is None and request.if_match is None:
+        return []
     current = state.versions.get(sent.subject, 0)
     refusals = []
     if sent.expected_version is not None and sent.expected_version != current:
@@ -286,9 +290,7 @@ def _unexpected(request: Request, sent: Sent, state: _State, index: int) -> list
     return refusals
 
 
-def _against(sent: Sent, state: _State, log: Log, position: int, index: int) -> list[Refusal]:
-    if not isinstance(sent.event, Act):
-        return []
+def _against(act: Act, state: _State, log: Log, position: int, index: int) -> list[Refusal]:
     return [
         Refusal(
             problem="rule-not-met",
@@ -299,7 +301,7 @@ def _against(sent: Sent, state: _State, log: Log, position: int, index: int) -> 
             missing=[*objection.missing] or None,
         )
         for objection in rules.objections(
-            sent.event,
+            act,
             state.streams.__getitem__,
             state.named.get,
             state.spoken_of,

@@ -22,7 +22,7 @@ from schemas.codec import (
 from schemas.envelope import Refusal, Sent
 from schemas.events import EVENT_TYPES
 from schemas.examples import EXAMPLES
-from schemas.objections import nuls
+from schemas.objections import TIME_AHEAD_MAX, is_plain, nuls, objections, understood
 from schemas.times import format_time
 from services.sealing import MasterKey, seal, unseal
 
@@ -288,6 +288,34 @@ def at_its_spot(value: Any, pointer: str) -> None:
                 value = value[int(step)]
             case _:
                 raise AssertionError(f"{pointer} leads into {value!r}")
+
+
+odd = st.sampled_from(
+    [
+        *(None, "", "1.0", "\n", "a\x00", "a\x85", "a b", "é", 7, True, {"sealed": "c2VhbGVk"}, {"a": "\0"}),
+        *(
+            "2026-11-20T10:00:00+02:00",
+            "2026-11-20T10:00:00",
+            format_time(NOW + 2 * TIME_AHEAD_MAX),
+            "account/a",
+            "1800-01-01",
+        ),
+    ]
+)
+PLAIN = ("specversion", "id", "source", "type", "subject", "time")
+
+
+@patient
+@given(events(), st.dictionaries(st.sampled_from(PLAIN), odd, max_size=2), st.data())
+def test_an_event_is_plain_if_nothing_speaks_against_it_and_it_says_no_more(value: Any, more: Any, data: st.DataObject):
+    said = value["data"]
+    spot = data.draw(st.sampled_from([None, *said]))
+    value |= more | {"data": said if spot is None else said | {spot: data.draw(odd)}}
+    event = understood(value)
+    if event is not None:
+        against = [*objections(value, event, NOW)]
+        plain = is_plain(value, event, canonical(value["data"]), NOW)
+        assert plain == (not against and value.keys() <= {*PLAIN, "data"}), against
 
 
 @patient

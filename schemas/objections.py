@@ -80,10 +80,7 @@ def is_plain(value: dict[str, Any], event: Event, data: bytes, now: datetime) ->
         return False
     if _NUL in data or (_fields_of_days(type(event)) and any(_days(event))):
         return False
-    for name in SEALED_FIELDS[value["type"]]:
-        if isinstance(value["data"].get(name), dict):
-            return False
-    return True
+    return not any(isinstance(value["data"].get(name), dict) for name in SEALED_FIELDS[value["type"]])
 
 
 def objections(value: dict[str, Any], event: Event | None, now: datetime, index: int = 0) -> Iterator[Refusal]:

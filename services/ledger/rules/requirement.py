@@ -18,28 +18,29 @@ from schemas.events import (
 )
 from services.ledger.rules.merging import against_merging, against_unmerging
 from services.ledger.rules.objection import Objection
+from services.ledger.rules.positions import Positions
 
 
 class Requirement(Struct, frozen=True):
     """`heard`: the positions at which it was raised, or somebody asked for it. `into`: what it was merged into.
 
-    `asks`: each ask that was recorded on it, and the requirement that it is for now. A popular requirement has very
-    many, so the maps share what they have in common with those before.
+    `asks`: each ask that was recorded on it under an id, and the requirement that it is for now. A popular requirement
+    has very many, so what is kept shares what it has in common with that before.
     """
 
-    heard: Map[int, None] = Map()
+    heard: Positions = Positions()
     into: str | None = None
     asks: Map[str, str] = Map()
 
     def evolve(self, event: Event, position: int) -> "Requirement":
         match event:
             case RequirementRaised():
-                return replace(self, heard=self.heard.set(position, None))
+                return replace(self, heard=self.heard.plus(position))
             case AskRecorded(ask=str() as ask):
                 asks = self.asks if ask in self.asks else self.asks.set(ask, event.requirement)
-                return replace(self, heard=self.heard.set(position, None), asks=asks)
-            case EventRetracted() if event.position in self.heard:
-                return replace(self, heard=self.heard.delete(event.position))
+                return replace(self, heard=self.heard.plus(position), asks=asks)
+            case EventRetracted():
+                return replace(self, heard=self.heard.minus(event.position))
             case AskMoved():
                 return replace(self, asks=self.asks.set(event.ask, event.to))
             case RequirementMerged():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from services.projector.answers import held, looked_at
 from services.projector.counting import naming, whatif
 from services.projector.counting.decided import Stakes, at_stake, review, who_asked
+from services.projector.counting.headings import Headings
 from services.projector.counting.standings import AskedWhen, stand
 from services.projector.counting.whatif import by_bullet, what_if
 from tests.counting import REQUIREMENTS, counted, some_history, some_revision
@@ -38,7 +39,7 @@ def test_what_made_room_is_found_again(seed: int, length: int, count: int, octet
         patch.setattr(looked_at, "REVIEWS_MAX", count + 2)
         patch.setattr(looked_at, "REVIEWS_NEAR_POSITIONS", near)
         patch.setattr(naming, "REMEMBERED_MAX", count)
-        remembered = held.Remembered(columns)
+        remembered = held.Remembered(columns, Headings.nothing(columns.requirements))
         for _ in range(QUESTIONS):
             position, lens = chance.randrange(1, length + 1), chance.choice(LENSES)
             now = history.now(position)

@@ -88,15 +88,13 @@ def test_a_commitment_departs_as_the_lenses_say(seed: int, length: int, data: st
 
 def shown(columns: Counted, heard: Heard) -> dict[str, Any]:
     """Of each requirement that somebody asks for: both voices, accounts and revenue by class."""
+    earned = heard.revenue.revenue(columns.currencies)
     return {
         name: (
             standings.voice(heard.voices, code),
             standings.voice(heard.voices_if_known, code),
             dict(zip(CLASSES, heard.classes[code].tolist(), strict=True)),
-            {
-                class_: heard.revenue.revenue(columns.currencies, standings.place_of(code, number))
-                for number, class_ in enumerate(CLASSES)
-            },
+            {class_: earned.get(standings.place_of(code, number), {}) for number, class_ in enumerate(CLASSES)},
         )
         for code, name in enumerate(columns.requirements.texts)
         if heard.classes[code].any()

@@ -38,7 +38,7 @@ def test_many_currencies_take_little_room() -> None:
     whole = stand(columns, "now", 2 * REQUIREMENTS, NOW, half)
     assert whole.heard.octets < REQUIREMENTS * OCTETS_OF_A_REQUIREMENT_MAX
     last, undetermined = columns.requirements.code(f"R-{REQUIREMENTS}"), 2
-    found = whole.heard.revenue.revenue(columns.currencies, place_of(last, undetermined))
-    assert found == {f"currency {REQUIREMENTS % CURRENCIES}": Amounts(0, -7)}
-    assert half.heard.revenue.revenue(columns.currencies, place_of(last, undetermined)) == {}
+    found = whole.heard.revenue.revenue(columns.currencies)
+    assert found[place_of(last, undetermined)] == {f"currency {REQUIREMENTS % CURRENCIES}": Amounts(0, -7)}
+    assert place_of(last, undetermined) not in half.heard.revenue.revenue(columns.currencies)
     assert len(stand(columns, "now", REQUIREMENTS, NOW, whole).heard.revenue.at) == 0

@@ -55,9 +55,8 @@ _OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 _GROUNDS: tuple[Grounds, ...] = get_args(Grounds)
 
 _counted = Counted.nothing()
-_NOTHING = Known(
-    0, datetime(YEAR_MIN, 1, 1, tzinfo=UTC), _counted, Headings.nothing(_counted.requirements), Remembered(_counted)
-)
+_headings = Headings.nothing(_counted.requirements)
+_NOTHING = Known(0, datetime(YEAR_MIN, 1, 1, tzinfo=UTC), _counted, _headings, Remembered(_counted, _headings))
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
 
@@ -364,9 +363,9 @@ def _off_target(judged: Judged, known: Known, accounts: Column) -> OffTarget:
 
 def _titles(known: Known) -> dict[str, str]:
     """Requirement → what it is called."""
-    nowhere = np.zeros(known.counted.width, np.int64)
-    headings = known.headings.at(known.position, nowhere > 0, nowhere)
-    return {each.requirement: each.title for each in headings if each.title is not None}
+    codes = known.headings.at(known.position, np.zeros(known.counted.width, bool))
+    found = known.headings.of(codes, known.position)
+    return {each.requirement: each.title for each in found if each.title is not None}
 
 
 def _show_cluster(judged: Judged, cluster: Cluster, titles: Mapping[str, str]) -> ClusterShown:

@@ -83,9 +83,10 @@ class Known(Struct, frozen=True):
 class Remembered:
     """What follows from what is held of one ledger, and does not change: standings, and which decisions depart."""
 
-    def __init__(self, counted: Counted) -> None:
+    def __init__(self, counted: Counted, headings: Headings) -> None:
         self.counted = counted
-        """The newest there is; whoever keeps what is remembered keeps no older one."""
+        self.headings = headings
+        """The newest there are; whoever keeps what is remembered keeps no older ones."""
         self._standings: dict[Lens, list[tuple[int, Standing]]] = {"now": [], "asked": []}
         self._departs: dict[int, Departs | None] = {}
         self.looked_at = LookedAt()
@@ -219,7 +220,7 @@ class _Ledger:
         self._versions: tuple[str, ...] = ()
         self._counted = Counted.nothing()
         self._headings = Headings.nothing(self._counted.requirements)
-        self._remembered = Remembered(self._counted)
+        self._remembered = Remembered(self._counted, self._headings)
         self._claimed: set[tuple[Any, ...]] = set()
         self._is_whole = False
         self._says_anew = False
@@ -289,7 +290,7 @@ class _Ledger:
     async def _add(self, page: _Page) -> None:
         counted, headings = await asyncio.to_thread(_grown, self._counted, self._headings, page)
         self._counted = self._remembered.counted = counted
-        self._headings = headings
+        self._headings = self._remembered.headings = headings
         self._claimed = page.claimed
         self._is_whole = page.is_last
         self._says_anew = page.says_anew and not page.is_last
@@ -297,7 +298,7 @@ class _Ledger:
     def _forget(self) -> None:
         self._counted = Counted.nothing()
         self._headings = Headings.nothing(self._counted.requirements)
-        self._remembered = Remembered(self._counted)
+        self._remembered = Remembered(self._counted, self._headings)
         self._claimed = set()
         self._is_whole = False
         self._says_anew = False

@@ -1,9 +1,8 @@
 """The requirements: how loud each is and of which classes, its revenue, and the decision that holds."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
-from fractions import Fraction
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal, overload
 
 import asyncpg
@@ -18,13 +17,13 @@ from services.projector.answers.held import READS as READS
 from services.projector.answers.held import Known, Remembered
 from services.projector.answers.since import read_superseded
 from services.projector.answers.snapshot import Snapshot
-from services.projector.counting.columns import Codes, Column, is_among, join_limbs, microseconds
-from services.projector.counting.headings import NOT_SAID, Delivered, Heading, HeadingsAt, Made
+from services.projector.counting.columns import NO_CURRENCY, Codes, Column, is_among, join_limbs, microseconds
+from services.projector.counting.headings import NOT_SAID, Delivered, Heading, Made
 from services.projector.counting.judging import Adopted
 from services.projector.counting.standings import Heard, Lens, place_of, requirement_at
 from services.projector.counting.worth import Earned
 from services.projector.judgement import revenue
-from services.projector.judgement.fit import CLASSES, Class, shown
+from services.projector.judgement.fit import CLASSES, Class, shown_ratio
 from services.projector.judgement.lenses import Departs
 from services.projector.judgement.revenue import Money
 from services.projector.shapes.decision import Grounds, Outcome
@@ -32,6 +31,12 @@ from services.projector.shapes.shown import _STATUSES, AsOf, Delivery, Status, s
 from services.projector.telling.since import holding
 
 Sort = Literal["voice", "recent", "revenue"]
+
+REVENUES_SHOWN_MAX = 2_000
+"""Of requirements, over all ledgers: a few kilobytes each."""
+
+COUNTED_MAX = 2**62
+"""Up to here 64 bits count; what is more is counted in Python's numbers."""
 
 
 class LastDecision(Struct, frozen=True, kw_only=True):
@@ -88,107 +93,90 @@ class Listed(Struct, frozen=True, kw_only=True):
     code: int
     earned: Earned
     remembered: Remembered
-    currencies: Codes
 
 
 class Requirements(Sequence[Listed]):
-    """Requirements in some order, as columns: what is listed of one is made when it is asked for.
+    """Requirements in their order, as columns: what is listed of some is made when they are asked for.
 
-    `places`: which of the headings, in this order. The other columns are by headings. `last`: the last position of an
-    event about it. `voices`: both, in shares of `share`; None where no agreement was in force.
+    `codes`: their numbers. `voices`: both of each, in shares of `share`; None where no agreement was in force. `merged`:
+    the numbers of those that are part of others → of what.
     """
 
     def __init__(
         self,
-        places: Sequence[int],
-        headings: HeadingsAt,
-        last: Sequence[int],
-        decisions: Mapping[int, Made],
-        into: Mapping[int, str | None],
-        voices: tuple[Sequence[int], Sequence[int]] | None,
+        codes: Column,
+        voices: Sequence[Column] | None,
         share: int,
         heard: Heard,
+        merged: Mapping[int, int],
+        position: int,
         remembered: Remembered,
-        currencies: Codes,
     ) -> None:
-        self._places = places
-        self._headings = headings
-        self._last = last
-        self._decisions = decisions
-        self._into = into
+        self._codes = codes
         self._voices = voices
         self._share = share
         self._heard = heard
+        self._merged = merged
+        self._position = position
         self._remembered = remembered
-        self._currencies = currencies
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._codes)
+
+    def __iter__(self) -> Iterator[Listed]:
+        return iter(self[:])
 
     @overload
     def __getitem__(self, place: int) -> Listed: ...
     @overload
     def __getitem__(self, place: slice) -> list[Listed]: ...
     def __getitem__(self, place: int | slice) -> Listed | list[Listed]:
-        if isinstance(place, slice):
-            return [self._listed(each) for each in self._places[place]]
-        return self._listed(self._places[place])
+        return self._listed(place) if isinstance(place, slice) else self._listed(slice(place, place + 1 or None))[0]
 
-    def in_order(self, sort: Sort, currency: str | None) -> "Requirements":
-        """The most first; of equals the one that is first here."""
-        ordered = copy(self)
-        for column in reversed(self._columns_of(sort, currency)):
-            ordered._places = sorted(ordered._places, key=column.__getitem__, reverse=True)
-        return ordered
-
-    @property
     def currencies(self) -> list[str]:
         """The currencies that occur, for the columns of CSV."""
-        earned, codes = self._heard.revenue, np.array(sorted(self._headings.codes), np.int64)
-        found = np.unique(earned.currencies[is_among(requirement_at(earned.places), codes)])
-        return sorted(self._currencies.texts[code] for code in found.tolist())
+        earned = self._heard.revenue
+        found = np.unique(earned.currencies[is_among(requirement_at(earned.places), np.sort(self._codes))])
+        return sorted(self._remembered.counted.currencies.texts[code] for code in found.tolist())
 
-    def _columns_of(self, sort: Sort, currency: str | None) -> Sequence[Sequence[int]]:
-        """What is sorted by, the first before the others."""
-        match sort:
-            case "voice":
-                return self._voices or ()
-            case "recent":
-                return [self._last]
-            case "revenue":
-                earned = self._earned_in(currency or "")
-                return [[earned.get(code, 0) for code in self._headings.codes]]
-
-    def _earned_in(self, currency: str) -> Mapping[int, int]:
-        """Requirement by its number → all revenue in one currency, in millionths, where there is any."""
-        earned, code = self._heard.revenue, self._currencies.find(currency)
-        if code is None:
-            return {}
-        here = np.flatnonzero(earned.currencies == code)
-        summed: dict[int, int] = {}
-        amounts = earned.amounts[here].sum(axis=1).tolist()
-        for requirement, (high, low, _) in zip(requirement_at(earned.places[here]).tolist(), amounts, strict=True):
-            summed[requirement] = summed.get(requirement, 0) + join_limbs(high, low)
-        return summed
-
-    def _listed(self, place: int) -> Listed:
-        heading, code, decision = self._headings[place], self._headings.codes[place], self._decisions.get(place)
-        here = code < len(self._heard.classes)  # Of what was heard before it was first named, it has no row.
-        return Listed(
-            heading=heading,
-            decision=decision,
-            status="merged" if self._into.get(place) else _STATUSES[decision.outcome if decision else None],
-            into=self._into.get(place),
-            accounts=dict(
-                zip(CLASSES, self._heard.classes[code].tolist() if here else [0] * len(CLASSES), strict=True)
-            ),
-            loudness=None if self._voices is None else (self._voices[0][place], self._voices[1][place]),
-            share=self._share,
-            code=code,
-            earned=self._heard.revenue,
-            remembered=self._remembered,
-            currencies=self._currencies,
-        )
+    def _listed(self, some: slice) -> list[Listed]:
+        codes, position, remembered = self._codes[some], self._position, self._remembered
+        names, headings = remembered.counted.requirements.texts, remembered.headings.of(codes, position)
+        parts: dict[int, list[str]] = {}
+        decided = remembered.headings.decided_last(position)
+        for part, whole in self._merged.items():
+            parts.setdefault(whole, []).append(names[part])
+            decided[whole] = max(decided[whole], decided[part])
+        superseded = remembered.headings.superseded_by(position)
+        # Of what was heard before it was first named, one has no row.
+        classes = np.zeros((len(codes), len(CLASSES)), np.int64)
+        here = codes < len(self._heard.classes)
+        classes[here] = self._heard.classes[codes[here]]
+        voices = None if self._voices is None else [*zip(*(each[some].tolist() for each in self._voices), strict=True)]
+        listed = []
+        for number, (code, heading, accounts, at) in enumerate(
+            zip(codes.tolist(), headings, classes.tolist(), decided[codes].tolist(), strict=True)
+        ):
+            name, into, decision = heading.requirement, None, None
+            if code in self._merged:
+                into = remembered.counted.lineage.requirements.into(name, position)
+            if at != NOT_SAID:
+                decision = remembered.headings.holding([name, *parts.get(code, ())], at, position, superseded)
+            listed.append(
+                Listed(
+                    heading=heading,
+                    decision=decision,
+                    status="merged" if into else _STATUSES[decision.outcome if decision else None],
+                    into=into,
+                    accounts=dict(zip(CLASSES, accounts, strict=True)),
+                    loudness=None if voices is None else voices[number],
+                    share=self._share,
+                    code=code,
+                    earned=self._heard.revenue,
+                    remembered=remembered,
+                )
+            )
+        return listed
 
 
 async def read_statuses(snapshot: Snapshot, requirements: Iterable[str]) -> dict[str, Status]:
@@ -212,61 +200,59 @@ async def read_statuses(snapshot: Snapshot, requirements: Iterable[str]) -> dict
     return {each: status(each) for each in wanted}
 
 
-def list_requirements(known: Known, lens: Lens) -> Requirements:
-    """Every requirement, in the order of its id."""
+def list_requirements(known: Known, lens: Lens, sort: Sort = "voice", currency: str | None = None) -> Requirements:
+    """Every requirement, the most first; of equals the lower id."""
     counted, position = known.counted, known.position
     heard = known.standing(lens).heard
-    adopted = Adopted(counted, position)
-    is_agreed = adopted.number(microseconds(known.now)) >= 0
-    asked = counted.asks.last_positions("requirement", counted.width, position)
-    withdrawn = counted.withdrawals.last_positions("requirement", counted.width, position)
-    there = asked > 0
+    there = counted.asks.are_there("requirement", counted.width, position)
     by_acts = counted.named_by_acts
     there[by_acts["requirement"][by_acts["position"] <= position]] = True
-    headings = known.headings.at(position, there, np.maximum(asked, withdrawn))
-
-    last, decided = [*headings.last], [*headings.decided]
-    into: dict[int, str | None] = {}
-    parts: dict[int, list[str]] = {}
-    merged = counted.naming(position).merged_into(counted.requirements)
-    place = {code: each for each, code in enumerate(headings.codes)} if merged else {}
-    codes = counted.requirements
-    for name, root in merged.items():
-        part, whole = place.get(codes.code(name)), place.get(codes.code(root))
-        if part is not None:
-            into[part] = counted.lineage.requirements.into(name, position)
-        if part is not None and whole is not None:
-            decided[whole], last[whole] = max(decided[whole], decided[part]), max(last[whole], last[part])
-            parts.setdefault(whole, []).append(name)
-    superseded = known.headings.superseded_by(position)
-    decisions = {
-        each: made
-        for each, at in enumerate(decided)
-        if at != NOT_SAID
-        and (
-            made := known.headings.holding([headings[each].requirement, *parts.get(each, ())], at, position, superseded)
-        )
-    }
+    codes = known.headings.at(position, there)
+    naming = counted.naming(position).requirements
+    is_there = is_among(naming["name"], np.sort(codes))
+    merged = dict(zip(*(naming[each][is_there].tolist() for each in ("name", "root")), strict=True))
     share = math.lcm(*heard.voices, *heard.voices_if_known)
-    voices, if_known = (_in_shares(each, share, headings.codes) for each in (heard.voices, heard.voices_if_known))
-    return Requirements(
-        range(len(headings)),
-        headings,
-        last,
-        decisions,
-        into,
-        (voices, if_known) if is_agreed else None,
-        share,
-        heard,
-        known.remembered,
-        counted.currencies,
-    )
+    voices = None
+    if Adopted(counted, position).number(microseconds(known.now)) >= 0:
+        voices = [_in_shares(each, share, codes) for each in (heard.voices, heard.voices_if_known)]
+    match sort:
+        case "voice":
+            columns = voices or ()
+        case "recent":
+            columns = [_said_last(known, merged)[codes]]
+        case "revenue":
+            columns = [_earned_in(known, heard.revenue, currency or "", codes)]
+    put = np.arange(len(codes))
+    for column in reversed(columns):
+        put = put[np.argsort(-column[put], kind="stable")]
+    ordered = None if voices is None else [each[put] for each in voices]
+    return Requirements(codes[put], ordered, share, heard, merged, position, known.remembered)
 
 
-def show_row(listed: Listed) -> RequirementRow:
+def show_rows(listed: Sequence[Listed]) -> list[RequirementRow]:
+    """Some rows of the list, as an answer shows them."""
+    if not listed:
+        return []
+    codes, currencies = np.array([each.code for each in listed]), listed[0].remembered.counted.currencies
+    earned = listed[0].earned.split(place_of(codes, 0), place_of(codes + 1, 0))
+    return [
+        _show_row(each, _show_revenue(currencies, theirs.at.tobytes(), theirs.amounts.tobytes()))
+        for each, theirs in zip(listed, earned, strict=True)
+    ]
+
+
+@lru_cache(maxsize=REVENUES_SHOWN_MAX)
+def _show_revenue(currencies: Codes, at: bytes, amounts: bytes) -> dict[str, list[Money]]:
+    """What one requirement earns, by its octets: of most it is the same at many positions."""
+    earned = Earned(np.frombuffer(at, np.int64), np.frombuffer(amounts, np.int64).reshape(-1, 2, 3))
+    found = {place % len(CLASSES): each for place, each in earned.revenue(currencies).items()}
+    return {revenue.CLASS_NAMES[class_]: revenue.shown(found.get(number, {})) for number, class_ in enumerate(CLASSES)}
+
+
+def _show_row(listed: Listed, revenue: dict[str, list[Money]]) -> RequirementRow:
     heading = listed.heading
     voice, voice_if_known = (
-        (None, None) if listed.loudness is None else (Fraction(each, listed.share) for each in listed.loudness)
+        (None, None) if listed.loudness is None else (shown_ratio(each, listed.share) for each in listed.loudness)
     )
     return RequirementRow(
         requirement=heading.requirement,
@@ -275,27 +261,45 @@ def show_row(listed: Listed) -> RequirementRow:
         status=listed.status,
         into=listed.into,
         delivery=_show_delivered(heading.delivery) if heading.delivery else None,
-        voice=shown(voice),
-        voice_if_known=shown(voice_if_known),
+        voice=voice,
+        voice_if_known=voice_if_known,
         accounts=listed.accounts,
-        revenue={
-            revenue.CLASS_NAMES[class_]: revenue.shown(
-                listed.earned.revenue(listed.currencies, place_of(listed.code, number))
-            )
-            for number, class_ in enumerate(CLASSES)
-        },
+        revenue=revenue,
         departs=listed.remembered.departs(listed.decision) if listed.decision else None,
         decision=_last_decision(listed.decision) if listed.decision else None,
     )
 
 
-def _in_shares(voices: Mapping[int, Column], share: int, codes: Sequence[int]) -> list[int]:
+def _said_last(known: Known, merged: Mapping[int, int]) -> Column:
+    """The last position of an event about each requirement, or about one that is part of it."""
+    counted, position = known.counted, known.position
+    last = known.headings.said_last(position)
+    for rows in (counted.asks, counted.withdrawals):
+        said = rows.last_positions("requirement", counted.width, position)
+        last[: counted.width] = np.maximum(last[: counted.width], said)
+    for part, whole in merged.items():
+        last[whole] = max(last[whole], last[part])
+    return last
+
+
+def _earned_in(known: Known, earned: Earned, currency: str, codes: Column) -> Column:
+    """All revenue of each of these requirements in one currency, in millionths, which may be many."""
+    summed: dict[int, int] = {}
+    code = known.counted.currencies.find(currency)
+    here = np.flatnonzero(earned.currencies == (NO_CURRENCY if code is None else code))
+    amounts = earned.amounts[here].sum(axis=1).tolist()
+    for requirement, (high, low, _) in zip(requirement_at(earned.places[here]).tolist(), amounts, strict=True):
+        summed[requirement] = summed.get(requirement, 0) + join_limbs(high, low)
+    return np.array([summed.get(each, 0) for each in codes.tolist()], object)
+
+
+def _in_shares(voices: Mapping[int, Column], share: int, codes: Column) -> Column:
     """The sums of all, as whole numbers of shares, which may be small; of requirements by their numbers."""
-    summed = [0] * len(codes)
+    most = sum(int(each.max(initial=0)) * (share // total) for total, each in voices.items())
+    summed = np.zeros(len(codes), np.int64 if most <= COUNTED_MAX else object)
     for total, each in voices.items():
-        size, sums = len(each), each.tolist()
-        heard = (sums[code] if code < size else 0 for code in codes)
-        summed = [one + other * (share // total) for one, other in zip(summed, heard, strict=True)]
+        here = codes < len(each)
+        summed[here] += each[codes[here]] * (share // total)
     return summed
 
 

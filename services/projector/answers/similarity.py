@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from services.projector.answers.requirements import Listed, RequirementList, RequirementRow, show_row
+from services.projector.answers.requirements import RequirementList, RequirementRow
 from services.projector.answers.sealed import Opener, read_to_compare
 from services.projector.answers.snapshot import Snapshot
 from services.projector.judgement.similarity import (
@@ -181,8 +181,8 @@ async def _read_lexemes(snapshot: Snapshot, texts: Iterable[str]) -> dict[str, l
     return {wanted[row["text"]]: row["lexemes"] for row in rows}
 
 
-def show_similar(listed: Listed, similarity: Similarity) -> SimilarRow:
-    return SimilarRow(similarity=similarity, **_members(show_row(listed)))
+def show_similar(row: RequirementRow, similarity: Similarity) -> SimilarRow:
+    return SimilarRow(similarity=similarity, **_members(row))
 
 
 def _members(row: RequirementRow) -> dict[str, Any]:

@@ -297,8 +297,8 @@ def try_revision(
     # Whom only feedback names is an account as well.
     mentions = (evidence.named, np.full(len(evidence.named), position))
     held = known.counted.plus(Said(upto=known.counted.position, mentions=mentions))
-    asked = held.asks.last_positions("requirement", held.width, position)
-    headings = known.headings.at(position, asked > 0, asked)
+    there = held.asks.are_there("requirement", held.width, position)
+    headings = known.headings.of(known.headings.at(position, there), position)
     own = [each for each in headings if held.lineage.requirements.into(each.requirement, position) is None]
     after = Revision(
         agreement=evidence.agreement,

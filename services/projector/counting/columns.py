@@ -41,7 +41,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _EXACT_MAX = float(2**53)
-_BEGINS = ("begins",)
+_BEGINS = "begins"
 _Side = Literal["left", "right"]
 _SIDES: tuple[_Side, _Side] = ("left", "right")
 _FEW_SHARE = 64
@@ -54,6 +54,7 @@ class Codes:
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self.texts: list[str] = []
         self._codes: dict[str, int] = {}
+        self._by_text = np.empty(0, np.int32)
         self._adding = Lock()
         for text in texts:
             self.code(text)
@@ -74,6 +75,15 @@ class Codes:
 
     def find(self, text: str) -> int | None:
         return self._codes.get(text)
+
+    def by_text(self) -> Column:
+        """The numbers of all, in the order of their texts. It is kept."""
+        found, size = self._by_text, len(self.texts)
+        if len(found) != size:
+            # What is in order stays so: the new ones are sorted in, which takes little.
+            put = sorted([*found.tolist(), *range(len(found), size)], key=self.texts.__getitem__)
+            self._by_text = found = np.array(put, np.int32)
+        return found
 
     def _add(self, text: str) -> int:
         with self._adding:
@@ -185,8 +195,9 @@ class Rows:
         found = self._main[column]
         if column == self._keys[0]:
             # Of each owner is known where its rows begin, so nothing is searched.
-            here = np.minimum(values, len(self._begins) - 2)
-            rows = spans(self._begins[here], np.where(here == values, self._begins[here + 1], self._begins[here]))
+            begins = self._stretches(column)
+            here = np.minimum(values, len(begins) - 2)
+            rows = spans(begins[here], np.where(here == values, begins[here + 1], begins[here]))
         else:
             by = self._order(column)
             first, last = (_searched(found, values, side, by) for side in _SIDES)
@@ -218,13 +229,32 @@ class Rows:
         while len(wanted):
             there = (at >= 0) & (keys[np.maximum(at, 0)] >> POSITION_BITS == wanted) if len(keys) else at > at
             wanted, at = wanted[there], at[there]
-            holds = until[by[at]] > p
-            last[wanted[holds]] = position[by[at[holds]]]
-            wanted, at = wanted[~holds], at[~holds] - 1
+            stands = until[by[at]] > p
+            last[wanted[stands]] = position[by[at[stands]]]
+            wanted, at = wanted[~stands], at[~stands] - 1
         for each in self._pieces:
             waiting = known(each, p)
             np.maximum.at(last, waiting[owner], waiting["position"])
         return last
+
+    def are_there(self, owner: str, size: int, p: int) -> Column:
+        """For each of the numbers below `size` whether a row that has it is known at p."""
+        by, begins = self._order(owner, "position"), self._stretches(owner)
+        position, until = self._main["position"], self._main["until"]
+        there = np.zeros(size, bool)
+        wanted = np.arange(min(size, len(begins) - 1))
+        at, end = begins[wanted], begins[wanted + 1]
+        # Mostly the first that was said of one has not been retracted.
+        while len(wanted):
+            is_left = at < end
+            wanted, at, end = wanted[is_left], at[is_left], end[is_left]
+            rows = by[at]
+            is_by = position[rows] <= p
+            there[wanted[is_by & (until[rows] > p)]] = True
+            wanted, at, end = (each[is_by & (until[rows] <= p)] for each in (wanted, at + 1, end))
+        for each in self._pieces:
+            there[each[owner][holds(each, p)]] = True
+        return there
 
     def _at(self, positions: Column) -> Iterator[tuple[Columns, Column]]:
         """Each part, with its rows that were recorded at these positions, each of which is there once."""
@@ -234,13 +264,14 @@ class Rows:
             rows = spans(first, last)
             yield part, rows if by is None else by[rows]
 
-    @property
-    def _begins(self) -> Column:
-        """Where the rows of each owner begin among those in order, and where the last ones end. It is kept."""
-        if _BEGINS not in self._orders:
-            counts = np.bincount(self._main[self._keys[0]], minlength=1)
-            self._orders[_BEGINS] = _begins(counts).astype(np.int32)
-        return self._orders[_BEGINS]
+    def _stretches(self, column: str) -> Column:
+        """Where the rows of each value of a column begin among those in its order, and where the last ones end. It is
+        kept."""
+        key = (column, _BEGINS)
+        if key not in self._orders:
+            counts = np.bincount(self._main[column], minlength=1)
+            self._orders[key] = _begins(counts).astype(np.int32)
+        return self._orders[key]
 
     def _order(self, *keys: str) -> Column:
         if keys not in self._orders:
@@ -293,10 +324,16 @@ def is_among(column: Column, values: Column) -> Column:
     return found
 
 
+def holds(columns: Columns, p: int) -> Column:
+    """Which rows are known at p."""
+    found: Column = (columns["position"] <= p) & (columns["until"] > p)
+    return found
+
+
 def known(columns: Columns, p: int) -> Columns:
     """The rows that are known at p."""
-    holds = (columns["position"] <= p) & (columns["until"] > p)
-    return columns if holds.all() else taken(columns, np.flatnonzero(holds))
+    here = holds(columns, p)
+    return columns if here.all() else taken(columns, np.flatnonzero(here))
 
 
 def begin_anew(*columns: Column) -> Column:

@@ -5,7 +5,7 @@ As columns of numbers, like all that is counted: see columns.py.
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -19,6 +19,7 @@ from services.projector.counting.columns import (
     Rows,
     begin_anew,
     empty,
+    holds,
     known,
     length,
     moment,
@@ -44,56 +45,12 @@ class Made(NamedTuple):
 
 
 class Heading(NamedTuple):
-    """A requirement that was raised or asked for, or that an act has named, as known at a position.
-
-    `last`: the last position at which anything was said about it. `decided`: that of the last decision that names it.
-    """
+    """What a requirement is called, and how its delivery stands, as known at a position."""
 
     requirement: str
     title: str | None
     area: str | None
     delivery: "Delivered | None"
-    decided: int | None
-    last: int
-
-
-class HeadingsAt(Sequence[Heading]):
-    """The headings of requirements at a position, by their ids: columns, of which one is made when it is asked for.
-
-    `codes`: the numbers of the requirements. `decided`: NOT_SAID where nothing was.
-    """
-
-    def __init__(
-        self,
-        names: Sequence[str],
-        texts: Sequence[str],
-        columns: Sequence[Sequence[int]],
-        delivered: "Mapping[int, Delivered]",
-    ) -> None:
-        self.codes, self._title, self._area, self.decided, self.last = columns
-        self._names = names
-        self._texts = texts
-        self._delivered = delivered
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    @overload
-    def __getitem__(self, place: int) -> Heading: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Heading]: ...
-    def __getitem__(self, place: int | slice) -> Heading | list[Heading]:
-        if isinstance(place, slice):
-            return [self[each] for each in range(*place.indices(len(self)))]
-        code, decided = self.codes[place], self.decided[place]
-        return Heading(
-            self._names[code],
-            _text(self._texts, self._title[place]),
-            _text(self._texts, self._area[place]),
-            self._delivered.get(code),
-            None if decided == NOT_SAID else decided,
-            self.last[place],
-        )
 
 
 class Delivered(NamedTuple):
@@ -188,29 +145,47 @@ class Headings(Struct, frozen=True, kw_only=True):
         name = holding([*made], superseded)
         return None if name is None else made[name]
 
-    def at(self, p: int, there: Column, asked_last: Column) -> HeadingsAt:
-        """Each requirement, by its id. `there`: which are asked for, or named by acts that are not known here;
-        `asked_last`: where anything was said of asks."""
-        size = len(self.requirements)
-        raised, delivered, decided = (known(rows.whole, p) for rows in (self.raised, self.deliveries, self.decided))
-        last = np.zeros(size, np.int64)
-        last[: len(asked_last)] = asked_last
-        for rows in (raised, delivered, decided):
-            np.maximum.at(last, rows["requirement"], rows["position"])
-        there = np.concatenate([there, np.zeros(size - len(there), bool)])
-        there[raised["requirement"][~raised["act"]]] = True
-        there[decided["requirement"]] = True
-        title, area = (_latest(taken(raised, np.flatnonzero(raised[name] >= 0)), name, size) for name in _WORDS)
-        made = _latest(decided, "position", size)
-        codes = sorted(np.flatnonzero(there).tolist(), key=self.requirements.texts.__getitem__)
-        columns = (codes, *(each[codes].tolist() for each in (title, area, made, last)))
-        rows = _last_rows(delivered).tolist()
-        return HeadingsAt(
-            self.requirements.texts,
-            self.texts.texts,
-            columns,
-            {int(delivered["requirement"][row]): self._delivered(delivered, row) for row in rows},
+    def at(self, p: int, there: Column) -> Column:
+        """The numbers of the requirements that were raised, asked for or decided on, or that an act has named, by their
+        ids. `there`: which are asked for, or named by acts that are not known here."""
+        there = np.concatenate([there, np.zeros(len(self.requirements) - len(there), bool)])
+        raised, decided = self.raised.whole, self.decided.whole
+        there[raised["requirement"][holds(raised, p) & ~raised["act"]]] = True
+        there[decided["requirement"][holds(decided, p)]] = True
+        codes = self.requirements.by_text()
+        found: Column = codes[there[codes]]
+        return found
+
+    def of(self, codes: Column, p: int) -> list[Heading]:
+        """What is said of these requirements, by their numbers, as known at p."""
+        theirs = np.sort(codes)
+        raised, delivered = (known(rows.having("requirement", theirs), p) for rows in (self.raised, self.deliveries))
+        title, area = (
+            _latest(taken(raised, np.flatnonzero(raised[name] >= 0)), name, len(self.requirements))[codes].tolist()
+            for name in _WORDS
         )
+        delivery = {int(delivered["requirement"][row]): row for row in _last_rows(delivered).tolist()}
+        return [
+            Heading(
+                self.requirements.texts[code],
+                _text(self.texts.texts, title[number]),
+                _text(self.texts.texts, area[number]),
+                self._delivered(delivered, delivery[code]) if code in delivery else None,
+            )
+            for number, code in enumerate(codes.tolist())
+        ]
+
+    def decided_last(self, p: int) -> Column:
+        """Of each requirement where the last decision that names it was made, as known at p; or NOT_SAID."""
+        return _latest(known(self.decided.whole, p), "position", len(self.requirements))
+
+    def said_last(self, p: int) -> Column:
+        """Of each requirement the last position at which anything of what is known here was said about it; or 0."""
+        last = np.zeros(len(self.requirements), np.int64)
+        for rows in (self.raised, self.deliveries, self.decided):
+            said = known(rows.whole, p)
+            np.maximum.at(last, said["requirement"], said["position"])
+        return last
 
     @property
     def octets(self) -> int:

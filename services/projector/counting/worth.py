@@ -1,8 +1,6 @@
 """What accounts are worth: contracted and in the pipeline, by currency, for all at once. Pure."""
 
-from collections.abc import Iterable
 from datetime import datetime
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -86,14 +84,20 @@ class Earned(Struct, frozen=True):
         gone = row[~amounts[row][..., 2].any(axis=1)]
         return Earned(np.delete(at, gone), np.delete(amounts, gone, axis=0)) if len(gone) else Earned(at, amounts)
 
-    def within(self, first: int, last: int) -> "Earned":
-        """What is earned in the places from one to below another."""
-        rows = slice(*np.searchsorted(self.at, [first << CURRENCY_BITS, last << CURRENCY_BITS]).tolist())
-        return Earned(self.at[rows], self.amounts[rows])
+    def revenue(self, currencies: Codes) -> dict[int, Revenue]:
+        """What is earned in each place in which anything is."""
+        found: dict[int, Revenue] = {}
+        texts = currencies.texts
+        for place, code, (won, open) in zip(
+            self.places.tolist(), self.currencies.tolist(), self.amounts.tolist(), strict=True
+        ):
+            found.setdefault(place, {})[texts[code]] = Amounts(join_limbs(*won[:2]), join_limbs(*open[:2]))
+        return found
 
-    def revenue(self, currencies: Codes, place: int) -> Revenue:
-        here = self.within(place, place + 1)
-        return money(currencies, here.amounts, here.currencies.tolist())
+    def split(self, first: Column, end: Column) -> "list[Earned]":
+        """What is earned in the places from each of `first` to below that of `end`."""
+        begins, ends = (np.searchsorted(self.at, each << CURRENCY_BITS).tolist() for each in (first, end))
+        return [Earned(self.at[begin:end], self.amounts[begin:end]) for begin, end in zip(begins, ends, strict=True)]
 
     @property
     def places(self) -> Column:
@@ -148,11 +152,10 @@ def add_amounts(amounts: Column) -> Column:
     return summed
 
 
-def money(currencies: Codes, amounts: Any, codes: Iterable[int] | None = None) -> Revenue:
-    """currency × (contracted, pipeline) × (high, low, deals) as revenue; a currency without a deal is absent. `codes`:
-    the numbers of these currencies, if they are not all."""
+def money(currencies: Codes, amounts: Column) -> Revenue:
+    """currency × (contracted, pipeline) × (high, low, deals) as revenue; a currency without a deal is absent."""
     return {
         currencies.texts[code]: Amounts(join_limbs(*won[:2]), join_limbs(*open[:2]))
-        for code, (won, open) in zip(count() if codes is None else codes, amounts.tolist(), strict=False)
+        for code, (won, open) in enumerate(amounts.tolist())
         if won[2] or open[2]
     }

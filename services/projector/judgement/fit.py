@@ -175,10 +175,13 @@ def judge(test: Test, attributes: Attributes) -> bool | None:
 
 def shown(number: Fraction | None) -> float | None:
     """An exact number as an answer shows it: rounded half-even to six places."""
-    if number is None:
-        return None
-    scaled, rest = divmod(number.numerator * SHOWN_SCALE, number.denominator)
-    if 2 * rest > number.denominator or (2 * rest == number.denominator and scaled % 2):
+    return None if number is None else shown_ratio(number.numerator, number.denominator)
+
+
+def shown_ratio(numerator: int, denominator: int) -> float:
+    """The same of a number as a ratio of whole numbers, which need not be the least."""
+    scaled, rest = divmod(numerator * SHOWN_SCALE, denominator)
+    if 2 * rest > denominator or (2 * rest == denominator and scaled % 2):
         scaled += 1
     return scaled / SHOWN_SCALE
 

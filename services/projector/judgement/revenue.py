@@ -15,6 +15,8 @@ from services.projector.judgement.fit import Class
 PLACES_MAX = 6
 PLACES_SHOWN_MIN = 2
 _EXACT = Context(prec=60)
+_UNIT = 10**PLACES_MAX
+_NO_PART = "." + "0" * PLACES_SHOWN_MIN
 
 CLASS_NAMES: Mapping[Class, str] = {
     "on_target": "strategic",
@@ -91,8 +93,10 @@ def shown(revenue: Revenue) -> list[Money]:
 
 def decimal_text(amount: int) -> str:
     """Millionths as a decimal number with two places or as many as it has."""
-    whole, part = divmod(abs(amount), 10**PLACES_MAX)
-    places = f"{part:0{PLACES_MAX}d}".rstrip("0").ljust(PLACES_SHOWN_MIN, "0") if part else "0" * PLACES_SHOWN_MIN
+    if amount % _UNIT == 0:  # Most are whole.
+        return f"{amount // _UNIT}{_NO_PART}"
+    whole, part = divmod(abs(amount), _UNIT)
+    places = f"{part:0{PLACES_MAX}d}".rstrip("0").ljust(PLACES_SHOWN_MIN, "0")
     return f"{'-' if amount < 0 else ''}{whole}.{places}"
 
 

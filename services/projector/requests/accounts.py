@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 from aiohttp import web
@@ -58,7 +59,7 @@ class _Accounts:
 
         def judge(evidence: accounts.Evidence) -> Whole:
             listed = accounts.list_accounts(evidence)
-            return Whole(listed, currencies_in(listed))
+            return Whole(listed, partial(currencies_in, listed))
 
         settled, whole = await self._readings.whole(
             call, ("accounts",), accounts.READS, page.wanted, accounts.read_accounts, judge

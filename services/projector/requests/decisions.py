@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from aiohttp import web
 
@@ -44,7 +45,7 @@ class _Decisions:
 
         def judge(read: decisions.ListRead, known: Known | None) -> Whole:
             listed = decisions.list_decisions(read, known)
-            return Whole(listed, decisions.currencies_of(listed))
+            return Whole(listed, partial(decisions.currencies_of, listed))
 
         settled, whole = await self._readings.whole_beside_known(
             call, ("decisions",), page.wanted, decisions.read_decisions, judge

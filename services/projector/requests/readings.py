@@ -55,11 +55,11 @@ class Settled(NamedTuple):
 
 
 class Whole(NamedTuple):
-    """All rows of a list in their order, and the currencies that occur in them, for the columns of CSV; `counted`: of
-    how many others the rows are about; `within`: how many rows there are inside of these."""
+    """All rows of a list in their order, and what finds the currencies that occur in them, for the columns of CSV;
+    `counted`: of how many others the rows are about; `within`: how many rows there are inside of these."""
 
     rows: Sequence[Any]
-    currencies: Sequence[str] = ()
+    currencies: Callable[[], Sequence[str]] = tuple
     counted: int = 0
     within: int = 0
 

@@ -39,7 +39,7 @@ async def send_list(
         found = whole.rows if wanted is None else [each for each in whole.rows if wanted(each)]
         rows = [*show(found[page.after : after])]
         if as_csv:
-            return len(found), sheets.sheet(rows, whole.currencies, row_type)
+            return len(found), sheets.sheet(rows, whole.currencies(), row_type)
         return len(found), msgspec.json.encode(body(found, rows))
 
     # The list may be long; in a thread it does not hold up other answers.

@@ -20,7 +20,7 @@ from services.projector.requests import paging, sheets
 from services.projector.requests.asked import RequirementAsked, RequirementsAsked, choice, is_requirement_asked_for
 from services.projector.requests.paging import Moment, Page
 from services.projector.requests.readings import Readings, Settled, Whole
-from services.projector.requests.replies import CSV, JSON, one_by_one, respond, send_list, send_page, wants_csv
+from services.projector.requests.replies import CSV, JSON, respond, send_list, send_page, wants_csv
 from services.projector.requests.route import get, named, page_of
 from services.projector.shapes.proof import show_proof
 from services.projector.telling.requirement import (
@@ -76,9 +76,7 @@ class _Requirements:
             return RequirementList(as_of=settled.as_of, lens=asked.lens, total=len(found), requirements=rows)
 
         wanted = choice(asked, lambda each: is_requirement_asked_for(each, asked))
-        return await send_list(
-            call, page, settled.as_of, whole, wanted, one_by_one(requirements.show_row), RequirementRow, body
-        )
+        return await send_list(call, page, settled.as_of, whole, wanted, requirements.show_rows, RequirementRow, body)
 
     async def requirement(self, call: Call) -> web.StreamResponse:
         page, asked = page_of(call)
@@ -122,8 +120,8 @@ class _Requirements:
         def judge(known: Known | None) -> Whole:
             if known is None:
                 return Whole(())
-            listed = requirements.list_requirements(known, lens)
-            return Whole(listed.in_order(sort, currency), listed.currencies)
+            listed = requirements.list_requirements(known, lens, sort, currency)
+            return Whole(listed, listed.currencies)
 
         return await self._readings.whole_of_known(call, ("requirements", lens, sort, str(currency)), wanted, judge)
 
@@ -147,7 +145,8 @@ class _Requirements:
             listed = {row.heading.requirement: row for row in whole.rows}
             found = [row for each in likely if (row := listed.get(each.requirement)) and (not wanted or wanted(row))]
             shown = [
-                similarity.show_similar(row, similarities[row.heading.requirement]) for row in found[: asked.limit]
+                similarity.show_similar(row, similarities[row.requirement])
+                for row in requirements.show_rows(found[: asked.limit])
             ]
             return len(found) if wanted else len(compared.alike), shown
 

@@ -98,8 +98,8 @@ class Listed(Struct, frozen=True, kw_only=True):
 class Requirements(Sequence[Listed]):
     """Requirements in their order, as columns: what is listed of some is made when they are asked for.
 
-    `codes`: their numbers. `voices`: both of each, in shares of `share`; None where no agreement was in force. `merged`:
-    the numbers of those that are part of others → of what.
+    `codes`: their numbers. `voices`: both of each, in shares of `share`; None where no agreement was in force.
+    `merged`: the numbers of those that are part of others → of what.
     """
 
     def __init__(

@@ -37,11 +37,16 @@ TAIL_ROWS_MIN = 16_384
 TAIL_SHARE = 16
 """New rows wait behind the sorted ones until there are so many, or a sixteenth as many as those."""
 
+SIEVE_BITS = 20
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _EXACT_MAX = float(2**53)
 _BEGINS = "begins"
+_KEY = "key"
+_CODE = np.dtype(np.int32)
+_SIEVED = np.uint64((1 << SIEVE_BITS) - 1)
 _Side = Literal["left", "right"]
 _SIDES: tuple[_Side, _Side] = ("left", "right")
 _FEW_SHARE = 64
@@ -112,6 +117,7 @@ class Rows:
         self._main = main
         self._pieces = pieces
         self._orders: dict[tuple[str, ...], Column] = {} if orders is None else orders
+        self._sieve: Column | None = None
 
     def __len__(self) -> int:
         return length(self._main) + sum(map(length, self._pieces))
@@ -121,7 +127,7 @@ class Rows:
         merged = self.__dict__.get("whole", {}) if self._pieces else {}
         waiting = [column for each in self._pieces for column in each.values()]
         columns = [*self._main.values(), *waiting, *self._orders.values(), *merged.values()]
-        return sum(column.nbytes for column in columns)
+        return sum(column.nbytes for column in columns) + (0 if self._sieve is None else self._sieve.nbytes)
 
     @property
     def parts(self) -> Sequence[Columns]:
@@ -193,22 +199,35 @@ class Rows:
     def having(self, column: str, values: Column) -> Columns:
         """The rows that have one of these values, in order. `values` are sorted, each once."""
         found = self._main[column]
-        if column == self._keys[0]:
-            # Of each owner is known where its rows begin, so nothing is searched.
+        by = None if column == self._keys[0] else self._order(column)
+        if found.dtype == _CODE:
+            # Of each number is known where its rows begin, so nothing is searched.
             begins = self._stretches(column)
             here = np.minimum(values, len(begins) - 2)
             rows = spans(begins[here], np.where(here == values, begins[here + 1], begins[here]))
         else:
-            by = self._order(column)
             first, last = (_searched(found, values, side, by) for side in _SIDES)
-            rows = np.sort(by[spans(first, last)])
+            rows = spans(first, last)
+        rows = rows if by is None else np.sort(by[rows])
         waiting = (taken(each, np.flatnonzero(is_among(each[column], values))) for each in self._pieces)
         return self.merged(taken(self._main, rows), *waiting)
 
+    def may_have(self, column: str, values: Column) -> Column:
+        """Which of these values a row may have: of those that none has, a sieve lets few through. It is kept, and
+        always of the same column, which is of digests."""
+        if self._sieve is None:
+            self._sieve = np.zeros(1 << SIEVE_BITS, bool)
+            for part in self.parts:
+                self._sieve[(part[column] & _SIEVED).astype(np.int64)] = True
+        found: Column = self._sieve[(values & _SIEVED).astype(np.int64)]
+        return found
+
     def between(self, after: int, upto: int) -> Columns:
         """The rows that were recorded after one position and up to another, in no order."""
-        by = self._order("position")
-        first, last = _searched(self._main["position"], np.array([after, upto]), "right", by)
+        by, key = self._order("position"), ("position", _KEY)
+        if key not in self._orders:
+            self._orders[key] = self._main["position"][by]
+        first, last = np.searchsorted(self._orders[key], [after, upto], "right").tolist()
         found = taken(self._main, by[first:last])
         for each in self._pieces:
             waiting = slice(*np.searchsorted(each["position"], [after, upto], "right").tolist())
@@ -221,7 +240,7 @@ class Rows:
         owners, position, until = (self._main[name] for name in (owner, "position", "until"))
         last = np.zeros(size, np.int64)
         # The order is by owner, and by position within one; so what is sought is the last of a stretch.
-        key = (owner, "position", "key")
+        key = (owner, "position", _KEY)
         if key not in self._orders:
             self._orders[key] = (owners.astype(np.int64)[by] << POSITION_BITS) | position[by]
         keys, wanted = self._orders[key], np.arange(size, dtype=np.int64)

@@ -2,7 +2,6 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from services.projector.counting.columns import (
     Columns,
     Rows,
     empty,
+    is_among,
     joined,
     limbs,
     times_of,
@@ -69,7 +69,7 @@ class Said(Struct, frozen=True, kw_only=True):
     lineage: Lineage | None = None
 
 
-class Counted(Struct, frozen=True, dict=True, kw_only=True):
+class Counted(Struct, frozen=True, kw_only=True):
     """All that voices are counted from, up to a position of the log.
 
     `asks`: account, requirement, high and low (of the ask's id), importance, valid, position, until.
@@ -207,12 +207,8 @@ class Counted(Struct, frozen=True, dict=True, kw_only=True):
         """Find the orders in which it is looked for what was said between two positions, and of which asks."""
         for rows in (self.asks, self.withdrawals, self.facts, self.opportunities):
             rows.sort_by("position")
-        self.asks.sort_by("low")
-
-    @cached_property
-    def withdrawn(self) -> Column:
-        """`low` of the ids that were ever withdrawn, sorted."""
-        return np.unique(self.withdrawals.whole["low"])
+        for rows in (self.asks, self.withdrawals):
+            rows.sort_by("low")
 
     def naming(self, p: int) -> Naming:
         """What names stand for, as known at p."""
@@ -350,17 +346,9 @@ def _id_columns(digests: bytes) -> dict[str, Column]:
 
 def with_all_names(counted: Counted, names: Column, positions: Iterable[int]) -> Column:
     """These names and all others that their accounts go by at one of the positions."""
-    size = counted.size
-    theirs = np.zeros(size, bool)
-    theirs[names] = True
     for p in positions:
         naming = counted.naming(p)
-        name, root = naming.accounts["name"], naming.accounts["root"]
-        if not len(name):
-            continue
-        roots = naming.roots(size)
-        chosen = np.zeros(size, bool)
-        chosen[roots[theirs]] = True
-        theirs |= chosen
-        theirs[name] |= chosen[root]
-    return np.flatnonzero(theirs).astype(np.int32)
+        roots = np.unique(naming.roots_of(names))
+        others = naming.accounts["name"][is_among(naming.accounts["root"], roots)]
+        names = np.unique(np.concatenate([names, roots, others]))
+    return names.astype(np.int32)

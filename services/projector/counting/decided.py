@@ -152,7 +152,7 @@ def at_stake(counted: Counted, decision: Decision, asked: AskedWhen) -> Stakes:
         rows["position"], np.unique(naming["position"][meant])
     )
     rows = taken(rows, np.flatnonzero(counts))
-    accounts, number = numbered(counted.naming(cut).roots(counted.size)[rows["account"]])
+    accounts, number = numbered(counted.naming(cut).roots_of(rows["account"]))
     classes = classes_when(counted, accounts, t, cut)
     at = np.searchsorted(asked.accounts, accounts)
     asks = is_among(accounts, asked.accounts)

@@ -9,6 +9,7 @@ from services.projector.counting.columns import (
     Codes,
     Column,
     begin_anew,
+    is_among,
     known,
     microseconds,
     taken,
@@ -77,12 +78,10 @@ class Facts(Struct, frozen=True, dict=True):
         if not wanted.all():
             rows = taken(rows, np.flatnonzero(wanted[rows["attribute"]]))
         rows = known(rows, p)
-        size, naming = counted.size, counted.naming(p)
-        number = np.full(size, NOT_HERE, np.int32)
-        number[subjects] = np.arange(len(subjects), dtype=np.int32)
-        roots = naming.roots(size)
-        subject = number[roots][rows["account"]]
-        mixed = naming.several(size)[subjects][subject] & (subject >= 0) if len(subjects) else subject >= 0
+        naming = counted.naming(p)
+        roots = naming.roots_of(rows["account"])
+        subject = np.where(is_among(roots, subjects), np.searchsorted(subjects, roots), NOT_HERE)
+        mixed = naming.are_several(roots) & (subject >= 0)
         if mixed.any():
             apart = np.flatnonzero(mixed)
             keys = (rows["position"], rows["valid"], rows["attribute"], subject)

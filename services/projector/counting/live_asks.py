@@ -21,8 +21,6 @@ from services.projector.counting.counted import Counted, blocks
 from services.projector.counting.naming import Naming
 from services.projector.judgement.resolution import Reach
 
-_SIEVE_BITS = 20
-
 
 class Live(Struct, frozen=True):
     """The asks that stand, a row each: by account, then by requirement. `asked` and `asked_at` are of the first
@@ -63,13 +61,12 @@ def live(
         return gathered(live(counted, p, t=t, names=block.names) for block in blocks(counted, p))
     rows = _by(known(rows, p), t)
     naming = counted.naming(p)
-    size = counted.size
     account = rows["account"]
     requirement = place = rows["requirement"]
     mixed = np.zeros(len(account), bool)
     if length(naming.accounts):
-        account = naming.roots(size)[account]
-        mixed |= naming.several(size)[account]
+        account = naming.roots_of(account)
+        mixed |= naming.are_several(account)
     if length(naming.moved):
         place, is_moved = naming.places(rows)
         mixed |= is_moved
@@ -165,19 +162,13 @@ def _stands(
 ) -> Column:
     """Which asks have not been withdrawn. `first` and `last`: the first and the last row of each."""
     stands = np.ones(len(first), bool)
-    withdrawn = _by(known(counted.withdrawals.whole, p), t)
-    if not length(withdrawn):
-        return stands
-    # Most ids were never withdrawn. A sieve lets those through that may have been, and few others.
-    mask = np.uint64((1 << _SIEVE_BITS) - 1)
-    sieve = np.zeros(1 << _SIEVE_BITS, bool)
-    sieve[(withdrawn["low"] & mask).astype(np.int64)] = True
-    some = np.flatnonzero(sieve[(rows["low"] & mask).astype(np.int64)])
+    # Most ids were never withdrawn.
+    some = np.flatnonzero(counted.withdrawals.may_have("low", rows["low"]))
     if not len(some):
         return stands
-    sieve[:] = False
-    sieve[(rows["low"][some] & mask).astype(np.int64)] = True
-    withdrawn = taken(withdrawn, np.flatnonzero(sieve[(withdrawn["low"] & mask).astype(np.int64)]))
+    withdrawn = _by(known(counted.withdrawals.having("low", np.unique(rows["low"][some])), p), t)
+    if not length(withdrawn):
+        return stands
 
     asks = (np.cumsum(anew) - 1)[some]
     said = taken({name: rows[name] for name in ("requirement", "high", "low")}, some)

@@ -6,6 +6,7 @@ stands for itself.
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from threading import Lock
 
 import numpy as np
@@ -30,7 +31,7 @@ from services.projector.judgement.resolution import Lineage
 REMEMBERED_MAX = 48
 
 
-class Naming(Struct, frozen=True):
+class Naming(Struct, frozen=True, dict=True):
     """Names that stand for others, as numbers, at a position."""
 
     accounts: Columns
@@ -44,11 +45,23 @@ class Naming(Struct, frozen=True):
         """Each account's root."""
         return _roots(self.accounts, size)
 
-    def several(self, size: int) -> Column:
-        """Which accounts go by several names, by their roots."""
-        several = np.zeros(size, bool)
-        several[self.accounts["root"]] = True
-        return several
+    def roots_of(self, accounts: Column) -> Column:
+        """The roots of these accounts: of few it costs the same however many others there are."""
+        name, root = self.accounts["name"], self.accounts["root"]
+        if not len(name):
+            return accounts
+        if len(accounts) > len(name):
+            return _roots(self.accounts, 1 + max(int(accounts.max()), int(name[-1])))[accounts]
+        at = np.minimum(np.searchsorted(name, accounts), len(name) - 1)
+        return np.where(name[at] == accounts, root[at], accounts)
+
+    def are_several(self, roots: Column) -> Column:
+        """Which of these accounts, by their roots, go by several names."""
+        return is_among(roots, self._several)
+
+    @cached_property
+    def _several(self) -> Column:
+        return np.unique(self.accounts["root"])
 
     def merged(self, size: int) -> Column:
         """Each requirement's root."""

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -29,7 +29,7 @@ from services.projector.counting.columns import (
     sums,
 )
 from services.projector.counting.counted import Counted, blocks, with_all_names
-from services.projector.counting.judging import NOT_HERE, Adopted, Facts, judge
+from services.projector.counting.judging import Adopted, Facts, judge
 from services.projector.counting.live_asks import Live, last_of_each, live, most_important
 from services.projector.counting.scoring import (
     OFF_TARGET,
@@ -61,7 +61,7 @@ class Pairs(Struct, frozen=True):
     totals: Sequence[int]
 
 
-class Heard(Struct, frozen=True):
+class Heard(Struct, frozen=True, dict=True):
     """What is heard of each requirement under one lens.
 
     `classes`: requirement × class → accounts. `voices`, `voices_if_known`: total of a revision's weights → sums of
@@ -86,7 +86,7 @@ class Heard(Struct, frozen=True):
             revenue=self.revenue.plus(other.revenue, sign),
         )
 
-    @property
+    @cached_property
     def octets(self) -> int:
         voices = [*self.voices.values(), *self.voices_if_known.values()]
         return self.revenue.octets + sum(each.nbytes for each in (self.classes, *voices))
@@ -114,7 +114,7 @@ def stand(counted: Counted, lens: Lens, position: int, now: datetime, since: Sta
         return Standing(position, now, since.heard)
     before = hear(counted, lens, since.position, since.now, names)
     after = hear(counted, lens, position, now, names)
-    return Standing(position, now, since.heard.plus(before, -1).plus(after))
+    return Standing(position, now, since.heard.plus(after.plus(before, -1)))
 
 
 def hear(counted: Counted, lens: Lens, position: int, now: datetime, names: Column | None = None) -> Heard:
@@ -148,7 +148,7 @@ def touched(counted: Counted, since: Moment, position: int, now: datetime) -> Co
         deals = counted.opportunities.whole
         found.append(deals["account"][(deals["ends"] >= begun) & (deals["ends"] < ended)])
     # Whether a withdrawal means somebody's ask may depend on who else has recorded it where.
-    ids = [withdrawals["low"], asks["low"][is_among(asks["low"], counted.withdrawn)]]
+    ids = [withdrawals["low"], asks["low"][counted.withdrawals.may_have("low", asks["low"])]]
     requirements: set[int] = set()
     first_said, last_said = (bisect_right(counted.lineage_positions, each) for each in (after, upto))
     if first_said < last_said:
@@ -237,7 +237,7 @@ def add_up(counted: Counted, pairs: Pairs, worth: Revenues) -> Heard:
         classes=classes.reshape(size, _CLASSES).astype(np.int64),
         voices=_voices(pairs.requirement, pairs.weight, pairs.share, pairs.totals, size),
         voices_if_known=_voices(pairs.requirement, pairs.weight_if_known, pairs.share_if_known, pairs.totals, size),
-        revenue=_revenue(counted, pairs, worth),
+        revenue=_revenue(pairs, worth),
     )
 
 
@@ -252,14 +252,11 @@ def requirement_at(places: Column) -> Column:
     return found
 
 
-def _revenue(counted: Counted, pairs: Pairs, worth: Revenues) -> Earned:
+def _revenue(pairs: Pairs, worth: Revenues) -> Earned:
     """What the accounts of these pairs are worth, by requirement and class."""
-    number = np.full(counted.size, NOT_HERE, np.int32)
-    number[worth.accounts] = np.arange(len(worth.accounts), dtype=np.int32)
-    of = number[pairs.account]
-    paying = np.flatnonzero(of >= 0)
-    places = place_of(pairs.requirement[paying].astype(np.int64), pairs.class_[paying])
-    return Earned.summed(worth, of[paying], places, counted.width * _CLASSES)
+    paying = np.flatnonzero(is_among(pairs.account, worth.accounts))
+    of = np.searchsorted(worth.accounts, pairs.account[paying])
+    return Earned.summed(worth, of, place_of(pairs.requirement[paying].astype(np.int64), pairs.class_[paying]))
 
 
 class AskedWhen(Struct, frozen=True):

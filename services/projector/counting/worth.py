@@ -1,7 +1,6 @@
 """What accounts are worth: contracted and in the pipeline, by currency, for all at once. Pure."""
 
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -53,25 +52,20 @@ class Earned(Struct, frozen=True):
         return cls(np.zeros(0, np.int64), np.zeros((0, 2, 3), np.int64))
 
     @classmethod
-    def summed(cls, worth: Revenues, of: Column, places: Column, size: int) -> "Earned":
-        """What accounts (by their rows of `worth`) earn in places below `size`."""
-        nothing = cls.nothing()
-        at, amounts = [nothing.at], [nothing.amounts]
-        deals = np.ascontiguousarray(worth.amounts[..., 2].any(axis=2).T)
-        for currency in np.flatnonzero(deals.any(axis=1)).tolist():
-            some = np.flatnonzero(deals[currency][of])
-            theirs = worth.amounts[of[some], currency]
-            summed = np.zeros((size, 2, 3), np.int64)
-            for kind, limb in np.ndindex(2, 3):
-                summed[:, kind, limb] = sums(places[some], theirs[:, kind, limb], size)
-            there = np.flatnonzero(summed[..., 2].any(axis=1))
-            at.append(there << CURRENCY_BITS | currency)
-            amounts.append(summed[there])
-        put = np.argsort(np.concatenate(at))
-        return cls(np.concatenate(at)[put], np.concatenate(amounts)[put])
+    def summed(cls, worth: Revenues, of: Column, places: Column) -> "Earned":
+        """What accounts (by their rows of `worth`) earn in places."""
+        deals = worth.amounts[..., 2].any(axis=2)
+        pair, currency = np.nonzero(deals[of])
+        at, row = np.unique(places[pair] << CURRENCY_BITS | currency, return_inverse=True)
+        theirs = worth.amounts[of[pair], currency]
+        amounts = np.empty((len(at), 2, 3), np.int64)
+        for kind, limb in np.ndindex(2, 3):
+            amounts[:, kind, limb] = sums(row, theirs[:, kind, limb], len(at))
+        return cls(at, amounts)
 
     def plus(self, other: "Earned", sign: int = 1) -> "Earned":
-        """Both together. What is added is mostly little, and about places that are there."""
+        """Both together. What is added is mostly little, and about places that are there. Where nothing is earned any
+        more there is no row: limbs add up exactly, so that none is left of them without a deal."""
         at, row = self.at, np.searchsorted(self.at, other.at)
         is_new = ~is_among(other.at, at)
         if is_new.any():
@@ -81,7 +75,7 @@ class Earned(Struct, frozen=True):
         else:
             amounts = self.amounts.copy()
         amounts[row] += sign * other.amounts
-        gone = row[~amounts[row][..., 2].any(axis=1)]
+        gone = row[~amounts[row].any(axis=(1, 2))]
         return Earned(np.delete(at, gone), np.delete(amounts, gone, axis=0)) if len(gone) else Earned(at, amounts)
 
     def revenue(self, currencies: Codes) -> dict[int, Revenue]:
@@ -129,7 +123,7 @@ def revenues(counted: Counted, position: int, now: datetime, names: Column | Non
     if names is not None:
         counts &= is_among(rows["account"], names)
     rows = taken(rows, np.flatnonzero(counts))
-    account = counted.naming(position).roots(counted.size)[rows["account"]]
+    account = counted.naming(position).roots_of(rows["account"])
     accounts, number = numbered(account)
     currencies = counted.currencies_named
     kinds = currencies * 2

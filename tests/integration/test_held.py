@@ -1,6 +1,8 @@
 """What is held in memory: read once, whoever asks in whatever order, and ahead of whoever asks first."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -12,7 +14,7 @@ from services.projector.ahead import load_ahead
 from services.projector.answers import held as holding
 from services.projector.answers import requirements
 from services.projector.answers.held import READS, Held, Known, Open
-from services.projector.answers.snapshot import Wanted, open_snapshot
+from services.projector.answers.snapshot import Snapshot, Wanted, bound, open_snapshot
 from services.projector.counting.standings import Lens, stand
 from services.projector.projector import Projector
 from tests.asking import Asking, asking
@@ -91,6 +93,63 @@ async def test_what_was_read_in_part_is_gone_on_from_wherever_it_is_asked_for(
         late = await held.known("main", open, *await look(open, 100))
         assert rows(late) == rows(whole)
         assert heard(late) == heard(whole)
+
+
+def telling(open: Open, asked: list[str]) -> Open:
+    """The same snapshots, which tell the names of the statements by which what is held is read."""
+    names = {bound(holding._statements[name], "main"): name for name in holding._statements}
+
+    @asynccontextmanager
+    async def opened(wanted: Wanted) -> AsyncIterator[Snapshot]:
+        async with open(wanted) as snapshot:
+            with snapshot.connection.query_logger(lambda query: asked.append(names.get(query.query, "another"))):
+                yield snapshot
+                await asyncio.sleep(0)  # What was asked is told in the next turn of the loop.
+
+    return opened
+
+
+async def test_after_a_few_events_no_more_is_read_than_what_they_say(database: Database) -> None:
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(80))
+        open = await opener(projector, 80)
+        held, asked = Held(), list[str]()
+        await held.known("main", telling(open, asked), *await look(open, 80))
+        assert {"said", "asks", "facts", "mentions", "raised"} <= {*asked}
+        for told, reads in (
+            (event("ask.recorded", requirement="R-1", account="acme"), {"asks"}),
+            (event("requirement.raised", requirement="R-1", title="Single sign-on"), {"raised"}),
+            (event("account.profiled", account="acme", attributes={"size": 3}), {"facts", "mentions"}),
+        ):
+            await log.append(told)
+            head = held._ledgers["main"]._counted.position + 1
+            await reached(await projector.ledger("main"), head)
+            asked.clear()
+            known = await held.known("main", telling(open, asked), *await look(open, head))
+            assert known.counted.position == head
+            assert {*asked} == {"said", *reads}
+            assert heard(known) == heard(await Held().known("main", open, *await look(open, head)))
+
+
+async def test_where_a_list_is_answered_takes_one_statement(database: Database) -> None:
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(20))
+        runner = await projector.ledger("main")
+        await reached(runner, 20)
+        said: dict[Any, list[str]] = {}
+        for holder in projector.pool._holders:  # asyncpg has no public list of its connections.
+            if holder._con is not None:
+                asked = said[holder._con] = list[str]()
+                holder._con.add_query_logger(lambda query, asked=asked: asked.append(query.query))
+        for wanted in (Wanted(), Wanted(as_of=7), Wanted(as_of=0)):
+            before = {connection: len(asked) for connection, asked in said.items()}
+            async with open_snapshot(projector.pool, runner, READS, wanted, False) as found:
+                where = found.position, found.now, found.versions, found.reached
+                connection = found.connection._con
+                await asyncio.sleep(0)  # What was asked is told in the next turn of the loop.
+                assert len(said[connection]) - before[connection] == 1
+            async with open_snapshot(projector.pool, runner, READS, wanted) as snapshot:
+                assert where == (snapshot.position, snapshot.now, snapshot.versions, snapshot.reached)
 
 
 async def test_a_standing_is_found_from_the_newest_that_is_held(database: Database) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from services.projector.counting.columns import FOREVER, Columns, Rows, empty
+from services.projector.counting.columns import FOREVER, Codes, Columns, Rows, empty
 
 ROWS = 20_000
 
@@ -36,3 +36,42 @@ def test_few_rows_are_found_among_many() -> None:
     ended = kept.retracted({2: 50, 2 * ROWS: 2 * ROWS + 2, 3: 60})
     held = ended.whole
     assert sorted(held["position"][held["until"] < FOREVER].tolist()) == [2, 2 * ROWS]
+
+
+def test_who_is_there_is_found_whatever_was_retracted() -> None:
+    chance = np.random.default_rng(11)
+    columns = rows()
+    few = {name: column[:1_000] for name, column in columns.items()}
+    kept = Rows(("id", "position"), empty(owner=np.int32, id=np.uint64, position=np.int64, until=np.int64))
+    # Some wait behind those that are in order.
+    kept = kept.plus(few).plus({name: column[1_000:1_600] for name, column in columns.items()})
+    until = {
+        position: position + int(chance.integers(1, 3_000)) for position in range(2, 3_201, 3) if position % 2 == 0
+    }
+    kept = kept.retracted(until)
+    ends = np.array([until.get(each, FOREVER) for each in columns["position"][:1_600].tolist()])
+    for p in (0, 1, 2, 500, 1_501, 3_200, 10_000):
+        holds = (columns["position"][:1_600] <= p) & (ends > p)
+        wanted = np.isin(np.arange(950), columns["owner"][:1_600][holds])
+        assert kept.are_there("owner", 950, p).tolist() == wanted.tolist()
+        assert (kept.last_positions("owner", 950, p) > 0).tolist() == wanted.tolist()
+
+
+def test_the_sieve_lets_through_all_that_are_there_and_few_others() -> None:
+    chance = np.random.default_rng(3)
+    ids = chance.integers(0, 2**63, 4_000).astype(np.uint64)
+    nothing = empty(id=np.uint64, position=np.int64, until=np.int64)
+    kept = Rows(("id", "position"), nothing)
+    assert not kept.may_have("id", ids).any()
+    said = {"id": ids[:2_000], "position": np.arange(2_000), "until": np.full(2_000, FOREVER)}
+    kept = kept.plus(said)
+    found = kept.may_have("id", ids)
+    assert found[:2_000].all()
+    assert found[2_000:].mean() < 0.01
+
+
+def test_numbers_are_in_the_order_of_their_texts_however_they_came() -> None:
+    codes = Codes()
+    for texts in (["m", "b"], ["z", "a", "n"], [], ["c", "b"]):
+        codes.codes(texts)
+        assert [codes.texts[code] for code in codes.by_text().tolist()] == sorted(codes.texts)

@@ -45,6 +45,7 @@ large ledgers within a quarter as many as there are accounts: to hear most of th
 STANDINGS_NEAR_SHARE = 4
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
+_READ = tuple(name for name in _statements if name != "said")
 
 Open = Callable[[Wanted], AbstractAsyncContextManager[Snapshot]]
 """Opens a snapshot of one ledger that has all of READS."""
@@ -200,7 +201,8 @@ class _NoRoom(Exception):
 
 class _Page(Struct, frozen=True, kw_only=True):
     """What was recorded up to a position and is new, as it was read. Names and adoptions are read with the last page,
-    as known at its end. `claimed`: each alias that was claimed and not retracted since, with its account."""
+    as known at its end, if anything was said of them. `claimed`: each alias that was claimed and not retracted since,
+    with its account."""
 
     upto: int
     rows: dict[str, Any]
@@ -269,12 +271,15 @@ class _Ledger:
         if after > snapshot.position or self._has(snapshot.position):
             return None
         upto = min(after + PAGE_POSITIONS, snapshot.position)
-        rows: dict[str, Any] = {name: await snapshot.fetch(_statements, name, after, upto) for name in _statements}
-        [anew], claimed, unclaimed = (
-            rows.pop("anew"),
-            *({tuple(row) for row in rows.pop(name)} for name in ("claimed", "unclaimed")),
-        )
-        says_anew = self._says_anew or anew["anew"] or bool(unclaimed) or not claimed <= self._claimed
+        said = {row["statement"] for row in await snapshot.fetch(_statements, "said", after, upto)}
+        # Of a few events most statements would find nothing, and each takes as long as to look for all.
+        rows: dict[str, Any] = {
+            name: await snapshot.fetch(_statements, name, after, upto) if name in said else [] for name in _READ
+        }
+        claimed, unclaimed = ({tuple(row) for row in rows.pop(name)} for name in ("claimed", "unclaimed"))
+        says_anew = self._says_anew or "anew" in said or bool(unclaimed) or not claimed <= self._claimed
+        # What was adopted in a page that was not the last is still to be read.
+        adopts_anew = not self._is_whole or "adoptions" in said
         is_last = upto == snapshot.position
         return _Page(
             upto=upto,
@@ -284,7 +289,7 @@ class _Ledger:
             says_anew=says_anew,
             is_last=is_last,
             lineage=await read_lineage(snapshot) if is_last and says_anew else None,
-            adoptions=await read_adoptions(snapshot) if is_last else None,
+            adoptions=await read_adoptions(snapshot) if is_last and adopts_anew else None,
         )
 
     async def _add(self, page: _Page) -> None:
@@ -307,26 +312,28 @@ class _Ledger:
 def _grown(counted: Counted, headings: Headings, page: _Page) -> tuple[Counted, Headings]:
     """What was held, with what a page has."""
     rows = page.rows
-    [asks], [facts], [mentions] = (rows[name] for name in ("asks", "facts", "mentions"))
+    asks, facts, mentions = (rows[name][0] if rows[name] else None for name in ("asks", "facts", "mentions"))
     deals = (
         (*row[:3], None if row["amount"] is None else int(row["amount"]), *row[4:]) for row in rows["opportunities"]
     )
     said = Said(
         upto=page.upto,
         more_follows=not page.is_last,
-        asks=(
+        asks=asks
+        and (
             asks["account"],
             asks["requirement"],
             asks["id"] or b"",
             *(_numbers(asks[name]) for name in ("importance", "valid", "position")),
         ),
         withdrawals=rows["withdrawals"],
-        facts=(
+        facts=facts
+        and (
             *(facts[name] for name in ("account", "attribute", "value")),
             *(_numbers(facts[name]) for name in ("valid", "position")),
         ),
         opportunities=[*deals],
-        mentions=(mentions["account"], _numbers(mentions["position"])),
+        mentions=mentions and (mentions["account"], _numbers(mentions["position"])),
         named=rows["named"],
         asked_for=rows["asked_for"],
         retractions=[tuple(row) for row in rows["retractions"]],

@@ -1,3 +1,50 @@
+-- said --
+-- Which of the statements below have anything to tell of what was recorded in between; `adoptions`: something was
+-- adopted; `anew`: it was decided by an act what names stand for.
+SELECT 'asks' AS statement
+ WHERE EXISTS (SELECT FROM {schema}.asks WHERE position > $1 AND position <= $2 AND NOT withdrawn)
+UNION ALL
+SELECT 'withdrawals' AS statement
+ WHERE EXISTS (SELECT FROM {schema}.asks WHERE position > $1 AND position <= $2 AND withdrawn)
+UNION ALL
+SELECT 'asked_for' AS statement
+ WHERE EXISTS (SELECT FROM {schema}.asks WHERE position > $1 AND position <= $2 AND opportunity IS NOT NULL)
+UNION ALL
+SELECT 'facts' AS statement
+ WHERE EXISTS (SELECT FROM {schema}.account_facts WHERE position > $1 AND position <= $2)
+UNION ALL
+SELECT unnest(ARRAY['opportunities', 'named']) AS statement
+ WHERE EXISTS (SELECT FROM {schema}.opportunity_rows WHERE position > $1 AND position <= $2)
+UNION ALL
+SELECT 'mentions' AS statement
+ WHERE EXISTS (SELECT FROM {schema}.account_mentions WHERE position > $1 AND position <= $2)
+UNION ALL
+SELECT unnest(ARRAY['retractions', 'unclaimed']) AS statement
+ WHERE EXISTS (SELECT FROM {schema}.retractions WHERE position > $1 AND position <= $2)
+UNION ALL
+SELECT 'claimed' AS statement
+ WHERE EXISTS (SELECT FROM {schema}.account_aliases WHERE position > $1 AND position <= $2)
+UNION ALL
+SELECT 'raised' AS statement
+ WHERE EXISTS (SELECT FROM {schema}.requirement_rows WHERE position > $1 AND position <= $2)
+UNION ALL
+SELECT 'deliveries' AS statement
+ WHERE EXISTS (SELECT FROM {schema}.deliveries WHERE position > $1 AND position <= $2)
+UNION ALL
+SELECT 'made' AS statement
+ WHERE EXISTS (SELECT FROM {schema}.decisions_made WHERE position > $1 AND position <= $2)
+UNION ALL
+SELECT 'superseded' AS statement
+ WHERE EXISTS (SELECT FROM {schema}.decision_supersessions WHERE position > $1 AND position <= $2)
+UNION ALL
+SELECT 'adoptions' AS statement
+ WHERE EXISTS (SELECT FROM {schema}.agreement_adoptions WHERE position > $1 AND position <= $2)
+UNION ALL
+SELECT 'anew' AS statement
+ WHERE EXISTS (SELECT FROM {schema}.account_merges WHERE position > $1 AND position <= $2)
+    OR EXISTS (SELECT FROM {schema}.requirement_merges WHERE position > $1 AND position <= $2)
+    OR EXISTS (SELECT FROM {schema}.ask_moves WHERE position > $1 AND position <= $2);
+
 -- asks --
 -- The asks that were recorded in between, as columns: numbers as their octets, one after the other, which costs a
 -- fraction of as many rows. An id is the first 16 octets of its SHA-256; times are in microseconds.
@@ -62,12 +109,6 @@ SELECT DISTINCT said.account, said.alias
   FROM {schema}.retractions AS retraction
   JOIN {schema}.account_aliases AS said ON said.position = retraction.retracted
  WHERE retraction.position > $1 AND retraction.position <= $2;
-
--- anew --
--- Whether it was decided in between what names stand for, by an act.
-SELECT EXISTS (SELECT FROM {schema}.account_merges WHERE position > $1 AND position <= $2)
-    OR EXISTS (SELECT FROM {schema}.requirement_merges WHERE position > $1 AND position <= $2)
-    OR EXISTS (SELECT FROM {schema}.ask_moves WHERE position > $1 AND position <= $2) AS anew;
 
 -- raised --
 -- What was said in between of what requirements are called.

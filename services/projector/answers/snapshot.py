@@ -58,11 +58,13 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
 class State(Struct, frozen=True, kw_only=True):
     """How far the projections of a ledger have got, and its log, at one moment. `built`: of each projection, the number
-    of its first table: one that was built anew has another. `recorded_at`: of the position that was looked at."""
+    of its first table: one that was built anew has another. `recorded_at`: of the position that was looked at, which is
+    the one that all have come to, if none was named."""
 
     cursors: list[Cursor]
     built: dict[str, int | None]
     head: int
+    looked_at: int
     recorded_at: datetime | None
 
 
@@ -134,11 +136,12 @@ class Snapshot:
 
 @asynccontextmanager
 async def open_snapshot(
-    pool: asyncpg.Pool, runner: Runner, reads: Sequence[str], wanted: Wanted
+    pool: asyncpg.Pool, runner: Runner, reads: Sequence[str], wanted: Wanted, is_read: bool = True
 ) -> AsyncIterator[Snapshot]:
     """A snapshot of the projections that are named in `reads`, once they have got as far as is wanted.
 
-    Who waits for a position holds no connection.
+    Who waits for a position holds no connection. Where nothing is read but where it is (`is_read`), it is found in one
+    statement, and there is no transaction.
     Raises Problem (beyond the head, a projection that has stopped, not there yet) and Unavailable.
     """
     ledger = runner.ledger
@@ -152,10 +155,12 @@ async def open_snapshot(
         await _wait(runner, wanted.at_least, reads, deadline)
     while True:
         with unavailable(), _being_replaced():
-            async with _reading(pool, ledger, reads) as connection:
-                settled = settle(await _look(connection, runner), reads, wanted)
+            opened = _reading(pool, ledger, reads) if is_read else pool.acquire(timeout=ACQUIRE_SECONDS_MAX)
+            async with opened as connection:
+                state = await _look(connection, runner, wanted.as_of)
+                settled = settle(state, reads, wanted)
                 if isinstance(settled, Settled):
-                    now = await _recorded_at(connection, ledger, settled.position)
+                    now = await _recorded_at(connection, ledger, settled.position, state)
                     yield Snapshot(connection, ledger, settled.position, now, settled.versions, settled.reached)
                     return
         if clock.time() >= deadline:
@@ -228,6 +233,7 @@ async def _look(connection: asyncpg.Connection, runner: Runner, position: int | 
         cursors=[runner.seen(Cursor(**{name: row[name] for name in Cursor.__struct_fields__})) for row in rows],
         built={row["projection"]: row["built"] for row in rows},
         head=rows[0]["head"],
+        looked_at=min(row["position"] for row in rows) if position is None else position,
         recorded_at=rows[0]["recorded_at"],
     )
 
@@ -266,9 +272,9 @@ def settle(state: State, reads: Sequence[str], wanted: Wanted) -> Settled | int:
     return Settled(lowest if position is None else position, versions, lowest)
 
 
-async def _recorded_at(connection: asyncpg.Connection, ledger: str, position: int) -> datetime | None:
-    if position == 0:
-        return None
+async def _recorded_at(connection: asyncpg.Connection, ledger: str, position: int, state: State) -> datetime | None:
+    if position in (0, state.looked_at):
+        return state.recorded_at if position else None
     at: datetime = await connection.fetchval(bound(_statements["recorded_at"], ledger), position)
     return at
 

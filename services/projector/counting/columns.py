@@ -33,7 +33,7 @@ LIMB_BITS = 30
 
 DIGEST_OCTETS = 16
 POSITION_BITS = 40
-TAIL_ROWS_MIN = 16_384
+TAIL_ROWS_MIN = 2_048
 TAIL_SHARE = 16
 """New rows wait behind the sorted ones until there are so many, or a sixteenth as many as those."""
 

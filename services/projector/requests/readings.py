@@ -84,10 +84,12 @@ class Readings:
         self._thread_aside = ThreadPoolExecutor(1, thread_name_prefix="aside", initializer=_give_way)
 
     @asynccontextmanager
-    async def snapshot(self, call: Call, reads: Sequence[str], wanted: Wanted) -> AsyncIterator[Snapshot]:
-        """A snapshot of the ledger that is asked. Raises Problem and Unavailable."""
+    async def snapshot(
+        self, call: Call, reads: Sequence[str], wanted: Wanted, is_read: bool = True
+    ) -> AsyncIterator[Snapshot]:
+        """A snapshot of the ledger that is asked; `is_read`: not only where it is. Raises Problem and Unavailable."""
         runner = await self.runner(call)
-        async with open_snapshot(self.projector.pool, runner, reads, wanted) as snapshot:
+        async with open_snapshot(self.projector.pool, runner, reads, wanted, is_read) as snapshot:
             call.request.setdefault(BASES, []).append(snapshot.basis(reads, wanted))
             yield snapshot
 
@@ -246,7 +248,7 @@ class Readings:
             yield
 
     async def _settle(self, call: Call, reads: Sequence[str], wanted: Wanted) -> Settled:
-        async with self.snapshot(call, reads, wanted) as snapshot:
+        async with self.snapshot(call, reads, wanted, is_read=False) as snapshot:
             key = (snapshot.ledger, snapshot.versions, snapshot.position)
             return Settled(key, snapshot.as_of, snapshot.now, snapshot.versions, snapshot.reached)
 

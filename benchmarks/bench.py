@@ -550,22 +550,29 @@ class Bench:
     # Asking
 
     async def _queries(self) -> None:
-        [*_, ledger] = self._long().values()
-        chosen = self._chosen[ledger]
-        async with asking.asked(self._served, ledger, chosen.requirement, self._superuser("ledger")) as asked:
+        [*_, (length, ledger)] = self._long().items()
+        chosen, of = self._chosen[ledger], self._of(length)
+        async with asking.asked(self._served, ledger, of, chosen.requirement, self._superuser("ledger")) as asked:
+            window = self._plan.window
             for query in asking.QUERIES:
                 cases: dict[str, Case] = {
-                    OURS: partial(asked.ours, query, self._plan.window),
-                    "again": partial(asked.again, query, self._plan.window),
-                    "handler": partial(asked.theirs, query, self._plan.window),
+                    OURS: partial(asked.ours, query, window),
+                    "again": partial(asked.again, query, window),
+                    "handler": partial(asked.theirs, query, window),
                 }
                 if query == asking.OPENED:
-                    cases["opened"] = partial(asked.opened, query, self._plan.window)
+                    cases["opened"] = partial(asked.opened, query, window)
                 found = await self._alternate(f"query, {query}", cases)
                 for case, rates in found.items():
                     if case != "handler":
                         name = f"query_{query}_vs_handler" if case == OURS else f"query_{query}_{case}_vs_handler"
                         self.figures[name] = Figure.ratio(rates, found["handler"])
+            after, alone = (
+                partial(each, asking.COUNTED, window) for each in (asked.after_event, asked.theirs_one_by_one)
+            )
+            found = await self._alternate(f"query, {asking.COUNTED}, after an event", {OURS: after, "handler": alone})
+            name = f"query_{asking.COUNTED}_after_event_vs_handler"
+            self.figures[name] = Figure.ratio(found[OURS], found["handler"])
         self.about["asked_about"] = self._chosen
 
     async def _history(self) -> None:

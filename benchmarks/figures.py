@@ -75,6 +75,7 @@ BESIDE = {
     "catchup_vs_emmett": "catch-up / Emmett's rebuild of a projection",
     "query_one_again_vs_handler": "one requirement, asked again of a log that stays as it is",
     "query_list_again_vs_handler": "the list, asked again of a log that stays as it is",
+    "query_list_after_event_vs_handler": "the list for now, each time after one more event, one at a time",
     "query_one_opened_vs_handler": "one requirement, its sealed words opened, and that on record",
     "bytes_an_event": "on disk: log, read models, indexes, over the events of the long log",
     "ledger_mb_an_hour": "growth of the ledger's memory over the hour, in MB an hour",

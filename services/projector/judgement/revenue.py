@@ -101,8 +101,8 @@ def decimal_text(amount: int) -> str:
 
 
 def _by_class_name(revenues: Iterable[tuple[Class, Revenue]]) -> Iterator[tuple[str, Revenue]]:
-    grouped: dict[Class, list[Revenue]] = {each: [] for each in CLASS_NAMES}
+    grouped: dict[Class, Revenue] = {}
     for class_, revenue in revenues:
-        grouped[class_].append(revenue)
+        grouped[class_] = total([grouped[class_], revenue]) if class_ in grouped else revenue
     for class_, name in CLASS_NAMES.items():
-        yield name, total(grouped[class_])
+        yield name, grouped.get(class_, {})

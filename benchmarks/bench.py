@@ -666,6 +666,7 @@ class Bench:
         )
         self._progress.remove_task(task)
         await vacuum(self._settings, ledger)
+        self.about.setdefault("scales", {})[ledger] = self._of(events)._asdict()
         self.about.setdefault("stored_bytes_an_event", {})[ledger] = round(loaded.stored_bytes / loaded.events)
 
     async def _load_long(self) -> None:

@@ -158,8 +158,12 @@ class Headings(Struct, frozen=True, kw_only=True):
 
     def of(self, codes: Column, p: int) -> list[Heading]:
         """What is said of these requirements, by their numbers, as known at p."""
-        theirs = np.sort(codes)
-        raised, delivered = (known(rows.having("requirement", theirs), p) for rows in (self.raised, self.deliveries))
+        wanted = np.zeros(len(self.requirements), bool)
+        wanted[codes] = True
+        raised, delivered = (
+            known(taken(rows, np.flatnonzero(wanted[rows["requirement"]])), p)
+            for rows in (self.raised.whole, self.deliveries.whole)
+        )
         title, area = (
             _latest(taken(raised, np.flatnonzero(raised[name] >= 0)), name, len(self.requirements))[codes].tolist()
             for name in _WORDS

@@ -153,11 +153,13 @@ async def open_snapshot(
     if wanted.as_of is None and wanted.at_least is not None:
         # What is known here not to be there yet need not be looked for.
         await _wait(runner, wanted.at_least, reads, deadline)
+    as_of = wanted.as_of
+    assert not isinstance(as_of, datetime)  # It was turned into a position.
     while True:
         with unavailable(), _being_replaced():
             opened = _reading(pool, ledger, reads) if is_read else pool.acquire(timeout=ACQUIRE_SECONDS_MAX)
             async with opened as connection:
-                state = await _look(connection, runner, wanted.as_of)
+                state = await _look(connection, runner, as_of)
                 settled = settle(state, reads, wanted)
                 if isinstance(settled, Settled):
                     now = await _recorded_at(connection, ledger, settled.position, state)

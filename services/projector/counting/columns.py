@@ -127,7 +127,9 @@ class Rows:
         merged = self.__dict__.get("whole", {}) if self._pieces else {}
         waiting = [column for each in self._pieces for column in each.values()]
         columns = [*self._main.values(), *waiting, *self._orders.values(), *merged.values()]
-        return sum(column.nbytes for column in columns) + (0 if self._sieve is None else self._sieve.nbytes)
+        if self._sieve is not None:
+            columns.append(self._sieve)
+        return sum(column.nbytes for column in columns)
 
     @property
     def parts(self) -> Sequence[Columns]:

@@ -54,7 +54,7 @@ class Earned(Struct, frozen=True):
     @classmethod
     def summed(cls, worth: Revenues, of: Column, places: Column) -> "Earned":
         """What accounts (by their rows of `worth`) earn in places."""
-        deals = worth.amounts[..., 2].any(axis=2)
+        deals = np.asarray(worth.amounts[..., 2].any(axis=2))
         pair, currency = np.nonzero(deals[of])
         at, row = np.unique(places[pair] << CURRENCY_BITS | currency, return_inverse=True)
         theirs = worth.amounts[of[pair], currency]

@@ -299,7 +299,7 @@ def _in_shares(voices: Mapping[int, Column], share: int, codes: Column) -> Colum
     summed = np.zeros(len(codes), np.int64 if most <= COUNTED_MAX else object)
     for total, each in voices.items():
         here = codes < len(each)
-        summed[here] += each[codes[here]] * (share // total)
+        summed[here] += each[codes[here]].astype(summed.dtype) * (share // total)
     return summed
 
 

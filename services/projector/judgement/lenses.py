@@ -34,8 +34,9 @@ Departs = Literal["no", "undetermined", "yes"]
 
 NOTHING = Fraction(0)
 
-FITS_MAX = 10_000
-"""Fits that are remembered: of the profiles that were judged last, a kilobyte each."""
+FITS_REMEMBERED_MAX = 10_000
+PROFILE_CHARACTERS_MAX = 1_024
+"""Fits that are remembered: of the profiles that were judged last, and may be of so many characters each."""
 
 
 class Fact(NamedTuple):
@@ -246,14 +247,21 @@ class Knowledge:
         return adoption, _fit(adoption.revision, self.profile(account, adoption.revision.attributes, t, p))
 
 
-@lru_cache(maxsize=FITS_MAX)
 def _fit(revision: Revision, profile: tuple[str, ...]) -> Fit:
     """The fit of an account with this profile, JSON texts in the order of the attributes that the revision looks at.
 
     It follows from what is given alone, so that one which is remembered is the same for ever.
     """
+    judge = _judge if sum(map(len, profile)) > PROFILE_CHARACTERS_MAX else _judged
+    return judge(revision, profile)
+
+
+def _judge(revision: Revision, profile: tuple[str, ...]) -> Fit:
     values = (msgspec.json.decode(value) for value in profile)
     return fits.fit(revision, dict(zip(revision.attributes, values, strict=True)))
+
+
+_judged = lru_cache(maxsize=FITS_REMEMBERED_MAX)(_judge)
 
 
 def live_asks(

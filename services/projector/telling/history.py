@@ -47,7 +47,8 @@ HISTORY_MAX = 200
 """Events that a history shows: the last ones."""
 
 TOLD_EVENTS_MAX = 10_000
-"""Events whose lines are remembered, by their stored bytes, which never change: two kilobytes each."""
+TOLD_BYTES_MAX = 2_048
+"""Events whose lines are remembered, by their stored bytes, which never change, and may be of so many bytes each."""
 
 
 class RetractedShown(Struct, frozen=True, kw_only=True):
@@ -72,20 +73,23 @@ class Happened(Struct, frozen=True, kw_only=True):
 def show_history(rows: Iterable[Row]) -> list[Happened]:
     """The events of these stored rows, in their order, with where each was retracted. Raises Undecodable."""
     return [
-        _happened(row["state"])
+        happened
         if row["retracted_at"] is None
         else msgspec.structs.replace(
-            _happened(row["state"]),
+            happened,
             retracted=RetractedShown(
                 position=row["retracted_at"], recordedtime=format_time(row["retraction_recorded_at"])
             ),
         )
-        for row in rows
+        for row, happened in ((row, _happened(row["state"])) for row in rows)
     ]
 
 
-@lru_cache(maxsize=TOLD_EVENTS_MAX)
 def _happened(state: bytes) -> Happened:
+    return _tell(state) if len(state) > TOLD_BYTES_MAX else _told(state)
+
+
+def _tell(state: bytes) -> Happened:
     recorded = decode_recorded(state)
     return Happened(
         position=recorded.position,
@@ -95,6 +99,9 @@ def _happened(state: bytes) -> Happened:
         subject=recorded.subject,
         summary=summary(recorded.event),
     )
+
+
+_told = lru_cache(maxsize=TOLD_EVENTS_MAX)(_tell)
 
 
 def summary(event: Event) -> str:

@@ -13,6 +13,7 @@ from services.projector import ahead
 from services.projector.ahead import load_ahead
 from services.projector.answers import held as holding
 from services.projector.answers import requirements
+from services.projector.answers import snapshot as snapshots
 from services.projector.answers.held import READS, Held, Known, Open
 from services.projector.answers.snapshot import Snapshot, Wanted, bound, open_snapshot
 from services.projector.counting.standings import Lens, stand
@@ -98,6 +99,7 @@ async def test_what_was_read_in_part_is_gone_on_from_wherever_it_is_asked_for(
 def telling(open: Open, asked: list[str]) -> Open:
     """The same snapshots, which tell the names of the statements by which what is held is read."""
     names = {bound(holding._statements[name], "main"): name for name in holding._statements}
+    names[bound(snapshots._statements["recorded_at"], "main")] = "recorded_at"
 
     @asynccontextmanager
     async def opened(wanted: Wanted) -> AsyncIterator[Snapshot]:
@@ -127,7 +129,7 @@ async def test_after_a_few_events_no_more_is_read_than_what_they_say(database: D
             asked.clear()
             known = await held.known("main", telling(open, asked), *await look(open, head))
             assert known.counted.position == head
-            assert {*asked} == {"said", *reads}
+            assert {*asked} == {"recorded_at", "said", *reads}
             assert heard(known) == heard(await Held().known("main", open, *await look(open, head)))
 
 

@@ -205,6 +205,7 @@ class _Page(Struct, frozen=True, kw_only=True):
     with its account."""
 
     upto: int
+    recorded_at: datetime | None
     rows: dict[str, Any]
     claimed: set[tuple[Any, ...]]
     says_anew: bool
@@ -221,6 +222,9 @@ class _Ledger:
         self._reading = asyncio.Lock()
         self._versions: tuple[str, ...] = ()
         self._counted = Counted.nothing()
+        self._recorded_at: datetime | None = None
+        """When the last position that is held was recorded: in a log that was restored to less and has gone on, another
+        event stands there, at another time."""
         self._headings = Headings.nothing(self._counted.requirements)
         self._remembered = Remembered(self._counted, self._headings)
         self._claimed: set[tuple[Any, ...]] = set()
@@ -243,7 +247,11 @@ class _Ledger:
         """Read what is missing up to a position, with a rest after each page. One page is read at a time, whoever
         needs it; who waits for it holds no transaction."""
         # Whoever asks may have looked before another read on, or before what is read was built anew: a look tells.
-        is_doubtful = versions != self._versions or reached < self._counted.position
+        is_doubtful = (
+            versions != self._versions
+            or reached < self._counted.position
+            or (position == self._counted.position and now != self._recorded_at)
+        )
         while is_doubtful or not self._has(position):
             async with self._reading:
                 if is_doubtful or not self._has(position):
@@ -264,7 +272,11 @@ class _Ledger:
 
     async def _read(self, snapshot: Snapshot) -> _Page | None:
         """The next page; None if this snapshot has nothing that was not read."""
-        if snapshot.versions != self._versions or snapshot.reached < self._counted.position:
+        if (
+            snapshot.versions != self._versions
+            or snapshot.reached < self._counted.position
+            or await snapshot.recorded_at(self._counted.position) != self._recorded_at
+        ):
             self._versions = snapshot.versions
             self._forget()
         after = self._counted.position
@@ -283,6 +295,7 @@ class _Ledger:
         is_last = upto == snapshot.position
         return _Page(
             upto=upto,
+            recorded_at=snapshot.now if is_last else await snapshot.recorded_at(upto),
             rows=rows,
             # To claim again what was claimed before says nothing new, unless that has been retracted since.
             claimed=(self._claimed | claimed) - unclaimed,
@@ -296,12 +309,14 @@ class _Ledger:
         counted, headings = await asyncio.to_thread(_grown, self._counted, self._headings, page)
         self._counted = self._remembered.counted = counted
         self._headings = self._remembered.headings = headings
+        self._recorded_at = page.recorded_at
         self._claimed = page.claimed
         self._is_whole = page.is_last
         self._says_anew = page.says_anew and not page.is_last
 
     def _forget(self) -> None:
         self._counted = Counted.nothing()
+        self._recorded_at = None
         self._headings = Headings.nothing(self._counted.requirements)
         self._remembered = Remembered(self._counted, self._headings)
         self._claimed = set()

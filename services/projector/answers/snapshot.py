@@ -133,6 +133,13 @@ class Snapshot:
         rows: list[asyncpg.Record] = await self.connection.fetch(bound(statements[name], self.ledger), *values)
         return rows
 
+    async def recorded_at(self, position: int) -> datetime | None:
+        """When a position was recorded; None if there is none."""
+        found: datetime | None = await self.connection.fetchval(
+            bound(_statements["recorded_at"], self.ledger), position
+        )
+        return found
+
 
 @asynccontextmanager
 async def open_snapshot(

@@ -39,13 +39,15 @@ ASIDE_NICENESS = 10  # Lower, it would hold up the others of this process, for w
 
 OPENER = web.RequestKey("opener", Opener)
 BASES = web.RequestKey("bases", list[Basis])
+BESIDES = web.RequestKey("besides", bool)
+"""Set where an answer rests on more than its bases: it cannot be told whether it would be read from the same."""
 _Evidence = TypeVar("_Evidence")
 _Computed = TypeVar("_Computed")
 
 
 class Settled(NamedTuple):
-    """Where a list is answered. `key`: the ledger, the versions of what is read, and the position. `reached`: how far
-    all that is read has got."""
+    """Where a list is answered. `key`: the ledger, the versions of what is read, the position and when that was
+    recorded. `reached`: how far all that is read has got."""
 
     key: tuple[Any, ...]
     as_of: AsOf
@@ -175,6 +177,7 @@ class Readings:
     async def checkpoint(self, call: Call, position: int, deadline: float) -> Kept:
         """The first checkpoint of the ledger that is asked which has a position, waited for until the deadline of the
         event loop's clock. Raises Problem and Unavailable."""
+        call.request[BESIDES] = True
         tree, clock = Tree(call.ledger), asyncio.get_running_loop()
         while (kept := await tree.first_checkpoint(self.projector.pool, position)) is None:
             if clock.time() >= deadline:
@@ -230,7 +233,7 @@ class Readings:
                 if not isinstance(answer, web.Response) or not isinstance(answer.body, bytes) or answer.status != 200:
                     return answer
                 kept = KeptAnswer(answer.body, dict(answer.headers), request.get(BASES, []))
-                if kept.bases and OPENER not in request:
+                if kept.bases and OPENER not in request and BESIDES not in request:
                     self.kept.keep(asked, kept)
             if has_already(request, kept.headers["ETag"]):
                 headers = {name: text for name, text in kept.headers.items() if name != "Content-Type"}
@@ -249,7 +252,7 @@ class Readings:
 
     async def _settle(self, call: Call, reads: Sequence[str], wanted: Wanted) -> Settled:
         async with self.snapshot(call, reads, wanted, is_read=False) as snapshot:
-            key = (snapshot.ledger, snapshot.versions, snapshot.position)
+            key = (snapshot.ledger, snapshot.versions, snapshot.position, snapshot.now)
             return Settled(key, snapshot.as_of, snapshot.now, snapshot.versions, snapshot.reached)
 
     async def _known(self, call: Call, settled: Settled) -> Known | None:

@@ -87,8 +87,8 @@ class Recorded(Struct, frozen=True, kw_only=True):
     authid: str
     authtype: str
     event: Event
-    attributes: dict[str, Any]
-    """The emitter's extension attributes, `correlationid`, `causationid` and `sourcerecordedtime` among them."""
+    sourcerecordedtime: str | None = None
+    """When the emitter says that it came to know it. Its other extension attributes are in the stored bytes only."""
 
     @property
     def valid_from(self) -> datetime:

@@ -51,7 +51,7 @@ def test_a_golden_file_decodes(path: Path):
     assert recorded.event.subject == recorded.subject
     assert recorded.time.isoformat() == "2026-11-20T10:00:00+00:00"
     assert recorded.recordedtime.isoformat() == "2026-11-21T10:00:00.000001+00:00"
-    assert recorded.attributes == {"correlationid": "c-1", "sourcerecordedtime": "2026-11-20T10:00:05Z"}
+    assert recorded.sourcerecordedtime == "2026-11-20T10:00:05Z"
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))

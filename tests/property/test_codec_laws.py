@@ -124,8 +124,9 @@ def test_what_is_sent_comes_back_from_the_stored_bytes(value: Any, at: datetime,
     assert recorded.time == (sent.time or at)
     assert recorded.valid_from <= at
     extensions = {"correlationid", "own"} & value.keys()
-    assert {name: recorded.attributes[name] for name in extensions} == {name: value[name] for name in extensions}
-    assert recorded.attributes.get("sourcerecordedtime") == value.get("recordedtime")
+    kept = msgspec.json.decode(state)
+    assert {name: kept[name] for name in extensions} == {name: value[name] for name in extensions}
+    assert recorded.sourcerecordedtime == value.get("recordedtime")
 
     # With its texts opened again, the event is the one that was sent.
     found = msgspec.to_builtins(recorded.event)

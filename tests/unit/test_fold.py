@@ -36,7 +36,6 @@ def recorded(type: str, /, time: datetime = ABOUT, position: int = 7, **data: An
         authid="k",
         authtype="service",
         event=event,
-        attributes={},
     )
 
 

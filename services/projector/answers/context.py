@@ -388,7 +388,7 @@ def _show(happened: Occurrence, recorded: Recorded, judged: Judged, accounts: Re
         more |= {"attribute": happened.attribute, "from_": happened.before, "to": to}
     if (by := judged.retracted.get(happened.position)) is not None:
         more["retracted"] = RetractedShown(position=by["position"], recordedtime=format_time(by["recorded_at"]))
-    if (declared := recorded.attributes.get("sourcerecordedtime")) is not None:
+    if (declared := recorded.sourcerecordedtime) is not None:
         more["sourcerecordedtime"] = format_time(read_time(declared))
     return ContextItem(
         position=recorded.position,

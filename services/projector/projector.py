@@ -19,7 +19,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.migrate import database_user
 from services.postgres import ACQUIRE_SECONDS_MAX, Unavailable, connect, ledger_schema, open_pool, unavailable
-from services.projector.apply import Refused, Trouble, Values, apply, fold_page, topics_of, write
+from services.projector.apply import Folded, Refused, Trouble, Values, apply, fold_page, topics_of, write
 from services.projector.feed import Page, listen, read_page
 from services.projector.leases import Leases
 from services.projector.outage import AWAY, Outage
@@ -55,7 +55,9 @@ _lag = Gauge(
 _applied = Counter("projector_events_applied", "Events that a projection has passed, in events.", ["projection"])
 _stopped = Gauge("projector_stopped", "1 if a projection has stopped, else 0.", ["ledger", "projection"])
 _page_seconds = Histogram(
-    "projector_page_seconds", "Time to fold and store one page for one projection, in seconds.", ["projection"]
+    "projector_page_seconds",
+    "Time to store one page for one projection, in seconds, and to fold it where that was not done ahead.",
+    ["projection"],
 )
 
 
@@ -276,7 +278,7 @@ class Runner:
         self._refused = False
         self._waiting = 0
         """How many wait here for a position."""
-        self._pages: dict[int, Page] = {}
+        self._pages: dict[int, _Folding] = {}
         """The pages that projections have to go through next, by the position that they follow."""
         self._moved = asyncio.Condition()
 
@@ -482,55 +484,72 @@ class Runner:
         step: Step = "moved"
         # Those that are at the same position share a page; the others do not wait for each other.
         for position, sharing in groupby(sorted(behind, key=_position), key=_position):
-            page = await self._page(connection, position)
+            folding = await self._folding(connection, position)
             projections = [self._projections[cursor.projection] for cursor in sharing]
-            async with self._looking_ahead(connection, page):
-                if not await self._advance_together(connection, projections, page):
+            async with self._looking_ahead(folding.page, projections):
+                if not await self._advance_together(connection, projections, folding):
                     for projection in projections:
                         try:
-                            await self._advance(connection, projection, page)
+                            await self._advance(connection, projection, folding)
                         except _Lost:
                             step = "lost"
-        await self._announce()
+                await self._announce()
         if step == "moved" and not self._behind() and not self._to_index():
             # Whatever has come since has woken, or will: to look once more costs as much as a page of one event.
             self._pages = {}
             return "idle"
         return step
 
-    async def _page(self, connection: asyncpg.Connection, position: int) -> Page:
+    async def _folding(self, connection: asyncpg.Connection, position: int) -> "_Folding":
         if position > self.head:
-            return Page(position, (), f"the log ends at position {self.head}, and {position} has been applied")
+            hole = f"the log ends at position {self.head}, and {position} has been applied"
+            return _Folding(Page(position, (), hole))
         if position not in self._pages:
-            self._pages[position] = await read_page(connection, self._statements, position, self._topics)
+            page = await read_page(connection, self._statements, position, self._topics)
+            self._pages[position] = _Folding(page)
         return self._pages[position]
 
     @asynccontextmanager
-    async def _looking_ahead(self, connection: asyncpg.Connection, page: Page) -> AsyncIterator[None]:
-        """Where a long way is to go, decode the page that follows while the database stores this one."""
+    async def _looking_ahead(self, page: Page, projections: Sequence[Projection]) -> AsyncIterator[None]:
+        """Where a long way is to go, read and fold the page that follows while the database stores this one."""
         if not page.events or page.hole or page.last >= self.head:
             yield
             return
-        ahead = await self._page(connection, page.last)
-        decoding = asyncio.create_task(_decode(ahead, self._topics))
+        preparing = asyncio.create_task(self._prepare(page.last, projections))
         try:
             yield
+            await preparing
         finally:
-            decoding.cancel()
+            preparing.cancel()
+
+    async def _prepare(self, position: int, projections: Sequence[Projection]) -> None:
+        """Read the page that follows a position and fold it, giving way to others. What cannot be read is met again
+        when it is that page's turn."""
+        shared = self._shared
+        if shared.turns.locked():
+            return  # Runners that each had a connection, and waited for a second one, would wait for ever.
+        with contextlib.suppress(*AWAY, asyncpg.PostgresError):
+            async with shared.turns, shared.pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
+                ahead = await self._folding(connection, position)
+            await _decode(ahead.page, self._topics)
+            for projection in projections:
+                ahead.fold(projection)
+                await asyncio.sleep(0)
 
     async def _advance_together(
-        self, connection: asyncpg.Connection, projections: Sequence[Projection], page: Page
+        self, connection: asyncpg.Connection, projections: Sequence[Projection], folding: "_Folding"
     ) -> bool:
         """Apply a page to several projections in one transaction, which costs less than one each.
 
         False, and nothing has changed, where one of them cannot have it whole: then each goes as far as it can.
         """
+        page = folding.page
         try:
             async with connection.transaction():
                 moved = await self._move(connection, projections, page.after, page.last, None)
                 for projection in projections:
                     with _page_seconds.labels(projection.name).time():
-                        folded = fold_page(projection, page)
+                        folded = folding.fold(projection)
                         if folded.trouble is not None:
                             raise Refused(folded.trouble.reason)
                         await write(connection, self.schema, folded.between(page.after, page.last))
@@ -539,7 +558,7 @@ class Runner:
         self._has_moved(moved, page.last - page.after)
         return True
 
-    async def _advance(self, connection: asyncpg.Connection, projection: Projection, page: Page) -> None:
+    async def _advance(self, connection: asyncpg.Connection, projection: Projection, folding: "_Folding") -> None:
         """Apply a page to one projection. Raises _Lost if another projector was first."""
 
         async def keep(after: int, upto: int, rows: Mapping[str, Sequence[Values]], found: Trouble | None) -> None:
@@ -549,7 +568,7 @@ class Runner:
             self._has_moved(moved, upto - after)
 
         with _page_seconds.labels(projection.name).time():
-            found = await apply(fold_page(projection, page), keep)
+            found = await apply(folding.fold(projection), keep)
         if found is not None:
             self._log_stopped(projection, found)
 
@@ -652,6 +671,19 @@ class Runner:
             position=found.position,
             reason=found.reason,
         )
+
+
+class _Folding(Struct, frozen=True):
+    """A page, and what it comes to for the projections that have been asked about: each folds it once."""
+
+    page: Page
+    _folded: dict[str, Folded] = msgspec.field(default_factory=dict)
+
+    def fold(self, projection: Projection) -> Folded:
+        found = self._folded.get(projection.name)
+        if found is None:
+            found = self._folded[projection.name] = fold_page(projection, self.page)
+        return found
 
 
 class _Lost(Exception):

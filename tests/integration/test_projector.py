@@ -13,7 +13,7 @@ import pytest
 from services.migrate import make_ledger
 from services.postgres import Unavailable, connect, ledger_schema
 from services.problems import Problem
-from services.projector import feed
+from services.projector import apply, feed
 from services.projector import projector as engine
 from services.projector.answers import snapshot as snapshots
 from services.projector.answers.snapshot import Wanted, open_snapshot
@@ -166,6 +166,51 @@ async def test_each_page_is_read_once_wherever_projections_stand(
     # Those at 0 and those at 50 went on in turns, and neither lost what it had read ahead.
     assert sorted(read_after) == [0, 10, 20, 30, 40, *sorted([50, 60, 70, 80, 90] * 2)]
     assert await positions(database) == list(range(1, 101))
+
+
+async def test_a_page_is_read_and_folded_once_while_the_one_before_it_is_stored(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 20)
+    storing, was_folded = asyncio.Event(), asyncio.Event()
+    folded: list[tuple[int, str]] = []
+
+    async def read_page(connection: Any, statements: Any, after: int, topics: Any) -> feed.Page:
+        if after == 20:
+            await storing.wait()
+        return await feed.read_page(connection, statements, after, topics)
+
+    def fold_page(projection: Projection, page: feed.Page) -> apply.Folded:
+        folded.append((page.after, projection.name))
+        if sum(after == 20 for after, _ in folded) == len(ALL):
+            was_folded.set()
+        return apply.fold_page(projection, page)
+
+    async def write(connection: Any, schema: str, rows: Any) -> None:
+        storing.set()
+        await was_folded.wait()
+        await apply.write(connection, schema, rows)
+
+    for name, instead in (("read_page", read_page), ("fold_page", fold_page), ("write", write)):
+        monkeypatch.setattr(engine, name, instead)
+    async with Log.open(database) as log:
+        await log.append(*(ask(number) for number in range(60)))
+    async with running(database) as runner:
+        await reached(runner, 60)
+    assert sorted(folded) == sorted((after, name) for after in (0, 20, 40) for name in NAMES)
+    assert await positions(database) == list(range(1, 61))
+
+
+async def test_where_no_connection_is_free_no_page_is_read_ahead(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 20)
+    async with Log.open(database) as log:
+        await log.append(*(ask(number) for number in range(60)))
+    settings = msgspec.structs.replace(database.settings, pool_connections_max=2)
+    async with Projector(settings) as projector:
+        await reached(await projector.ledger("main"), 60)
+    assert await positions(database) == list(range(1, 61))
 
 
 async def test_the_cursors_that_a_page_moves_are_moved_by_one_statement(

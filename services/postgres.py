@@ -1,6 +1,6 @@
 """PostgreSQL as all rooms use it: pools, schemas, and what an error means."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -67,8 +67,14 @@ class Pool(asyncpg.Pool):  # type: ignore[misc]
         return super().acquire(timeout=ACQUIRE_SECONDS_MAX if timeout is None else timeout)
 
 
-async def open_pool(url: str, *, connections_max: int, synchronous_commit: bool = True) -> Pool:
-    """A pool of connections, opened on demand.
+async def open_pool(
+    url: str,
+    *,
+    connections_max: int,
+    synchronous_commit: bool = True,
+    prepare: Callable[[asyncpg.Connection], Awaitable[None]] | None = None,
+) -> Pool:
+    """A pool of connections, opened on demand. `prepare` is done to each once.
 
     `synchronous_commit` may be off only where rows and cursor commit together and can be derived again.
     Raises Unavailable.
@@ -86,6 +92,7 @@ async def open_pool(url: str, *, connections_max: int, synchronous_commit: bool 
             timeout=CONNECT_SECONDS_MAX,
             command_timeout=COMMAND_SECONDS_MAX,
             statement_cache_size=500,
+            init=prepare,
             reset=_reset,
             server_settings={
                 "application_name": "requirements-ledger",

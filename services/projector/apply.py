@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -15,6 +16,9 @@ from services.projector.outage import AWAY
 from services.projector.projections import Projection
 
 REASON_CHARACTERS_MAX = 1_000
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 # What the database says when it cannot now, rather than will not.
 _NOT_NOW = (
@@ -117,6 +121,23 @@ async def apply(folded: Folded, keep: Keep) -> Trouble | None:
         if upto == folded.upto:
             return found
         after = upto
+
+
+async def prepare(connection: asyncpg.Connection) -> None:
+    """Have a connection write times as PostgreSQL counts them: asyncpg asks of each whether it is infinite and of which
+    zone, which took half of the time of a COPY. For connections that store, since reading them gets no faster."""
+    await connection.set_type_codec(
+        "timestamptz", schema="pg_catalog", format="tuple", encoder=_counted, decoder=_instant
+    )
+
+
+def _counted(time: datetime) -> tuple[int]:
+    """In microseconds since the year 2000."""
+    return ((time - _EPOCH) // _MICROSECOND,)
+
+
+def _instant(counted: tuple[int]) -> datetime:
+    return _EPOCH + counted[0] * _MICROSECOND
 
 
 async def write(connection: asyncpg.Connection, schema: str, rows: Mapping[str, Sequence[Values]]) -> None:

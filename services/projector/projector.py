@@ -19,7 +19,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.migrate import database_user
 from services.postgres import ACQUIRE_SECONDS_MAX, Unavailable, connect, ledger_schema, open_pool, unavailable
-from services.projector.apply import Folded, Refused, Trouble, Values, apply, fold_page, topics_of, write
+from services.projector.apply import Folded, Refused, Trouble, Values, apply, fold_page, prepare, topics_of, write
 from services.projector.feed import Page, listen, read_page
 from services.projector.leases import Leases
 from services.projector.outage import AWAY, Outage
@@ -93,8 +93,9 @@ class _Shared(Struct):
     projections: Sequence[Projection]
     outage: Outage
     pool: asyncpg.Pool
+    """Connections that store, however many ledgers there are to catch up with; queries have others."""
     turns: asyncio.Semaphore
-    """Queries get the other half of the connections, however many ledgers there are to catch up with."""
+    """One for each of them."""
     rebuilds: asyncio.Semaphore
     leases: Leases
 
@@ -103,7 +104,9 @@ class Projector:
     """All ledgers of a database. Use it as a context: it starts on entering and stops on leaving."""
 
     pool: asyncpg.Pool
-    """Connections as the role projector, for queries too."""
+    """Connections as the role projector, for queries."""
+    storing: asyncpg.Pool
+    """Those that keep read models up: half as many more."""
     leases: Leases
     """Which ledgers this process keeps up with, of those that it answers from."""
 
@@ -120,10 +123,10 @@ class Projector:
 
     async def start(self) -> None:
         """Begin to keep up with every ledger, in the background, whether the database answers yet or not."""
-        connections_max = self._settings.pool_connections_max
-        self.pool = await open_pool(
-            self._settings.url("projector"), connections_max=connections_max, synchronous_commit=False
-        )
+        url, connections_max = self._settings.url("projector"), self._settings.pool_connections_max
+        storing_max = max(1, connections_max // 2)
+        self.pool = await open_pool(url, connections_max=connections_max, synchronous_commit=False)
+        self.storing = await open_pool(url, connections_max=storing_max, synchronous_commit=False, prepare=prepare)
         self.leases = Leases(
             self._settings.url("projector"),
             self._outage,
@@ -135,8 +138,8 @@ class Projector:
             settings=self._settings,
             projections=self._projections,
             outage=self._outage,
-            pool=self.pool,
-            turns=asyncio.Semaphore(max(1, connections_max // 2)),
+            pool=self.storing,
+            turns=asyncio.Semaphore(storing_max),
             rebuilds=asyncio.Semaphore(REBUILDS_AT_ONCE_MAX),
             leases=self.leases,
         )
@@ -153,7 +156,7 @@ class Projector:
         finally:
             with contextlib.suppress(*AWAY):
                 async with asyncio.timeout(CLOSE_SECONDS_MAX):
-                    await self.pool.close()
+                    await asyncio.gather(self.pool.close(), self.storing.close())
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -15,7 +15,7 @@ import structlog
 from msgspec import Struct
 
 from services.postgres import ledger_schema, rebuild_schema
-from services.projector.apply import Trouble, Values, apply, fold_page, topics_of, write
+from services.projector.apply import Trouble, Values, apply, fold_page, prepare, topics_of, write
 from services.projector.feed import read_page
 from services.projector.projections import Projection
 from services.statements import Statements, fill, quote
@@ -150,6 +150,7 @@ class _Rebuild:
         connection, projection = self._connection, self._projection
         # Rows and cursor are lost together, if at all, and can be derived again.
         await connection.execute("SET synchronous_commit = off")
+        await prepare(connection)
         for limit in ("idle_session_timeout", "idle_in_transaction_session_timeout"):
             await connection.execute(f"SET {limit} = '{SILENT_SECONDS_MAX}s'")
         if not await self._is_projected():

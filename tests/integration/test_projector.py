@@ -4,12 +4,14 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import asyncpg
 import msgspec
 import pytest
 
+from schemas.values import YEAR_MAX, YEAR_MIN
 from services.migrate import make_ledger
 from services.postgres import Unavailable, connect, ledger_schema
 from services.problems import Problem
@@ -199,6 +201,26 @@ async def test_a_page_is_read_and_folded_once_while_the_one_before_it_is_stored(
         await reached(runner, 60)
     assert sorted(folded) == sorted((after, name) for after in (0, 20, 40) for name in NAMES)
     assert await positions(database) == list(range(1, 61))
+
+
+async def test_a_connection_that_stores_writes_and_reads_times_as_others_do(database: Database) -> None:
+    times = [
+        *(datetime(YEAR_MIN, 1, 1, tzinfo=UTC), datetime(YEAR_MAX, 12, 31, 23, 59, 59, 999_999, UTC)),
+        *(datetime(1999, 12, 31, 23, 59, 59, 999_999, UTC), datetime(2000, 1, 1, tzinfo=UTC)),
+        *(
+            datetime(2026, 11, 22, 18, 5, 0, 1, UTC),
+            datetime(2026, 11, 22, 18, 5, tzinfo=timezone(timedelta(hours=-8))),
+        ),
+    ]
+    connection = await connect(database.projector)
+    await connection.execute("CREATE TEMP TABLE others (number int, time timestamptz)")
+    await connection.execute("CREATE TEMP TABLE stored (number int, time timestamptz)")
+    await connection.copy_records_to_table("others", records=[*enumerate(times)])
+    await apply.prepare(connection)
+    await connection.copy_records_to_table("stored", records=[*enumerate(times)])
+    assert not await connection.fetch("SELECT * FROM stored EXCEPT SELECT * FROM others")
+    assert [row["time"] for row in await connection.fetch("SELECT time FROM stored ORDER BY number")] == times
+    await connection.close()
 
 
 async def test_where_no_connection_is_free_no_page_is_read_ahead(
@@ -418,7 +440,7 @@ async def test_a_ledger_at_rest_costs_one_statement_a_look(database: Database, m
         runner = await projector.ledger("main")
         await reached(runner, 1)
         said: list[str] = []
-        async with projector.pool.acquire() as held:  # Leaves the runner the other connections only.
+        async with projector.storing.acquire() as held:  # Leaves the runner the other connections only.
             del held
             looks = await looked(runner, 3)
             _tell_statements(projector, said)
@@ -712,7 +734,7 @@ async def log_more(database: Database, *events: Any) -> None:
 
 def _tell_statements(projector: Projector, said: list[str]) -> None:
     """What the connections that there are say to the database from here on."""
-    for connection in projector.pool._holders:  # asyncpg has no public list of its connections.
+    for connection in (*projector.pool._holders, *projector.storing._holders):  # asyncpg has no public list of them.
         if connection._con is not None:
             connection._con.add_query_logger(lambda query: said.append(query.query))
 

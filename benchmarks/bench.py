@@ -470,6 +470,26 @@ class Bench:
     # Catching up
 
     async def _catchup(self) -> None:
+        async with self._database_of_its_own():
+            await self._caught_up()
+
+    @asynccontextmanager
+    async def _database_of_its_own(self) -> AsyncIterator[None]:
+        """Another home for a step, with a server of its own: what the steps before it have left is not tidied up at its
+        cost."""
+        settings, served = self._settings, self._served
+        try:
+            with home(None) as directory:
+                async with (
+                    database(directory, []) as self._settings,
+                    services(self._settings) as self._served,
+                    watching(self._served, self.watch),
+                ):
+                    yield
+        finally:
+            self._settings, self._served = settings, served
+
+    async def _caught_up(self) -> None:
         served = self._served
         await self._load("caught-up", self._plan.caught_up)
         whole: list[projecting.Went] = []
@@ -759,9 +779,9 @@ class Bench:
 
     def _superuser(self, name: str) -> str:
         """The URL of a database of this name, as the one who may make others."""
-        data = self._directory.absolute() / "database"
-        password = msgspec.json.decode((self._directory / "database.json").read_bytes())["passwords"]["postgres"]
-        return f"postgresql://postgres:{password}@/{name}?host={data}&port=5432"
+        directory = self._settings.home.absolute()
+        password = msgspec.json.decode((directory / "database.json").read_bytes())["passwords"]["postgres"]
+        return f"postgresql://postgres:{password}@/{name}?host={directory / 'database'}&port=5432"
 
     def _over(self, what: str, found: dict[int, float]) -> None:
         self.over_length[what] = {length: rounded(value) for length, value in found.items()}

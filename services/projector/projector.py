@@ -24,7 +24,13 @@ from services.projector.feed import Page, listen, read_page
 from services.projector.leases import Leases
 from services.projector.outage import AWAY, Outage
 from services.projector.projections import ALL, Projection
-from services.projector.rebuild import RebuildBehind, RebuildError, RebuildInProgress, bring_up_to_date
+from services.projector.rebuild import (
+    RebuildBehind,
+    RebuildError,
+    RebuildInProgress,
+    SwapPostponed,
+    bring_up_to_date,
+)
 from services.settings import Settings, SettingsError
 from services.statements import Statements, fill
 
@@ -611,6 +617,8 @@ class Runner:
                 break
             except RebuildInProgress:
                 await asyncio.sleep(REBUILD_WAIT_SECONDS)
+            except SwapPostponed:
+                await asyncio.sleep(REBUILD_RETRY_SECONDS)
             except RebuildBehind as behind:
                 while await self._attempt(partial(self._stop, projection, behind.trouble)) is None:
                     pass

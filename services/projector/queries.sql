@@ -157,6 +157,23 @@ SELECT projection, version, position, begun_from, begun_at, updated_at
 -- The next rebuild may begin.
 SELECT pg_advisory_unlock(hashtextextended('rebuild ' || $1 || ' ' || $2, 0));
 
+-- there --
+-- Those of these tables that a schema has.
+SELECT coalesce(array_agg(tablename::text), '{}') FROM pg_tables WHERE schemaname = $1 AND tablename = ANY($2);
+
+-- holders --
+-- The other sessions that have one of these tables of a schema in use, and whose they are.
+SELECT pid, concat_ws(', ', usename, nullif(application_name, '')) AS who
+  FROM pg_stat_activity
+ WHERE pid <> pg_backend_pid()
+   AND pid IN (SELECT held.pid
+                 FROM pg_locks AS held
+                 JOIN pg_class AS made ON made.oid = held.relation
+                 JOIN pg_namespace AS place ON place.oid = made.relnamespace
+                WHERE held.granted AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                  AND place.nspname = $1 AND made.relname = ANY($2))
+ ORDER BY pid;
+
 -- lock_cursor --
 -- Keep everybody from moving this cursor until the end of the transaction.
 SELECT position FROM {schema}.cursors WHERE projection = $1 FOR UPDATE;

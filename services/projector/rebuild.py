@@ -1,13 +1,15 @@
 """A read model built anew beside the live one, from position 1, and put in its place when it has caught up.
 
 The live one keeps answering until one short transaction swaps the two. Meanwhile the table `rebuilds` says how far it
-is. What a rebuild that was cut short leaves behind, the next goes on with or drops.
+is. What a rebuild by the same version leaves behind that was cut short, or could not swap, the next goes on with.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from itertools import chain, repeat
 from pathlib import Path
 
 import asyncpg
@@ -17,11 +19,14 @@ from msgspec import Struct
 from services.postgres import ledger_schema, rebuild_schema
 from services.projector.apply import Trouble, Values, apply, fold_page, prepare, topics_of, write
 from services.projector.feed import read_page
+from services.projector.outage import AWAY
 from services.projector.projections import Projection
 from services.statements import Statements, fill, quote
 
-SWAP_LOCK_SECONDS_MAX = 3  # Whoever asks meanwhile waits behind us, so we do not wait for long.
-SWAP_ATTEMPTS_MAX = 20
+LOCK_SECONDS_MAX = 3.0  # For locks that no query waits behind.
+SWAP_LOCK_SECONDS_MAX = 0.1  # Whoever asks meanwhile waits behind us, so we do not wait for long, and seldom.
+SWAP_PAUSES_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)  # Between tries; the last one repeats.
+SWAP_SECONDS_MAX = 60.0  # Then others that are to be built anew have a turn.
 
 # A process that is stopped, or whose host is gone, loses its session: somebody else goes on, and nobody waits for the
 # locks that it held.
@@ -40,6 +45,10 @@ class RebuildError(Exception):
 
 class RebuildInProgress(RebuildError):
     """Somebody else is rebuilding this projection."""
+
+
+class SwapPostponed(RebuildError):
+    """The live read model is read without a break. What was built stays, and the next rebuild goes on from there."""
 
 
 class RebuildBehind(RebuildError):
@@ -88,9 +97,10 @@ async def under_way(connection: asyncpg.Connection, ledger: str) -> list[UnderWa
 async def rebuild(
     connection: asyncpg.Connection, ledger: str, projection: Projection, *, progress: Progress | None = None
 ) -> Rebuilt:
-    """Build a projection anew from position 1, on a connection of its own, and swap it in.
+    """Build a projection anew from position 1, on a connection of its own, and swap it in. It goes on where one by the
+    same version had got that was cut short.
 
-    Raises RebuildError, and what the database raises; then the live read model is as it was.
+    Raises RebuildError, and what the database raises; then the live read model is as it was, or was swapped whole.
     """
     async with _alone(connection, ledger, projection):
         return await _Rebuild(connection, ledger, projection, progress or _untold).run()
@@ -99,12 +109,12 @@ async def rebuild(
 async def bring_up_to_date(
     connection: asyncpg.Connection, ledger: str, projection: Projection, *, progress: Progress | None = None
 ) -> None:
-    """The same if another version has built the live one, and not if somebody has been faster. It goes on where one
-    that was cut short had got. Raises like `rebuild`."""
+    """The same if another version has built the live one, and not if somebody has been faster. Raises like
+    `rebuild`."""
     async with _alone(connection, ledger, projection):
         statements = _statements.bind(schema=ledger_schema(ledger))
         if await connection.fetchval(statements["built_by"], projection.name) != projection.version:
-            await _Rebuild(connection, ledger, projection, progress or _untold, going_on=True).run()
+            await _Rebuild(connection, ledger, projection, progress or _untold).run()
 
 
 def _untold(position: int, head: int) -> None:
@@ -120,27 +130,16 @@ async def _alone(connection: asyncpg.Connection, ledger: str, projection: Projec
     try:
         yield
     finally:
-        if not connection.is_closed():
+        with contextlib.suppress(*AWAY):  # The lock ends with its session anyway.
             await connection.fetchval(statements["unlock_rebuild"], ledger, projection.name)
 
 
 class _Rebuild:
-    """`going_on`: with what a rebuild by this version has left that was cut short, and this one may be, too."""
-
-    def __init__(
-        self,
-        connection: asyncpg.Connection,
-        ledger: str,
-        projection: Projection,
-        progress: Progress,
-        *,
-        going_on: bool = False,
-    ) -> None:
+    def __init__(self, connection: asyncpg.Connection, ledger: str, projection: Projection, progress: Progress) -> None:
         self._connection = connection
         self._ledger = ledger
         self._projection = projection
         self._progress = progress
-        self._going_on = going_on
         self._live = ledger_schema(ledger)
         self._beside = rebuild_schema(ledger)
         self._statements = _statements.bind(schema=self._live)
@@ -166,9 +165,11 @@ class _Rebuild:
             # To index took a while, in which the log went on. What is left for the swap is short.
             position, _ = await self._follow(position)
             rebuilt = await self._swap_when_free(position)
-        except BaseException as error:
-            cut_short = connection.is_closed() or (self._going_on and isinstance(error, asyncio.CancelledError))
-            if not cut_short:
+        except (SwapPostponed, asyncio.CancelledError):
+            raise
+        except BaseException:
+            # Whoever has lost the session cannot, and leaves it to the next to go on.
+            with contextlib.suppress(*AWAY):
                 await self._forget()
             raise
         _log.info("projection_rebuilt", ledger=self._ledger, projection=projection.name, position=rebuilt.position)
@@ -181,10 +182,9 @@ class _Rebuild:
             await connection.execute(self._statements["lock_opening"], self._ledger)
             await connection.execute(self._statements["make_rebuilds"])
         async with connection.transaction():
-            if self._going_on:
-                left = await connection.fetchrow(self._statements["go_on"], projection.name, projection.version)
-                if left is not None:
-                    return left["position"], left["indexed"]
+            left = await connection.fetchrow(self._statements["go_on"], projection.name, projection.version)
+            if left is not None:
+                return left["position"], left["indexed"]
             await self._drop(self._beside)
             await connection.execute(fill(projection.tables_sql, schema=self._beside))
             await connection.execute(self._statements["begin"], projection.name, projection.version)
@@ -230,21 +230,41 @@ class _Rebuild:
         return reached, None
 
     async def _swap_when_free(self, position: int) -> Rebuilt:
-        for _ in range(SWAP_ATTEMPTS_MAX):
+        """Try until nobody reads the live one for a moment, and follow the log meanwhile. Raises SwapPostponed."""
+        clock = asyncio.get_running_loop()
+        give_up_at = clock.time() + SWAP_SECONDS_MAX
+        told: list[str] | None = None
+        for pause in chain(SWAP_PAUSES_SECONDS, repeat(SWAP_PAUSES_SECONDS[-1])):
             try:
                 return await self._swap(position)
             except asyncpg.LockNotAvailableError:
-                _log.info("swap_postponed", ledger=self._ledger, projection=self._projection.name)
-        raise RebuildError(
-            f"{self._projection.name} of the ledger {self._ledger} is read without a break, so that it could not be"
-            " swapped. End long transactions on its tables, and rebuild again"
+                holders = await self._holders()
+            if holders != told:
+                _log.info("swap_postponed", ledger=self._ledger, projection=self._projection.name, held_by=holders)
+                told = holders
+            if clock.time() >= give_up_at:
+                break
+            await asyncio.sleep(pause)
+            position, _ = await self._follow(position)
+        raise SwapPostponed(
+            f"{self._projection.name} of the ledger {self._ledger} has been built anew up to position {position} and"
+            f" waits to be swapped in: the live tables are in use without a break, by {', '.join(told or ['many'])}."
+            " End these transactions, or wait until they have ended, and rebuild again: it goes on from there"
         )
 
+    async def _holders(self) -> list[str]:
+        """Who has the live tables in use."""
+        rows = await self._connection.fetch(self._statements["holders"], self._live, [*self._projection.tables])
+        return [f"pid {row['pid']}" + (f" ({row['who']})" if row["who"] else "") for row in rows]
+
     async def _swap(self, position: int) -> Rebuilt:
+        """Raises asyncpg.LockNotAvailableError, and nothing has changed."""
         connection, projection, statements = self._connection, self._projection, self._statements
         tables = list(projection.tables)
         async with connection.transaction():
-            await connection.execute(f"SET LOCAL lock_timeout = '{SWAP_LOCK_SECONDS_MAX}s'")
+            await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS_MAX}s'")
+            # A vacuum gives way to whoever has waited for a second, which is longer than the last lock is waited for.
+            live_tables = await self._lock_vacuum_out()
             # From here on nobody moves the live one: whoever tries finds another version or position afterwards.
             live = await connection.fetchval(statements["lock_cursor"], projection.name)
             assert live is not None
@@ -252,6 +272,9 @@ class _Rebuild:
             if position < live:
                 raise RebuildBehind(found or Trouble(position + 1, "the log ends there"))
 
+            await connection.execute(f"SET LOCAL lock_timeout = '{SWAP_LOCK_SECONDS_MAX}s'")
+            if live_tables:
+                await connection.execute(f"LOCK TABLE {', '.join(live_tables)} IN ACCESS EXCLUSIVE MODE")
             readers = [row["reader"] for row in await connection.fetch(statements["readers"], self._live, tables)]
             await self._drop(self._live)
             for table in tables:
@@ -266,6 +289,19 @@ class _Rebuild:
             await connection.execute(statements["end"], projection.name)
         return Rebuilt(position, found)
 
+    async def _lock_vacuum_out(self) -> list[str]:
+        """Keep everything from the tables, live and beside, that neither reads nor writes rows. Those that are live."""
+        there = await self._connection.fetchval(self._statements["there"], self._live, [*self._projection.tables])
+        # In the order in which queries lock them.
+        live = _qualified(self._live, [table for table in self._projection.tables if table in there])
+        both = [*live, *_qualified(self._beside, self._projection.tables)]
+        await self._connection.execute(f"LOCK TABLE {', '.join(both)} IN SHARE UPDATE EXCLUSIVE MODE")
+        return live
+
     async def _drop(self, schema: str) -> None:
-        tables = ", ".join(f"{quote(schema)}.{quote(table)}" for table in self._projection.tables)
+        tables = ", ".join(_qualified(schema, self._projection.tables))
         await self._connection.execute(f"DROP TABLE IF EXISTS {tables}")
+
+
+def _qualified(schema: str, tables: Iterable[str]) -> list[str]:
+    return [f"{quote(schema)}.{quote(table)}" for table in tables]

@@ -12,10 +12,11 @@ import structlog
 from schemas.envelope import Recorded
 from services.postgres import connect
 from services.projector import feed
+from services.projector import projector as engine
 from services.projector import rebuild as rebuilding
 from services.projector.projections import ALL, Projection
 from services.projector.projector import Projector, Stopped
-from services.projector.rebuild import RebuildBehind, RebuildError, RebuildInProgress, rebuild
+from services.projector.rebuild import RebuildBehind, RebuildError, RebuildInProgress, SwapPostponed, rebuild
 from tests.conftest import Database
 from tests.log import Log, event
 from tests.readmodels import BY, digests, mixed, reached, rebuilt_digests
@@ -191,26 +192,86 @@ async def test_a_rebuild_that_fails_cleans_up_and_the_live_one_stays(database: D
     await connection.close()
 
 
-async def test_the_swap_waits_for_a_long_query_and_gives_way_to_others(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rebuilding, "SWAP_LOCK_SECONDS_MAX", 1)
+async def test_the_swap_waits_for_a_long_query_and_holds_up_no_other(database: Database) -> None:
     async with Log.open(database) as log, Projector(database.settings) as projector:
         await log.append(*mixed(100))
         await reached(await projector.ledger("main"), 100)
-    connection, reader, other = [await connect(database.projector) for _ in range(3)]
-    with structlog.testing.capture_logs() as said:
-        async with reader.transaction():
-            await reader.fetch("SELECT * FROM ledger_main.asks")
-            swapping = asyncio.create_task(rebuild(connection, "main", REQUIREMENTS))
-            async with asyncio.timeout(30):
-                while not any(line["event"] == "swap_postponed" for line in said):
-                    await other.fetch("SELECT * FROM ledger_main.asks")
-                    await asyncio.sleep(0.01)
-            assert not swapping.done()
-        assert (await swapping).position == 100
+        connection, reader, other = [await connect(database.projector) for _ in range(3)]
+        # Who asks meanwhile never waits for longer than one try.
+        await other.execute("SET lock_timeout = '2s'")
+        with structlog.testing.capture_logs() as said:
+            async with reader.transaction():
+                await reader.fetch("SELECT * FROM ledger_main.asks")
+                swapping = asyncio.create_task(rebuild(connection, "main", REQUIREMENTS))
+                async with asyncio.timeout(30):
+                    while not any(line["event"] == "swap_postponed" for line in said):
+                        await other.fetch("SELECT * FROM ledger_main.asks")
+                        await asyncio.sleep(0.01)
+                    # Meanwhile it keeps up with the log.
+                    await log.append(*mixed(11))
+                    while await other.fetchval("SELECT position FROM ledger_main.rebuilds") < 111:
+                        await other.fetch("SELECT * FROM ledger_main.asks")
+                        await asyncio.sleep(0.01)
+                assert not swapping.done()
+            assert (await swapping).position == 111
+        held_by = next(line["held_by"] for line in said if line["event"] == "swap_postponed")
+        assert any(str(reader.get_server_pid()) in holder for holder in held_by)
     for each in (connection, reader, other):
         await each.close()
+
+
+async def test_what_could_not_be_swapped_is_gone_on_with(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rebuilding, "SWAP_SECONDS_MAX", 0)
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(100))
+        await reached(await projector.ledger("main"), 100)
+        connection, reader = await connect(database.projector), await connect(database.auditor)
+        async with reader.transaction():
+            await reader.fetch("SELECT * FROM ledger_main.asks")
+            with pytest.raises(SwapPostponed, match=rf"up to position 100 .* by pid {reader.get_server_pid()} \("):
+                await rebuild(connection, "main", REQUIREMENTS)
+        await log.append(*mixed(11))
+        await reached(await projector.ledger("main"), 111)
+        with structlog.testing.capture_logs() as said:
+            assert (await rebuild(connection, "main", REQUIREMENTS)).position == 111
+    assert [line["after"] for line in said if line["event"] == "rebuild_begun"] == [100]
+    assert await beside(connection) == []
+    grown = await digests(database, 111)
+    assert grown == await rebuilt_digests(database, 111)
+    await connection.close()
+    await reader.close()
+
+
+async def test_a_long_reader_of_one_read_model_holds_up_no_other_that_is_built_anew(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuilding, "SWAP_SECONDS_MAX", 0)
+    monkeypatch.setattr(engine, "REBUILD_RETRY_SECONDS", 0.01)
+    newer = tuple(msgspec.structs.replace(each, version="another") for each in ALL)
+    async with Log.open(database) as log:
+        await log.append(*mixed(100))
+        async with Projector(database.settings) as projector:
+            await reached(await projector.ledger("main"), 100)
+        reader = await connect(database.projector)
+        with structlog.testing.capture_logs() as said:
+            async with Projector(database.settings, projections=newer) as projector:
+                runner = await projector.ledger("main")
+
+                async def built(names: set[str]) -> None:
+                    async with asyncio.timeout(60):
+                        while {name for name, each in runner.cursors.items() if each.version == "another"} != names:
+                            runner.wake()
+                            await asyncio.sleep(0.01)
+
+                async with reader.transaction():
+                    await reader.fetch("SELECT * FROM ledger_main.asks")
+                    await built({each.name for each in ALL} - {"requirements"})
+                    tried = [line for line in said if line["event"] == "rebuild_begun"]
+                await built({each.name for each in ALL})
+    after = [line["after"] for line in tried if line["projection"] == "requirements"]
+    assert after == [0, *([100] * (len(after) - 1))]
+    assert not any(line["event"] == "rebuild_failed" for line in said)
+    await reader.close()
 
 
 async def test_there_is_nothing_to_rebuild_before_the_projector_has_been_there(database: Database) -> None:

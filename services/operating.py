@@ -97,7 +97,8 @@ def scrub_keys_() -> None:
 def rebuild(projection: str, name: str) -> None:
     """Build a read model anew from the log, beside the live one, and swap it in.
 
-    Queries are answered all the while. Ends with 0 if it reflects the whole log, else with 1 and the reason.
+    Queries are answered all the while. Ends with 0 if it reflects the whole log, else with 1 and the reason. What was
+    cut short goes on where it got when you run it again.
 
     \b
     Examples:

@@ -12,7 +12,7 @@ from rich.text import Text
 from services.postgres import Unavailable, connect, ledger_schema
 from services.projector.outage import AWAY
 from services.projector.projections import ALL
-from services.projector.rebuild import RebuildError, UnderWay, rebuild, under_way
+from services.projector.rebuild import SILENT_SECONDS_MAX, RebuildError, UnderWay, rebuild, under_way
 from services.settings import Settings
 from services.statements import Statements
 
@@ -22,7 +22,7 @@ PROJECTIONS = tuple(projection.name for projection in ALL)
 
 
 async def rebuild_projection(settings: Settings, ledger: str, name: str) -> int:
-    """Build a read model anew, and swap it in; the exit status. Raises Unavailable."""
+    """Build a read model anew, and swap it in; the exit status. Raises Unavailable if it cannot begin."""
     projection = next(projection for projection in ALL if projection.name == name)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -40,7 +40,14 @@ async def rebuild_projection(settings: Settings, ledger: str, name: str) -> int:
         console.print(f"Nothing was changed: {error}", markup=False, highlight=False)
         return 1
     except AWAY as error:
-        raise Unavailable(f"the rebuild was cut short and nothing was changed: {error}") from error
+        console.print(
+            f"The rebuild was cut short ({error or type(error).__name__}): the database went away, or ended the"
+            f" session because nothing was heard of this process for {SILENT_SECONDS_MAX} seconds. The read model"
+            " answers as before. Run it again: it goes on where it got",
+            markup=False,
+            highlight=False,
+        )
+        return 1
     finally:
         connection.terminate()
 

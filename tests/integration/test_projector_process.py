@@ -21,6 +21,10 @@ from tests.log import Log
 from tests.readmodels import mixed, reached
 
 SECONDS_MAX = 60
+AT_A_REBUILD = (
+    "SELECT pid FROM pg_locks JOIN ledger_main.rebuilds ON objid = (hashtextextended("
+    "'rebuild main ' || projection, 0) & 4294967295)::oid WHERE locktype = 'advisory' AND position = 26 AND indexed"
+)
 
 
 async def start(database: Database, *arguments: str) -> Process:
@@ -153,3 +157,30 @@ async def test_a_read_model_is_rebuilt_by_a_command(database: Database) -> None:
     assert (status, "requirements was rebuilt from 1 to position 26." in said) == (0, True)
     status, said = await end(await start(database, "services.command", "rebuild", "requirements", "--ledger", "moon"))
     assert (status, "Nothing was changed" in said) == (1, True)
+
+
+async def test_a_rebuild_of_which_the_database_heard_nothing_says_so_and_is_gone_on_with(database: Database) -> None:
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(26))
+        await reached(await projector.ledger("main"), 26)
+    reader = await connect(database.projector)
+    async with reader.transaction():
+        await reader.fetch("SELECT * FROM ledger_main.asks")
+        process = await start(database, "services.command", "rebuild", "requirements")
+        async with asyncio.timeout(SECONDS_MAX):
+            while not (pids := [row["pid"] for row in await reader.fetch(AT_A_REBUILD)]):
+                await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGSTOP)
+        try:
+            # As `idle_session_timeout` would.
+            assert await reader.fetchval(
+                "SELECT bool_and(pg_terminate_backend(pid, 10000)) FROM unnest($1::int[]) AS pid", pids
+            )
+        finally:
+            process.send_signal(signal.SIGCONT)
+        status, said = await end(process)
+    await reader.close()
+    said = " ".join(said.split())  # Lines are broken at the width of the terminal.
+    assert (status, "it goes on where it got" in said, "Traceback" in said) == (1, True, False)
+    status, said = await end(await start(database, "services.command", "rebuild", "requirements"))
+    assert (status, '"after": 26' in said) == (0, True)

@@ -21,6 +21,7 @@ from services.migrate import database_user
 from services.postgres import ACQUIRE_SECONDS_MAX, Unavailable, connect, ledger_schema, open_pool, unavailable
 from services.projector.apply import Folded, Refused, Trouble, Values, apply, fold_page, prepare, topics_of, write
 from services.projector.feed import Page, listen, read_page
+from services.projector.indexing import index, index_late, without_indexes
 from services.projector.leases import Leases
 from services.projector.outage import AWAY, Outage
 from services.projector.projections import ALL, Projection
@@ -42,7 +43,6 @@ LOOK_AGAIN_SECONDS = 1.0  # Between two looks whether all can be asked, by what 
 CAUGHT_UP_SECONDS_MAX = 3_600  # For what nobody waits for to begin: a ledger that is in trouble holds it up no longer.
 OPEN_SECONDS_MAX = 10  # For a query to wait until the read models of a ledger are there.
 INDEXED_BEHIND_EVENTS_MAX = 10_000  # What is further behind gets its indexes later: to fill them as it goes costs more.
-INDEXING_SECONDS_MAX = 3_600
 REBUILD_RETRY_SECONDS = 5.0
 REBUILD_WAIT_SECONDS = 1.0  # Between two looks whether another process still is at a rebuild.
 CLOSE_SECONDS_MAX = 2  # For connections to be given back; then they are cut.
@@ -415,29 +415,24 @@ class Runner:
             await connection.execute(self._statements["lock_opening"], self.ledger)
             await connection.execute(self._statements["make_cursors"])
             await connection.execute(self._statements["make_rebuilds"])
-            for projection in self._projections.values():
-                if await connection.fetchval(self._statements["make_cursor"], projection.name, projection.version):
+            made = set()
+            for name, projection in self._projections.items():
+                if await connection.fetchval(self._statements["make_cursor"], name, projection.version):
                     await connection.execute(fill(projection.tables_sql, schema=self.schema))
+                    made.add(name)
             await connection.execute(self._statements["try_again"], [*self._projections])
             await self._look(connection)
-            self._unindexed = await self._without_indexes(connection)
-            await self._index(connection)
+            outdated = {cursor.projection for cursor in self._outdated()}
+            current = [projection for name, projection in self._projections.items() if name not in outdated]
+            self._unindexed = await without_indexes(connection, self.ledger, current)
+            # What holds nothing yet is indexed at once; the rest would keep others from opening the ledger.
+            for name in sorted(indexed := self._to_index() & made):
+                await index(connection, self.ledger, self._projections[name])
             await self._let_auditor_read(connection)
-        self._unindexed -= self._to_index()
+        self._unindexed -= indexed
         self._rebuilding = frozenset(cursor.projection for cursor in self._outdated())
         self._open.set()
         return "moved"
-
-    async def _without_indexes(self, connection: asyncpg.Connection) -> frozenset[str]:
-        """The projections whose tables have no index but their keys. Those of one projection are made together."""
-        rows = await connection.fetch(self._statements["with_indexes"])
-        indexed = {row["table"] for row in rows}
-        outdated = {cursor.projection for cursor in self._outdated()}
-        return frozenset(
-            name
-            for name, projection in self._projections.items()
-            if name not in outdated and indexed.isdisjoint(projection.tables)
-        )
 
     def _to_index(self) -> frozenset[str]:
         """The projections that have no indexes yet and are as good as caught up, or will not go on."""
@@ -447,20 +442,6 @@ class Runner:
             if (cursor := self.cursors[name]).state == "stopped"
             or self.head - cursor.position <= INDEXED_BEHIND_EVENTS_MAX
         )
-
-    async def _index(self, connection: asyncpg.Connection) -> None:
-        """Make the indexes that are due, in the caller's transaction, which has the lock of the opening."""
-        for name in sorted(self._to_index()):
-            sql = fill(self._projections[name].indexes_sql, schema=self.schema)
-            await connection.execute(sql, timeout=INDEXING_SECONDS_MAX)
-
-    async def _index_late(self, connection: asyncpg.Connection) -> None:
-        """Make the indexes that have become due, unless another process has made them meanwhile."""
-        async with connection.transaction():
-            await connection.execute(self._statements["lock_opening"], self.ledger)
-            self._unindexed &= await self._without_indexes(connection)
-            await self._index(connection)
-        self._unindexed -= self._to_index()
 
     async def _let_auditor_read(self, connection: asyncpg.Connection) -> None:
         try:
@@ -483,13 +464,16 @@ class Runner:
     async def _step(self, connection: asyncpg.Connection) -> Step:
         """Bring every projection that is behind one page further."""
         await self._look(connection)
-        if self._to_index():
-            await self._index_late(connection)
+        if due := self._to_index():
+            # One read model's a step: until all have them, the ledger goes on a page between.
+            if not await index_late(connection, self.ledger, self._projections[min(due)]):
+                return "lost"
+            self._unindexed -= {min(due)}
         behind = self._behind()
         places = {cursor.position for cursor in behind}
         self._pages = {after: page for after, page in self._pages.items() if after in places}
         if not behind:
-            return "idle"
+            return "moved" if self._to_index() else "idle"
         step: Step = "moved"
         # Those that are at the same position share a page; the others do not wait for each other.
         for position, sharing in groupby(sorted(behind, key=_position), key=_position):

@@ -10,6 +10,11 @@ SELECT EXISTS (SELECT FROM registry.ledgers WHERE name = $1);
 -- One process at a time makes what is missing in a ledger.
 SELECT pg_advisory_xact_lock(hashtextextended('opening ' || $1, 0));
 
+-- lock_indexing --
+-- Whether nobody else makes indexes of a ledger that is in use already, until the end of the transaction. To open the
+-- ledger does not wait for it.
+SELECT pg_try_advisory_xact_lock(hashtextextended('indexing ' || $1, 0));
+
 -- make_cursors --
 -- How far each projection has got.
 CREATE TABLE IF NOT EXISTS {schema}.cursors (

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta, timezone
@@ -15,7 +16,7 @@ from schemas.values import YEAR_MAX, YEAR_MIN
 from services.migrate import make_ledger
 from services.postgres import Unavailable, connect, ledger_schema
 from services.problems import Problem
-from services.projector import apply, feed
+from services.projector import apply, feed, indexing
 from services.projector import projector as engine
 from services.projector.answers import snapshot as snapshots
 from services.projector.answers.snapshot import Wanted, open_snapshot
@@ -270,8 +271,10 @@ async def test_what_is_far_behind_gets_its_indexes_when_it_has_caught_up(
         await log.append(*(ask(number) for number in range(120)))
         async with running(database) as runner:
             await reached(runner, 120)
+            await until(lambda: is_indexed(database))
         # The page that follows is read ahead, before the look at how far behind the projection is by then.
-        assert indexed_at == [(at, at > 80) for at in range(0, 120, 20)]
+        assert [at for at, _ in indexed_at] == [*range(0, 120, 20)]
+        assert not any(indexed for at, indexed in indexed_at if at <= 80)
         assert await indexes(database) == await indexes_of_a_new_ledger(database)
 
 
@@ -327,9 +330,67 @@ async def test_a_projector_that_ended_before_it_had_made_the_indexes_leaves_them
         await reached(runner, 40)
     assert await indexes(database) == []
     monkeypatch.undo()
-    async with running(database) as runner:
-        await reached(runner, 40)
+    async with running(database):
+        await until(lambda: is_indexed(database))
     assert await indexes(database) == await indexes_of_a_new_ledger(database)
+
+
+async def test_indexes_that_take_long_keep_nobody_from_opening_the_ledger(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "INDEXED_BEHIND_EVENTS_MAX", -1)
+    async with Log.open(database) as log:
+        await log.append(*(ask(number) for number in range(40)))
+        async with running(database) as runner:
+            await reached(runner, 40)
+        monkeypatch.undo()
+        other, witness = await connect(database.projector), await connect(database.superuser)
+        # Whoever writes keeps an index from being made.
+        writing = other.transaction()
+        await writing.start()
+        await other.execute("LOCK TABLE ledger_main.asks IN ROW EXCLUSIVE MODE")
+        async with running(database) as first:
+            # Those of other read models have been made, each in a transaction of its own.
+            await until(lambda: has_index(database, "account_facts_account_idx"))
+            async with Projector(database.settings) as second:
+                await ready(second)
+                await reached(await second.ledger("main"), 40)
+            assert not await has_index(database, "asks_account_idx")
+            # One that was cut short is begun again.
+            waiting = "SELECT pid FROM pg_locks WHERE mode = 'ShareLock' AND NOT granted"
+            await until(lambda: witness.fetchval(f"SELECT bool_or(pg_terminate_backend(pid, 10000)) FROM ({waiting})"))
+            await writing.rollback()
+            await log.append(ask(41))
+            await reached(first, 41)
+            await until(lambda: is_indexed(database))
+        await other.close()
+        await witness.close()
+
+
+async def test_one_process_at_a_time_makes_indexes(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "INDEXED_BEHIND_EVENTS_MAX", -1)
+    monkeypatch.setattr(engine, "STEP_ASIDE_SECONDS", 0.01)
+    async with Log.open(database) as log:
+        await log.append(ask(1))
+    async with running(database) as runner:
+        await reached(runner, 1)
+    monkeypatch.setattr(engine, "INDEXED_BEHIND_EVENTS_MAX", 0)
+    done: list[bool] = []
+
+    async def index_late(*arguments: Any) -> bool:
+        done.append(await indexing.index_late(*arguments))
+        return done[-1]
+
+    monkeypatch.setattr(engine, "index_late", index_late)
+    other = await connect(database.projector)
+    await other.execute("SELECT pg_advisory_lock(hashtextextended('indexing main', 0))")
+    async with running(database), asyncio.timeout(60):
+        while len(done) < 3:
+            await asyncio.sleep(0.01)
+        assert not any(done)
+        assert await indexes(database) == []
+        await other.close()
+        await until(lambda: is_indexed(database))
 
 
 async def test_a_projection_that_stops_far_behind_has_its_indexes_too(
@@ -769,6 +830,11 @@ async def done_with(database: Database, projection: str, position: int) -> bool:
 
 async def has_index(database: Database, name: str) -> bool:
     return name in await indexes(database)
+
+
+async def is_indexed(database: Database) -> bool:
+    wanted = {name for each in ALL for name in re.findall(r"CREATE (?:UNIQUE )?INDEX (\w+)", each.indexes_sql)}
+    return wanted == {*await indexes(database)}
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:

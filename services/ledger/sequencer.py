@@ -263,6 +263,8 @@ class Sequencer:
         uuids = stream_uuids(requests)
         needed = {subject: uuids[subject] for subject in reads(requests)}
         ahead = {subject: self._kept[subject] for subject in needed if subject in self._kept}
+        for subject in ahead:
+            self._kept.move_to_end(subject)  # What is asked for again and again stays.
         if unknown := {subject: uuid for subject, uuid in needed.items() if subject not in ahead}:
             ahead |= await self._aggregates(unknown, None)
 
@@ -280,7 +282,7 @@ class Sequencer:
             moved = [subject for subject, (version, _) in ahead.items() if version != versions.get(subject, 0)]
             now = ahead
             if moved:
-                now |= await self._aggregates({subject: needed[subject] for subject in moved}, connection)
+                now = ahead | await self._aggregates({subject: needed[subject] for subject in moved}, connection)
             sequenced = sequence(
                 requests,
                 Log(

@@ -4,7 +4,8 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,7 @@ import asyncpg
 import pytest
 
 from schemas.codec import decode_recorded
-from schemas.envelope import stream_uuid
+from schemas.envelope import Recorded, stream_uuid
 from services.ledger import sequencer
 from services.ledger.log import EventLog, Filter
 from services.ledger.sequence import Entry
@@ -307,3 +308,32 @@ async def test_the_streams_of_a_request_are_read_a_page_at_a_time_whole_and_in_o
         async for uuid, recorded in one.log.streams(after):
             found[uuid].append(recorded.version)
     assert found == {uuid: [*range(version + 1, 5)] for uuid, version in after.items()}
+
+
+class CountingLog(EventLog):
+    """A log that knows how often each stream was read."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.read: Counter[UUID] = Counter()
+
+    def streams(
+        self, after: Mapping[UUID, int], connection: asyncpg.Connection | None = None
+    ) -> AsyncIterator[tuple[UUID, Recorded]]:
+        self.read.update(after.keys())
+        return super().streams(after, connection)
+
+
+async def test_of_the_streams_that_are_kept_the_one_that_is_asked_for_again_and_again_stays(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sequencer, "AGGREGATES_KEPT_MAX", 2)
+    async with writer(database, log=CountingLog) as one:
+        await one.record(revision("busy"))
+        for number in range(5):
+            await one.record(revision(f"a-{number}"))
+            await one.record(endorsement("busy", "agree"))
+        assert isinstance(one.log, CountingLog)
+        read = one.log.read
+    assert read[stream_uuid("agreement/busy")] == 1
+    assert read[stream_uuid("agreement/a-0")] == 1

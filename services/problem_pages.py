@@ -307,7 +307,8 @@ PAGES: Mapping[str, Page] = {
     ),
     "overloaded": Page(
         "More events wait to be recorded than this process takes in. Nothing of this request was recorded.",
-        "Many emitters send at once, or the database is slow for a moment.",
+        "Many emitters send at once, or the database is slow for a moment. Or this body arrived slowly, or was one of"
+        " many of its key, and made way for others.",
         "20000 events wait to be recorded",
     ),
     "unavailable": Page(

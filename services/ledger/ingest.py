@@ -111,7 +111,7 @@ class _Judged(Struct, frozen=True):
 
 async def _post_events(ledgers: Ledgers, call: Call) -> web.Response:
     ledger = await ledgers.open(call.ledger)
-    with ledgers.queue.room() as room:  # Until it is answered.
+    with ledgers.queue.room(call.principal.key) as room:  # Until it is answered.
         try:
             if_match, judged = await _taken(ledgers, ledger, call, room)
             return await _record(ledgers, ledger, call, if_match, judged)
@@ -128,7 +128,7 @@ async def _taken(ledgers: Ledgers, ledger: Ledger, call: Call, room: Room) -> tu
         await ledger.history.settle()
         # Before the body is read: what is turned away under load must cost next to nothing.
         room.expect(size)
-        body = await modes.read_body(call.request, room.take)
+        body = await modes.read_body(call.request, room)
         # A large batch takes a while to judge, and others are answered meanwhile.
         if len(body) > JUDGED_AT_ONCE_BYTES_MAX:
             return await asyncio.to_thread(_judged, ledgers, call, body)

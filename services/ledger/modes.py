@@ -5,7 +5,7 @@ Structured: one event is the body. Batch: a list of them is. Binary: the body is
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -13,6 +13,7 @@ from aiohttp import web
 from multidict import CIMultiDictProxy
 
 from schemas.codec import BATCH_EVENTS_MAX, EVENT_BYTES_MAX, MalformedJson, NotAnArray, elements, parse
+from services.ledger.sequencer import Room
 from services.problems import KINDS, Problem
 from services.web import REQUEST_BYTES_MAX
 
@@ -41,24 +42,24 @@ def body_bytes(request: web.Request) -> int:
     return size
 
 
-async def read_body(request: web.Request, hold: Callable[[int], None]) -> bytes:
-    """The body, each part of which is told to `hold` as it arrives. Raises Problem if it takes too long or is too
-    large, and whatever `hold` raises."""
+async def read_body(request: web.Request, room: Room) -> bytes:
+    """The body, each part of which takes its room as it arrives. Raises Problem if it takes too long or is too large,
+    and Overloaded."""
     most = REQUEST_BYTES_MAX if request.content_type == BATCH else EVENT_BYTES_MAX
     if request.content.is_eof():  # It came together with its head, as small ones do: there is nothing to wait for.
         body = request.content.read_nowait()
         if len(body) > most:
             raise too_large(request.content_type, len(body))
-        hold(len(body))
+        room.take(len(body))
         return body
     parts, size = [], 0
     try:
-        async with asyncio.timeout(BODY_SECONDS_MAX):
+        async with room.arriving(), asyncio.timeout(BODY_SECONDS_MAX):
             async for part in request.content.iter_any():
                 size += len(part)
                 if size > most:
                     raise too_large(request.content_type, size)
-                hold(len(part))
+                room.take(len(part))
                 parts.append(part)
     except TimeoutError:
         detail = f"the body was not there after {BODY_SECONDS_MAX} seconds"

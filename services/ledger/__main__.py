@@ -8,5 +8,10 @@ LARGE_OCTETS = 128 * 1024  # What comes with large requests.
 allocator.give_back_from(LARGE_OCTETS)
 process.main(
     "services.ledger.app",
-    lambda settings: Shared(settings.processes, settings.bind, settings.ledger_port, settings.home / "ledger-metrics"),
+    lambda settings: Shared(
+        settings.processes,
+        settings.bind,
+        settings.ledger_port,
+        settings.home / f"ledger-metrics-{settings.ledger_port}",
+    ),
 )

@@ -163,6 +163,25 @@ async def test_the_port_is_shared_with_no_other_and_free_again_after_kill_9(
         assert all(has_ended(worker) for worker in workers)
 
 
+async def test_another_ledger_on_the_same_home_leaves_its_metrics_alone(
+    database: Database, session: aiohttp.ClientSession
+) -> None:
+    settings = replace(database.settings, ledger_processes=WORKERS)
+    async with processes(settings, 1, session) as [ledger]:
+        body = event("account.profiled", account="a", attributes={"size": 1})
+        async with session.post(
+            f"{ledger.url}/v1/ledgers/main/events",
+            json=body,
+            headers=ledger.headers | {"Content-Type": "application/cloudevents+json"},
+        ) as answer:
+            assert answer.status == 201
+        async with processes(settings, 1, session) as [other]:
+            assert await recorded_total(session, ledger, at_least=1) == 1
+            other.process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(other.process.wait, SECONDS_MAX) == 0
+        assert await recorded_total(session, ledger, at_least=1) == 1
+
+
 async def test_what_no_start_can_mend_ends_all(database: Database, tmp_path: Any) -> None:
     settings = replace(database.settings, ledger_processes=WORKERS, master_key_file=tmp_path / "missing")
     ledger = LedgerProcess(settings)

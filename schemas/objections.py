@@ -243,7 +243,7 @@ def _violations(value: Any, hint: Any, pointer: str) -> Iterator[_Spot]:
 
     inner = meant(hint, value)
     found = False
-    if inner is Sealed:
+    if inner is Sealed and not isinstance(value, str):
         yield _Spot(pointer, _SEALED_HERE)  # Not what is inside: its names could be the text.
         return
     if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, Struct):

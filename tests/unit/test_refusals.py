@@ -94,6 +94,8 @@ def test_no_message_holds_a_day(day: str):
         ("invalid-event", "needed_by", "soon", ""),
         ("invalid-event", "by", {"role": "x", "team": "y", "mood": "z"}, "unknown field"),
         ("invalid-event", "quote", {"sealed": "x"}, "is sealed by the ledger; send the text"),
+        ("invalid-event", "quote", "", "Expected `str` of length >= 1"),
+        ("invalid-event", "quote", "x" * 8_001, "Expected `str` of length <= 8000"),
         ("unknown-type", "", "ledger.ask.sung.v1", ""),
     ],
 )

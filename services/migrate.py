@@ -78,7 +78,10 @@ async def migrate(
     finally:
         await connection.close()
     if settings.embedded and not is_prepared(settings):
-        write_anew(settings.home / PREPARED, _version())
+        try:
+            write_anew(settings.home / PREPARED, _version())
+        except OSError as error:  # Without it the next start looks again, which is all that it spares.
+            _log.warning("migrated_not_noted", file=str(settings.home / PREPARED), reason=str(error))
 
 
 def is_prepared(settings: Settings) -> bool:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -16,7 +17,7 @@ from structlog.testing import capture_logs
 from services import keys, migrate
 from services.migrate import MigrationError, make_ledger
 from services.postgres import connect
-from services.settings import Settings
+from services.settings import DATABASE_FILE, Role, Settings
 from tests.conftest import Cluster, Database
 
 RUNS_AT_ONCE = 4
@@ -350,3 +351,17 @@ def test_a_home_is_prepared_if_this_version_has_migrated_it_and_its_keys_are_the
     assert migrate.is_prepared(settings)
     (files / "registry" / "999_more.sql").write_text("SELECT 1")
     assert not migrate.is_prepared(settings)
+
+
+async def test_a_home_that_takes_no_note_of_it_is_migrated_all_the_same(empty: Settings) -> None:
+    empty.home.mkdir()
+    urls = {role: empty.url(role) for role in get_args(Role)}
+    (empty.home / DATABASE_FILE).write_bytes(msgspec.json.encode({"urls": urls}))
+    (empty.home / migrate.PREPARED).mkdir()  # Where the note would lie.
+    embedded = Settings(home=empty.home)
+    with capture_logs() as logs:
+        await migrate.migrate(embedded)
+    assert logs[-1]["event"] == "migrated_not_noted" and str(empty.home / migrate.PREPARED) in logs[-1]["reason"]
+    connection = await connect(embedded.url("auditor"))
+    assert await migrate.differences(connection) == []
+    await connection.close()

@@ -5,6 +5,7 @@ Whatever is compared runs in alternation. What fails is left out of the table, w
 
 import asyncio
 import importlib
+import os
 import signal
 import sys
 import time
@@ -189,6 +190,11 @@ def main(
     steps = STEPS if only is None else tuple(each.strip() for each in only.split(","))
     if unknown := [each for each in steps if each not in STEPS]:
         raise click.BadParameter(f"there is no step {unknown[0]}; there are {', '.join(STEPS)}", param_hint="--only")
+    # Known now, or the figures of an hour are lost.
+    if not out.parent.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
+        raise click.BadParameter(
+            f"{out} cannot be written; name a file in a directory that is there", param_hint="--out"
+        )
     plan = TOY if toy else QUICK if quick else FULL
     if events:
         plan = msgspec.structs.replace(plan, lengths=tuple(sorted({*events})))

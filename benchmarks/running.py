@@ -188,9 +188,12 @@ class Served:
 
 @contextmanager
 def home(kept: Path | None) -> Iterator[Path]:
-    """A LEDGER_HOME: the one that is kept, or one of this run that is removed in the end."""
+    """A LEDGER_HOME: the one that is kept, or one of this run that is removed in the end. Raises RunningError."""
     if kept is not None:
-        kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunningError(f"{kept} cannot be made: {error}. Name a directory that can, to keep it there") from None
         yield kept
         return
     directory = Path(tempfile.mkdtemp(prefix=_PREFIX))

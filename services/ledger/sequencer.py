@@ -7,7 +7,7 @@ ledger: the head row of the log orders them.
 import asyncio
 import time
 from collections import Counter as Counts
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -18,11 +18,11 @@ import structlog
 from msgspec import Struct
 from prometheus_client import Counter, Gauge, Histogram
 
-from schemas.envelope import Recorded
+from schemas.events import Event
 from services.ledger import rules
+from services.ledger.aggregates import Aggregates, Versioned
 from services.ledger.history import Doubt, History
 from services.ledger.log import EventLog
-from services.ledger.rules import Aggregate
 from services.ledger.sequence import Entry, Log, Outcome, Request, erased, names, reads, sequence, stream_uuids
 from services.postgres import UNAVAILABLE, Unavailable
 from services.sealing import MasterKeyError, MasterKeyOutOfUse, MasterKeys
@@ -30,7 +30,6 @@ from services.sealing import MasterKeyError, MasterKeyOutOfUse, MasterKeys
 BATCH_EVENTS_MAX = 2_000
 GATHER_SECONDS_MAX = 0.02  # However many come: who waits to be recorded is not kept longer.
 QUIET_TURNS = 3  # Of the event loop. A request that has arrived takes two until it waits to be recorded.
-AGGREGATES_KEPT_MAX = 10_000
 NOTIFY_SECONDS_MIN = 0.05  # Each is a transaction, and a page of its own for whoever follows.
 LARGE_BYTES_MIN = (
     1024 * 1024
@@ -217,7 +216,7 @@ class Sequencer:
         self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
-        self._kept: OrderedDict[str, tuple[int, Aggregate | None]] = OrderedDict()
+        self._kept = Aggregates()
         self._committed = asyncio.Condition()
         self.position = 0
         """The last position that this process has committed."""
@@ -324,9 +323,7 @@ class Sequencer:
     async def _record(self, requests: Sequence[Request]) -> list[Outcome]:
         uuids = stream_uuids(requests)
         needed = {subject: uuids[subject] for subject in reads(requests)}
-        ahead = {subject: self._kept[subject] for subject in needed if subject in self._kept}
-        for subject in ahead:
-            self._kept.move_to_end(subject)  # What is asked for again and again stays.
+        ahead = {subject: kept for subject in needed if (kept := self._kept.used(subject)) is not None}
         if unknown := {subject: uuid for subject, uuid in needed.items() if subject not in ahead}:
             ahead |= await self._aggregates(unknown, None)
 
@@ -339,7 +336,7 @@ class Sequencer:
             versions = head.versions
             for subject, (version, _) in ahead.items():
                 if version > versions.get(subject, 0):  # The log is shorter than it was: a restore, or a fail-over.
-                    self._kept.pop(subject, None)
+                    self._kept.drop(subject)
             # What was known ahead of the lock counts only if the stream has not moved since.
             moved = [subject for subject, (version, _) in ahead.items() if version != versions.get(subject, 0)]
             now = ahead
@@ -378,30 +375,26 @@ class Sequencer:
         for entry in entries:
             sent = entry.prepared.sent
             kept = self._kept.get(sent.subject)
-            if kept is not None and kept[0] + 1 == entry.version:
-                said = [(entry.position, sent.event)]
-                self._kept[sent.subject] = entry.version, rules.replay(sent.subject, said, kept[1])
+            if kept is not None and kept.version + 1 == entry.version:
+                self._kept.keep(sent.subject, _after(sent.subject, entry.version, entry.position, sent.event, kept))
 
     async def _aggregates(
         self, streams: Mapping[str, UUID], connection: asyncpg.Connection | None
-    ) -> dict[str, tuple[int, Aggregate | None]]:
+    ) -> dict[str, Versioned]:
         """Version and aggregate of each stream, as the log has it now; what was read before is not read again."""
-        found = {subject: self._kept.get(subject) or (0, rules.initial(subject)) for subject in streams}
+        found = {subject: self._kept.get(subject) or Versioned(0, rules.initial(subject)) for subject in streams}
         subjects = {uuid: subject for subject, uuid in streams.items()}
-        after = {uuid: found[subject][0] for uuid, subject in subjects.items()}
+        after = {uuid: found[subject].version for uuid, subject in subjects.items()}
         async for uuid, recorded in self._events.streams(after, connection):
             subject = subjects[uuid]
-            found[subject] = recorded.version, _after(subject, recorded, found[subject][1])
-        for subject, aggregate in found.items():
-            self._kept[subject] = aggregate
-            self._kept.move_to_end(subject)
-        while len(self._kept) > AGGREGATES_KEPT_MAX:
-            self._kept.popitem(last=False)
+            found[subject] = _after(subject, recorded.version, recorded.position, recorded.event, found[subject])
+        for subject, versioned in found.items():
+            self._kept.keep(subject, versioned)
         return found
 
 
-def _after(subject: str, recorded: Recorded, state: Aggregate | None) -> Aggregate | None:
-    return rules.replay(subject, [(recorded.position, recorded.event)], state)
+def _after(subject: str, version: int, position: int, event: Event, before: Versioned) -> Versioned:
+    return Versioned(version, rules.replay(subject, [(position, event)], before.aggregate))
 
 
 async def notify(sequencer: Sequencer, pool: asyncpg.Pool, ledger: str) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from schemas.codec import decode_recorded
 from schemas.envelope import Recorded, stream_uuid
-from services.ledger import sequencer
+from services.ledger import aggregates, sequencer
 from services.ledger.log import EventLog, Filter
 from services.ledger.sequence import Entry
 from services.postgres import connect, open_pool
@@ -327,7 +327,7 @@ class CountingLog(EventLog):
 async def test_of_the_streams_that_are_kept_the_one_that_is_asked_for_again_and_again_stays(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(sequencer, "AGGREGATES_KEPT_MAX", 2)
+    monkeypatch.setattr(aggregates, "AGGREGATES_KEPT_MAX", 2)
     async with writer(database, log=CountingLog) as one:
         await one.record(revision("busy"))
         for number in range(5):

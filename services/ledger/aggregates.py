@@ -7,9 +7,8 @@ from services.ledger.rules import Aggregate
 from services.ledger.rules.requirement import Requirement
 
 AGGREGATES_KEPT_MAX = 10_000
-ASKS_KEPT_MAX = 400_000
-"""Asks under ids of their own, over all requirements that are kept: some hundred bytes each. A requirement that has
-more is kept alone."""
+ASKS_KEPT_MAX = 2_000_000
+"""Asks of all requirements that are kept: some twenty bytes each. A requirement that has more is kept alone."""
 
 
 class Versioned(NamedTuple):
@@ -55,4 +54,4 @@ class Aggregates:
 
 
 def _asks(found: Versioned) -> int:
-    return len(found.aggregate.asks) if isinstance(found.aggregate, Requirement) else 0
+    return len(found.aggregate.asked) if isinstance(found.aggregate, Requirement) else 0

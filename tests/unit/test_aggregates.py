@@ -1,15 +1,18 @@
 """The aggregates that are kept: as many as there is room for, those first that rules have asked for last."""
 
 import pytest
-from immutables import Map
 
 from services.ledger import aggregates
 from services.ledger.aggregates import Aggregates, Versioned
+from services.ledger.rules.ids import Ids
 from services.ledger.rules.requirement import Requirement
 
 
 def asked_for(asks: int) -> Versioned:
-    return Versioned(asks, Requirement(asks=Map({f"ask-{number}": "R-1" for number in range(asks)})))
+    ids = Ids()
+    for number in range(asks):
+        ids = ids.plus(f"ask-{number}")
+    return Versioned(asks, Requirement(asked=ids))
 
 
 def test_popular_requirements_make_room_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from schemas.events import (
     RequirementReworded,
     RequirementUnmerged,
 )
+from services.ledger.rules.ids import Ids
 from services.ledger.rules.merging import against_merging, against_unmerging
 from services.ledger.rules.objection import Objection
 from services.ledger.rules.positions import Positions
@@ -24,25 +25,26 @@ from services.ledger.rules.positions import Positions
 class Requirement(Struct, frozen=True):
     """`heard`: the positions at which it was raised, or somebody asked for it. `into`: what it was merged into.
 
-    `asks`: each ask that was recorded on it under an id, and the requirement that it is for now. A popular requirement
-    has very many, so what is kept shares what it has in common with that before.
+    `asked`: the ids of the asks that were recorded on it. `moved`: those that were moved, and the requirement that each
+    is for now. A popular requirement has very many asks, so each takes a few bytes, and what is kept shares what it has
+    in common with that before.
     """
 
     heard: Positions = Positions()
     into: str | None = None
-    asks: Map[str, str] = Map()
+    asked: Ids = Ids()
+    moved: Map[str, str] = Map()
 
     def evolve(self, event: Event, position: int) -> "Requirement":
         match event:
             case RequirementRaised():
                 return replace(self, heard=self.heard.plus(position))
             case AskRecorded(ask=str() as ask):
-                asks = self.asks if ask in self.asks else self.asks.set(ask, event.requirement)
-                return replace(self, heard=self.heard.plus(position), asks=asks)
+                return replace(self, heard=self.heard.plus(position), asked=self.asked.plus(ask))
             case EventRetracted():
                 return replace(self, heard=self.heard.minus(event.position))
             case AskMoved():
-                return replace(self, asks=self.asks.set(event.ask, event.to))
+                return replace(self, moved=self.moved.set(event.ask, event.to))
             case RequirementMerged():
                 return replace(self, into=event.into)
             case RequirementUnmerged():
@@ -65,8 +67,8 @@ class Requirement(Struct, frozen=True):
     def against_moving(self, act: AskMoved, to: "Requirement") -> Iterator[Objection]:
         """A move names the requirement on which the ask was recorded, wherever it was moved since: an id alone may be
         that of another ask there."""
-        here = self.asks.get(act.ask)
-        if here is None:
+        here = self.moved.get(act.ask, act.requirement)
+        if act.ask not in self.asked:
             yield Objection(
                 "/data/ask",
                 f"no ask {act.ask} was recorded on {act.requirement}; name the requirement that it was recorded on",

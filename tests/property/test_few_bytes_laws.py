@@ -1,10 +1,11 @@
-"""Positions in two bytes each are a set of positions."""
+"""What an aggregate keeps of very many events in a few bytes each is a set of positions, and a set of ids."""
 
 import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.ledger.rules.ids import DIGEST_BYTES, Ids, _stands_in
 from services.ledger.rules.positions import CHUNK_BYTES_MAX, Positions
 
 STEPS = st.lists(st.one_of(st.integers(1, 300), st.integers(1, 2**40)), max_size=60)
@@ -48,3 +49,21 @@ def test_each_of_very_many_takes_two_bytes_or_so():
     finally:
         tracemalloc.stop()
     assert taken < 100_000 * 3
+
+
+@given(names=st.lists(st.text(max_size=8), max_size=700), others=st.lists(st.text(max_size=8), max_size=20))
+def test_ids_are_those_that_were_added(names: list[str], others: list[str]):
+    ours = Ids()
+    for name in names:
+        ours = ours.plus(name)
+    assert len(ours) == len(names)
+    assert all(name in ours for name in names)
+    assert [other in ours for other in others] == [other in names for other in others]
+
+
+def test_an_id_is_not_found_across_two_others():
+    ours = Ids().plus("a").plus("b")
+    across = ours.open[DIGEST_BYTES // 2 : -DIGEST_BYTES // 2]
+    assert across in ours.open
+    assert not _stands_in(across, ours.open)
+    assert _stands_in(across, ours.open + across)

@@ -1,0 +1,67 @@
+"""Steps that make read models: all of them from the beginning of a log, and one anew."""
+
+from contextlib import AsyncExitStack
+from statistics import median
+
+from benchmarks import projecting, rivals
+from benchmarks.measuring import ROUNDS_MIN, Case, Figure
+from benchmarks.rig import Rig
+from benchmarks.rivals import OURS
+
+CAUGHT_UP = "caught-up"
+START = "start"
+
+
+async def catchup(rig: Rig) -> None:
+    """All read models of a log, beside those of the peers; then one anew, beside the live one."""
+    async with rig.anew() as alone:
+        await _catchup(alone)
+
+
+async def _catchup(rig: Rig) -> None:
+    served, figures = rig.served, rig.found.figures
+    await rig.load(CAUGHT_UP, rig.plan.caught_up)
+    whole: list[projecting.Went] = []
+    idle: list[projecting.Went] = []
+    built: list[projecting.Went] = []
+
+    async def everything() -> float:
+        await projecting.forget(rig.settings, CAUGHT_UP)
+        whole.append(await projecting.catch_up(served, CAUGHT_UP))
+        return whole[-1].events / whole[-1].seconds
+
+    async def nothing() -> float:
+        """What a start takes by itself."""
+        idle.append(await projecting.catch_up(served, CAUGHT_UP))
+        return idle[-1].seconds
+
+    async with AsyncExitStack() as stack:
+        cases: dict[str, Case] = {OURS: everything, START: nothing}
+        cases |= await rivals.ready(rig, stack, rivals.CATCHUP, rig.plan.peer_rows)
+        found = await rig.alternate("catch-up", cases, warm_up=1)
+    head = await rig.projecting(CAUGHT_UP)
+    for _ in range(ROUNDS_MIN):
+        rig.say(f"catch-up: {projecting.REBUILT} built anew")
+        built.append(await projecting.rebuild(served, CAUGHT_UP, head))
+    # What a start takes by itself is no catching up, and the peers' does not count either.
+    rig.found.seconds["catch-up"] = {START: rig.found.rates["catch-up"].pop(START)}
+    start = median(each.processor_seconds for each in idle)
+    start_seconds = median(each.seconds for each in idle)
+    counted = whole[-len(found[OURS]) :]
+    figures["catchup_per_core"] = Figure.of(
+        [each.events / max(each.processor_seconds - start, 1e-3) for each in counted]
+    )
+    found[OURS] = [each.events / max(each.seconds - start_seconds, 1e-3) for each in counted]
+    figures["catchup_events_a_second"] = Figure.of(found[OURS])
+    figures["rebuild_per_core"] = Figure.of([each.events / each.processor_seconds for each in built])
+    rivals.ratios(rig.found, found, rivals.CATCHUP)
+
+
+async def rebuild(rig: Rig) -> None:
+    """One projection of each log, beside the live one."""
+    found = {}
+    for length, ledger in rig.plan.asked_logs().items():
+        rig.say(f"rebuild: {projecting.REBUILT} of {ledger}")
+        went = await projecting.rebuild(rig.served, ledger, length)
+        found[length] = 1e6 * went.seconds / length
+    rig.found.over("microseconds to rebuild, an event", found)

@@ -24,6 +24,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     window: float
     half_window: float
     peer_rows: int
+    peer_caught_up: int
+    """Rates are compared, and a peer takes minutes for as many as the ledger."""
     caught_up: int
     full_load: float
     burst_clients: int
@@ -50,6 +52,7 @@ FULL = Plan(
     window=3.0,
     half_window=10.0,
     peer_rows=100_000,
+    peer_caught_up=30_000,
     caught_up=100_000,
     full_load=60.0,
     burst_clients=64,
@@ -66,6 +69,7 @@ QUICK = Plan(
     window=0.8,
     half_window=3.0,
     peer_rows=20_000,
+    peer_caught_up=20_000,
     caught_up=20_000,
     full_load=10.0,
     burst_clients=64,
@@ -82,6 +86,7 @@ TOY = Plan(
     window=0.2,
     half_window=0.5,
     peer_rows=1_000,
+    peer_caught_up=1_000,
     caught_up=2_000,
     full_load=0.5,
     burst_clients=2,

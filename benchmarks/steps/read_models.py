@@ -37,7 +37,7 @@ async def _catchup(rig: Rig) -> None:
 
     async with AsyncExitStack() as stack:
         cases: dict[str, Case] = {OURS: everything, START: nothing}
-        cases |= await rivals.ready(rig, stack, rivals.CATCHUP, rig.plan.peer_rows)
+        cases |= await rivals.ready(rig, stack, rivals.CATCHUP, rig.plan.peer_caught_up)
         found = await rig.alternate("catch-up", cases, warm_up=1)
     head = await rig.projecting(CAUGHT_UP)
     for _ in range(ROUNDS_MIN):

@@ -54,6 +54,7 @@ READ_STEPS: Mapping[str, Step] = {
     "rebuild": read_models.rebuild,
     "storage": footprint.on_disk,
 }
+"""Those that need the read models of the long logs."""
 LONG_STEPS = ("growth", *READ_STEPS)
 STEPS = (*SHORT_STEPS, *LONG_STEPS, "start")
 
@@ -176,7 +177,7 @@ async def _run(rig: Rig, steps: tuple[str, ...]) -> None:
             await rig.load(ledger, length)
     if "growth" in steps:
         await _step(rig, "growth", writes.growth)
-    if {*LONG_STEPS} & {*steps}:
+    if {*READ_STEPS} & {*steps}:
         rig = await _project_long(rig)
         for name, work in READ_STEPS.items():
             if name in steps:

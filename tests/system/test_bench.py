@@ -15,12 +15,10 @@ RUN_SECONDS_MAX = 280  # It takes half a minute where nobody else works.
 STEPS = "batches,latency,memory,queries"
 
 
-@pytest.mark.system
-@pytest.mark.timeout(300)
-async def test_a_toy_run_writes_every_figure_or_why_it_has_none(tmp_path: Path):
-    out = tmp_path / "results.json"
+async def toy(steps: str, out: Path) -> tuple[str, str]:
+    """What such a run says on stdout and on stderr."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.bench", "--toy", "--only", STEPS, "--out", str(out)),
+        *(sys.executable, "-m", "benchmarks.bench", "--toy", "--only", steps, "--out", str(out)),
         cwd=ROOT,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -34,6 +32,14 @@ async def test_a_toy_run_writes_every_figure_or_why_it_has_none(tmp_path: Path):
             process.terminate()
             await process.wait()
     assert process.returncode == 0, complained.decode()
+    return said.decode(), complained.decode()
+
+
+@pytest.mark.system
+@pytest.mark.timeout(300)
+async def test_a_toy_run_writes_every_figure_or_why_it_has_none(tmp_path: Path):
+    out = tmp_path / "results.json"
+    said, complained = await toy(STEPS, out)
     results = msgspec.json.decode(out.read_bytes())
     figures = results["figures"]
     for aim in AIMS:
@@ -41,15 +47,25 @@ async def test_a_toy_run_writes_every_figure_or_why_it_has_none(tmp_path: Path):
         assert (figures[aim.name]["value"] is None) == (not figures[aim.name]["samples"])
         assert figures[aim.name]["value"] is not None or figures[aim.name]["reason"]
     for name in ("query_one_vs_handler", "query_list_vs_handler"):
-        assert len(figures[name]["samples"]) >= 5, complained.decode()
+        assert len(figures[name]["samples"]) >= 5, complained
         assert figures[name]["value"] > 0
     for name in ("batch_vs_copy", "append_p99_ms", "visible_p99_ms", "ledger_rss_mb"):
-        assert figures[name]["value"] > 0, complained.decode()
+        assert figures[name]["value"] > 0, complained
     assert {"batches", "query, one", "query, list"} <= set(results["rates"])
-    assert " failed: " not in complained.decode()
+    assert " failed: " not in complained
     assert {"commit", "processors", "python"} <= set(results["on"])
-    assert all(aim.name in said.decode() for aim in AIMS)
+    assert all(aim.name in said for aim in AIMS)
     assert out.with_suffix(".html").read_text().count("<svg") > 2
+
+
+@pytest.mark.system
+@pytest.mark.timeout(300)
+async def test_a_step_that_only_records_starts_no_projector(tmp_path: Path):
+    out = tmp_path / "results.json"
+    await toy("growth", out)
+    results = msgspec.json.decode(out.read_bytes())
+    assert results["figures"]["append_growth"]["value"] > 0
+    assert {each["service"] for each in results["memory"]} == {"ledger"}
 
 
 @pytest.mark.parametrize(

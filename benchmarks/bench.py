@@ -35,6 +35,8 @@ from benchmarks.running import EXPLAINED, database, home, services, vacuum
 from benchmarks.steps import footprint, read_models, reads, writes
 
 RESULTS = Path(__file__).with_name("results.json")
+PART = RESULTS.parent / "results" / "part-quick.json"
+"""Not kept, as whatever is named so: a part does not take the place of the whole."""
 TABLE_COLUMNS = 150
 
 Step = Callable[[Rig], Awaitable[None]]
@@ -76,7 +78,7 @@ GIVES: Mapping[str, tuple[str, ...]] = {
 
 @click.command()
 @click.option("--quick", is_flag=True, help="In at most 8 minutes: a long log of 100,000 events, short windows.")
-@click.option("--toy", is_flag=True, help="Without peers, in a minute: does it run? Its figures say nothing.")
+@click.option("--toy", is_flag=True, help="Without peers, in three minutes: does it run? Its figures say nothing.")
 @click.option(
     "--events", type=click.IntRange(20_000), multiple=True, help="In the long log: 10000000 takes an hour to load."
 )
@@ -89,7 +91,9 @@ GIVES: Mapping[str, tuple[str, ...]] = {
     help="Keep the database there, and use its long logs again. Otherwise a temporary directory, removed in the end.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), default=RESULTS, help="Of results; the page beside it."
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Of results; the page beside it. By default results.json, of a toy or of some steps results/part-quick.json.",
 )
 def main(
     quick: bool,
@@ -99,12 +103,12 @@ def main(
     only: str | None,
     seed: int,
     keep: Path | None,
-    out: Path,
+    out: Path | None,
 ) -> None:
     """Measure the ledger beside its peers and its limits, in one run.
 
     It starts a PostgreSQL and services of its own, on loopback only, and ends them. One table goes to stdout, progress
-    to stderr; figures and samples to results.json, plots to results.html beside it.
+    to stderr; figures and samples to results.json, plots to results.html beside it (those of a part elsewhere).
 
     \b
     Examples:
@@ -117,6 +121,8 @@ def main(
     steps = STEPS if only is None else tuple(each.strip() for each in only.split(","))
     if unknown := [each for each in steps if each not in STEPS]:
         raise click.BadParameter(f"there is no step {unknown[0]}; there are {', '.join(STEPS)}", param_hint="--only")
+    if out is None:
+        out = RESULTS if only is None and not toy else PART
     # Known now, or the figures of an hour are lost.
     if not out.parent.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
         raise click.BadParameter(

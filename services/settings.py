@@ -341,7 +341,11 @@ def _explain(error: msgspec.ValidationError, texts: dict[str, str]) -> str:
     if get_origin(wanted) is Literal:
         reason = f"expected one of {', '.join(get_args(wanted))}"
     else:
-        reason = reason.replace(", got `str`", "").replace("Expected `int`", "expected a whole number")
+        reason = (
+            reason.replace(", got `str`", "")
+            .replace("`int | null`", "`int`")
+            .replace("Expected `int`", "expected a whole number")
+        )
     # A URL may hold a password, and so its text is not repeated.
     found = "" if field.endswith("_url") else f" (found {texts[field]!r})"
     return f"{VARIABLES[field]}: {reason}{found}."

@@ -7,9 +7,11 @@ from benchmarks import projecting, rivals
 from benchmarks.measuring import ROUNDS_MIN, Case, Figure
 from benchmarks.rig import Rig
 from benchmarks.rivals import OURS
+from benchmarks.running import RunningError
 
 CAUGHT_UP = "caught-up"
 START = "start"
+SHARE_MIN = 0.1  # Of what was measured, for it to say anything beside a start.
 
 
 async def catchup(rig: Rig) -> None:
@@ -48,13 +50,19 @@ async def _catchup(rig: Rig) -> None:
     start = median(each.processor_seconds for each in idle)
     start_seconds = median(each.seconds for each in idle)
     counted = whole[-len(found[OURS]) :]
-    figures["catchup_per_core"] = Figure.of(
-        [each.events / max(each.processor_seconds - start, 1e-3) for each in counted]
-    )
-    found[OURS] = [each.events / max(each.seconds - start_seconds, 1e-3) for each in counted]
+    figures["catchup_per_core"] = Figure.of([each.events / _beyond(start, each.processor_seconds) for each in counted])
+    found[OURS] = [each.events / _beyond(start_seconds, each.seconds) for each in counted]
     figures["catchup_events_a_second"] = Figure.of(found[OURS])
     figures["rebuild_per_core"] = Figure.of([each.events / each.processor_seconds for each in built])
     rivals.ratios(rig.found, found, rivals.CATCHUP)
+
+
+def _beyond(start: float, seconds: float) -> float:
+    """What it took beside a start. Raises RunningError if that cannot be told from a start."""
+    beyond = seconds - start
+    if beyond < SHARE_MIN * seconds:
+        raise RunningError(f"to catch up took {seconds:.2f} s, and a start alone {start:.2f}: more events are needed")
+    return beyond
 
 
 async def rebuild(rig: Rig) -> None:

@@ -194,7 +194,10 @@ class Readings:
         try:
             return await self.projector.ledger(call.ledger)
         except NoSuchLedger:
-            raise Problem("no-such-ledger", f"there is no ledger {call.ledger!r}") from None
+            raise Problem(
+                "no-such-ledger",
+                f"there is no ledger {call.ledger!r}; PUT /v1/ledgers/{call.ledger} of the ledger makes it",
+            ) from None
 
     def opener(self, call: Call) -> Opener | None:
         """What opens sealed texts, for somebody who may see them; one for each call."""

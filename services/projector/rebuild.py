@@ -32,6 +32,7 @@ SWAP_SECONDS_MAX = 60.0  # Then others that are to be built anew have a turn.
 # locks that it held.
 SILENT_SECONDS_MAX = 5
 
+_LIMITS = ("idle_session_timeout", "idle_in_transaction_session_timeout")
 _log = structlog.get_logger()
 _statements = Statements.load(Path(__file__).with_name("queries.sql"))
 
@@ -146,12 +147,22 @@ class _Rebuild:
         self._topics = topics_of([projection])
 
     async def run(self) -> Rebuilt:
-        connection, projection = self._connection, self._projection
+        connection = self._connection
         # Rows and cursor are lost together, if at all, and can be derived again.
         await connection.execute("SET synchronous_commit = off")
         await prepare(connection)
-        for limit in ("idle_session_timeout", "idle_in_transaction_session_timeout"):
+        for limit in _LIMITS:
             await connection.execute(f"SET {limit} = '{SILENT_SECONDS_MAX}s'")
+        try:
+            return await self._run()
+        finally:
+            # Whoever has given the connection may leave it alone for longer.
+            with contextlib.suppress(*AWAY):
+                for limit in _LIMITS:
+                    await connection.execute(f"RESET {limit}")
+
+    async def _run(self) -> Rebuilt:
+        projection = self._projection
         if not await self._is_projected():
             raise RebuildError(
                 f"there is no {projection.name} of a ledger {self._ledger} yet; check the name, or start the projector"

@@ -140,6 +140,7 @@ async def test_the_second_of_two_rebuilds_says_that_there_is_one(database: Datab
     with pytest.raises(RebuildInProgress, match="requirements of the ledger main is being rebuilt"):
         await rebuild(second, "main", REQUIREMENTS)
     assert (await started).position == 50
+    assert await first.fetchval("SHOW idle_session_timeout") == "0", "the connection is as it was given"
     assert (await rebuild(second, "main", REQUIREMENTS)).position == 50
     await first.close()
     await second.close()

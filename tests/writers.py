@@ -9,8 +9,9 @@ import asyncpg
 from schemas.codec import open_record
 from schemas.envelope import Refusal, Sent, stream_uuid
 from services.ledger.log import EventLog
+from services.ledger.queue import Queue
 from services.ledger.sequence import Outcome, Prepared, Request, Result
-from services.ledger.sequencer import Queue, Sequencer
+from services.ledger.sequencer import Sequencer
 from services.migrate import TEAMS
 from services.postgres import open_pool
 from services.sealing import MasterKeys, seal

@@ -21,10 +21,10 @@ from services.ledger.answers import JSON, LenientResults, Results
 from services.ledger.history import Doubt
 from services.ledger.ledgers import Ledger, Ledgers
 from services.ledger.modes import BATCH, BINARY, STRUCTURED
+from services.ledger.queue import Overloaded, Room
 from services.ledger.refusals import Refusals
 from services.ledger.rules.teams import signing
 from services.ledger.sequence import Outcome, Prepared, Request, Result
-from services.ledger.sequencer import Overloaded, Room
 from services.ledger.shapes import shape
 from services.postgres import Unavailable
 from services.problems import Problem

@@ -13,8 +13,9 @@ from schemas.values import same_team
 from services.kept_outside import KeptOutside
 from services.ledger.history import History, look
 from services.ledger.log import EventLog
+from services.ledger.queue import Queue
 from services.ledger.refusals import Refusals
-from services.ledger.sequencer import Queue, Sequencer, notify
+from services.ledger.sequencer import Sequencer, notify
 from services.ledger.tail import Tail
 from services.migrate import OriginTaken, make_ledger
 from services.postgres import Pool, Unavailable, connect, unavailable

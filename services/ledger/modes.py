@@ -13,7 +13,7 @@ from aiohttp import web
 from multidict import CIMultiDictProxy
 
 from schemas.codec import BATCH_EVENTS_MAX, EVENT_BYTES_MAX, MalformedJson, NotAnArray, elements, parse
-from services.ledger.sequencer import Room
+from services.ledger.queue import Room
 from services.problems import KINDS, Problem
 from services.web import REQUEST_BYTES_MAX
 

@@ -16,7 +16,7 @@ import pytest
 from msgspec.structs import replace
 
 from schemas.examples import EXAMPLES
-from services.ledger import modes, sequencer
+from services.ledger import modes, queue
 from tests.conftest import Database, free_ports
 from tests.ledger_service import EVENTS, SECONDS_MAX, LedgerService, example, holds, profile, serving
 from tests.log import Log, event
@@ -262,7 +262,7 @@ async def test_what_is_not_http_is_not_logged(database: Database):
 
 
 async def test_a_request_is_turned_away_before_its_body_is_read(database: Database, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sequencer, "BODY_LATE_SECONDS", SECONDS_MAX)  # Until then it makes way for nobody.
+    monkeypatch.setattr(queue, "BODY_LATE_SECONDS", SECONDS_MAX)  # Until then it makes way for nobody.
     settings = replace(database.settings, queue_bytes_max=65_536)
     async with serving(settings) as ledger, ledger.raw() as (_, writer), ledger.raw() as (later, other):
         request = (

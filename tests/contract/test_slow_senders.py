@@ -8,8 +8,8 @@ from io import BytesIO
 import pytest
 from msgspec.structs import replace
 
-from services.ledger import sequencer
-from services.ledger.sequencer import BODY_BYTES_A_SECOND_MIN, BODY_LATE_SECONDS, LARGE_BYTES_MIN, Overloaded, Queue
+from services.ledger import queue
+from services.ledger.queue import BODY_BYTES_A_SECOND_MIN, BODY_LATE_SECONDS, LARGE_BYTES_MIN, Overloaded, Queue
 from tests.conftest import Database
 from tests.ledger_service import BATCH, SECONDS_MAX, STRUCTURED, LedgerService, holds, profile, serving
 
@@ -50,7 +50,7 @@ async def holding(ledger: LedgerService, bytes_min: int) -> bool:
 async def test_senders_of_one_key_that_stall_keep_nobody_else_out(
     narrow: LedgerService, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(sequencer, "BODY_LATE_SECONDS", SECONDS_MAX)  # However soon the others come.
+    monkeypatch.setattr(queue, "BODY_LATE_SECONDS", SECONDS_MAX)  # However soon the others come.
     theirs, ours = await narrow.key("observe"), await narrow.key("observe")
     async with AsyncExitStack() as stack:
         for _ in range(2 * STALLED):
@@ -65,7 +65,7 @@ async def test_senders_of_one_key_that_stall_keep_nobody_else_out(
 async def test_a_large_body_that_stalls_makes_way_and_is_told_so(
     narrow: LedgerService, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(sequencer, "BODY_LATE_SECONDS", 0.05)
+    monkeypatch.setattr(queue, "BODY_LATE_SECONDS", 0.05)
     large = b"[" + b" " * LARGE_BYTES + b"]"
     async with stalled(narrow, narrow.admin, BATCH, 2 * LARGE_BYTES) as reader:
         await holds(lambda: holding(narrow, 2 * LARGE_BYTES - 1))

@@ -9,7 +9,7 @@ import aiohttp
 import msgspec
 import psutil
 
-from services.ledger.sequencer import LARGE_BYTES_MIN
+from services.ledger.queue import LARGE_BYTES_MIN
 from services.web import REQUEST_BYTES_MAX
 from tests.conftest import Database
 from tests.ledger_process import SECONDS_MAX, LedgerProcess, processes

@@ -16,8 +16,9 @@ from msgspec.structs import replace
 from schemas.codec import decode_recorded, open_record
 from schemas.envelope import Refusal
 from services.ledger.log import EventLog
+from services.ledger.queue import Queue
 from services.ledger.sequence import Outcome, Prepared, Request, Result
-from services.ledger.sequencer import Queue, Sequencer
+from services.ledger.sequencer import Sequencer
 from services.migrate import TEAMS, make_ledger
 from services.postgres import connect, open_pool
 from services.sealing import MasterKey, MasterKeys, seal

@@ -1,6 +1,6 @@
 """A set of very many ids in sixteen bytes each, for what is asked rarely and said often."""
 
-from hashlib import blake2b
+from hashlib import sha256
 
 from msgspec import Struct
 
@@ -9,8 +9,9 @@ CHUNK_BYTES_MAX = 256 * DIGEST_BYTES
 
 
 class Ids(Struct, frozen=True):
-    """The BLAKE2b digests of ids, in the order in which they were added; one that was added twice stands twice. It is
-    never changed; another one shares with it what they have in common. To look for an id goes through all of them."""
+    """The first sixteen octets of the SHA-256 of each id, in the order in which they were added; one that was added
+    twice stands twice. It is never changed; another one shares with it what they have in common. To look for an id goes
+    through all of them."""
 
     full: tuple[bytes, ...] = ()
     open: bytes = b""
@@ -30,7 +31,7 @@ class Ids(Struct, frozen=True):
 
 
 def _digest(id: str) -> bytes:
-    return blake2b(id.encode(), digest_size=DIGEST_BYTES).digest()
+    return sha256(id.encode()).digest()[:DIGEST_BYTES]
 
 
 def _stands_in(digest: bytes, chunk: bytes) -> bool:

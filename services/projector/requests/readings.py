@@ -45,7 +45,7 @@ _Evidence = TypeVar("_Evidence")
 _Computed = TypeVar("_Computed")
 
 
-class Settled(NamedTuple):
+class ListAt(NamedTuple):
     """Where a list is answered. `key`: the ledger, the versions of what is read, the position and when that was
     recorded. `reached`: how far all that is read has got."""
 
@@ -111,7 +111,7 @@ class Readings:
         wanted: Wanted,
         read: Callable[[Snapshot], Awaitable[_Evidence]],
         judge: Callable[[_Evidence], Whole],
-    ) -> tuple[Settled, Whole]:
+    ) -> tuple[ListAt, Whole]:
         """A whole list at the position that is wanted, remembered or made now.
 
         The position is settled first. Whoever waits for a list that somebody else makes, or for a turn, holds no
@@ -129,7 +129,7 @@ class Readings:
 
     async def whole_of_known(
         self, call: Call, name: tuple[str, ...], wanted: Wanted, judge: Callable[[Known | None], Whole]
-    ) -> tuple[Settled, Whole]:
+    ) -> tuple[ListAt, Whole]:
         """A whole list made from what is held in memory; of the empty ledger nothing is. Otherwise like `whole`."""
         settled = await self._settle(call, held.READS, wanted)
 
@@ -146,7 +146,7 @@ class Readings:
         wanted: Wanted,
         read: Callable[[Snapshot], Awaitable[_Evidence]],
         judge: Callable[[_Evidence, Known | None], Whole],
-    ) -> tuple[Settled, Whole]:
+    ) -> tuple[ListAt, Whole]:
         """A whole list made from what is held in memory and from what is read beside it. Otherwise like `whole`."""
         settled = await self._settle(call, held.READS, wanted)
 
@@ -161,7 +161,7 @@ class Readings:
     @asynccontextmanager
     async def aside(
         self, call: Call, reads: Sequence[str], wanted: Wanted
-    ) -> AsyncIterator[tuple[Settled, Known | None]]:
+    ) -> AsyncIterator[tuple[ListAt, Known | None]]:
         """What is held in memory, for what is computed from it for long: one after the other, beside the turns of
         others. `reads`: all that is read for it."""
         position = (await self._settle(call, reads, wanted)).as_of.position
@@ -253,12 +253,12 @@ class Readings:
             _still_there(call)
             yield
 
-    async def _settle(self, call: Call, reads: Sequence[str], wanted: Wanted) -> Settled:
+    async def _settle(self, call: Call, reads: Sequence[str], wanted: Wanted) -> ListAt:
         async with self.snapshot(call, reads, wanted, is_read=False) as snapshot:
             key = (snapshot.ledger, snapshot.versions, snapshot.position, snapshot.now)
-            return Settled(key, snapshot.as_of, snapshot.now, snapshot.versions, snapshot.reached)
+            return ListAt(key, snapshot.as_of, snapshot.now, snapshot.versions, snapshot.reached)
 
-    async def _known(self, call: Call, settled: Settled) -> Known | None:
+    async def _known(self, call: Call, settled: ListAt) -> Known | None:
         if settled.now is None:
             return None
         open = partial(self.snapshot, call, held.READS)

@@ -19,7 +19,7 @@ from services.projector.counting.standings import Lens
 from services.projector.requests import paging, sheets
 from services.projector.requests.asked import RequirementAsked, RequirementsAsked, choice, is_requirement_asked_for
 from services.projector.requests.paging import Moment, Page
-from services.projector.requests.readings import Readings, ListAt, Whole
+from services.projector.requests.readings import ListAt, Readings, Whole
 from services.projector.requests.replies import CSV, JSON, respond, send_list, send_page, wants_csv
 from services.projector.requests.route import get, named, page_of
 from services.projector.shapes.proof import show_proof

@@ -46,6 +46,63 @@ SELECT e.notification_id AS position, e.subject, e.topic, e.sealed,
   FROM {schema}.stored_events AS e
  WHERE e.notification_id = ANY ($1::bigint[]);
 
+-- requirements --
+-- What rules ask of these requirements: the newest position, but for some ($2), at which something stands that was heard
+-- of it, and what it was merged into. (A count, where a join would come to the same: PostgreSQL would read all
+-- retractions for it.)
+SELECT s.id,
+       (SELECT e.notification_id
+          FROM {schema}.stored_events AS e
+         WHERE e.originator_id = s.id
+           AND e.topic IN ('ledger.requirement.raised.v1', 'ledger.ask.recorded.v1')
+           AND e.notification_id <> ALL ($2::bigint[])
+           AND 0 = (SELECT count(*)
+                      FROM {schema}.stored_events AS r
+                     WHERE r.topic = 'ledger.event.retracted.v1' AND {schema}.retracts(r.state) = e.notification_id)
+         ORDER BY e.originator_version DESC
+         LIMIT 1) AS heard,
+       (SELECT convert_from(e.state, 'UTF8')::json #>> '{data,into}'
+          FROM {schema}.stored_events AS e
+         WHERE e.originator_id = s.id
+           AND e.topic IN ('ledger.requirement.merged.v1', 'ledger.requirement.unmerged.v1')
+         ORDER BY e.originator_version DESC
+         LIMIT 1) AS into
+  FROM unnest($1::uuid[]) AS s (id);
+
+-- asks --
+-- Which of these asks were recorded on these requirements, and what each was moved to last. An ask that was recorded
+-- without an id has that of its event, in 32 digits.
+SELECT s.n, (SELECT convert_from(e.state, 'UTF8')::json #>> '{data,to}'
+               FROM {schema}.stored_events AS e
+              WHERE e.topic = 'ledger.ask.moved.v1' AND position('"ask":"'::bytea IN e.state) > 0
+                AND {schema}.names_ask(e.state) COLLATE "C" = s.ask AND e.originator_id = s.id
+              ORDER BY e.originator_version DESC
+              LIMIT 1) AS moved_to
+  FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS s (id, ask, n)
+ WHERE EXISTS (SELECT
+                 FROM {schema}.stored_events AS e
+                WHERE e.topic = 'ledger.ask.recorded.v1' AND position('"ask":"'::bytea IN e.state) > 0
+                  AND {schema}.names_ask(e.state) COLLATE "C" = s.ask AND e.originator_id = s.id)
+    OR EXISTS (SELECT
+                 FROM {schema}.stored_events AS e
+                WHERE e.event_id = CASE WHEN s.ask ~ '^[0-9a-f]{32}$' THEN s.ask::uuid END
+                  AND e.topic = 'ledger.ask.recorded.v1' AND e.originator_id = s.id
+                  AND {schema}.names_ask(e.state) IS NULL);
+
+-- identities --
+-- What these accounts say that says who they are, oldest first, but for what was retracted.
+SELECT s.id, e.notification_id AS position, e.state
+  FROM unnest($1::uuid[]) AS s (id)
+ CROSS JOIN LATERAL (SELECT *
+                       FROM {schema}.stored_events
+                      WHERE originator_id = s.id
+                        AND topic IN ('ledger.account.identified.v1', 'ledger.account.merged.v1',
+                                      'ledger.account.unmerged.v1')) AS e
+ WHERE 0 = (SELECT count(*)
+              FROM {schema}.stored_events AS r
+             WHERE r.topic = 'ledger.event.retracted.v1' AND {schema}.retracts(r.state) = e.notification_id)
+ ORDER BY e.notification_id;
+
 -- insert_keys --
 -- Keep the keys of the events just appended, with them or not at all.
 INSERT INTO {schema}.sealing_keys (position, event_id, person, master, wrapped)

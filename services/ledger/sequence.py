@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from schemas.codec import close_record
 from schemas.envelope import Refusal, Sent, stream_uuid
-from schemas.events import Act, Correction, EventRetracted, PersonErased, TextRedacted
+from schemas.events import Act, AskMoved, Correction, EventRetracted, PersonErased, TextRedacted
 from services.ledger import rules
 from services.ledger.rules import Aggregate
 from services.ledger.rules.retraction import Named
@@ -350,6 +350,12 @@ def names(requests: Sequence[Request]) -> list[int]:
     """The positions that these requests' corrections name."""
     events = (prepared.sent.event for request in requests for prepared in request.events)
     return sorted({event.position for event in events if isinstance(event, Correction)})
+
+
+def moves(requests: Sequence[Request]) -> list[tuple[str, str]]:
+    """The asks that these requests want moved: the subject that each was recorded on, and its id."""
+    sent = (prepared.sent for request in requests for prepared in request.events)
+    return sorted({(each.subject, each.event.ask) for each in sent if isinstance(each.event, AskMoved)})
 
 
 def erased(requests: Sequence[Request]) -> list[str]:

@@ -21,7 +21,7 @@ from services.ledger.aggregates import Aggregates, Versioned
 from services.ledger.history import Doubt, History
 from services.ledger.log import EventLog
 from services.ledger.queue import Queue
-from services.ledger.sequence import Entry, Log, Outcome, Request, erased, names, reads, sequence, stream_uuids
+from services.ledger.sequence import Entry, Log, Outcome, Request, erased, moves, names, reads, sequence, stream_uuids
 from services.postgres import UNAVAILABLE, Unavailable
 from services.sealing import MasterKeyError, MasterKeyOutOfUse, MasterKeys
 
@@ -165,9 +165,12 @@ class Sequencer:
 
     async def _record(self, requests: Sequence[Request]) -> list[Outcome]:
         uuids = stream_uuids(requests)
-        needed = {subject: uuids[subject] for subject in reads(requests)}
-        ahead = {subject: kept for subject in needed if (kept := self._kept.used(subject)) is not None}
-        if unknown := {subject: uuid for subject, uuid in needed.items() if subject not in ahead}:
+        streams = {subject: uuids[subject] for subject in reads(requests)}
+        # Those of accounts and requirements grow for ever, so the log is asked what rules want to know of them.
+        accounts, requirements = (_of_kind(kind, streams) for kind in ("account", "requirement"))
+        replayed = {subject: uuid for subject, uuid in streams.items() if subject not in accounts | requirements}
+        ahead = {subject: kept for subject in replayed if (kept := self._kept.used(subject)) is not None}
+        if unknown := {subject: uuid for subject, uuid in replayed.items() if subject not in ahead}:
             ahead |= await self._aggregates(unknown, None)
 
         async with self._events.locked() as connection:
@@ -184,7 +187,8 @@ class Sequencer:
             moved = [subject for subject, (version, _) in ahead.items() if version != versions.get(subject, 0)]
             now = ahead
             if moved:
-                now = ahead | await self._aggregates({subject: needed[subject] for subject in moved}, connection)
+                now = ahead | await self._aggregates({subject: replayed[subject] for subject in moved}, connection)
+            named = await self._events.named(connection, names(requests))
             sequenced = sequence(
                 requests,
                 Log(
@@ -192,9 +196,13 @@ class Sequencer:
                     recordedtime=head.recordedtime,
                     known=known,
                     versions=versions,
-                    streams={subject: aggregate for subject, (_, aggregate) in now.items()},
+                    streams={
+                        **{subject: aggregate for subject, (_, aggregate) in now.items()},
+                        **await self._events.accounts(connection, accounts),
+                        **await self._events.requirements(connection, requirements, named, moves(requests)),
+                    },
                     teams=self._teams,
-                    named=await self._events.named(connection, names(requests)),
+                    named=named,
                     persons=await self._events.persons(connection, erased(requests)),
                 ),
             )
@@ -234,6 +242,10 @@ class Sequencer:
         for subject, versioned in found.items():
             self._kept.keep(subject, versioned)
         return found
+
+
+def _of_kind(kind: str, streams: Mapping[str, UUID]) -> dict[str, UUID]:
+    return {subject: uuid for subject, uuid in streams.items() if subject.startswith(f"{kind}/")}
 
 
 def _after(subject: str, version: int, position: int, event: Event, before: Versioned) -> Versioned:

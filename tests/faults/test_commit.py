@@ -192,14 +192,31 @@ async def test_the_connection_breaks_while_an_act_reads_its_streams(
         assert len(await recorded(database)) == before + 1
 
 
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("statement", ["requirements", "asks", "identities"])
+async def test_the_connection_breaks_while_the_log_is_asked_for_a_rule(
+    database: Database, moment: Moment, statement: str
+) -> None:
+    acts = {
+        "requirements": event("requirement.reworded", requirement="R-1", title="SSO", reason="plain", by=PRODUCT),
+        "asks": event("ask.moved", requirement="R-1", ask="k-1", to="R-2", reason="meant", by=PRODUCT),
+        "identities": event("account.merged", account="a-1", into="a-2", reason="one", by=PRODUCT),
+    }
+    async with behind_a_proxy(database) as (proxy, ledger):
+        assert (await ledger.post(event("ask.recorded", requirement="R-1", account="a-1", ask="k-1"))).status == 201
+        assert (await ledger.post(event("requirement.raised", requirement="R-2", title="SCIM"))).status == 201
+        fault = proxy.strike(runs(statement), moment)
+        await fails_then_succeeds(database, ledger, fault, acts[statement], landed=False)
+
+
 async def append_past_the_proxy(holder: asyncpg.Connection) -> None:
-    """Move the stream of R-1, on the connection that holds the head."""
+    """Move the stream of D-1, on the connection that holds the head."""
     await holder.execute(
         "INSERT INTO ledger_main.stored_events SELECT originator_id, originator_version + 1, topic,"
         " convert_to(replace(replace(convert_from(state, 'UTF8'), '\"streamversion\":1', '\"streamversion\":2'),"
-        " lpad(notification_id::text, 20, '0'), lpad((notification_id + 2)::text, 20, '0')), 'UTF8'),"
-        " notification_id + 2, gen_random_uuid(), metadata, subject, source, clock_timestamp(), false, content,"
-        " leaf_hash FROM ledger_main.stored_events WHERE notification_id = 1"
+        " lpad(notification_id::text, 20, '0'), lpad((notification_id + 1)::text, 20, '0')), 'UTF8'),"
+        " notification_id + 1, gen_random_uuid(), metadata, subject, source, clock_timestamp(), false, content,"
+        " leaf_hash FROM ledger_main.stored_events WHERE notification_id = 2"
     )
 
 

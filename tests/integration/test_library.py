@@ -24,6 +24,7 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.tests import persistence as shipped
 from eventsourcing.utils import get_topic, register_topic
+from immutables import Map
 from psycopg.conninfo import conninfo_to_dict
 
 from schemas.codec import decode_recorded
@@ -34,8 +35,6 @@ from services.ledger.log import EventLog, Filter
 from services.ledger.rules import Aggregate
 from services.ledger.rules.agreement import Agreement, Revision
 from services.ledger.rules.decision import Decision
-from services.ledger.rules.ids import Ids
-from services.ledger.rules.positions import Positions
 from services.ledger.rules.requirement import Requirement
 from services.postgres import open_pool
 from tests.conftest import Database
@@ -233,7 +232,7 @@ async def test_its_stock_application_replays_our_aggregates(database: Database, 
         options=frozenset({"saml-first", "wait"}), made=12
     )
     assert stock.repository.get(stream_uuid("requirement/SSO-42"), projector_func=fold) == Requirement(
-        heard=Positions().plus(1).plus(2), asked=Ids().plus("acme-sso")
+        heard=Map({1: None, 2: None}), asks=Map({"acme-sso": "SSO-42"})
     )
     words = {"sales": "agree_with_reservations", "marketing": "agree_with_reservations"}
     assert stock.repository.get(stream_uuid("agreement/target-market"), projector_func=fold) == Agreement(

@@ -10,10 +10,13 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
+from immutables import Map
 
 import services.ledger.log
 from schemas.codec import decode_recorded
+from schemas.envelope import stream_uuid
 from services.ledger.log import EventLog, Filter
+from services.ledger.rules.requirement import Requirement
 from services.postgres import connect
 from services.statements import Statements, fill
 from tests.conftest import Database
@@ -466,6 +469,53 @@ async def test_whether_something_was_retracted_is_found_without_reading_what_els
     plan = "\n".join(row[0] for row in await log.connection.fetch(f"EXPLAIN {statement}", [asked]))
     for function in ("retracts", "redacts"):
         assert f"Index Cond: ({SCHEMA}.{function}(state) = e.notification_id)" in plan, plan
+
+
+async def test_what_rules_ask_of_a_requirement_is_found_however_much_was_said_of_it(
+    log: Log, database: Database
+) -> None:
+    requirement = "requirement/R-9"
+    [first] = await log.append(event("ask.recorded", requirement="R-9", account="acme", ask="k-0"))
+    await log.append(event("requirement.raised", requirement="R-8", title="t"))
+    for act in (
+        event("ask.moved", requirement="R-9", ask="k-0", to="R-8", reason="meant", by=BY),
+        event("requirement.merged", requirement="R-9", into="R-8", reason="one", by=BY),
+    ):
+        [head] = await log.append(act)
+    connection = await connect(database.writer)
+    # As many asks of this requirement, and merges of others.
+    asked = """convert_to(replace(convert_from(state, 'UTF8'), '"ask":"k-0"', format('"ask":"k-%s"', n)), 'UTF8')"""
+    for copied, stream, version, state, after in (
+        (first, "originator_id", "3 + n", asked, head),
+        (head, "md5(n::text)::uuid", "1", "state", head + 30_000),
+    ):
+        await connection.execute(
+            f"INSERT INTO {LOG} SELECT {stream}, {version}, topic, {state}, {after} + n, gen_random_uuid(), metadata,"
+            " subject, source, clock_timestamp(), sealed, content, leaf_hash"
+            f" FROM {LOG}, generate_series(1, 30000) AS n WHERE notification_id = {copied}"
+        )
+    await connection.execute("SET plan_cache_mode = force_generic_plan")  # What a service comes to in the end.
+    owner = await connect(database.owner)
+    await owner.execute(f"ANALYZE {LOG}")
+    await owner.close()
+    read = (
+        "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables"
+        " WHERE schemaname = 'ledger_main' AND relname = 'stored_events'"
+    )
+    moves = [(requirement, ask) for ask in ("k-0", "k-29999", "k-30001")]
+    async with connection.transaction():
+        before = await connection.fetchval(read)
+        found = await EventLog(connection, "main").requirements(
+            connection, {requirement: stream_uuid(requirement)}, {}, moves
+        )
+        # Whoever plans looks up the ends of an index besides.
+        assert await connection.fetchval(read) - before <= 20
+    assert found == {
+        requirement: Requirement(
+            heard=Map({head + 30000: None}), into="R-8", asks=Map({"k-0": "R-8", "k-29999": "R-9"})
+        )
+    }
+    await connection.close()
 
 
 async def test_what_is_new_in_a_few_streams_is_found_without_reading_the_others(log: Log, database: Database) -> None:

@@ -423,6 +423,10 @@ def test_a_move_names_where_the_ask_was_recorded_wherever_it_is():
     Given(*given).when(moved("SCIM-3", "SSO-42")).then_refused(
         "/data/ask", "name the requirement that it was recorded on", retryable=True
     )
+    # Recorded again, it stays where it was moved.
+    Given(*given, asked).when(moved("SSO-42", "SCIM-3")).then_refused(
+        "/data/to", "the ask acme-sso is for SCIM-3 already", retryable=True
+    )
     # Another ask of the same id, which was recorded there, is one of its own.
     own = said("ask.recorded", requirement="SCIM-3")
     Given(*given, own).when(moved("SCIM-3", "SSO-42")).then_passes()

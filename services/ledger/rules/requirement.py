@@ -1,12 +1,13 @@
 """The rules of a requirement: reworded, merged into another, told apart again; and of its asks that move."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from immutables import Map
 from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas.events import (
+    EVENT_TYPES,
     AskMoved,
     AskRecorded,
     Event,
@@ -16,35 +17,37 @@ from schemas.events import (
     RequirementReworded,
     RequirementUnmerged,
 )
-from services.ledger.rules.ids import Ids
 from services.ledger.rules.merging import against_merging, against_unmerging
 from services.ledger.rules.objection import Objection
-from services.ledger.rules.positions import Positions
+from services.ledger.rules.retraction import Named
+
+_HEARD = (RequirementRaised, AskRecorded)
 
 
 class Requirement(Struct, frozen=True):
-    """`heard`: the positions at which it was raised, or somebody asked for it. `into`: what it was merged into.
+    """`heard`: positions at which it was raised, or somebody asked for it; none if none is left that counts. `into`:
+    what it was merged into. `asks`: those recorded on it, and the requirement that each is for now.
 
-    `asked`: the ids of the asks that were recorded on it. `moved`: those that were moved, and the requirement that each
-    is for now. A popular requirement has very many asks, so each takes a few bytes, and what is kept shares what it has
-    in common with that before.
+    What was said of a popular requirement is very much, so the log is asked for as little as the rules of a batch need:
+    one position beside those that the batch names, and the asks that it moves. What else is said in the batch follows.
     """
 
-    heard: Positions = Positions()
+    heard: Map[int, None] = Map()
     into: str | None = None
-    asked: Ids = Ids()
-    moved: Map[str, str] = Map()
+    asks: Map[str, str] = Map()
 
     def evolve(self, event: Event, position: int) -> "Requirement":
         match event:
             case RequirementRaised():
-                return replace(self, heard=self.heard.plus(position))
+                return replace(self, heard=self.heard.set(position, None))
             case AskRecorded(ask=str() as ask):
-                return replace(self, heard=self.heard.plus(position), asked=self.asked.plus(ask))
-            case EventRetracted():
-                return replace(self, heard=self.heard.minus(event.position))
+                # Recorded again, it stays where it was moved.
+                asks = self.asks if ask in self.asks else self.asks.set(ask, event.requirement)
+                return replace(self, heard=self.heard.set(position, None), asks=asks)
+            case EventRetracted() if event.position in self.heard:
+                return replace(self, heard=self.heard.delete(event.position))
             case AskMoved():
-                return replace(self, moved=self.moved.set(event.ask, event.to))
+                return replace(self, asks=self.asks.set(event.ask, event.to))
             case RequirementMerged():
                 return replace(self, into=event.into)
             case RequirementUnmerged():
@@ -67,8 +70,8 @@ class Requirement(Struct, frozen=True):
     def against_moving(self, act: AskMoved, to: "Requirement") -> Iterator[Objection]:
         """A move names the requirement on which the ask was recorded, wherever it was moved since: an id alone may be
         that of another ask there."""
-        here = self.moved.get(act.ask, act.requirement)
-        if act.ask not in self.asked:
+        here = self.asks.get(act.ask)
+        if here is None:
             yield Objection(
                 "/data/ask",
                 f"no ask {act.ask} was recorded on {act.requirement}; name the requirement that it was recorded on",
@@ -83,3 +86,11 @@ class Requirement(Struct, frozen=True):
         """What speaks against an act on a requirement that nobody has named yet."""
         if not self.heard:
             yield Objection(pointer, f"the requirement {name} has neither been raised nor asked for", retryable=True)
+
+
+def heard_at(subject: str, named: Mapping[int, Named]) -> Iterator[int]:
+    """Those of the named positions at which a requirement was heard of, and that count."""
+    for position, each in named.items():
+        counts = each.subject == subject and each.is_known and not each.retracted
+        if counts and issubclass(EVENT_TYPES[each.type], _HEARD):
+            yield position

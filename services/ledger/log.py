@@ -170,14 +170,16 @@ class EventLog:
         self,
         connection: asyncpg.Connection,
         streams: Mapping[str, UUID],
+        versions: Mapping[str, int],
         named: Mapping[int, Named],
         moves: Collection[tuple[str, str]],
     ) -> dict[str, Requirement]:
         """What rules read of these requirements, by subject, as far as a batch needs it that names these positions
-        and moves these asks, each of one of these subjects."""
+        and moves these asks, each of one of these subjects. `versions`: those of the streams that have events."""
         if not streams:
             return {}
-        rows = await connection.fetch(self._sql["requirements"], [*streams.values()], [*named])
+        at = [versions.get(subject, 0) for subject in streams]
+        rows = await connection.fetch(self._sql["requirements"], [*streams.values()], at, [*named])
         asks = await self._asks(connection, streams, moves)
         return {
             subject: Requirement(

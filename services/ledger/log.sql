@@ -33,33 +33,35 @@ SELECT e.event_id, e.notification_id AS position, e.originator_version AS versio
 -- named --
 -- What stands at these positions, whether it has been retracted, and whether its texts were redacted: three looks into
 -- an index for each, however many corrections there are. (The types stand here themselves, since each index is one of
--- its type only.)
+-- its type only; and what is asked for is a count, since PostgreSQL may answer EXISTS from a table of all corrections.)
 SELECT e.notification_id AS position, e.subject, e.topic, e.sealed,
-       EXISTS (SELECT
-                 FROM {schema}.stored_events AS r
-                WHERE r.topic = 'ledger.event.retracted.v1' AND {schema}.retracts(r.state) = e.notification_id)
+       0 < (SELECT count(*)
+              FROM {schema}.stored_events AS r
+             WHERE r.topic = 'ledger.event.retracted.v1' AND {schema}.retracts(r.state) = e.notification_id)
            AS retracted,
-       EXISTS (SELECT
-                 FROM {schema}.stored_events AS r
-                WHERE r.topic = 'ledger.text.redacted.v1' AND {schema}.redacts(r.state) = e.notification_id)
+       0 < (SELECT count(*)
+              FROM {schema}.stored_events AS r
+             WHERE r.topic = 'ledger.text.redacted.v1' AND {schema}.redacts(r.state) = e.notification_id)
            AS redacted
   FROM {schema}.stored_events AS e
  WHERE e.notification_id = ANY ($1::bigint[]);
 
 -- requirements --
--- What rules ask of these requirements: the newest position, but for some ($2), at which something stands that was heard
--- of it, and what it was merged into. (A count, where a join would come to the same: PostgreSQL would read all
--- retractions for it.)
+-- What rules ask of these requirements, which are at these versions: a position, but for some ($3), at which something
+-- stands that was heard of it, and what it was merged into. A stream is gone through from its end and no further than
+-- needed, event by event; left to choose, PostgreSQL would read all of it, or all retractions.
 SELECT s.id,
        (SELECT e.notification_id
-          FROM {schema}.stored_events AS e
-         WHERE e.originator_id = s.id
-           AND e.topic IN ('ledger.requirement.raised.v1', 'ledger.ask.recorded.v1')
-           AND e.notification_id <> ALL ($2::bigint[])
+          FROM (SELECT generate_series(s.version, 1, -1) AS version) AS back
+         CROSS JOIN LATERAL (SELECT notification_id, topic
+                               FROM {schema}.stored_events
+                              WHERE originator_id = s.id AND originator_version = back.version
+                              LIMIT 1) AS e
+         WHERE e.topic IN ('ledger.requirement.raised.v1', 'ledger.ask.recorded.v1')
+           AND e.notification_id <> ALL ($3::bigint[])
            AND 0 = (SELECT count(*)
                       FROM {schema}.stored_events AS r
                      WHERE r.topic = 'ledger.event.retracted.v1' AND {schema}.retracts(r.state) = e.notification_id)
-         ORDER BY e.originator_version DESC
          LIMIT 1) AS heard,
        (SELECT convert_from(e.state, 'UTF8')::json #>> '{data,into}'
           FROM {schema}.stored_events AS e
@@ -67,37 +69,47 @@ SELECT s.id,
            AND e.topic IN ('ledger.requirement.merged.v1', 'ledger.requirement.unmerged.v1')
          ORDER BY e.originator_version DESC
          LIMIT 1) AS into
-  FROM unnest($1::uuid[]) AS s (id);
+  FROM unnest($1::uuid[], $2::bigint[]) AS s (id, version);
 
 -- asks --
--- Which of these asks were recorded on these requirements, and what each was moved to last. An ask that was recorded
--- without an id has that of its event, in 32 digits.
+-- Which of these asks were recorded on these requirements, and what each was moved to last; the ids choose the index.
+-- An ask that was recorded without an id has that of its event, in 32 digits.
 SELECT s.n, (SELECT convert_from(e.state, 'UTF8')::json #>> '{data,to}'
-               FROM {schema}.stored_events AS e
-              WHERE e.topic = 'ledger.ask.moved.v1' AND position('"ask":"'::bytea IN e.state) > 0
-                AND {schema}.names_ask(e.state) COLLATE "C" = s.ask AND e.originator_id = s.id
+               FROM (SELECT *
+                       FROM {schema}.stored_events
+                      WHERE topic = 'ledger.ask.moved.v1' AND position('"ask":"'::bytea IN state) > 0
+                        AND {schema}.names_ask(state) COLLATE "C" = s.ask
+                     OFFSET 0) AS e
+              WHERE e.originator_id = s.id
               ORDER BY e.originator_version DESC
               LIMIT 1) AS moved_to
   FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS s (id, ask, n)
  WHERE EXISTS (SELECT
-                 FROM {schema}.stored_events AS e
-                WHERE e.topic = 'ledger.ask.recorded.v1' AND position('"ask":"'::bytea IN e.state) > 0
-                  AND {schema}.names_ask(e.state) COLLATE "C" = s.ask AND e.originator_id = s.id)
+                 FROM (SELECT *
+                         FROM {schema}.stored_events
+                        WHERE topic = 'ledger.ask.recorded.v1' AND position('"ask":"'::bytea IN state) > 0
+                          AND {schema}.names_ask(state) COLLATE "C" = s.ask
+                       OFFSET 0) AS e
+                WHERE e.originator_id = s.id)
     OR EXISTS (SELECT
-                 FROM {schema}.stored_events AS e
-                WHERE e.event_id = CASE WHEN s.ask ~ '^[0-9a-f]{32}$' THEN s.ask::uuid END
-                  AND e.topic = 'ledger.ask.recorded.v1' AND e.originator_id = s.id
+                 FROM (SELECT *
+                         FROM {schema}.stored_events
+                        WHERE event_id = CASE WHEN s.ask ~ '^[0-9a-f]{32}$' THEN s.ask::uuid END
+                       OFFSET 0) AS e
+                WHERE e.topic = 'ledger.ask.recorded.v1' AND e.originator_id = s.id
                   AND {schema}.names_ask(e.state) IS NULL);
 
 -- identities --
--- What these accounts say that says who they are, oldest first, but for what was retracted.
+-- What these accounts say that says who they are, in order, but for what was retracted.
 SELECT s.id, e.notification_id AS position, e.state
   FROM unnest($1::uuid[]) AS s (id)
- CROSS JOIN LATERAL (SELECT *
+ CROSS JOIN LATERAL (SELECT notification_id, state
                        FROM {schema}.stored_events
                       WHERE originator_id = s.id
                         AND topic IN ('ledger.account.identified.v1', 'ledger.account.merged.v1',
-                                      'ledger.account.unmerged.v1')) AS e
+                                      'ledger.account.unmerged.v1')
+                      ORDER BY originator_version
+                     OFFSET 0) AS e
  WHERE 0 = (SELECT count(*)
               FROM {schema}.stored_events AS r
              WHERE r.topic = 'ledger.event.retracted.v1' AND {schema}.retracts(r.state) = e.notification_id)

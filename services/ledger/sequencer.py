@@ -199,7 +199,7 @@ class Sequencer:
                     streams={
                         **{subject: aggregate for subject, (_, aggregate) in now.items()},
                         **await self._events.accounts(connection, accounts),
-                        **await self._events.requirements(connection, requirements, named, moves(requests)),
+                        **await self._events.requirements(connection, requirements, versions, named, moves(requests)),
                     },
                     teams=self._teams,
                     named=named,

@@ -6,8 +6,9 @@ from typing import Any
 from services.postgres import Unavailable, connect, ledger_schema
 from services.projector.digest import digest
 from services.projector.projections import ALL
-from services.projector.projector import Projector, Runner
+from services.projector.projector import Projector
 from services.projector.rebuild import rebuild
+from services.projector.runner import Runner
 from tests.conftest import Database
 from tests.log import event
 

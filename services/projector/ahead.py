@@ -13,7 +13,8 @@ from services.problems import Problem
 from services.projector.answers.held import READS, Held
 from services.projector.answers.snapshot import Wanted, open_snapshot
 from services.projector.outage import AWAY
-from services.projector.projector import NoSuchLedger, Projector, Stopped
+from services.projector.projector import NoSuchLedger, Projector
+from services.projector.runner import Stopped
 
 PAUSE_SECONDS = 0.25
 """After each page that is read, and each standing that is laid."""

@@ -19,7 +19,8 @@ from services.embedded import EmbeddedPostgres
 from services.migrate import migrate
 from services.postgres import Unavailable, connect
 from services.projector.outage import AWAY
-from services.projector.projector import Projector, Runner
+from services.projector.projector import Projector
+from services.projector.runner import Runner
 from services.settings import Settings
 from tests.conftest import Database, free_ports
 from tests.log import Log

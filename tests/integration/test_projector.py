@@ -17,12 +17,14 @@ from services.migrate import make_ledger
 from services.postgres import Unavailable, connect, ledger_schema
 from services.problems import Problem
 from services.projector import apply, feed, indexing
-from services.projector import projector as engine
+from services.projector import projector as projector_module
+from services.projector import runner as runner_module
 from services.projector.answers import snapshot as snapshots
 from services.projector.answers.snapshot import Wanted, open_snapshot
 from services.projector.apply import topics_of
 from services.projector.projections import ALL, Projection
-from services.projector.projector import NoSuchLedger, Projector, Runner, Stopped
+from services.projector.projector import NoSuchLedger, Projector
+from services.projector.runner import Runner, Stopped
 from services.sealing import MasterKeys
 from tests.conftest import Database
 from tests.log import Log, event, read
@@ -130,7 +132,7 @@ async def test_a_page_is_bounded_in_bytes_as_well(database: Database, monkeypatc
     async with Log.open(database) as log:
         await log.append(profile(9), *(ask(number, url=f"https://{'long' * 250}.test") for number in range(9)))
     asks = topics_of([projection for projection in ALL if projection.name == "requirements"])
-    statements = engine._statements.bind(schema=ledger_schema("main"))
+    statements = runner_module._statements.bind(schema=ledger_schema("main"))
     connection = await connect(database.projector)
     pages = []
     while (after := pages[-1].last if pages else 0) < 10:
@@ -155,7 +157,7 @@ async def test_each_page_is_read_once_wherever_projections_stand(
         read_after.append(after)
         return await feed.read_page(connection, statements, after, topics)
 
-    monkeypatch.setattr(engine, "read_page", read_page)
+    monkeypatch.setattr(runner_module, "read_page", read_page)
     async with Log.open(database) as log:
         await log.append(*(ask(number) for number in range(50)))
         first = [projection for projection in ALL if projection.name == "requirements"]
@@ -195,7 +197,7 @@ async def test_a_page_is_read_and_folded_once_while_the_one_before_it_is_stored(
         await apply.write(connection, schema, rows)
 
     for name, instead in (("read_page", read_page), ("fold_page", fold_page), ("write", write)):
-        monkeypatch.setattr(engine, name, instead)
+        monkeypatch.setattr(runner_module, name, instead)
     async with Log.open(database) as log:
         await log.append(*(ask(number) for number in range(60)))
     async with running(database) as runner:
@@ -249,7 +251,7 @@ async def test_the_cursors_that_a_page_moves_are_moved_by_one_statement(
             connection.add_query_logger(lambda query: said.append(query.query))
         return await feed.read_page(connection, statements, after, topics)
 
-    monkeypatch.setattr(engine, "read_page", read_page)
+    monkeypatch.setattr(runner_module, "read_page", read_page)
     async with running(database) as runner:
         await reached(runner, 60)
     assert 1 <= sum("UPDATE" in query and "cursors" in query for query in said) <= 3
@@ -259,14 +261,14 @@ async def test_what_is_far_behind_gets_its_indexes_when_it_has_caught_up(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 20)
-    monkeypatch.setattr(engine, "INDEXED_BEHIND_EVENTS_MAX", 50)
+    monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", 50)
     indexed_at: list[tuple[int, bool]] = []
 
     async def read_page(connection: Any, statements: Any, after: int, topics: Any) -> feed.Page:
         indexed_at.append((after, await connection.fetchval(INDEXED)))
         return await feed.read_page(connection, statements, after, topics)
 
-    monkeypatch.setattr(engine, "read_page", read_page)
+    monkeypatch.setattr(runner_module, "read_page", read_page)
     async with Log.open(database) as log:
         await log.append(*(ask(number) for number in range(120)))
         async with running(database) as runner:
@@ -289,7 +291,7 @@ async def test_what_nobody_waits_for_begins_when_all_have_caught_up_or_stopped(
             await go_on.wait()
         return await feed.read_page(connection, statements, after, topics)
 
-    monkeypatch.setattr(engine, "read_page", read_page)
+    monkeypatch.setattr(runner_module, "read_page", read_page)
     async with Log.open(database) as log:
         await log.append(*(ask(number) for number in range(59)))
         await append_by_force(database, profile(7, name="Seven"), mend=lambda state: state[:-9])
@@ -309,7 +311,7 @@ async def test_what_nobody_waits_for_begins_when_all_have_caught_up_or_stopped(
 async def test_a_ledger_in_trouble_holds_up_what_nobody_waits_for_no_longer_than_it_may(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "CAUGHT_UP_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(projector_module, "CAUGHT_UP_SECONDS_MAX", 0.1)
     other = await connect(database.projector)
     await other.execute("SELECT pg_advisory_lock(hashtextextended('opening main', 0))")
     async with Projector(database.settings) as projector, asyncio.timeout(60):
@@ -323,7 +325,7 @@ async def test_a_projector_that_ended_before_it_had_made_the_indexes_leaves_them
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 20)
-    monkeypatch.setattr(engine, "INDEXED_BEHIND_EVENTS_MAX", -1)
+    monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", -1)
     async with Log.open(database) as log:
         await log.append(*(ask(number) for number in range(40)))
     async with running(database) as runner:
@@ -338,7 +340,7 @@ async def test_a_projector_that_ended_before_it_had_made_the_indexes_leaves_them
 async def test_indexes_that_take_long_keep_nobody_from_opening_the_ledger(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "INDEXED_BEHIND_EVENTS_MAX", -1)
+    monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", -1)
     async with Log.open(database) as log:
         await log.append(*(ask(number) for number in range(40)))
         async with running(database) as runner:
@@ -368,20 +370,20 @@ async def test_indexes_that_take_long_keep_nobody_from_opening_the_ledger(
 
 
 async def test_one_process_at_a_time_makes_indexes(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "INDEXED_BEHIND_EVENTS_MAX", -1)
-    monkeypatch.setattr(engine, "STEP_ASIDE_SECONDS", 0.01)
+    monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", -1)
+    monkeypatch.setattr(runner_module, "STEP_ASIDE_SECONDS", 0.01)
     async with Log.open(database) as log:
         await log.append(ask(1))
     async with running(database) as runner:
         await reached(runner, 1)
-    monkeypatch.setattr(engine, "INDEXED_BEHIND_EVENTS_MAX", 0)
+    monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", 0)
     done: list[bool] = []
 
     async def index_late(*arguments: Any) -> bool:
         done.append(await indexing.index_late(*arguments))
         return done[-1]
 
-    monkeypatch.setattr(engine, "index_late", index_late)
+    monkeypatch.setattr(runner_module, "index_late", index_late)
     other = await connect(database.projector)
     await other.execute("SELECT pg_advisory_lock(hashtextextended('indexing main', 0))")
     async with running(database), asyncio.timeout(60):
@@ -396,7 +398,7 @@ async def test_one_process_at_a_time_makes_indexes(database: Database, monkeypat
 async def test_a_projection_that_stops_far_behind_has_its_indexes_too(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "INDEXED_BEHIND_EVENTS_MAX", 0)
+    monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", 0)
     async with Log.open(database) as log:
         await log.append(ask(1))
         await append_by_force(database, profile(7, name="Seven"), mend=lambda state: state[:-9])
@@ -409,7 +411,7 @@ async def test_a_projection_that_stops_far_behind_has_its_indexes_too(
 
 async def test_it_wakes_when_the_ledger_says_so(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     # Without a wake-up it would look again in an hour.
-    monkeypatch.setattr(engine, "POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(runner_module, "POLL_SECONDS", 3600.0)
     async with Log.open(database) as log, running(database) as runner:
         for number in range(5):
             await log.append(ask(number))
@@ -417,7 +419,7 @@ async def test_it_wakes_when_the_ledger_says_so(database: Database, monkeypatch:
 
 
 async def test_it_looks_now_and_then_without_being_woken(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(runner_module, "POLL_SECONDS", 0.05)
     async with Log.open(database) as log, running(database) as runner:
         for number in range(3):
             await log.append(ask(number), notify=False)
@@ -427,7 +429,7 @@ async def test_it_looks_now_and_then_without_being_woken(database: Database, mon
 async def test_what_was_said_while_nobody_listened_is_read_once_somebody_does(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(runner_module, "POLL_SECONDS", 3600.0)
     async with Log.open(database) as log, running(database) as runner:
         await log.append(ask(1))
         await moved_to(runner, 1)
@@ -441,7 +443,7 @@ async def test_what_was_said_while_nobody_listened_is_read_once_somebody_does(
 async def test_whoever_waits_for_a_position_has_it_looked_for(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(runner_module, "POLL_SECONDS", 3600.0)
     async with Log.open(database) as log, running(database) as runner:
         await moved_to(runner, 0)
         await log.append(ask(1), notify=False)
@@ -451,7 +453,7 @@ async def test_whoever_waits_for_a_position_has_it_looked_for(
 async def test_once_it_has_come_to_the_head_it_does_not_look_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(runner_module, "POLL_SECONDS", 3600.0)
     async with Log.open(database) as log, Projector(database.settings) as projector:
         runner = await projector.ledger("main")
         await log.append(ask(0))
@@ -469,7 +471,7 @@ async def test_once_it_has_come_to_the_head_it_does_not_look_again(
 async def test_a_query_that_waits_for_a_position_asks_the_database_once(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(runner_module, "POLL_SECONDS", 3600.0)
     settled: list[int | None] = []
 
     def settle(state: Any, reads: Any, wanted: Wanted) -> Any:
@@ -493,8 +495,8 @@ async def test_a_query_that_waits_for_a_position_asks_the_database_once(
 
 
 async def test_a_ledger_at_rest_costs_one_statement_a_look(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(engine, "POLL_LEDGERS_SECONDS", 3600.0)
+    monkeypatch.setattr(runner_module, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(projector_module, "POLL_LEDGERS_SECONDS", 3600.0)
     async with Log.open(database) as log:
         await log.append(ask(1))
     async with Projector(database.settings) as projector:
@@ -554,7 +556,7 @@ async def test_the_projector_cannot_write_the_log(database: Database) -> None:
 
 
 async def test_two_projectors_apply_each_event_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "STEP_ASIDE_SECONDS", 0.001)
+    monkeypatch.setattr(runner_module, "STEP_ASIDE_SECONDS", 0.001)
     async with Log.open(database) as log:
         # Of two versions, as while one takes the place of the other: they share no leases, and race for each page.
         async with running(database) as first, running(database, projections=ALL[:-1]) as second:
@@ -602,7 +604,7 @@ async def test_slow_writers_are_never_missed_by_a_tailing_reader(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Late commits: whoever has the lock inserts, dawdles, and commits; wake-ups come too early and too often."""
-    monkeypatch.setattr(engine, "POLL_SECONDS", 0.005)
+    monkeypatch.setattr(runner_module, "POLL_SECONDS", 0.005)
     chance = random.Random(1)
     commits = 25
 

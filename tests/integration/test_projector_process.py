@@ -15,7 +15,8 @@ import structlog
 from services.postgres import connect
 from services.projector import app
 from services.projector.answers.held import Held
-from services.projector.projector import Projector, Runner
+from services.projector.projector import Projector
+from services.projector.runner import Runner
 from tests.conftest import Database
 from tests.log import Log
 from tests.readmodels import mixed, reached

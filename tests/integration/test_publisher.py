@@ -23,9 +23,10 @@ from services.postgres import connect
 from services.projector import digest, publisher
 from services.projector.projections import ALL, Projection
 from services.projector.projections.requirements import PROJECTION as REQUIREMENTS
-from services.projector.projector import Projector, Stopped
+from services.projector.projector import Projector
 from services.projector.publisher import LOCK, Publisher
 from services.projector.rebuild import rebuild
+from services.projector.runner import Stopped
 from services.proof.note import VerifierKey
 from services.proof.published import PublishedDigest, digests_origin
 from services.signing import SigningKeys

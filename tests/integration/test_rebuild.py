@@ -12,11 +12,12 @@ import structlog
 from schemas.envelope import Recorded
 from services.postgres import connect
 from services.projector import feed
-from services.projector import projector as engine
 from services.projector import rebuild as rebuilding
+from services.projector import runner as runner_module
 from services.projector.projections import ALL, Projection
-from services.projector.projector import Projector, Stopped
+from services.projector.projector import Projector
 from services.projector.rebuild import RebuildBehind, RebuildError, RebuildInProgress, SwapPostponed, rebuild
+from services.projector.runner import Stopped
 from tests.conftest import Database
 from tests.log import Log, event
 from tests.readmodels import BY, digests, mixed, reached, rebuilt_digests
@@ -247,7 +248,7 @@ async def test_a_long_reader_of_one_read_model_holds_up_no_other_that_is_built_a
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rebuilding, "SWAP_SECONDS_MAX", 0)
-    monkeypatch.setattr(engine, "REBUILD_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(runner_module, "REBUILD_RETRY_SECONDS", 0.01)
     newer = tuple(msgspec.structs.replace(each, version="another") for each in ALL)
     async with Log.open(database) as log:
         await log.append(*mixed(100))

@@ -8,8 +8,8 @@ from msgspec import Struct
 from schemas.times import format_time
 from services.postgres import ACQUIRE_SECONDS_MAX, unavailable
 from services.projector.answers.snapshot import bound, read_cursors, read_head
-from services.projector.projector import Cursor, Runner
 from services.projector.rebuild import under_way
+from services.projector.runner import Cursor, Runner
 from services.projector.shapes.shown import AsOf
 from services.statements import Statements
 

@@ -21,7 +21,7 @@ from schemas.times import format_time
 from services.postgres import ACQUIRE_SECONDS_MAX, Pool, Unavailable, ledger_schema, unavailable
 from services.problems import Problem
 from services.projector.projections import ALL
-from services.projector.projector import Cursor, Runner, Stopped
+from services.projector.runner import Cursor, Runner, Stopped
 from services.projector.shapes.shown import AsOf
 from services.statements import Statements, fill, quote
 

@@ -22,8 +22,9 @@ from services.projector.answers import held
 from services.projector.answers.held import Held, Known
 from services.projector.answers.sealed import Opener
 from services.projector.answers.snapshot import Basis, Snapshot, Wanted, open_snapshot, still_hold
-from services.projector.projector import NoSuchLedger, Projector, Runner
+from services.projector.projector import NoSuchLedger, Projector
 from services.projector.requests.kept import KeptAnswer, KeptAnswers, question
+from services.projector.runner import Runner
 from services.projector.shapes.shown import AsOf
 from services.sealing import MasterKeyError, MasterKeys
 from services.tree import Kept, Tree

@@ -30,8 +30,8 @@ from services.sealing import MasterKeyError, MasterKeys
 from services.tree import Kept, Tree
 from services.web import RETRY_AFTER_SECONDS, Call, Handler, has_already
 
-REMEMBERED_LISTS_MAX = 32
-REMEMBERED_ROWS_MAX = 50_000
+WHOLE_LISTS_MAX = 32
+WHOLE_LISTS_ROWS_MAX = 50_000
 LISTS_AT_ONCE_MAX = 3  # The heaviest answers leave connections, time and memory to the others.
 
 CHECKPOINT_POLL_SECONDS = 0.1  # A ledger signs one a second at most.
@@ -76,7 +76,7 @@ class Readings:
     is counted, as it is held in memory."""
 
     def __init__(self, projector: Projector, master_key: Path | None, held: Held | None = None) -> None:
-        self.remembered = Remembered()
+        self.whole_lists = WholeLists()
         self.kept = KeptAnswers()
         self.projector = projector
         self._held = Held() if held is None else held
@@ -126,7 +126,7 @@ class Readings:
                     evidence = await read(snapshot)
                 return await asyncio.to_thread(judge, evidence)
 
-        return settled, await self.remembered.whole((settled.key, *name), make)
+        return settled, await self.whole_lists.whole((settled.key, *name), make)
 
     async def whole_of_known(
         self, call: Call, name: tuple[str, ...], wanted: Wanted, judge: Callable[[Known | None], Whole]
@@ -138,7 +138,7 @@ class Readings:
             async with self._turn(call):
                 return await asyncio.to_thread(judge, await self._known(call, settled))
 
-        return settled, await self.remembered.whole((settled.key, *name), make)
+        return settled, await self.whole_lists.whole((settled.key, *name), make)
 
     async def whole_beside_known(
         self,
@@ -157,7 +157,7 @@ class Readings:
                     evidence = await read(snapshot)
                 return await asyncio.to_thread(judge, evidence, await self._known(call, settled))
 
-        return settled, await self.remembered.whole((settled.key, *name), make)
+        return settled, await self.whole_lists.whole((settled.key, *name), make)
 
     @asynccontextmanager
     async def aside(
@@ -285,7 +285,7 @@ def _give_way() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), ASIDE_NICENESS)
 
 
-class Remembered:
+class WholeLists:
     """Whole lists, by ledger and position: what is the same for each page and each filter."""
 
     def __init__(self) -> None:
@@ -309,7 +309,6 @@ class Remembered:
     def _forget(self) -> None:
         """Drop the lists that were asked for longest ago; the newest stays."""
         while len(self._lists) > 1 and (
-            len(self._lists) > REMEMBERED_LISTS_MAX
-            or sum(each.size for each in self._lists.values()) > REMEMBERED_ROWS_MAX
+            len(self._lists) > WHOLE_LISTS_MAX or sum(each.size for each in self._lists.values()) > WHOLE_LISTS_ROWS_MAX
         ):
             self._lists.popitem(last=False)

@@ -1,6 +1,7 @@
 """The page that describes a service: an index, types in words, whole sentences, and no link that leads nowhere."""
 
 import re
+from collections import Counter
 from html import unescape
 from typing import Any
 
@@ -65,6 +66,14 @@ def test_an_answer_says_what_its_words_mean():
         assert cells, field
         assert all(cells), field
     assert "The knowledge cut: the last position of the log that the deciders can have known." in page
+
+
+def test_what_an_answer_means_is_said_by_one_subject():
+    """Of two that say it, only one would be read."""
+    subjects = [value for value in vars(projector_meanings).values() if hasattr(value, "FIELDS")]
+    said = Counter(cls for subject in subjects for cls in subject.FIELDS)
+    assert said["OneRequirement"] == 1
+    assert [cls for cls, count in said.items() if count > 1] == []
 
 
 def test_what_a_request_takes_is_shown_by_an_example():

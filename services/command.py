@@ -7,6 +7,7 @@ import os
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import click
 
@@ -65,6 +66,12 @@ class _Group(click.Group):
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except click.NoSuchOption as error:
+            raise click.UsageError(error.format_message() + _set_instead(error.option_name), error.ctx) from error
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, _COMMANDS[name][2]) for name in self.list_commands(context)])
@@ -82,6 +89,16 @@ def main() -> None:
             raise
         click.echo(str(error), err=True)
         sys.exit(os.EX_CONFIG)
+
+
+def _set_instead(option: str) -> str:
+    """What to say to whoever looks for a setting among the options."""
+    from services.settings import VARIABLES
+
+    ending = "_" + option.lstrip("-").replace("-", "_").upper()
+    if found := [name for name in VARIABLES.values() if name.endswith(ending)]:
+        return f" Settings are environment variables: {', '.join(found)}; as in `{found[0]}=… ledger run`."
+    return ""
 
 
 def _version() -> str:

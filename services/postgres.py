@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 
@@ -123,4 +123,11 @@ async def connect(url: str) -> asyncpg.Connection:
 def _address(url: str) -> str:
     """Who connects where to what, without the password."""
     parts = urlsplit(url)
-    return f"{parts.hostname or parts.query or 'the local socket'}, database {parts.path[1:]}, user {parts.username}"
+    asked = dict(parse_qsl(parts.query))
+    host = parts.hostname or asked.get("host") or "the local socket"
+    database = parts.path[1:] or asked.get("dbname")
+    user = parts.username or asked.get("user")
+    if database and user:
+        return f"{host}, database {database}, user {user}"
+    missing = " and ".join(part for part, told in (("user", user), ("database", database)) if not told)
+    return f"{host} (its URL names no {missing}: postgresql://USER:PASSWORD@HOST/DATABASE)"

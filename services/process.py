@@ -16,13 +16,15 @@ import uvloop
 
 from services import workers
 from services.sealing import MasterKeyError
-from services.settings import Settings, SettingsError
+from services.settings import Settings, SettingsError, misspelt
 from services.signing import SigningKeyError
 from services.workers import Shared, Worker
 
 YOUNG_OBJECTS_MAX = 50_000
 """Python looks for cycles after so many new objects. What a request, an answer or a page of the log is made of has
 none, is gone by then, and is not looked through again and again."""
+
+_log = structlog.get_logger()
 
 
 def main(app: str, shared: Callable[[Settings], Shared] | None = None) -> None:
@@ -78,7 +80,8 @@ def _load(app: str) -> Any:
 
 
 def configure_logs(settings: Settings) -> None:
-    """Log lines are JSON on stderr, so that stdout holds what a command is for. No line holds a sealed text."""
+    """Log lines are JSON on stderr, so that stdout holds what a command is for. No line holds a sealed text. The first
+    ones tell of variables that are taken for misspelt settings."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -91,6 +94,8 @@ def configure_logs(settings: Settings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    for name, setting in misspelt().items():
+        _log.warning("setting_misspelt", variable=name, nearest=setting, next=f"{name} is not read; set {setting}")
 
 
 def _give_up(message: str) -> None:

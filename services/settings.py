@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin
 
@@ -53,6 +54,13 @@ VARIABLES = {
     "timestamp_url": "LEDGER_TIMESTAMP_URL",
     "timestamp_seconds": "LEDGER_TIMESTAMP_SECONDS",
 }
+
+# Set by `ledger run` for its services, before which it has told what is wrong with the environment.
+SUPERVISED = "LEDGER_SUPERVISED"
+
+# How like a setting's name a variable's has to be to be taken for a misspelt one, from 0 to 1. A deployment has others
+# that begin as ours do; those are no concern of anybody's.
+MISSPELT_LIKENESS_MIN = 0.9
 
 # The embedded database writes the URLs of its roles here, in LEDGER_HOME.
 DATABASE_FILE = "database.json"
@@ -299,6 +307,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The variables from which `load` makes these settings again: what a child process is given."""
         values = {field: getattr(self, field) for field in VARIABLES}
         return {VARIABLES[field]: str(value) for field, value in values.items() if value is not None}
+
+
+def misspelt(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables that are nearly called as a setting is, and so are likely to be meant as one: each with that setting.
+    None for a service of `ledger run`, which has told of them."""
+    environ = os.environ if environ is None else environ
+    names = [*VARIABLES.values()]
+    if SUPERVISED in environ:
+        return {}
+    return {
+        name: near[0]
+        for name in environ
+        if name not in names and (near := get_close_matches(name, names, 1, MISSPELT_LIKENESS_MIN))
+    }
 
 
 class _DatabaseFile(msgspec.Struct, frozen=True):

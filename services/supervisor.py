@@ -24,7 +24,7 @@ from services import launch
 from services.embedded import EmbeddedError, EmbeddedPostgres, HomeInUse, lock_home
 from services.migrate import is_prepared, migrate
 from services.postgres import UNAVAILABLE
-from services.settings import VARIABLES, Settings
+from services.settings import SUPERVISED, VARIABLES, Settings
 
 SERVICES = ("ledger", "projector", "receiver")
 READY_SECONDS_MAX = 60
@@ -124,7 +124,7 @@ def environ_of_child(settings: Settings) -> dict[str, str]:
     """The environment of a process that is to have these settings and no others."""
     others = {name: value for name, value in os.environ.items() if name not in VARIABLES.values()}
     # A relative home means the same to the child, but says less in its messages.
-    return others | settings.environ() | {"LEDGER_HOME": str(settings.home.absolute())}
+    return others | settings.environ() | {"LEDGER_HOME": str(settings.home.absolute()), SUPERVISED: "1"}
 
 
 def _keep_all(services: "Sequence[_Service]", keepers: asyncio.TaskGroup) -> None:

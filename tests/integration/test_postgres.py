@@ -8,7 +8,7 @@ import pytest
 from services import postgres
 from services.keys import Keys, new_key
 from services.ledger.log import EventLog, Filter
-from services.postgres import Pool, Unavailable, open_pool
+from services.postgres import Pool, Unavailable, connect, open_pool
 from tests.conftest import Database
 
 SECONDS_MAX = 20
@@ -44,3 +44,23 @@ async def test_nobody_goes_on_in_a_transaction_that_another_left_open(database: 
         async with pool.acquire() as connection:
             assert connection.get_server_pid() == session
             assert not connection.is_in_transaction()
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://ledger:secret@127.0.0.1:1/books", "127.0.0.1, database books, user ledger "),
+        ("postgresql:///books?host=127.0.0.1&port=1&user=ledger&password=secret", "127.0.0.1, database books, user "),
+        (
+            "postgresql://127.0.0.1:1/books",
+            "127.0.0.1 (its URL names no user: postgresql://USER:PASSWORD@HOST/DATABASE)",
+        ),
+        ("postgresql://127.0.0.1:1", "127.0.0.1 (its URL names no user and database: "),
+    ],
+)
+async def test_who_cannot_connect_is_told_what_the_url_names_and_lacks_and_no_password(url: str, told: str) -> None:
+    with pytest.raises(Unavailable) as raised:
+        await connect(url)
+    assert str(raised.value).startswith(f"PostgreSQL at {told}")
+    assert "secret" not in str(raised.value)
+    assert "None" not in str(raised.value)

@@ -1,5 +1,6 @@
 """What `ledger` says of itself: every command in a whole sentence, with examples."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -53,3 +54,36 @@ def test_help_imports_none_of_the_commands():
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "services.command"
     assert "Start PostgreSQL and the services" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "settings"),
+    [
+        ("--port", "LEDGER_PORT, PROJECTOR_PORT, RECEIVER_PORT; as in `LEDGER_PORT=… ledger run`."),
+        ("--log-level", "LEDGER_LOG_LEVEL; as in `LEDGER_LOG_LEVEL=… ledger run`."),
+    ],
+)
+def test_who_looks_for_a_setting_among_the_options_is_told_its_variable(option: str, settings: str):
+    result = CliRunner().invoke(commands, ["run", option, "1"], prog_name="ledger")
+    assert result.exit_code == 2
+    assert f"No such option '{option}'. Settings are environment variables: {settings}" in result.stderr
+
+
+def test_an_option_that_is_no_setting_either_is_refused_as_ever():
+    result = CliRunner().invoke(commands, ["run", "--portal"], prog_name="ledger")
+    assert result.stderr.endswith("Error: No such option '--portal'.\n")
+
+
+def test_a_setting_that_is_misspelt_is_told_and_stops_nothing(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-m", "services.command", "projections"],
+        cwd=ROOT,
+        env={"LEDGER_HOME": str(tmp_path), "LEDGER_PROCESES": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    warning, ended = done.stderr.splitlines()
+    told = json.loads(warning)
+    assert told.items() >= {"level": "warning", "variable": "LEDGER_PROCESES", "nearest": "LEDGER_PROCESSES"}.items()
+    assert ended.startswith("No database: ")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.settings import DATABASE_FILE, Settings, SettingsError
+from services.settings import DATABASE_FILE, SUPERVISED, VARIABLES, Settings, SettingsError, misspelt
 
 URLS = {
     "LEDGER_DATABASE_URL": "postgresql://owner@/x",
@@ -47,6 +47,29 @@ def test_a_malformed_variable_is_named(variable, text, message):
     with pytest.raises(SettingsError) as raised:
         Settings.load({variable: text})
     assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("variable", "setting"),
+    [
+        ("LEDGER_PROCESES", "LEDGER_PROCESSES"),
+        ("LEDGER_PROT", "LEDGER_PORT"),
+        ("PROJECTOR_PORTS", "PROJECTOR_PORT"),
+        ("LEDGER_DATABASE_WRITER_ULR", "LEDGER_DATABASE_WRITER_URL"),
+    ],
+)
+def test_a_variable_that_is_nearly_called_as_a_setting_is_taken_for_it(variable, setting):
+    assert misspelt({variable: "2", "LEDGER_PORT": "9"}) == {variable: setting}
+    # Who started this service has told of it.
+    assert misspelt({variable: "2", SUPERVISED: "1"}) == {}
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [*VARIABLES.values(), "LEDGER_KEY", "LEDGER_OWNER_PASSWORD", "LEDGER_SERVICE_HOST", "LEDGER_PORT_8080_TCP", "PORT"],
+)
+def test_settings_and_what_else_a_deployment_sets_are_not_taken_for_misspelt(variable):
+    assert misspelt({variable: "2"}) == {}
 
 
 def test_a_role_without_a_url_of_its_own_uses_that_of_the_owner():

@@ -230,11 +230,7 @@ class _Sweeping:
             positions, fresh = [], []
             for row in rows:
                 try:
-                    key = self._masters.unwrap(
-                        SealingKey(
-                            event_id=row["event_id"], person=row["person"], master=row["master"], wrapped=row["wrapped"]
-                        )
-                    )
+                    key = self._masters.unwrap(SealingKey.of(row))
                 except MasterKeyError:
                     self.closed.add(row["position"])
                     continue

@@ -13,7 +13,7 @@ import math
 import os
 import time
 from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,11 @@ class SealingKey(Struct, frozen=True, kw_only=True):
     person: str | None
     master: str
     wrapped: bytes
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "SealingKey":
+        """The key in a row of `sealing_keys`, whatever else the row has."""
+        return cls(event_id=row["event_id"], person=row["person"], master=row["master"], wrapped=row["wrapped"])
 
 
 class MasterKey:

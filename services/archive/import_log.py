@@ -176,8 +176,8 @@ def _wrapped_here(row: KeyRow, masters: MasterKeys) -> KeyRow:
     newest = masters.newest
     if row.master == newest.name:
         return row
-    kept = SealingKey(event_id=row.event_id, person=row.person, master=row.master, wrapped=row.wrapped)
-    return row._replace(master=newest.name, wrapped=newest.wrap(masters.unwrap(kept), row.event_id))
+    key = masters.unwrap(SealingKey.of(row._asdict()))
+    return row._replace(master=newest.name, wrapped=newest.wrap(key, row.event_id))
 
 
 async def _insert(connection: asyncpg.Connection, ledger: str, file: LogFile, part: Part) -> None:

@@ -166,8 +166,7 @@ def _keys(file: KeysFile, octets: bytes) -> dict[int, tuple[str, SealingKey]]:
             raise ArchiveError(f"{spot} is not a sealing key: {error}") from None
         if kept.position in found:
             raise ArchiveError(f"{spot} is a second key of position {kept.position}")
-        key = SealingKey(event_id=kept.event_id, person=kept.person, master=kept.master, wrapped=kept.wrapped)
-        found[kept.position] = (f"{spot} (position {kept.position})", key)
+        found[kept.position] = (f"{spot} (position {kept.position})", SealingKey.of(msgspec.structs.asdict(kept)))
     if len(found) != file.keys:
         raise ArchiveError(f"{file.name} has {len(found)} keys, and {MANIFEST} says {file.keys}")
     return found

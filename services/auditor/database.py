@@ -20,7 +20,6 @@ from services.sealing import MasterKeyError, MasterKeys, SealingKey
 from services.statements import Statements, fill
 
 PAGE_EVENTS = 2_000
-_KEY = ("event_id", "person", "master", "wrapped")
 
 _statements = Statements.load(Path(__file__).with_name("audit.sql"))
 
@@ -147,8 +146,8 @@ class Database:
         emptied, at_hand = {row["name"]: row["emptied"] for row in rows}, {*masters.names}
         tried, untried, after = 0, 0, 0
         while rows := await self._connection.fetch(self._sql["sealing_keys"], after, PAGE_EVENTS):
-            for position, *kept in rows:
-                key = SealingKey(**dict(zip(_KEY, kept, strict=True)))
+            for row in rows:
+                position, key = row["position"], SealingKey.of(row)
                 if emptied.get(key.master, True):
                     known = "from which all keys were taken" if key.master in emptied else "which nobody knows"
                     yield Finding("keys", position, f"its key is said to be under the master key {key.master}, {known}")

@@ -80,8 +80,5 @@ async def read_to_compare(
         elif row["wrapped"] is None:
             texts[row["position"]] = None
         else:
-            kept = SealingKey(
-                event_id=row["event_id"], person=row["person"], master=row["master"], wrapped=row["wrapped"]
-            )
-            texts[row["position"]] = opener.open(found["sealed"], row["position"], kept, field)
+            texts[row["position"]] = opener.open(found["sealed"], row["position"], SealingKey.of(row), field)
     return texts

@@ -2,12 +2,11 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from services.proof.checkpoint import Checkpoint
-from services.proof.merkle import HASH_OCTETS, ProofError, leaf_hash, verify_inclusion
-from services.proof.note import VerifierKey, from_base64
+from services.proof.merkle import HASH_OCTETS, ProofError
+from services.proof.note import from_base64
 
 _FIRST = "c2sp.org/tlog-proof@v1"
 _INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})")
@@ -42,12 +41,6 @@ class Proof(NamedTuple):
         if index is None or len(lines) > _PATH_MAX:
             raise ProofError("not a proof: a line with the index, and one for each hash of the path")
         return cls(int(index[1]), [_hash(line) for line in lines], checkpoint)
-
-    def verify(self, entry: bytes, origin: str, keys: Iterable[VerifierKey]) -> Checkpoint:
-        """The checkpoint of the log that has this entry there. Raises ProofError and NoteError."""
-        checkpoint = Checkpoint.verified(self.checkpoint.encode(), origin, keys)
-        verify_inclusion(leaf_hash(entry), self.leaf, checkpoint.size, self.path, checkpoint.root)
-        return checkpoint
 
 
 def _hash(line: str) -> bytes:

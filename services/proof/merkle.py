@@ -1,4 +1,4 @@
-"""The Merkle tree over a log, as RFC 6962 has it (section 2.1): roots, and proofs of inclusion and of consistency.
+"""The Merkle tree over a log, as RFC 6962 has it (section 2.1): roots, and proofs of inclusion.
 
 Leaves have the indexes 0, 1, 2, …: the event at position p is the leaf p - 1. A stretch of leaves is `Leaves(start,
 end)`, and its hash is MTH(D[start:end]). All that a proof is made of are such hashes, and each of them follows from
@@ -86,25 +86,6 @@ def inclusion(index: int, size: int) -> list[Leaves]:
     return path[::-1]
 
 
-def consistency(old: int, new: int) -> list[Leaves]:
-    """The stretches whose hashes prove that a tree grew from the one of an older size (RFC 6962, 2.1.2). Of the empty
-    tree, and of the tree itself, nothing needs to be proven."""
-    if not 0 <= old <= new:
-        raise ProofError(f"a tree of {new} leaves did not grow from one of {old}")
-    if old in (0, new):
-        return []
-    path, start, end, is_old_root = [], 0, new, True
-    while old != end:
-        middle = start + _split(end - start)
-        if old <= middle:
-            path.append(Leaves(middle, end))
-            end = middle
-        else:
-            path.append(Leaves(start, middle))
-            start, is_old_root = middle, False
-    return [*([] if is_old_root else [Leaves(start, end)]), *path[::-1]]
-
-
 def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> None:
     """Raises ProofError unless the path proves that the leaf of this hash is in the tree of this root."""
     stretches = inclusion(index, size)
@@ -115,42 +96,6 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
         found = node_hash(each, found) if stretch.start < index else node_hash(found, each)
     if found != root:
         raise ProofError(f"leaf {index} is not in the tree of {size} leaves with this root")
-
-
-def verify_consistency(old: int, new: int, path: Sequence[bytes], old_root: bytes, new_root: bytes) -> None:
-    """Raises ProofError unless the path proves that the tree of the new root grew from that of the old one."""
-    stretches = consistency(old, new)
-    if len(stretches) != len(path):
-        raise ProofError(f"from {old} to {new} leaves it takes {len(stretches)} hashes, not {len(path)}")
-    if old == 0:
-        known, found = EMPTY_ROOT, new_root
-    elif not stretches:
-        known = found = new_root
-    else:
-        known, found = _both_roots(old, stretches, path, old_root)
-    if known != old_root:
-        raise ProofError(f"the tree of {new} leaves does not begin with the {old} leaves that were known")
-    if found != new_root:
-        raise ProofError(f"the proof is not of the tree of {new} leaves with this root")
-
-
-def _both_roots(old: int, stretches: Sequence[Leaves], path: Sequence[bytes], old_root: bytes) -> tuple[bytes, bytes]:
-    """What a path from a tree to a greater one comes to: the roots of both."""
-    hashes = dict(zip(stretches, path, strict=True))
-    if old & (old - 1) == 0:
-        # The old tree is a whole subtree of the new one, and its hash is not part of the path.
-        start, end, known, rest = 0, old, old_root, stretches
-    else:
-        (start, end), known, rest = stretches[0], path[0], stretches[1:]
-    found = known
-    for stretch in rest:
-        if stretch.start == end:
-            found, end = node_hash(found, hashes[stretch]), stretch.end
-        elif stretch.end == start:
-            known, found, start = node_hash(hashes[stretch], known), node_hash(hashes[stretch], found), stretch.start
-        else:
-            raise ProofError("the path has a gap")
-    return known, found
 
 
 def needed(stretches: Iterable[Leaves]) -> set[Subtree]:

@@ -5,8 +5,7 @@ by hashing those. A tile that is not full belongs to trees of some sizes only.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import count
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from services.proof.merkle import HASH_OCTETS, Subtree, fold
@@ -91,15 +90,6 @@ def hash_in(hashes: Sequence[bytes], subtree: Subtree) -> bytes:
 
 def split_hashes(octets: bytes) -> list[bytes]:
     return [octets[at : at + HASH_OCTETS] for at in range(0, len(octets), HASH_OCTETS)]
-
-
-def tiles_of(size: int) -> Iterator[Tile]:
-    """Every tile of a tree of this size, level by level; the last of a level may not be full."""
-    for level in count():
-        hashes = size >> (HEIGHT * level)
-        if not hashes:
-            return
-        yield from (Tile(level, number, min(WIDTH, hashes - number * WIDTH)) for number in range(-(-hashes // WIDTH)))
 
 
 def bundle(entries: Iterable[bytes]) -> bytes:

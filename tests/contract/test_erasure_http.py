@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.proof.inclusion import Proof
 from services.proof.note import VerifierKey
+from services.verifier.event import verify_event
 from tests.asking import Asking, asking
 from tests.conftest import Database
 from tests.contract.test_proofs_http import checkpoint
@@ -100,16 +100,15 @@ async def test_the_record_of_it_and_every_proof_stay(ledger: LedgerService):
     await ledger.post(*BEFORE)
     note = await checkpoint(ledger, len(BEFORE))
     stored = {at: (await ledger.get(f"{EVENTS}/{at}")).body for at in range(1, len(BEFORE) + 1)}
-    origin = (await ledger.get("/v1/ledgers/main")).json["origin"]
     keys = [VerifierKey.read((await ledger.get("/v1/ledgers/main/key")).body.decode())]
-    proofs = {at: Proof.read((await ledger.get(f"{EVENTS}/{at}/proof")).body) for at in stored}
+    proofs = {at: (await ledger.get(f"{EVENTS}/{at}/proof")).body for at in stored}
     await erase(ledger)
     later = await checkpoint(ledger, len(BEFORE) + 2)
     assert later != note
     for at, state in stored.items():
         assert (await ledger.get(f"{EVENTS}/{at}")).body == state
-        assert proofs[at].verify(state, origin, keys).size == len(BEFORE)
-        assert Proof.read((await ledger.get(f"{EVENTS}/{at}/proof")).body).verify(state, origin, keys).size == 6
+        assert verify_event(state, proofs[at], keys).size == len(BEFORE)
+        assert verify_event(state, (await ledger.get(f"{EVENTS}/{at}/proof")).body, keys).size == 6
     stream = (await ledger.get("/v1/ledgers/main/streams/person/p-1")).json["events"]
     assert [each["type"] for each in stream] == ["ledger.person.introduced.v1", "ledger.person.erased.v1"]
     assert stream[-1]["data"] == {"person": "p-1", "reason": "They asked for it.", "by": OFFICER}

@@ -25,12 +25,13 @@ from services.proof.checkpoint import Checkpoint
 from services.proof.growth import Edge
 from services.proof.merkle import EMPTY_ROOT, Leaves, Subtree, fold, hash_of, inclusion, leaf_hash, verify_inclusion
 from services.proof.note import Note
-from services.proof.tiles import ENTRIES, Tile, split_bundle, split_hashes, tiles_of
+from services.proof.tiles import ENTRIES, Tile, split_bundle, split_hashes
 from services.signing import SigningKeys
 from services.tree import Tree
 from tests.conftest import Database
 from tests.ledger_process import LedgerProcess
 from tests.log import Log, event
+from tests.tiles import tiles_of
 
 SECONDS_MAX = 30.0
 ORIGIN = "ledger.example/main"

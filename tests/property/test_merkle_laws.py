@@ -12,17 +12,16 @@ from services.proof.merkle import (
     Leaves,
     ProofError,
     Subtree,
-    consistency,
     fold,
     hash_of,
     inclusion,
     needed,
     node_hash,
     subtrees,
-    verify_consistency,
     verify_inclusion,
 )
-from services.proof.tiles import hash_in, is_in, split_hashes, tile_of, tiles_of
+from services.proof.tiles import hash_in, is_in, split_hashes, tile_of
+from tests.tiles import tiles_of
 
 SIZE_MAX = 70_000
 LEAVES = [sha256(number.to_bytes(4)).digest() for number in range(SIZE_MAX)]
@@ -83,25 +82,11 @@ def test_who_is_in_the_tree_is_proven_and_nobody_else(size: int, data: st.DataOb
         assert claim is None or _fails(verify_inclusion, *claim)
 
 
-@given(sizes, st.data())
-def test_a_tree_that_grew_is_proven_and_no_other(size: int, data: st.DataObject):
-    old = data.draw(st.integers(0, size))
-    path = [hash_of(each, whole) for each in consistency(old, size)]
-    roots = defined(0, old), defined(0, size)
-    verify_consistency(old, size, path, *roots)
-    changed = data.draw(st.integers(0, len(path)))
-    wrong = [bytes(32) if number == changed else each for number, each in enumerate(path)]
-    assert changed == len(path) or _fails(verify_consistency, old, size, wrong, *roots)
-    assert _fails(verify_consistency, old, size, path, bytes(32), roots[1])
-    assert _fails(verify_consistency, old, size, path, roots[0], bytes(32)) or old == 0
-    assert _fails(verify_consistency, old, size, [*path, bytes(32)], *roots)
-
-
 @given(sizes.filter(bool), st.data())
 def test_every_hash_of_a_proof_is_found_in_a_tile_of_the_tree(size: int, data: st.DataObject):
-    leaf, old = data.draw(st.integers(0, size - 1)), data.draw(st.integers(0, size))
+    leaf = data.draw(st.integers(0, size - 1))
     tiles = {*tiles_of(size)}
-    for subtree in needed([*inclusion(leaf, size), *consistency(old, size), Leaves(0, size)]):
+    for subtree in needed([*inclusion(leaf, size), Leaves(0, size)]):
         tile = tile_of(subtree, size)
         assert tile in tiles and is_in(tile, size)
         step = 1 << (8 * tile.level)

@@ -2,9 +2,8 @@
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-STAMP := $(VENV)/ready
-LOCKS := requirements.txt requirements-dev.txt
-PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input --quiet
+READY := $(VENV)/ready
+READY_DEV := $(VENV)/ready-dev
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run dev demo test fuzz bench bench-quick bench-history bench-what-if bench-tree hindsight lint format schemas lock clean
@@ -12,16 +11,11 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input --quiet
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## Make .venv with everything that is needed (again only after a lock has changed)
+setup: $(READY_DEV) ## Make .venv with what each of these needs (they do so themselves; make run needs less)
 
-# The stamp holds what was set up, since a checkout touches files that it does not change. It is taken away first and
-# written last, so that a set-up that was cut short is done again. The first Python that is new enough and can make a
-# virtual environment is taken.
-$(STAMP): $(LOCKS) pyproject.toml
-	@wanted=$$(cat $^ | cksum); \
-	if [ "$$(cat $@ 2>/dev/null)" = "$$wanted" ]; then touch $@; exit 0; fi; \
-	rm -f $@; \
-	found=; seen=; \
+# The first Python that is new enough and can make a virtual environment is taken.
+$(READY) $(READY_DEV): make_venv.py pyproject.toml requirements-build.txt requirements.txt
+	@found=; seen=; \
 	for python in python3 python3.13 python3.12 python3.11; do \
 		$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
 		seen=$$python; \
@@ -36,21 +30,17 @@ $(STAMP): $(LOCKS) pyproject.toml
 		echo "$$seen is new enough, but its venv module is missing. On Debian and Ubuntu: apt-get install $$(basename $$seen)-venv. Then run make again." >&2; \
 		exit 1; \
 	fi; \
-	if ! $(PYTHON) -m pip --version >/dev/null 2>&1; then \
-		echo "Setting up .venv (about a minute, once)"; \
-		$$found -m venv --clear $(VENV) || exit 1; \
-	fi; \
-	$(PIP) install --require-hashes -r requirements-dev.txt && \
-	$(PIP) install --no-deps --no-build-isolation --editable . && \
-	echo "$$wanted" >$@
+	exec $$found make_venv.py $(if $(filter $(READY),$@),run,dev)
 
-run: setup ## Start PostgreSQL and the three services (LEDGER_HOME, by default .ledger, keeps the data)
+$(READY_DEV): requirements-dev.txt
+
+run: $(READY) ## Start PostgreSQL and the three services (LEDGER_HOME, by default .ledger, keeps the data)
 	@exec $(VENV)/bin/ledger run
 
-dev: setup ## Start an ephemeral ledger for local work, empty again on exit (DEV="--demo" loads the sample)
+dev: $(READY) ## Start an ephemeral ledger for local work, empty again on exit (DEV="--demo" loads the sample)
 	@exec $(VENV)/bin/ledger dev $(DEV)
 
-demo: setup ## Load the examples into a ledger that runs (see make run)
+demo: $(READY) ## Load the examples into a ledger that runs (see make run)
 	@$(VENV)/bin/ledger demo
 
 test: setup ## Run all tests (PYTEST="-k name" picks some)
@@ -94,7 +84,10 @@ schemas: setup ## Make schemas/json from the event types
 
 # --universal: one lock serves every platform and every Python that we support.
 lock: setup ## Bring the locked requirements up to date
-	@$(PIP) install uv
+	@$(PYTHON) -m pip --disable-pip-version-check --no-input --quiet install uv
+	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
+		$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --output-file requirements-build.txt -
 	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header pyproject.toml --output-file requirements.txt
 	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \

@@ -101,8 +101,10 @@ def test_no_file_names(words):
 
 
 def test_locks_carry_hashes_and_no_addresses():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = told["project"]
     for lock, wanted in {
+        "requirements-build.txt": told["build-system"]["requires"],
         "requirements.txt": project["dependencies"],
         "requirements-dev.txt": project["dependencies"] + project["optional-dependencies"]["dev"],
     }.items():

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -94,6 +95,46 @@ async def test_what_was_read_in_part_is_gone_on_from_wherever_it_is_asked_for(
         late = await held.known("main", open, *await look(open, 100))
         assert rows(late) == rows(whole)
         assert heard(late) == heard(whole)
+
+
+def notes(number: int) -> dict[str, str]:
+    return {f"note {each}": "w" * 1_000 for each in range(number)}
+
+
+async def test_no_page_has_more_of_what_was_said_of_accounts_than_there_is_room_for(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = 20_000
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        # Of every length from next to nothing to more than there is room for at all.
+        await log.append(
+            *(event("account.profiled", account=f"acc-{n}", attributes=notes(n % 30)) for n in range(90)),
+            *mixed(40),
+        )
+        open = await opener(projector, 130)
+        whole = await Held().known("main", open, *await look(open, 130))
+        monkeypatch.setattr(holding, "PAGE_FACTS_OCTETS_MAX", room)
+        ledger, ends = holding._Ledger(), [0]
+
+        async def note_the_end() -> None:
+            ends.append(ledger._counted.position)
+
+        known = await ledger.reach(open, *await look(open, 130), note_the_end)
+        async with open(Wanted(as_of=130)) as snapshot:
+            told = await snapshot.connection.fetch(
+                "SELECT position, octet_length(account) + octet_length(attribute) + octet_length(value) AS octets"
+                " FROM ledger_main.account_facts"
+            )
+        pages = {
+            (after, upto): sum(row["octets"] for row in told if after < row["position"] <= upto)
+            for after, upto in pairwise(ends)
+        }
+        assert ends == sorted({*ends}) and ends[-1] == 130
+        # One that has no room at all stands alone; otherwise as much is read as there is room for.
+        assert {upto - after for (after, upto), octets in pages.items() if octets > room} == {1}
+        assert room // 2 < max(octets for octets in pages.values() if octets <= room)
+        assert rows(known) == rows(whole)
+        assert heard(known) == heard(whole)
 
 
 def telling(open: Open, asked: list[str]) -> Open:

@@ -17,6 +17,7 @@ from typing import Any, get_args
 import numpy as np
 from msgspec import Struct
 
+from schemas.codec import STORED_BYTES_MAX
 from services.projector.answers.evidence import read_adoptions, read_lineage
 from services.projector.answers.looked_at import LookedAt
 from services.projector.answers.snapshot import Snapshot, Wanted
@@ -32,6 +33,9 @@ from services.statements import Statements
 READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")
 
 PAGE_POSITIONS = 50_000
+PAGE_FACTS_OCTETS_MAX = 8 * 1024 * 1024
+"""Of what was said of accounts in one page, as texts. While it is read and laid, it takes about three times as much."""
+
 HELD_OCTETS_MAX = 400 * 1024 * 1024
 """Over all ledgers; one that is larger is held alone."""
 
@@ -45,7 +49,7 @@ large ledgers within a quarter as many as there are accounts: to hear most of th
 STANDINGS_NEAR_SHARE = 4
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
-_READ = tuple(name for name in _statements if name != "said")
+_READ = tuple(name for name in _statements if name not in ("said", "fitting"))
 
 Open = Callable[[Wanted], AbstractAsyncContextManager[Snapshot]]
 """Opens a snapshot of one ledger that has all of READS."""
@@ -282,7 +286,7 @@ class _Ledger:
         after = self._counted.position
         if after > snapshot.position or self._has(snapshot.position):
             return None
-        upto = min(after + PAGE_POSITIONS, snapshot.position)
+        upto = await _fitting(snapshot, after, min(after + PAGE_POSITIONS, snapshot.position))
         said = {row["statement"] for row in await snapshot.fetch(_statements, "said", after, upto)}
         # Of a few events most statements would find nothing, and each takes as long as to look for all.
         rows: dict[str, Any] = {
@@ -322,6 +326,15 @@ class _Ledger:
         self._claimed = set()
         self._is_whole = False
         self._says_anew = False
+
+
+async def _fitting(snapshot: Snapshot, after: int, upto: int) -> int:
+    """Where a page ends that may go on up to a position: before what was said of accounts would take more than a page
+    has room for."""
+    if (upto - after) * STORED_BYTES_MAX <= PAGE_FACTS_OCTETS_MAX:
+        return upto  # So few events are no larger themselves.
+    [[fitting]] = await snapshot.fetch(_statements, "fitting", after, upto, PAGE_FACTS_OCTETS_MAX)
+    return int(fitting)
 
 
 def _grown(counted: Counted, headings: Headings, page: _Page) -> tuple[Counted, Headings]:

@@ -45,6 +45,19 @@ SELECT 'anew' AS statement
     OR EXISTS (SELECT FROM {schema}.requirement_merges WHERE position > $1 AND position <= $2)
     OR EXISTS (SELECT FROM {schema}.ask_moves WHERE position > $1 AND position <= $2);
 
+-- fitting --
+-- The last position up to $2 by which what was said of accounts takes $3 octets at most; the next one, if that alone
+-- takes more. No more is looked at than fits.
+SELECT coalesce((
+    SELECT greatest(position - 1, $1 + 1)
+      FROM (SELECT position, sum(octet_length(account) + octet_length(attribute) + octet_length(value))
+                                 OVER (ORDER BY position) AS octets
+              FROM {schema}.account_facts
+             WHERE position > $1 AND position <= $2) AS sized
+     WHERE octets > $3
+     ORDER BY position
+     LIMIT 1), $2);
+
 -- asks --
 -- The asks that were recorded in between, as columns: numbers as their octets, one after the other, which costs a
 -- fraction of as many rows. An id is the first 16 octets of its SHA-256; times are in microseconds.

@@ -1,5 +1,7 @@
 """How far the read models have got, whether they go on, and the digests of them that were published."""
 
+from datetime import timedelta
+from operator import itemgetter
 from pathlib import Path
 
 import asyncpg
@@ -7,7 +9,7 @@ from msgspec import Struct
 
 from schemas.times import format_time
 from services.postgres import ACQUIRE_SECONDS_MAX, unavailable
-from services.projector.answers.snapshot import bound, read_cursors, read_head
+from services.projector.answers.snapshot import bound
 from services.projector.rebuild import under_way
 from services.projector.runner import Cursor, Runner
 from services.projector.shapes.shown import AsOf
@@ -54,23 +56,10 @@ class ProjectionList(Struct, frozen=True, kw_only=True):
 async def list_projections(pool: asyncpg.Pool, runner: Runner) -> ProjectionList:
     """Each projection, by its name. Answers also while one has stopped; as_of is the lowest cursor."""
     with unavailable():
-        async with (
-            pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            cursors = await read_cursors(connection, runner)
-            head, head_recorded_at = await read_head(connection, runner.ledger)
-            positions = sorted({max(cursor.position, 1) for cursor in cursors})
-            rows = await connection.fetch(bound(_statements["recorded"], runner.ledger), positions)
-            published = await connection.fetch(bound(_statements["digests"], runner.ledger))
+        async with pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
+            # One statement sees all at one moment. Who builds anew is told by locks, of which there are no snapshots.
+            rows = await connection.fetch(bound(_statements["projections"], runner.ledger))
             rebuilds = await under_way(connection, runner.ledger)
-    digests = {row["projection"]: (row["digest"], row["position"], row["note"]) for row in published}
-    recorded_at = {row["position"]: row["recorded_at"] for row in rows}
-
-    def seconds(position: int) -> float:
-        # A projection that has applied nothing is as far behind as the log is long.
-        at = recorded_at.get(max(position, 1))
-        return 0.0 if at is None or head_recorded_at is None else (head_recorded_at - at).total_seconds()
 
     rebuilt = {
         each.projection: RebuildShown(
@@ -78,30 +67,33 @@ async def list_projections(pool: asyncpg.Pool, runner: Runner) -> ProjectionList
             position=each.position,
             since=format_time(each.begun_at),
             events_per_second=each.events_per_second,
-            seconds_left=each.seconds_left(head),
+            seconds_left=each.seconds_left(rows[0]["head"]),
         )
         for each in rebuilds
     }
 
-    def shown(cursor: Cursor) -> ProjectionShown:
-        digest, digest_position, digest_note = digests.get(cursor.projection, (None, None, None))
+    def shown(row: asyncpg.Record) -> ProjectionShown:
+        cursor = runner.seen(Cursor(**{name: row[name] for name in Cursor.__struct_fields__}))
+        # A projection that has applied nothing is as far behind as the log is long.
+        behind = row["head_recorded_at"] - row["recorded_at"] if row["recorded_at"] else timedelta()
         return ProjectionShown(
             projection=cursor.projection,
             position=cursor.position,
-            head=head,
-            lag=Lag(events=head - cursor.position, seconds=seconds(cursor.position)),
+            head=row["head"],
+            lag=Lag(events=row["head"] - cursor.position, seconds=behind.total_seconds()),
             state=cursor.state,
             reason=cursor.reason,
             stopped_at=cursor.stopped_at,
             version=cursor.version,
-            digest=digest,
-            digest_position=digest_position,
-            digest_note=digest_note,
+            digest=row["digest"],
+            digest_position=row["digest_position"],
+            digest_note=row["digest_note"],
             rebuild=rebuilt.get(cursor.projection),
         )
 
-    lowest = min((cursor.position for cursor in cursors), default=0)
+    lowest = min(rows, key=itemgetter("position"))
+    is_there = lowest["position"] and lowest["recorded_at"]
     return ProjectionList(
-        as_of=AsOf(lowest, format_time(recorded_at[lowest]) if lowest else None),
-        projections=[shown(cursor) for cursor in cursors],
+        as_of=AsOf(lowest["position"], format_time(lowest["recorded_at"]) if is_there else None),
+        projections=[shown(row) for row in rows],
     )

@@ -184,12 +184,6 @@ async def _wait(runner: Runner, position: int, reads: Sequence[str], deadline: f
             await runner.reached(position, reads)
 
 
-async def read_cursors(connection: asyncpg.Connection, runner: Runner) -> list[Cursor]:
-    """How far each projection has got, and whether it goes on in this process."""
-    rows = await connection.fetch(bound(_statements["cursors"], runner.ledger))
-    return [runner.seen(Cursor(**row)) for row in rows]
-
-
 async def read_head(connection: asyncpg.Connection, ledger: str) -> tuple[int, datetime | None]:
     """The last position of the log and when it was recorded; (0, None) if it is empty."""
     row = await connection.fetchrow(bound(_statements["head"], ledger))

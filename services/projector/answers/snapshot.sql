@@ -28,12 +28,6 @@ SELECT coalesce((SELECT notification_id
                   ORDER BY recorded_at DESC, notification_id DESC
                   LIMIT 1), 0);
 
--- cursors --
--- How far each projection has got, and whether it goes on.
-SELECT projection, position, version, state, reason, stopped_at, updated_at
-  FROM {schema}.cursors
- ORDER BY projection COLLATE "C";
-
 -- state --
 -- How far each projection has got, and the number of the table that $2 names for it in the order of $1; the last
 -- position of the log, and when the position $3 was recorded, or that which all have come to.

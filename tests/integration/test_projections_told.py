@@ -1,0 +1,52 @@
+"""How far the read models have got, as it is told."""
+
+import asyncio
+
+from services.projector.answers.projections import list_projections
+from services.projector.projector import Projector
+from tests.conftest import Database
+from tests.log import Log
+from tests.readmodels import mixed, reached
+
+
+async def test_how_far_all_have_got_takes_two_statements_however_often_it_is_asked(database: Database) -> None:
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(20))
+        runner = await projector.ledger("main")
+        await reached(runner, 20)
+        told = await list_projections(projector.pool, runner)
+        asked: list[str] = []
+        for holder in projector.pool._holders:  # asyncpg has no public list of its connections.
+            if holder._con is not None:
+                holder._con.add_query_logger(lambda query: asked.append(query.query))
+        assert await list_projections(projector.pool, runner) == told
+        await asyncio.sleep(0)  # What was asked is told in the next turn of the loop.
+        assert len(asked) == 2
+        assert told.as_of.position == 20
+        assert {(each.position, each.head, each.lag.events, each.lag.seconds) for each in told.projections} == {
+            (20, 20, 0, 0.0)
+        }
+
+
+async def test_an_empty_ledger_is_behind_by_nothing(database: Database) -> None:
+    async with Log.open(database), Projector(database.settings) as projector:
+        told = await list_projections(projector.pool, await projector.ledger("main"))
+        assert (told.as_of.position, told.as_of.recordedtime) == (0, None)
+        assert {(each.position, each.head, each.lag.seconds) for each in told.projections} == {(0, 0, 0.0)}
+
+
+async def test_a_read_model_is_behind_by_the_time_between_what_it_has_and_the_head(database: Database) -> None:
+    async with Log.open(database) as log:
+        async with Projector(database.settings) as projector:
+            await log.append(*mixed(5))
+            runner = await projector.ledger("main")
+            await reached(runner, 5)
+        await log.append(*mixed(5))
+        async with Projector(database.settings, projections=()) as projector:
+            told = await list_projections(projector.pool, await projector.ledger("main"))
+        recorded = await log.connection.fetch(
+            "SELECT recorded_at FROM ledger_main.stored_events WHERE notification_id IN (5, 10) ORDER BY 1"
+        )
+        seconds = (recorded[1][0] - recorded[0][0]).total_seconds()
+        assert seconds > 0
+        assert {(each.position, each.lag.events, each.lag.seconds) for each in told.projections} == {(5, 5, seconds)}

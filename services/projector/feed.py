@@ -21,7 +21,7 @@ from services.postgres import connect
 from services.projector.outage import AWAY, Outage
 from services.statements import Statements
 
-PAGE_EVENTS_MAX = 2_000
+PAGE_EVENTS_MAX = 4_000
 PAGE_BYTES_MAX = 4 * 1024**2  # Of stored events; the last one may go beyond.
 LISTENING_CHECK_SECONDS = 30  # A connection may be gone without a sign of it.
 

@@ -39,7 +39,7 @@ REFUSED_RETRY_SECONDS = 5.0  # After the database has refused something of a led
 STEP_ASIDE_SECONDS = 0.5  # After another projector has moved a cursor first.
 FOLLOW_SECONDS = 0.05  # Between two looks at a ledger that another process keeps up with, while somebody waits here.
 OPEN_SECONDS_MAX = 10  # For a query to wait until the read models of a ledger are there.
-INDEXED_BEHIND_EVENTS_MAX = 10_000  # What is further behind gets its indexes later: to fill them as it goes costs more.
+INDEXED_BEHIND_EVENTS_MAX = 4_000  # What is further behind gets its indexes later: to fill them as it goes costs more.
 REBUILD_RETRY_SECONDS = 5.0
 REBUILD_WAIT_SECONDS = 1.0  # Between two looks whether another process still is at a rebuild.
 DECODED_AT_ONCE_EVENTS = 64  # Then whoever else has something to do has a turn.
@@ -333,6 +333,7 @@ class Runner:
             return _Folding(Page(position, (), hole))
         if position not in self._pages:
             page = await read_page(connection, self._statements, position, self._topics)
+            await _decode(page, self._topics)
             self._pages[position] = _Folding(page)
         return self._pages[position]
 
@@ -358,7 +359,6 @@ class Runner:
         with contextlib.suppress(*AWAY, asyncpg.PostgresError):
             async with shared.turns, shared.pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
                 ahead = await self._folding(connection, position)
-            await _decode(ahead.page, self._topics)
             for projection in projections:
                 ahead.fold(projection)
                 await asyncio.sleep(0)

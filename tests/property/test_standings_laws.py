@@ -5,12 +5,13 @@ from fractions import Fraction
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.projector.counting import columns as columns_module
-from services.projector.counting import standings
+from services.projector.counting import one_by_one, standings
 from services.projector.counting.counted import Counted
 from services.projector.counting.scoring import Values, score
 from services.projector.counting.standings import Heard, Lens, stand
@@ -67,10 +68,31 @@ def test_what_is_heard_follows_from_what_was_heard_elsewhere(seed: int, length: 
     history = some_history(random.Random(seed), length)
     columns = counted(history)
     here, there = data.draw(st.integers(1, length)), data.draw(st.integers(1, length))
+    with pytest.MonkeyPatch.context() as patch:
+        # Whether accounts are gone through one by one, or many at once.
+        patch.setattr(one_by_one, "ROWS_ONE_BY_ONE_MAX", data.draw(st.sampled_from([0, 1_000])))
+        for lens in LENSES:
+            since = stand(columns, lens, there, history.now(there))
+            found = stand(columns, lens, here, history.now(here), since)
+            assert shown(columns, found.heard) == shown(columns, stand(columns, lens, here, history.now(here)).heard)
+
+
+@given(seeds, st.integers(5, 70), st.data())
+@settings(deadline=None)
+def test_an_account_by_itself_is_heard_as_among_many(seed: int, length: int, data: st.DataObject) -> None:
+    history = some_history(random.Random(seed), length)
+    columns = counted(history)
+    position = data.draw(st.integers(1, length))
+    said = one_by_one.few(columns, np.arange(columns.size, dtype=np.int32))
+    assert said is not None
     for lens in LENSES:
-        since = stand(columns, lens, there, history.now(there))
-        found = stand(columns, lens, here, history.now(here), since)
-        assert shown(columns, found.heard) == shown(columns, stand(columns, lens, here, history.now(here)).heard)
+        each = one_by_one.hear_each(said, lens, position, history.now(position))
+        whole = stand(columns, lens, position, history.now(position)).heard
+        if each:
+            found = Heard.nothing().changed(set(), each, columns.width)
+            assert shown(columns, found) == shown(columns, whole)
+            assert found.revenue.at.tolist() == whole.revenue.at.tolist()
+            assert found.revenue.amounts.tolist() == whole.revenue.amounts.tolist()
 
 
 @given(seeds, st.integers(5, 70), st.data())

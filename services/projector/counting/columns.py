@@ -37,6 +37,9 @@ TAIL_ROWS_MIN = 2_048
 TAIL_SHARE = 16
 """New rows wait behind the sorted ones until there are so many, or a sixteenth as many as those."""
 
+FEW_ROWS_MAX = 256
+"""So few are put in order anew sooner than merged."""
+
 SIEVE_BITS = 20
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -171,6 +174,9 @@ class Rows:
         others = tuple(each for each in others if length(each))
         if not others:
             return rows
+        if length(rows) + sum(map(length, others)) <= FEW_ROWS_MAX:
+            both = joined(rows, *others)
+            return taken(both, order(both, self._keys))
         owner = self._keys[0]
         owners = np.concatenate([each[owner] for each in others])
         size = 1 + max(_greatest(rows[owner]), _greatest(owners))
@@ -205,6 +211,8 @@ class Rows:
         if found.dtype == _CODE:
             # Of each number is known where its rows begin, so nothing is searched.
             begins = self._stretches(column)
+            if len(values) == 1:
+                return self._having(column, int(values[0]), by, begins)
             here = np.minimum(values, len(begins) - 2)
             rows = spans(begins[here], np.where(here == values, begins[here + 1], begins[here]))
         else:
@@ -212,6 +220,13 @@ class Rows:
             rows = spans(first, last)
         rows = rows if by is None else np.sort(by[rows])
         waiting = (taken(each, np.flatnonzero(is_among(each[column], values))) for each in self._pieces)
+        return self.merged(taken(self._main, rows), *waiting)
+
+    def _having(self, column: str, value: int, by: Column | None, begins: Column) -> Columns:
+        """The rows that have one number, which lie side by side: nothing is put together where nothing waits."""
+        here = slice(*begins[value : value + 2].tolist()) if value < len(begins) - 1 else slice(0, 0)
+        rows = np.arange(here.start, here.stop) if by is None else np.sort(by[here])
+        waiting = (taken(each, np.flatnonzero(each[column] == value)) for each in self._pieces)
         return self.merged(taken(self._main, rows), *waiting)
 
     def may_have(self, column: str, values: Column) -> Column:
@@ -263,9 +278,13 @@ class Rows:
         by, begins = self._order(owner, "position"), self._stretches(owner)
         position, until = self._main["position"], self._main["until"]
         there = np.zeros(size, bool)
-        wanted = np.arange(min(size, len(begins) - 1))
-        at, end = begins[wanted], begins[wanted + 1]
+        firsts, said = self._firsts(owner)
+        is_by = said[:size] <= p
+        there[: len(is_by)] = is_by
         # Mostly the first that was said of one has not been retracted.
+        wanted = np.flatnonzero(is_by & (until[firsts[:size]] <= p)) if len(self._main["until"]) else firsts[:0]
+        there[wanted] = False
+        at, end = begins[wanted] + 1, begins[wanted + 1]
         while len(wanted):
             is_left = at < end
             wanted, at, end = wanted[is_left], at[is_left], end[is_left]
@@ -276,6 +295,18 @@ class Rows:
         for each in self._pieces:
             there[each[owner][holds(each, p)]] = True
         return there
+
+    def _firsts(self, owner: str) -> tuple[Column, Column]:
+        """Of each number the row that was recorded first, and where; FOREVER where it has none. They are kept."""
+        key, said = (owner, "first"), (owner, "first", "position")
+        if said not in self._orders:
+            begins, position = self._stretches(owner), self._main["position"]
+            has = begins[1:] > begins[:-1]
+            firsts, positions = np.zeros(len(has), np.int32), np.full(len(has), FOREVER)
+            firsts[has] = self._order(owner, "position")[begins[:-1][has]]
+            positions[has] = position[firsts[has]]
+            self._orders[key], self._orders[said] = firsts, positions
+        return self._orders[key], self._orders[said]
 
     def _at(self, positions: Column) -> Iterator[tuple[Columns, Column]]:
         """Each part, with its rows that were recorded at these positions, each of which is there once."""

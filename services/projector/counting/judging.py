@@ -1,6 +1,8 @@
 """By which revision accounts are judged, and by what is known of them: as lenses.Knowledge, for many at once. Pure."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from msgspec import Struct
@@ -23,6 +25,8 @@ from services.projector.counting.scoring import (
     score,
 )
 from services.projector.judgement.fit import Revision
+
+Lens = Literal["now", "asked"]
 
 NOT_HERE = -1
 
@@ -137,22 +141,30 @@ class Adopted:
 
     def __init__(self, counted: Counted, p: int) -> None:
         self.adopted = counted.adopted(p)
-        self._from = np.array([microseconds(each.in_force_from) for each in self.adopted], np.int64)
-        self._explores = np.array([each.revision.stage == "exploratory" for each in self.adopted] + [False])
+        self._from = [microseconds(each.in_force_from) for each in self.adopted]
 
     def number(self, t: int) -> int:
-        return int(self.numbers(np.array([t]))[0])
+        """Which of the adoptions was in force at a time; -1: none."""
+        return bisect_right(self._from, t) - 1
 
     def numbers(self, times: Column) -> Column:
-        """Which of the adoptions was in force at each time; -1: none."""
-        return np.searchsorted(self._from, times, "right") - 1
+        """The same of each of many times."""
+        return np.searchsorted(np.array(self._from, np.int64), times, "right") - 1
 
     def revision(self, t: int) -> Revision | None:
         number = self.number(t)
         return None if number < 0 else self.adopted[number].revision
 
-    def heeded(self, classes: Column, asked: Column) -> Column:
+    def heed(self, class_: int, asked: int) -> int:
         """What was asked in an exploratory phase is never off target."""
-        if not self._explores.any():
+        if class_ != OFF_TARGET:
+            return class_
+        revision = self.revision(asked)
+        return EXPLORATORY if revision is not None and revision.stage == "exploratory" else class_
+
+    def heeded(self, classes: Column, asked: Column) -> Column:
+        """The same of many."""
+        explores = np.array([each.revision.stage == "exploratory" for each in self.adopted] + [False])
+        if not explores.any():
             return classes
-        return np.where((classes == OFF_TARGET) & self._explores[self.numbers(asked)], EXPLORATORY, classes)
+        return np.where((classes == OFF_TARGET) & explores[self.numbers(asked)], EXPLORATORY, classes)

@@ -47,13 +47,11 @@ class Naming(Struct, frozen=True, dict=True):
 
     def roots_of(self, accounts: Column) -> Column:
         """The roots of these accounts: of few it costs the same however many others there are."""
-        name, root = self.accounts["name"], self.accounts["root"]
-        if not len(name):
-            return accounts
-        if len(accounts) > len(name):
-            return _roots(self.accounts, 1 + max(int(accounts.max()), int(name[-1])))[accounts]
-        at = np.minimum(np.searchsorted(name, accounts), len(name) - 1)
-        return np.where(name[at] == accounts, root[at], accounts)
+        return _roots_of(self.accounts, accounts)
+
+    def merged_of(self, requirements: Column) -> Column:
+        """The roots of these requirements, likewise."""
+        return _roots_of(self.requirements, requirements)
 
     def are_several(self, roots: Column) -> Column:
         """Which of these accounts, by their roots, go by several names."""
@@ -159,3 +157,13 @@ def _roots(names: Columns, size: int) -> Column:
     roots = np.arange(size, dtype=np.int32)
     roots[names["name"]] = names["root"]
     return roots
+
+
+def _roots_of(names: Columns, some: Column) -> Column:
+    name, root = names["name"], names["root"]
+    if not len(name):
+        return some
+    if len(some) > len(name):
+        return _roots(names, 1 + max(int(some.max()), int(name[-1])))[some]
+    at = np.minimum(np.searchsorted(name, some), len(name) - 1)
+    return np.where(name[at] == some, root[at], some)

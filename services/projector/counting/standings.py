@@ -6,11 +6,11 @@ came to of which anything was said in between, and adding what they come to now,
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from fractions import Fraction
 from functools import cached_property, reduce
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -30,7 +30,9 @@ from services.projector.counting.columns import (
 )
 from services.projector.counting.counted import Counted, blocks, with_all_names
 from services.projector.counting.judging import Adopted, Facts, judge
+from services.projector.counting.judging import Lens as Lens
 from services.projector.counting.live_asks import Live, last_of_each, live, most_important
+from services.projector.counting.one_by_one import Said, few, hear_each
 from services.projector.counting.scoring import (
     OFF_TARGET,
     ON_TARGET,
@@ -41,7 +43,6 @@ from services.projector.counting.worth import Earned, Revenues, revenues
 from services.projector.judgement.fit import CLASSES
 from services.projector.judgement.lenses import Departs
 
-Lens = Literal["now", "asked"]
 _CLASSES = len(CLASSES)
 
 
@@ -86,6 +87,28 @@ class Heard(Struct, frozen=True, dict=True):
             revenue=self.revenue.plus(other.revenue, sign),
         )
 
+    def changed(self, gone: Set[Said], come: Set[Said], size: int) -> "Heard":
+        """Without some of what was said, and with other. `size`: of how many requirements that may be."""
+        signed = [*((each, -1) for each in gone), *((each, 1) for each in come)]
+        if not signed:
+            return self
+        size = max(size, len(self.classes))
+        classes = _sized(self.classes, size).copy()
+        voices, voices_if_known = (
+            {total: _sized(each, size).copy() for total, each in of.items()}
+            for of in (self.voices, self.voices_if_known)
+        )
+        for said, sign in signed:
+            classes[said.requirement, said.class_] += sign
+            for of, weight, total in (
+                (voices, said.weight, said.total),
+                (voices_if_known, said.weight_if_known, said.total_if_known),
+            ):
+                if total:
+                    of.setdefault(total, np.zeros(size, np.int64))[said.requirement] += sign * weight
+        earned = Earned.added((place_of(said.requirement, said.class_), said.worth, sign) for said, sign in signed)
+        return Heard(classes, voices, voices_if_known, self.revenue.plus(earned))
+
     @cached_property
     def octets(self) -> int:
         voices = [*self.voices.values(), *self.voices_if_known.values()]
@@ -112,6 +135,11 @@ def stand(counted: Counted, lens: Lens, position: int, now: datetime, since: Sta
     names = touched(counted, since, position, now)
     if not len(names):
         return Standing(position, now, since.heard)
+    said = few(counted, names)
+    if said is not None:
+        gone, come = hear_each(said, lens, since.position, since.now), hear_each(said, lens, position, now)
+        if gone is not None and come is not None:
+            return Standing(position, now, since.heard.changed(gone - come, come - gone, counted.width))
     before = hear(counted, lens, since.position, since.now, names)
     after = hear(counted, lens, position, now, names)
     return Standing(position, now, since.heard.plus(after.plus(before, -1)))

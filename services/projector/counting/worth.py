@@ -1,5 +1,6 @@
 """What accounts are worth: contracted and in the pipeline, by currency, for all at once. Pure."""
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -28,6 +29,11 @@ from services.projector.judgement.revenue import Amounts, Revenue
 CURRENCY_BITS = 20
 """Three letters name at most 17,576 currencies."""
 _CURRENCY = (1 << CURRENCY_BITS) - 1
+
+Sum = tuple[int, int, int]
+"""An amount in limbs, high and low, and of how many deals it is."""
+Worth = tuple[tuple[int, Sum, Sum], ...]
+"""What one account is worth: of each currency, by its number, what is contracted and what is in the pipeline."""
 
 
 class Revenues(Struct, frozen=True):
@@ -63,9 +69,24 @@ class Earned(Struct, frozen=True):
             amounts[:, kind, limb] = sums(row, theirs[:, kind, limb], len(at))
         return cls(at, amounts)
 
+    @classmethod
+    def added(cls, parts: Iterable[tuple[int, Worth, int]]) -> "Earned":
+        """What single accounts earn: the place of each, what it is worth, and 1 or -1 for what is taken away."""
+        summed: dict[int, Sequence[int]] = {}
+        for place, worth, sign in parts:
+            for currency, won, open in worth:
+                at = place << CURRENCY_BITS | currency
+                before = summed.get(at, (0,) * 6)
+                summed[at] = [each + sign * more for each, more in zip(before, (*won, *open), strict=True)]
+        places = sorted(at for at, amounts in summed.items() if any(amounts))
+        amounts = np.array([summed[at] for at in places], np.int64)
+        return cls(np.array(places, np.int64), amounts.reshape(-1, 2, 3))
+
     def plus(self, other: "Earned", sign: int = 1) -> "Earned":
         """Both together. What is added is mostly little, and about places that are there. Where nothing is earned any
         more there is no row: limbs add up exactly, so that none is left of them without a deal."""
+        if not len(other.at):
+            return self
         at, row = self.at, np.searchsorted(self.at, other.at)
         is_new = ~is_among(other.at, at)
         if is_new.any():

@@ -8,7 +8,7 @@ import pytest
 
 from services.projector.counting.columns import day_number, digest, microseconds
 from services.projector.counting.counted import Counted, Said
-from services.projector.counting.decided import GAINED, GONE, STILL_OPEN, TAKEN_BACK, at_stake, became, who_asked
+from services.projector.counting.decided import GAINED, GONE, STILL_OPEN, TAKEN_BACK, at_stake, became, fates, who_asked
 from services.projector.judgement.lenses import Decision
 from services.projector.judgement.stakes import Fate, Opportunity, fate
 
@@ -79,5 +79,6 @@ def test_stakes_and_fates_are_those_of_one(
     assert len(found.opportunities) == 1
     standing = now if now is not None else (None if is_taken_back else then)
     expected = KIND_OF[fate(was, None if standing is None else opportunity(*standing), TODAY)]
-    [fates] = became(columns, [found], TAKEN, TODAY)
-    assert [*fates] == [expected]
+    [octets] = fates(columns, [found], TAKEN, TODAY)
+    told = became(columns.currencies, found, octets)
+    assert [*told] == [expected]

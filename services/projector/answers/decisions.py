@@ -3,6 +3,7 @@ was said of them since."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,9 @@ from services.projector.answers.held import Known, Remembered
 from services.projector.answers.since import read_since
 from services.projector.answers.snapshot import Snapshot
 from services.projector.answers.stakes import Stakes, StakesRead, read_stakes, show_at_stake, show_became
-from services.projector.counting.columns import NO_CURRENCY, microseconds
+from services.projector.counting.columns import NO_CURRENCY, Codes, microseconds
 from services.projector.counting.counted import Counted
-from services.projector.counting.decided import GAINED, GONE, STILL_OPEN, Fates, Looked, became
+from services.projector.counting.decided import GAINED, GONE, STILL_OPEN, Looked, became, fates
 from services.projector.counting.decided import Stakes as StakesCounted
 from services.projector.counting.judging import Adopted
 from services.projector.counting.standings import Moment, departs_of
@@ -54,6 +55,10 @@ READS = ("accounts", "opportunities", "requirements", "agreements", "decisions",
 
 FITS_MAX = 1_000
 """Fits that one decision shows, in accounts; the counts by class are of all."""
+
+
+STAKES_SHOWN_MAX = 1_000
+"""Of decisions, over all ledgers: some ten kilobytes each."""
 
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
@@ -264,14 +269,29 @@ def show_rows(listed: Sequence[Listed]) -> list[DecisionRow]:
         return []
     counted, at = listed[0].counted, listed[0].at
     stakes = [each.stakes for each in listed if each.stakes is not None]
-    fates = iter(became(counted, stakes, at.position, at.now.date()))
-    return [_show_row(each, None if each.stakes is None else next(fates)) for each in listed]
+    found = iter(fates(counted, stakes, at.position, at.now.date()))
+    return [
+        _show_row(each, None if each.stakes is None else _show_stakes(counted.currencies, each.stakes, next(found)))
+        for each in listed
+    ]
 
 
-def _show_row(listed: Listed, fates: Fates | None) -> DecisionRow:
-    """`fates`: what became of what was at stake; None while it is proposed."""
+@lru_cache(maxsize=STAKES_SHOWN_MAX)
+def _show_stakes(currencies: Codes, stakes: StakesCounted, fates: bytes) -> tuple[dict[str, list[Money]], Became]:
+    """What was at stake in a decision, and what became of it, which is the same at many positions."""
+    found = became(currencies, stakes, fates)
+    return revenue.by_class(each for fate in found.values() for each in fate), Became(
+        won=revenue.sums_by_class(found.get(GAINED, ())),
+        lost=revenue.sums_by_class(found.get(GONE, ())),
+        open=revenue.sums_by_class(found.get(STILL_OPEN, ())),
+    )
+
+
+def _show_row(listed: Listed, stakes: tuple[dict[str, list[Money]], Became] | None) -> DecisionRow:
+    """`stakes`: what was at stake, and what became of it; None while it is proposed."""
     row, revision = listed.row, None
-    if fates is not None:
+    at_stake, became = (None, None) if stakes is None else stakes
+    if stakes is not None:
         decision = decision_of(row)
         revision = Adopted(listed.counted, decision.cut).revision(microseconds(decision.valid_from))
     return DecisionRow(
@@ -282,24 +302,18 @@ def _show_row(listed: Listed, fates: Fates | None) -> DecisionRow:
         outcome=listed.outcome,
         grounds=listed.grounds,
         departs=listed.departs,
-        at_stake=None if fates is None else revenue.by_class(each for fate in fates.values() for each in fate),
-        became=None
-        if fates is None
-        else Became(
-            won=revenue.sums_by_class(fates.get(GAINED, ())),
-            lost=revenue.sums_by_class(fates.get(GONE, ())),
-            open=revenue.sums_by_class(fates.get(STILL_OPEN, ())),
-        ),
+        at_stake=at_stake,
+        became=became,
         needs_review=listed.needs_review,
         overdue=listed.overdue,
         superseded_by=listed.superseded_by,
         position=listed.position,
         time=format_time(row["time"]),
         recordedtime=format_time(row["recorded_at"]),
-        deciders=[] if fates is None else [show_role(by) for by in decoded(row["deciders"], list[By])],
-        instruction=None if fates is None else row["instruction"],
+        deciders=[] if stakes is None else [show_role(by) for by in decoded(row["deciders"], list[By])],
+        instruction=None if stakes is None else row["instruction"],
         decide_by=listed.decide_by,
-        revisit=None if fates is None else row["revisit"],
+        revisit=None if stakes is None else row["revisit"],
         agreement=None if revision is None else TARGET_MARKET,
         revision=None if revision is None else revision.revision,
     )

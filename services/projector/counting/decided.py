@@ -16,6 +16,7 @@ from services.projector.counting.columns import (
     NO_CURRENCY,
     OPEN,
     WON,
+    Codes,
     Column,
     begin_anew,
     day_number,
@@ -46,6 +47,7 @@ from services.projector.judgement.fit import CLASSES, Class
 from services.projector.judgement.lenses import Decision
 from services.projector.judgement.revenue import Amounts, Revenue
 
+_LOOKED_UP = ("opportunities", "open")
 _FATES = 4
 GAINED, GONE, STILL_OPEN, TAKEN_BACK = range(_FATES)
 """What became of an opportunity: as stakes.fate has it, in kinds."""
@@ -81,8 +83,9 @@ class Review(Moment, frozen=True):
         return int(self.classes.nbytes)
 
 
-class Stakes(Struct, frozen=True):
-    """The opportunities that were at stake in a decision, as its deciders knew them: classes and amounts."""
+class Stakes(Struct, frozen=True, eq=False):
+    """The opportunities that were at stake in a decision, as its deciders knew them: classes and amounts. They equal
+    themselves alone, by which what follows from them is remembered."""
 
     opportunities: Column
     classes: Column
@@ -123,10 +126,12 @@ def review(
     _judge(counted, classes, asks, position, now, names)
     before = _Today(counted, live(counted, since.position, names=names), classes_then, since.position)
     after = _Today(counted, asks, classes, position)
-    counts = {}
+    counts, concerned = {}, _concerned(looked, chosen)
     for key, each in looked.items():
         if key in since.counts:
-            counts[key] = since.counts[key] - before.differing(each, chosen) + after.differing(each, chosen)
+            counts[key] = since.counts[key]
+            if key in concerned:
+                counts[key] += after.differing(each, chosen) - before.differing(each, chosen)
         else:
             theirs = live(counted, position, reach=counted.lineage.reach(each.requirements))
             counts[key] = _Today(counted, theirs, classes, position).differing(each)
@@ -168,37 +173,38 @@ def at_stake(counted: Counted, decision: Decision, asked: AskedWhen) -> Stakes:
     )
 
 
-def became(counted: Counted, stakes: Sequence[Stakes], position: int, today: date) -> list[Fates]:
-    """What was at stake in each of these, in what it was worth when it was decided: by what became of it, and class."""
+def fates(counted: Counted, stakes: Sequence[Stakes], position: int, today: date) -> list[bytes]:
+    """What became of each of the opportunities that were at stake in each of these, an octet each."""
     if not stakes:
         return []
-    opportunity, classes, was_open, currency, high, low = (
-        np.concatenate([getattr(each, name) for each in stakes]) for name in Stakes.__struct_fields__
-    )
-    of = np.repeat(np.arange(len(stakes)), [len(each.opportunities) for each in stakes])
-    fates = _fates(counted, opportunity, was_open, position, today)
-    rows = np.flatnonzero(currency != NO_CURRENCY)
-    shape = (len(stakes), _FATES, len(CLASSES), max(1, len(counted.currencies)), 2)
-    at = np.ravel_multi_index((of[rows], fates[rows], classes[rows], currency[rows], was_open[rows].astype(int)), shape)
+    opportunity, was_open = (np.concatenate([getattr(each, name) for each in stakes]) for name in _LOOKED_UP)
+    found = _fates(counted, opportunity, was_open, position, today).astype(np.int8)
+    ends = np.cumsum([len(each.opportunities) for each in stakes])
+    return [each.tobytes() for each in np.split(found, ends[:-1])]
+
+
+def became(currencies: Codes, stakes: Stakes, fates: bytes) -> Fates:
+    """What was at stake, in what it was worth when it was decided: by what became of it, and class."""
+    rows = np.flatnonzero(stakes.currencies != NO_CURRENCY)
+    shape = (_FATES, len(CLASSES), max(1, len(currencies)), 2)
+    kinds = (np.frombuffer(fates, np.int8), stakes.classes, stakes.currencies, stakes.open.astype(int))
+    at = np.ravel_multi_index(tuple(each[rows] for each in kinds), shape)
     size = int(np.prod(shape))
-    kinds = np.unique(at)
-    amounts = zip(*(sums(at, each[rows], size)[kinds].tolist() for each in (high, low)), strict=True)
-    found: list[dict[int, dict[Class, dict[str, list[int]]]]] = [{} for _ in stakes]
-    for (which, fate, class_, code, is_open), (more, less) in zip(
-        zip(*(each.tolist() for each in np.unravel_index(kinds, shape)), strict=True), amounts, strict=True
+    occur = np.unique(at)
+    amounts = zip(*(sums(at, each[rows], size)[occur].tolist() for each in (stakes.high, stakes.low)), strict=True)
+    found: dict[int, dict[Class, dict[str, list[int]]]] = {}
+    for (fate, class_, code, is_open), (more, less) in zip(
+        zip(*(each.tolist() for each in np.unravel_index(occur, shape)), strict=True), amounts, strict=True
     ):
-        by_currency = found[which].setdefault(fate, {}).setdefault(CLASSES[class_], {})
-        by_currency.setdefault(counted.currencies.texts[code], [0, 0])[is_open] = join_limbs(more, less)
-    return [
-        {
-            fate: [
-                (class_, {name: Amounts(*each) for name, each in by_currency.items()})
-                for class_, by_currency in by_class.items()
-            ]
-            for fate, by_class in by_fate.items()
-        }
-        for by_fate in found
-    ]
+        by_currency = found.setdefault(fate, {}).setdefault(CLASSES[class_], {})
+        by_currency.setdefault(currencies.texts[code], [0, 0])[is_open] = join_limbs(more, less)
+    return {
+        fate: [
+            (class_, {name: Amounts(*each) for name, each in by_currency.items()})
+            for class_, by_currency in by_class.items()
+        ]
+        for fate, by_class in found.items()
+    }
 
 
 def _fates(counted: Counted, opportunity: Column, was_open: Column, position: int, today: date) -> Column:
@@ -299,9 +305,18 @@ class _Today:
         self._classes = Adopted(counted, position).heeded(classes[pairs.account], pairs.asked)
 
     def differing(self, looked: Looked, chosen: Column | None = None) -> int:
-        if chosen is not None and not chosen[looked.decided.accounts].any():
-            return 0  # Mostly nothing was said of those who asked.
         return self._asking.differing(looked, self._asking.rows(looked.requirements), self._classes, chosen)
+
+
+def _concerned(looked: LookedBy, chosen: Column) -> set[tuple[int, int]]:
+    """Those for which one of the chosen accounts asked: mostly few."""
+    if not looked:
+        return set()
+    asked = [each.decided.accounts for each in looked.values()]
+    before = np.concatenate([[0], np.cumsum(chosen[np.concatenate(asked)])])
+    ends = np.cumsum([len(each) for each in asked])
+    some = np.diff(before[ends], prepend=0) > 0
+    return {key for key, concerns in zip(looked, some.tolist(), strict=True) if concerns}
 
 
 def _judge(

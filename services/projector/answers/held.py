@@ -156,10 +156,11 @@ class Held:
         self, ledger: str, open: Open, position: int, now: datetime, versions: tuple[str, ...], reached: int
     ) -> Known:
         """What is held of a ledger, once that has got to a position. `versions`, `reached`: of READS, as last seen."""
-        held = self._ledgers.setdefault(ledger, _Ledger())
+        held = self._ledgers.get(ledger) or self._ledgers.setdefault(ledger, _Ledger())
         held.is_asked_for = True
         self._ledgers.move_to_end(ledger)
         known = await held.reach(open, position, now, versions, reached)
+        held.measure()
         while len(self._ledgers) > 1 and self.octets > HELD_OCTETS_MAX:
             self._ledgers.popitem(last=False)
         return known
@@ -181,6 +182,7 @@ class Held:
         self._ledgers.move_to_end(ledger, last=held.is_asked_for)
 
         async def rest() -> None:
+            held.measure()
             is_here = self._ledgers.get(ledger) is held
             if not is_here or (not held.is_asked_for and len(self._ledgers) > 1 and self.octets > HELD_OCTETS_MAX):
                 raise _NoRoom
@@ -192,6 +194,7 @@ class Held:
                 await asyncio.to_thread(known.standing, lens)
                 await rest()
             await asyncio.to_thread(known.counted.sort_ahead)
+            held.measure()
         except _NoRoom:
             if self._ledgers.get(ledger) is held:
                 del self._ledgers[ledger]
@@ -234,10 +237,11 @@ class _Ledger:
         self._claimed: set[tuple[Any, ...]] = set()
         self._is_whole = False
         self._says_anew = False
+        self.octets = 0
+        """As measured last: what is held of other ledgers than the one that is asked stays what it was."""
 
-    @property
-    def octets(self) -> int:
-        return self._counted.octets + self._headings.octets + self._remembered.octets
+    def measure(self) -> None:
+        self.octets = self._counted.octets + self._headings.octets + self._remembered.octets
 
     async def reach(
         self,

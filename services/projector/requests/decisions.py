@@ -14,8 +14,8 @@ from services.projector.answers.snapshot import Wanted
 from services.projector.requests import paging
 from services.projector.requests.asked import DecisionsAsked, choice, is_decision_asked_for
 from services.projector.requests.paging import Moment, Pages
-from services.projector.requests.readings import Readings, Whole
-from services.projector.requests.replies import respond, send_list
+from services.projector.requests.readings import ListAt, Readings, Whole
+from services.projector.requests.replies import Encoded, encode_page, respond, send_page
 from services.projector.requests.route import get, named, page_of
 from services.projector.shapes.decision import OneDecision
 from services.web import Call, Route
@@ -47,15 +47,18 @@ class _Decisions:
             listed = decisions.list_decisions(read, known)
             return Whole(listed, partial(decisions.currencies_of, listed))
 
-        settled, whole = await self._readings.whole_beside_known(
-            call, ("decisions",), page.wanted, decisions.read_decisions, judge
-        )
-
-        def body(found: Sequence[Listed], rows: list[DecisionRow]) -> DecisionList:
-            return DecisionList(as_of=settled.as_of, total=len(found), decisions=rows)
-
         wanted = choice(asked, lambda row: is_decision_asked_for(row, asked))
-        return await send_list(call, page, settled.as_of, whole, wanted, decisions.show_rows, DecisionRow, body)
+
+        def tell(settled: ListAt, whole: Whole) -> Encoded:
+            def body(found: Sequence[Listed], rows: list[DecisionRow]) -> DecisionList:
+                return DecisionList(as_of=settled.as_of, total=len(found), decisions=rows)
+
+            return encode_page(call, page, whole, wanted, decisions.show_rows, DecisionRow, body)
+
+        settled, encoded = await self._readings.told_beside_known(
+            call, ("decisions",), page.wanted, decisions.read_decisions, judge, tell
+        )
+        return send_page(call, page, settled.as_of, *encoded)
 
     async def decision(self, call: Call) -> web.StreamResponse:
         name = named(call, "decision")

@@ -44,6 +44,7 @@ BESIDES = web.RequestKey("besides", bool)
 """Set where an answer rests on more than its bases: it cannot be told whether it would be read from the same."""
 _Evidence = TypeVar("_Evidence")
 _Computed = TypeVar("_Computed")
+_Told = TypeVar("_Told")
 
 
 class ListAt(NamedTuple):
@@ -140,24 +141,37 @@ class Readings:
 
         return settled, await self.whole_lists.whole((settled.key, *name), make)
 
-    async def whole_beside_known(
+    async def told_of_known(
+        self,
+        call: Call,
+        name: tuple[str, ...],
+        wanted: Wanted,
+        judge: Callable[[Known | None], Whole],
+        tell: Callable[[ListAt, Whole], _Told],
+    ) -> tuple[ListAt, _Told]:
+        """What is told of a whole list made from what is held in memory. Otherwise like `whole`."""
+
+        async def read(settled: ListAt) -> Callable[[Known | None], Whole]:
+            return judge
+
+        return await self._told(call, name, wanted, read, tell)
+
+    async def told_beside_known(
         self,
         call: Call,
         name: tuple[str, ...],
         wanted: Wanted,
         read: Callable[[Snapshot], Awaitable[_Evidence]],
         judge: Callable[[_Evidence, Known | None], Whole],
-    ) -> tuple[ListAt, Whole]:
-        """A whole list made from what is held in memory and from what is read beside it. Otherwise like `whole`."""
-        settled = await self._settle(call, held.READS, wanted)
+        tell: Callable[[ListAt, Whole], _Told],
+    ) -> tuple[ListAt, _Told]:
+        """The same of a list made from what is held in memory and from what is read beside it."""
 
-        async def make() -> Whole:
-            async with self._turn(call):
-                async with self.snapshot(call, held.READS, Wanted(as_of=settled.as_of.position)) as snapshot:
-                    evidence = await read(snapshot)
-                return await asyncio.to_thread(judge, evidence, await self._known(call, settled))
+        async def beside(settled: ListAt) -> Callable[[Known | None], Whole]:
+            async with self.snapshot(call, held.READS, Wanted(as_of=settled.as_of.position)) as snapshot:
+                return partial(judge, await read(snapshot))
 
-        return settled, await self.whole_lists.whole((settled.key, *name), make)
+        return await self._told(call, name, wanted, beside, tell)
 
     @asynccontextmanager
     async def aside(
@@ -245,6 +259,32 @@ class Readings:
             return web.Response(body=kept.body, headers=kept.headers)
 
         return answered
+
+    async def _told(
+        self,
+        call: Call,
+        name: tuple[str, ...],
+        wanted: Wanted,
+        read: Callable[[ListAt], Awaitable[Callable[[Known | None], Whole]]],
+        tell: Callable[[ListAt, Whole], _Told],
+    ) -> tuple[ListAt, _Told]:
+        settled = await self._settle(call, held.READS, wanted)
+        told: list[_Told] = []
+
+        async def make() -> Whole:
+            async with self._turn(call):
+                judge, known = await read(settled), await self._known(call, settled)
+
+                # Whoever makes a list tells of it at once: each change to another thread costs as much as a few rows.
+                def made() -> Whole:
+                    whole = judge(known)
+                    told.append(tell(settled, whole))
+                    return whole
+
+                return await asyncio.to_thread(made)
+
+        whole = await self.whole_lists.whole((settled.key, *name), make)
+        return settled, told[0] if told else await asyncio.to_thread(tell, settled, whole)
 
     @asynccontextmanager
     async def _turn(self, call: Call) -> AsyncIterator[None]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -30,21 +30,36 @@ async def send_list(
     row_type: type[Struct],
     body: Callable[[Sequence[Any], list[Any]], Struct],
 ) -> web.Response:
+    """One page of the rows that are wanted, as encode_page has it."""
+    # The list may be long; in a thread it does not hold up other answers.
+    encoded = await asyncio.to_thread(encode_page, call, page, whole, wanted, show, row_type, body)
+    return send_page(call, page, as_of, *encoded)
+
+
+class Encoded(NamedTuple):
+    """One page of a list that has `total` rows."""
+
+    total: int
+    content_type: str
+    content: bytes
+
+
+def encode_page(
+    call: Call,
+    page: Page,
+    whole: Whole,
+    wanted: Callable[[Any], bool] | None,
+    show: Callable[[Sequence[Any]], Sequence[Struct]],
+    row_type: type[Struct],
+    body: Callable[[Sequence[Any], list[Any]], Struct],
+) -> Encoded:
     """One page of the rows that are wanted, as JSON or CSV. `show` gets the page's rows as they are found, `body` all
     that were found, and the page's as they are shown."""
-    after = page.after + page.parameters.limit
-    as_csv = wants_csv(call.request.headers.get("Accept", ""))
-
-    def encoded() -> tuple[int, bytes]:
-        found = whole.rows if wanted is None else [each for each in whole.rows if wanted(each)]
-        rows = [*show(found[page.after : after])]
-        if as_csv:
-            return len(found), sheets.sheet(rows, whole.currencies(), row_type)
-        return len(found), msgspec.json.encode(body(found, rows))
-
-    # The list may be long; in a thread it does not hold up other answers.
-    total, content = await asyncio.to_thread(encoded)
-    return send_page(call, page, as_of, total, CSV if as_csv else JSON, content)
+    found = whole.rows if wanted is None else [each for each in whole.rows if wanted(each)]
+    rows = [*show(found[page.after : page.after + page.parameters.limit])]
+    if wants_csv(call.request.headers.get("Accept", "")):
+        return Encoded(len(found), CSV, sheets.sheet(rows, whole.currencies(), row_type))
+    return Encoded(len(found), JSON, msgspec.json.encode(body(found, rows)))
 
 
 def send_page(call: Call, page: Page, as_of: AsOf, total: int, content_type: str, content: bytes) -> web.Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 from aiohttp import web
@@ -20,7 +21,7 @@ from services.projector.requests import paging, sheets
 from services.projector.requests.asked import RequirementAsked, RequirementsAsked, choice, is_requirement_asked_for
 from services.projector.requests.paging import Moment, Page
 from services.projector.requests.readings import ListAt, Readings, Whole
-from services.projector.requests.replies import CSV, JSON, respond, send_list, send_page, wants_csv
+from services.projector.requests.replies import CSV, JSON, Encoded, encode_page, respond, send_page, wants_csv
 from services.projector.requests.route import get, named, page_of
 from services.projector.shapes.proof import show_proof
 from services.projector.telling.requirement import (
@@ -70,13 +71,22 @@ class _Requirements:
             )
         currency = None if asked.currency is UNSET else asked.currency
 
-        settled, whole = await self._requirements(call, page.wanted, asked.lens, asked.sort, currency)
-
-        def body(found: Sequence[Listed], rows: list[RequirementRow]) -> RequirementList:
-            return RequirementList(as_of=settled.as_of, lens=asked.lens, total=len(found), requirements=rows)
-
         wanted = choice(asked, lambda each: is_requirement_asked_for(each, asked))
-        return await send_list(call, page, settled.as_of, whole, wanted, requirements.show_rows, RequirementRow, body)
+
+        def tell(settled: ListAt, whole: Whole) -> Encoded:
+            def body(found: Sequence[Listed], rows: list[RequirementRow]) -> RequirementList:
+                return RequirementList(as_of=settled.as_of, lens=asked.lens, total=len(found), requirements=rows)
+
+            return encode_page(call, page, whole, wanted, requirements.show_rows, RequirementRow, body)
+
+        settled, encoded = await self._readings.told_of_known(
+            call,
+            _name(asked.lens, asked.sort, currency),
+            page.wanted,
+            partial(_judge, asked.lens, asked.sort, currency),
+            tell,
+        )
+        return send_page(call, page, settled.as_of, *encoded)
 
     async def requirement(self, call: Call) -> web.StreamResponse:
         page, asked = page_of(call)
@@ -112,26 +122,15 @@ class _Requirements:
             evidence = await outcome.read_outcome(snapshot, name)
         return respond(call, await asyncio.to_thread(outcome.show_outcome, evidence))
 
-    async def _requirements(
-        self, call: Call, wanted: Wanted, lens: Lens, sort: Sort = "voice", currency: str | None = None
-    ) -> tuple[ListAt, Whole]:
-        """Every requirement, the most first; of equals the lower id."""
-
-        def judge(known: Known | None) -> Whole:
-            if known is None:
-                return Whole(())
-            listed = requirements.list_requirements(known, lens, sort, currency)
-            return Whole(listed, listed.currencies)
-
-        return await self._readings.whole_of_known(call, ("requirements", lens, sort, str(currency)), wanted, judge)
-
     async def _similar(self, call: Call, page: Page, asked: RequirementsAsked) -> web.StreamResponse:
         """The requirements most like a text."""
         for name in ("sort", "currency"):
             if name in page.filters:
                 raise Problem("bad-parameter", f"`similar_to` has an order of its own: no `{name}`", parameter=name)
         wanted = choice(asked, lambda each: is_requirement_asked_for(each, asked))
-        settled, whole = await self._requirements(call, page.wanted, asked.lens)
+        settled, whole = await self._readings.whole_of_known(
+            call, _name(asked.lens), page.wanted, partial(_judge, asked.lens, "voice", None)
+        )
         as_of = settled.as_of
         opener = self._readings.opener(call)
         # What is opened is taken apart into words.
@@ -158,3 +157,15 @@ class _Requirements:
             return send_page(call, page, as_of, len(shown), CSV, sheets.sheet(shown, currencies, SimilarRow))
         body = RequirementsFound(as_of=as_of, lens=asked.lens, total=total, requirements=shown)
         return send_page(call, page, as_of, len(shown), JSON, msgspec.json.encode(body))
+
+
+def _name(lens: Lens, sort: Sort = "voice", currency: str | None = None) -> tuple[str, ...]:
+    return "requirements", lens, sort, str(currency)
+
+
+def _judge(lens: Lens, sort: Sort, currency: str | None, known: Known | None) -> Whole:
+    """Every requirement, the most first; of equals the lower id."""
+    if known is None:
+        return Whole(())
+    listed = requirements.list_requirements(known, lens, sort, currency)
+    return Whole(listed, listed.currencies)

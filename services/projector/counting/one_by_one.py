@@ -35,8 +35,9 @@ from services.projector.counting.scoring import NOTHING_KNOWN, UNDETERMINED, Val
 from services.projector.counting.worth import Worth
 from services.projector.judgement.fit import Revision
 
+NAMES_ONE_BY_ONE_MAX = 16
 ROWS_ONE_BY_ONE_MAX = 400
-"""Of more asks and facts columns say it faster."""
+"""Of more names, or asks and facts, columns say it faster."""
 
 FITS_REMEMBERED_MAX = 10_000
 """Of the profiles that were judged last."""
@@ -69,6 +70,8 @@ class Few(Struct, frozen=True):
 
 def few(counted: Counted, names: Column) -> Few | None:
     """What was said of the accounts of these names, which are sorted; None: much."""
+    if len(names) > NAMES_ONE_BY_ONE_MAX:
+        return None
     asks, facts = (rows.having("account", names) for rows in (counted.asks, counted.facts))
     if length(asks) + length(facts) > ROWS_ONE_BY_ONE_MAX:
         return None

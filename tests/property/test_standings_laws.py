@@ -82,7 +82,8 @@ def test_what_is_heard_follows_from_what_was_heard_elsewhere(seed: int, length: 
 def test_an_account_by_itself_is_heard_as_among_many(seed: int, length: int, data: st.DataObject) -> None:
     history = some_history(random.Random(seed), length)
     columns = counted(history)
-    position = data.draw(st.integers(1, length))
+    withdrawn = [each.position for each in history.asks if each.withdrawn]
+    position = data.draw(st.sampled_from(withdrawn) if withdrawn else st.integers(1, length))
     said = one_by_one.few(columns, np.arange(columns.size, dtype=np.int32))
     assert said is not None
     for lens in LENSES:

@@ -41,18 +41,18 @@ def test_few_rows_are_found_among_many() -> None:
 def test_who_is_there_is_found_whatever_was_retracted() -> None:
     chance = np.random.default_rng(11)
     columns = rows()
-    few = {name: column[:1_000] for name, column in columns.items()}
-    kept = Rows(("id", "position"), empty(owner=np.int32, id=np.uint64, position=np.int64, until=np.int64))
+    few = {name: column[:3_000] for name, column in columns.items()}
+    kept = Rows(("owner", "position"), empty(owner=np.int32, id=np.uint64, position=np.int64, until=np.int64))
     # Some wait behind those that are in order.
-    kept = kept.plus(few).plus({name: column[1_000:1_600] for name, column in columns.items()})
+    kept = kept.plus(few).plus({name: column[3_000:3_600] for name, column in columns.items()})
     until = {
-        position: position + int(chance.integers(1, 3_000)) for position in range(2, 3_201, 3) if position % 2 == 0
+        position: position + int(chance.integers(1, 3_000)) for position in range(2, 7_201, 3) if position % 2 == 0
     }
     kept = kept.retracted(until)
-    ends = np.array([until.get(each, FOREVER) for each in columns["position"][:1_600].tolist()])
-    for p in (0, 1, 2, 500, 1_501, 3_200, 10_000):
-        holds = (columns["position"][:1_600] <= p) & (ends > p)
-        wanted = np.isin(np.arange(950), columns["owner"][:1_600][holds])
+    ends = np.array([until.get(each, FOREVER) for each in columns["position"][:3_600].tolist()])
+    for p in (0, 1, 2, 500, 1_501, 3_200, 7_200, 20_000):
+        holds = (columns["position"][:3_600] <= p) & (ends > p)
+        wanted = np.isin(np.arange(950), columns["owner"][:3_600][holds])
         assert kept.are_there("owner", 950, p).tolist() == wanted.tolist()
         assert (kept.last_positions("owner", 950, p) > 0).tolist() == wanted.tolist()
 

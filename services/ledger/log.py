@@ -446,6 +446,4 @@ def _known(row: asyncpg.Record, master: MasterKeys) -> Known:
 
 
 def _sealing_key(row: asyncpg.Record) -> SealingKey | None:
-    if row["wrapped"] is None:
-        return None
-    return SealingKey(event_id=row["event_id"], person=row["person"], master=row["master"], wrapped=row["wrapped"])
+    return None if row["wrapped"] is None else SealingKey.of(row)

@@ -15,12 +15,17 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import msgspec
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from services.embedded import ROLES, EmbeddedError, EmbeddedPostgres, lock_home
 from services.migrate import migrate
 from services.settings import Role, Settings
 
 pytest_plugins = ["tests.ledger_service", "tests.receiver_service"]
+
+# How long an example takes says more of the machine than of the code.
+hypothesis_settings.register_profile("without a clock", deadline=None)
+hypothesis_settings.load_profile("without a clock")
 
 SCRATCH_BYTES_MIN = 2 * 1024**3
 ABANDONED_SECONDS = 3600

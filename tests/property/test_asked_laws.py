@@ -106,9 +106,7 @@ RECORDED = 28
 fresh = (f"asked-{number}" for number in itertools.count())
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @example([[[*map(Said, request)] for request in batch] for batch in THROUGH])
 @given(batches)
 async def test_rules_are_told_what_a_replay_would_tell_them(database: Database, batches: list[list[list[Said]]]):

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.projector.counting import decided
@@ -44,7 +44,6 @@ def in_review(found: Review) -> set[int]:
 
 
 @given(seeds, st.integers(5, 70), st.data())
-@settings(deadline=None)
 def test_what_needs_review_is_what_has_marks(seed: int, length: int, data: st.DataObject) -> None:
     chance = random.Random(seed)
     history = some_history(chance, length)
@@ -71,7 +70,6 @@ def test_what_needs_review_is_what_has_marks(seed: int, length: int, data: st.Da
 
 
 @given(seeds, st.integers(5, 70), st.data())
-@settings(deadline=None)
 def test_it_follows_from_what_was_elsewhere(seed: int, length: int, data: st.DataObject) -> None:
     chance = random.Random(seed)
     history = some_history(chance, length)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.projector.counting.clusters import Shared
@@ -39,7 +39,6 @@ def histories(draw: st.DrawFn) -> Judge:
 
 
 @given(histories())
-@settings(deadline=None)
 def test_asks_accounts_and_revenue_by_class_and_month(found: Judge) -> None:
     history, judged, asks = found
     result = demand(judged)
@@ -55,7 +54,6 @@ def test_asks_accounts_and_revenue_by_class_and_month(found: Judge) -> None:
 
 
 @given(histories())
-@settings(deadline=None)
 def test_who_is_off_target_or_waits_and_for_what(found: Judge) -> None:
     history, judged, asks = found
     result = demand(judged)
@@ -79,7 +77,6 @@ def test_who_is_off_target_or_waits_and_for_what(found: Judge) -> None:
 
 
 @given(histories())
-@settings(deadline=None)
 def test_what_is_known_of_all_and_of_some(found: Judge) -> None:
     history, judged, _ = found
     knowledge, accounts = history.knowledge(judged.position), history.lineage.accounts

@@ -72,7 +72,6 @@ def numbered(rows: Sequence[tuple[int, str, Any]]) -> list[tuple[int, Row]]:
 
 
 @given(made, st.randoms(use_true_random=False), st.lists(st.integers(0, 6), max_size=3))
-@settings(deadline=None)
 def test_it_is_as_defined_in_whatever_parts_and_order_the_rows_of_a_position_come(rows, chance, cuts):
     chance.shuffle(rows)
     folded = numbered(rows)
@@ -84,7 +83,6 @@ def test_it_is_as_defined_in_whatever_parts_and_order_the_rows_of_a_position_com
 
 
 @given(made.filter(bool), st.data())
-@settings(deadline=None)
 def test_a_row_more_or_less_shows(rows, data):
     folded = numbered(rows)
     whole, less = RunningDigest(TABLES), RunningDigest(TABLES)

@@ -80,7 +80,7 @@ def outcome(recipes: Any, body: Any, headers: dict[str, str]) -> Any:
 
 
 @given(changed(), st.sampled_from(HEADERS))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_changed_body_makes_good_events_or_an_objection(pair: tuple[Any, Any], headers: dict[str, str]) -> None:
     recipes, body = pair
     found = outcome(recipes, body, headers)
@@ -90,7 +90,7 @@ def test_a_changed_body_makes_good_events_or_an_objection(pair: tuple[Any, Any],
 
 
 @given(st.sampled_from([*HOOKS.values()]), values, st.sampled_from(HEADERS))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_body_is_answered_for(recipes: Any, body: Any, headers: dict[str, str]) -> None:
     outcome(recipes, body, headers)
 
@@ -121,7 +121,7 @@ SCHEMES: list[Signature] = [
     ),
     st.binary(max_size=50),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_guess_is_a_signature(scheme: Signature, headers: list[tuple[str, str]], body: bytes) -> None:
     try:
         verify(scheme, [b"0123456789abcdef0123456789abcdef"], Request("POST", headers, body), NOW)
@@ -131,7 +131,7 @@ def test_no_guess_is_a_signature(scheme: Signature, headers: list[tuple[str, str
 
 
 @given(st.lists(st.tuples(st.binary(max_size=20), st.sampled_from(["a", "b", None])), max_size=8))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_delivery_is_told_by_its_id_or_else_by_its_body(tmp_path_factory: Any, sent: list[Any]) -> None:
     kept = Kept(tmp_path_factory.mktemp("home"), bytes_max=1_000_000)
     try:

@@ -164,7 +164,7 @@ def apart_from_position(made: list[tuple[int, Row]], sent: list[Sent]) -> list[s
     return sorted(repr((sent[position - 1].id, table, values[1:])) for position, (table, values) in made)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_the_order_of_arrival_changes_positions_and_nothing_else(data: st.DataObject) -> None:
     sent = data.draw(logs())
@@ -172,7 +172,7 @@ def test_the_order_of_arrival_changes_positions_and_nothing_else(data: st.DataOb
     assert apart_from_position(rows(sent), sent) == apart_from_position(rows(otherwise), otherwise)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(logs(), st.integers(0, 12))
 def test_a_page_may_end_anywhere(sent: list[Sent], cut: int) -> None:
     cut = min(cut, len(sent))
@@ -222,7 +222,7 @@ async def _store(connection: asyncpg.Connection, made: list[Row]) -> dict[str, s
         await transaction.rollback()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sent=logs())
 def test_the_database_takes_every_observation(
     keep: Callable[[list[tuple[int, Row]]], dict[str, str]], sent: list[Sent]

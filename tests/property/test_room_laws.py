@@ -23,7 +23,7 @@ QUESTIONS = 12
 
 
 @given(seeds, st.integers(5, 60), st.integers(1, 3), st.sampled_from([0, 10_000]), st.sampled_from([0, 10**9]))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_what_made_room_is_found_again(seed: int, length: int, count: int, octets: int, near: int) -> None:
     chance = random.Random(seed)
     history = some_history(chance, length)
@@ -60,7 +60,7 @@ def listed(found: AskedWhen | Stakes) -> list[list[int]]:
 
 
 @given(seeds, st.integers(5, 60))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_bullets_add_the_same_to_a_voice_however_many_patterns_there_are(seed: int, length: int) -> None:
     chance = random.Random(seed)
     history = some_history(chance, length)

@@ -176,7 +176,7 @@ def asked(request: Asked, prepared: Sequence[Prepared]) -> Request:
     return Request(events=prepared, judge_only=request.judge_only)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @example(THROUGH)
 @given(batches)
 def test_sequencing_does_what_a_list_does(batches: list[list[Asked]]):
@@ -197,7 +197,7 @@ def test_sequencing_does_what_a_list_does(batches: list[list[Asked]]):
         )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(batches)
 def test_how_requests_fall_into_batches_does_not_count(batches: list[list[Asked]]):
     whole, single = Memory(), Memory()
@@ -215,9 +215,7 @@ def test_how_requests_fall_into_batches_does_not_count(batches: list[list[Asked]
 fresh = (f"l-{n}" for n in itertools.count())
 
 
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @example(THROUGH)
 @given(batches)
 async def test_a_real_log_does_what_a_list_does(database: Database, batches: list[list[Asked]]):

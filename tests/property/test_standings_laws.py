@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.projector.counting import columns as columns_module
@@ -48,7 +48,6 @@ def test_many_are_scored_as_each_is_fitted(seed: int) -> None:
 
 
 @given(seeds, st.integers(5, 70), st.data())
-@settings(deadline=None)
 def test_what_is_heard_is_what_the_lenses_hear(seed: int, length: int, data: st.DataObject) -> None:
     history = some_history(random.Random(seed), length)
     steps = sorted(data.draw(st.lists(st.integers(1, length), max_size=3)))
@@ -63,7 +62,6 @@ def test_what_is_heard_is_what_the_lenses_hear(seed: int, length: int, data: st.
 
 
 @given(seeds, st.integers(5, 70), st.data())
-@settings(deadline=None)
 def test_what_is_heard_follows_from_what_was_heard_elsewhere(seed: int, length: int, data: st.DataObject) -> None:
     history = some_history(random.Random(seed), length)
     columns = counted(history)
@@ -78,7 +76,6 @@ def test_what_is_heard_follows_from_what_was_heard_elsewhere(seed: int, length: 
 
 
 @given(seeds, st.integers(5, 70), st.data())
-@settings(deadline=None)
 def test_an_account_by_itself_is_heard_as_among_many(seed: int, length: int, data: st.DataObject) -> None:
     history = some_history(random.Random(seed), length)
     columns = counted(history)
@@ -97,7 +94,6 @@ def test_an_account_by_itself_is_heard_as_among_many(seed: int, length: int, dat
 
 
 @given(seeds, st.integers(5, 70), st.data())
-@settings(deadline=None)
 def test_a_commitment_departs_as_the_lenses_say(seed: int, length: int, data: st.DataObject) -> None:
     history = some_history(random.Random(seed), length)
     at = data.draw(st.integers(2, length + 1))

@@ -2,7 +2,7 @@
 
 import random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.projector.counting.decided import review
@@ -13,7 +13,6 @@ from tests.property.test_decided_laws import looked_at, some_decisions
 
 
 @given(st.integers(0, 2**32), st.integers(5, 70))
-@settings(deadline=None)
 def test_adopted_at_once_it_brings_the_reviews_that_were_foretold(seed: int, length: int) -> None:
     chance = random.Random(seed)
     history = some_history(chance, length)

@@ -155,7 +155,7 @@ def _unprintable(character: str) -> bool:
     return (code < 32 or 127 <= code < 160 or code in (0xFFFE, 0xFFFF)) and not character.isspace()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(records())
 def test_texts_stay_texts_in_a_decision_record(on_record: OnRecord) -> None:
     brief = engineering_brief(on_record)
@@ -193,7 +193,7 @@ def test_texts_stay_texts_in_a_decision_record(on_record: OnRecord) -> None:
     assert len([each for each in record.sections if each.title == "Perspectives"]) == bool(brief.perspectives)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(records())
 def test_texts_stay_texts_on_a_page_for_sales(on_record: OnRecord) -> None:
     brief = sales_brief(on_record)
@@ -201,7 +201,7 @@ def test_texts_stay_texts_on_a_page_for_sales(on_record: OnRecord) -> None:
     assert sections[0].items == [plain(each.text) for each in brief.statements]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(records())
 def test_both_voices_and_both_documents_say_the_same(on_record: OnRecord) -> None:
     engineering, sales = engineering_brief(on_record), sales_brief(on_record)
@@ -221,7 +221,7 @@ def test_both_voices_and_both_documents_say_the_same(on_record: OnRecord) -> Non
     assert told.get("Superseded by") == (sales.superseded_by.decision if sales.superseded_by else None)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(records())
 def test_each_sentence_rests_on_events_that_the_brief_names(on_record: OnRecord) -> None:
     brief = sales_brief(on_record)
@@ -230,7 +230,7 @@ def test_each_sentence_rests_on_events_that_the_brief_names(on_record: OnRecord)
     assert [each.position for each in brief.events] == sorted(named)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(records())
 def test_no_person_is_named(on_record: OnRecord) -> None:
     for brief, document in (
@@ -241,7 +241,7 @@ def test_no_person_is_named(on_record: OnRecord) -> None:
         assert "somebody-in-particular" not in document
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(records())
 def test_sales_hear_no_debate(on_record: OnRecord) -> None:
     brief = sales_brief(on_record)
@@ -262,7 +262,7 @@ def reader() -> Any:
     return get_parser("MADR4")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(on_record=records())
 def test_a_reader_of_others_accepts_the_record(
     reader: Any, tmp_path_factory: pytest.TempPathFactory, on_record: OnRecord

@@ -14,15 +14,11 @@ from uuid import UUID
 
 import asyncpg
 from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
-from immutables import Map
 from msgspec import Struct
 
 from schemas.codec import decode_recorded
 from schemas.envelope import Recorded, stream_uuid
 from schemas.events import PersonErased, TextRedacted
-from services.ledger.rules.account import Account
-from services.ledger.rules.requirement import Requirement, heard_at
-from services.ledger.rules.retraction import Named
 from services.ledger.sequence import Entry, Known
 from services.postgres import UNAVAILABLE, Pool, Unavailable, ledger_schema, unavailable
 from services.sealing import MasterKeyOutOfUse, MasterKeys, SealingKey
@@ -140,67 +136,6 @@ class EventLog:
             return {}
         rows = await connection.fetch(self._sql["known"], events)
         return {row["event_id"]: _known(row, master) for row in rows}
-
-    async def named(self, connection: asyncpg.Connection, positions: Sequence[int]) -> dict[int, Named]:
-        """What stands at these positions; one beyond the head is left out."""
-        if not positions:
-            return {}
-        rows = await connection.fetch(self._sql["named"], [*positions])
-        return {
-            row["position"]: Named(row["subject"], row["topic"], row["retracted"], row["sealed"], row["redacted"])
-            for row in rows
-        }
-
-    async def persons(self, connection: asyncpg.Connection, persons: Sequence[str]) -> frozenset[str]:
-        """Those of these persons about whom something sealed can still be opened."""
-        if not persons:
-            return frozenset()
-        rows = await connection.fetch(self._sql["persons"], [*persons])
-        return frozenset(row["person"] for row in rows)
-
-    async def accounts(self, connection: asyncpg.Connection, streams: Mapping[str, UUID]) -> dict[str, Account]:
-        """What rules read of these accounts, by subject: who each is, however much else was said of it."""
-        found = {uuid: Account() for uuid in streams.values()}
-        for row in await connection.fetch(self._sql["identities"], [*found]) if found else []:
-            event = decode_recorded(row["state"]).event
-            found[row["id"]] = found[row["id"]].evolve(event, row["position"])
-        return {subject: found[uuid] for subject, uuid in streams.items()}
-
-    async def requirements(
-        self,
-        connection: asyncpg.Connection,
-        streams: Mapping[str, UUID],
-        versions: Mapping[str, int],
-        named: Mapping[int, Named],
-        moves: Collection[tuple[str, str]],
-    ) -> dict[str, Requirement]:
-        """What rules read of these requirements, by subject, as far as a batch needs it that names these positions
-        and moves these asks, each of one of these subjects. `versions`: those of the streams that have events."""
-        if not streams:
-            return {}
-        at = [versions.get(subject, 0) for subject in streams]
-        rows = await connection.fetch(self._sql["requirements"], [*streams.values()], at, [*named])
-        asks = await self._asks(connection, streams, moves)
-        return {
-            subject: Requirement(
-                heard=Map(dict.fromkeys([*heard_at(subject, named), *filter(None, [row["heard"]])])),
-                into=row["into"],
-                asks=Map(asks[subject]),
-            )
-            for subject, row in zip(streams, rows, strict=True)
-        }
-
-    async def _asks(
-        self, connection: asyncpg.Connection, streams: Mapping[str, UUID], moves: Collection[tuple[str, str]]
-    ) -> dict[str, dict[str, str]]:
-        """By subject, those of these asks that were recorded on it, and the requirement that each is for now."""
-        found: dict[str, dict[str, str]] = {subject: {} for subject in streams}
-        asked = [*moves]
-        uuids, ids = [streams[subject] for subject, _ in asked], [ask for _, ask in asked]
-        for row in await connection.fetch(self._sql["asks"], uuids, ids) if asked else []:
-            subject, ask = asked[row["n"] - 1]
-            found[subject][ask] = row["moved_to"] or subject.partition("/")[2]
-        return found
 
     async def append(self, connection: asyncpg.Connection, entries: Sequence[Entry], at: datetime) -> None:
         """Insert these rows, recorded `at` this time, and destroy the keys that they say are gone. The caller holds the

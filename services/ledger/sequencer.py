@@ -20,6 +20,7 @@ from services.ledger import rules
 from services.ledger.aggregates import Aggregates, Versioned
 from services.ledger.history import Doubt, History
 from services.ledger.log import EventLog
+from services.ledger.questions import Questions
 from services.ledger.queue import Queue
 from services.ledger.sequence import Entry, Log, Outcome, Request, erased, moves, names, reads, sequence, stream_uuids
 from services.postgres import UNAVAILABLE, Unavailable
@@ -52,6 +53,7 @@ class Sequencer:
         self, log: EventLog, *, teams: frozenset[str], master: MasterKeys, queue: Queue, history: History | None = None
     ) -> None:
         self._events = log
+        self._questions = Questions(log.name)
         self._history = history
         self._teams = teams
         self._master = master
@@ -168,7 +170,8 @@ class Sequencer:
         streams = {subject: uuids[subject] for subject in reads(requests)}
         # Those of accounts and requirements grow for ever, so the log is asked what rules want to know of them.
         accounts, requirements = (_of_kind(kind, streams) for kind in ("account", "requirement"))
-        replayed = {subject: uuid for subject, uuid in streams.items() if subject not in accounts | requirements}
+        asked = accounts.keys() | requirements.keys()
+        replayed = {subject: uuid for subject, uuid in streams.items() if subject not in asked}
         ahead = {subject: kept for subject in replayed if (kept := self._kept.used(subject)) is not None}
         if unknown := {subject: uuid for subject, uuid in replayed.items() if subject not in ahead}:
             ahead |= await self._aggregates(unknown, None)
@@ -188,7 +191,7 @@ class Sequencer:
             now = ahead
             if moved:
                 now = ahead | await self._aggregates({subject: replayed[subject] for subject in moved}, connection)
-            named = await self._events.named(connection, names(requests))
+            named = await self._questions.named(connection, names(requests))
             sequenced = sequence(
                 requests,
                 Log(
@@ -198,12 +201,14 @@ class Sequencer:
                     versions=versions,
                     streams={
                         **{subject: aggregate for subject, (_, aggregate) in now.items()},
-                        **await self._events.accounts(connection, accounts),
-                        **await self._events.requirements(connection, requirements, versions, named, moves(requests)),
+                        **await self._questions.accounts(connection, accounts),
+                        **await self._questions.requirements(
+                            connection, requirements, versions, named, moves(requests)
+                        ),
                     },
                     teams=self._teams,
                     named=named,
-                    persons=await self._events.persons(connection, erased(requests)),
+                    persons=await self._questions.persons(connection, erased(requests)),
                 ),
             )
             if sequenced.entries:

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from services import postgres
 from services.ledger import log as event_log
+from services.ledger import questions
 from services.ledger.log import EventLog
 from services.postgres import Unavailable, connect, ledger_schema, open_pool
 from services.statements import Statements
@@ -26,8 +27,13 @@ from tests.ledger_service import LedgerService, Reply, holds, serving
 from tests.log import event
 from tests.writers import writer
 
-STATEMENTS = Statements.load(Path(event_log.__file__).with_name("log.sql")).bind(schema=ledger_schema("main"))
-STATEMENTS = {**STATEMENTS, "commit": "COMMIT"}
+STATEMENTS = {
+    name: text
+    for module in (event_log, questions)
+    for name, text in Statements.load(Path(module.__file__).with_suffix(".sql"))
+    .bind(schema=ledger_schema("main"))
+    .items()
+} | {"commit": "COMMIT"}
 COPY = 'COPY "ledger_main"."stored_events"('
 APPEND = ("lock_head", "head", "copy", "insert_keys", "commit")
 MOMENTS: tuple[Moment, ...] = ("unsent", "unanswered")

@@ -12,10 +12,11 @@ import msgspec
 import pytest
 from immutables import Map
 
-import services.ledger.log
 from schemas.codec import decode_recorded
 from schemas.envelope import stream_uuid
+from services.ledger import questions
 from services.ledger.log import EventLog, Filter
+from services.ledger.questions import Questions
 from services.ledger.rules.requirement import Requirement
 from services.postgres import connect
 from services.statements import Statements, fill
@@ -460,7 +461,7 @@ async def test_whether_something_was_retracted_is_found_without_reading_what_els
         ),
         redacted(3, "requirement/R-1"),
     )
-    statement = fill(Statements.load(Path(services.ledger.log.__file__).with_suffix(".sql"))["named"], schema=SCHEMA)
+    statement = fill(Statements.load(Path(questions.__file__).with_suffix(".sql"))["named"], schema=SCHEMA)
     found = await log.connection.fetch(statement, [1, 2, 3, asked, asked + 1])
     assert [row["position"] for row in found if row["retracted"]] == [2, asked]
     assert [row["position"] for row in found if row["redacted"]] == [3]
@@ -478,17 +479,22 @@ async def test_what_rules_ask_of_a_requirement_is_found_however_much_was_said_of
     requirement = "requirement/R-9"
     [first] = await log.append(event("ask.recorded", requirement="R-9", account="acme", ask="k-0"))
     await log.append(event("requirement.raised", requirement="R-8", title="t"))
+    _, withdrawn = await log.append(
+        event("requirement.raised", requirement="R-7", title="t"),
+        event("ask.withdrawn", requirement="R-7", ask="k-7"),
+    )
     for act in (
         event("ask.moved", requirement="R-9", ask="k-0", to="R-8", reason="meant", by=BY),
         event("requirement.merged", requirement="R-9", into="R-8", reason="one", by=BY),
     ):
         [head] = await log.append(act)
     connection = await connect(database.writer)
-    # As many asks of this requirement, and merges of others.
+    # As many asks of this requirement, merges of others, and withdrawals of an ask for one that was raised before.
     asked = """convert_to(replace(convert_from(state, 'UTF8'), '"ask":"k-0"', format('"ask":"k-%s"', n)), 'UTF8')"""
     for copied, stream, version, state, after in (
         (first, "originator_id", "3 + n", asked, head),
         (head, "md5(n::text)::uuid", "1", "state", head + 30_000),
+        (withdrawn, "originator_id", "2 + n", "state", head + 60_000),
     ):
         await connection.execute(
             f"INSERT INTO {LOG} SELECT {stream}, {version}, topic, {state}, {after} + n, gen_random_uuid(), metadata,"
@@ -507,7 +513,7 @@ async def test_what_rules_ask_of_a_requirement_is_found_however_much_was_said_of
     moves = [(requirement, ask) for ask in ("k-0", "k-29999", "k-30001")]
     async with connection.transaction():
         before = await connection.fetchval(read)
-        found = await EventLog(connection, "main").requirements(
+        found = await Questions("main").requirements(
             connection, {requirement: stream_uuid(requirement)}, {requirement: 30_003}, {}, moves
         )
         # Whoever plans looks up the ends of an index besides.
@@ -517,6 +523,14 @@ async def test_what_rules_ask_of_a_requirement_is_found_however_much_was_said_of
             heard=Map({head + 30000: None}), into="R-8", asks=Map({"k-0": "R-8", "k-29999": "R-9"})
         )
     }
+    raised = "requirement/R-7"
+    async with connection.transaction():
+        before = await connection.fetchval(read)
+        found = await Questions("main").requirements(
+            connection, {raised: stream_uuid(raised)}, {raised: 30_002}, {}, []
+        )
+        assert await connection.fetchval(read) - before <= 120
+    assert found == {raised: Requirement(heard=Map({withdrawn - 1: None}))}
     await connection.close()
 
 

@@ -1,6 +1,7 @@
 """The rules of acts: given what was recorded, when an act comes, then it passes or is refused at its spot."""
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 from schemas.events import EVENT_TYPES, Act, Event, EventRetracted
 from schemas.examples import EXAMPLES
 from schemas.values import same_team
-from services.ledger import rules
+from services.ledger import questions, rules
 from services.ledger.rules import objections, reads, replay
 from services.ledger.rules.objection import Objection
 from services.ledger.rules.retraction import Named, against_retracting
@@ -593,3 +594,18 @@ def test_a_claim_that_was_retracted_is_none():
     merge = said("account.merged", account="acme", into="zen:1")
     Given(identified).when(merge).then_refused("/data/into", "counts for it already", retryable=True)
     Given(identified, retraction(1, "account/acme")).when(merge).then_passes()
+
+
+def test_what_rules_read_of_an_account_or_a_requirement_is_asked_of_the_log():
+    """They are not replayed, so what a statement does not name, no rule learns of."""
+    statements = Path(questions.__file__).with_suffix(".sql").read_text()
+    read = set()
+    for name, example in EXAMPLES.items():
+        event = msgspec.convert(example, EVENT_TYPES[name])
+        kind, _, id = event.subject.partition("/")
+        if kind in ("account", "requirement"):
+            before = rules.replay(event.subject, [(1, said(f"{kind}.merged", **{kind: id}))])
+            if rules.replay(event.subject, [(2, event)], before) != before:
+                read.add(name)
+    assert "ledger.requirement.unmerged.v1" in read and "ledger.account.profiled.v1" not in read
+    assert [name for name in read if f"'{name}'" not in statements] == []

@@ -1,13 +1,12 @@
 """The rules of a requirement: reworded, merged into another, told apart again; and of its asks that move."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from immutables import Map
 from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas.events import (
-    EVENT_TYPES,
     AskMoved,
     AskRecorded,
     Event,
@@ -19,9 +18,6 @@ from schemas.events import (
 )
 from services.ledger.rules.merging import against_merging, against_unmerging
 from services.ledger.rules.objection import Objection
-from services.ledger.rules.retraction import Named
-
-_HEARD = (RequirementRaised, AskRecorded)
 
 
 class Requirement(Struct, frozen=True):
@@ -86,11 +82,3 @@ class Requirement(Struct, frozen=True):
         """What speaks against an act on a requirement that nobody has named yet."""
         if not self.heard:
             yield Objection(pointer, f"the requirement {name} has neither been raised nor asked for", retryable=True)
-
-
-def heard_at(subject: str, named: Mapping[int, Named]) -> Iterator[int]:
-    """Those of the named positions at which a requirement was heard of, and that count."""
-    for position, each in named.items():
-        counts = each.subject == subject and each.is_known and not each.retracted
-        if counts and issubclass(EVENT_TYPES[each.type], _HEARD):
-            yield position

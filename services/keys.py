@@ -96,7 +96,7 @@ class Keys:
         Raises Unauthorized and Unavailable.
         """
         if key_id(text) is None:
-            raise Unauthorized("this is not a key; one looks like lk_…")
+            raise Unauthorized("this is not a whole key; one looks like lk_… and is shown once, when it is made")
         hashed = key_hash(text)
         until, principal = self._remembered.get(hashed, (0.0, None))
         if time.monotonic() >= until:
@@ -105,7 +105,7 @@ class Keys:
                 self._remembered.clear()
             self._remembered[hashed] = (time.monotonic() + REMEMBERED_SECONDS_MAX, principal)
         if principal is None:
-            raise Unauthorized("this key is not known here; GET /v1/keys lists those that are")
+            raise Unauthorized("this key is not known here; the one in LEDGER_HOME/admin.key is, and may GET /v1/keys")
         now = datetime.now(UTC)
         # Whoever presents the right secret may learn what became of it.
         if principal.revoked_at is not None:

@@ -7,6 +7,7 @@ when their parent is gone.
 
 import asyncio
 import contextlib
+import errno
 import http.client
 import os
 import shlex
@@ -80,10 +81,11 @@ async def run(
     ]
     services = [service for service in services if service.name in names]
     try:
-        _check_addresses(settings, names)
         if database is not None:
+            # First: whose home is taken has its ports taken too, and is told of the home.
             database.take_home()
             prepared = prepared or is_prepared(settings)
+        _check_addresses(settings, names)
         async with asyncio.TaskGroup() as keepers:
             if prepared:
                 _keep_all(services, keepers)
@@ -290,9 +292,13 @@ def _check_addresses(settings: Settings, names: Collection[str]) -> None:
                 family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
                 held.enter_context(socket.create_server((settings.bind, port), family=family))
             except OSError as error:
+                reason = os.strerror(error.errno or errno.EIO)
+                if error.errno == errno.EADDRNOTAVAIL:
+                    advice = "It is no address of this machine; set LEDGER_BIND to one that is."
+                else:
+                    advice = f"Stop the program that has it, or set {VARIABLES[field]} to a free port."
                 raise SupervisorError(
-                    f"{settings.bind} port {port} cannot be listened on ({error.strerror}). Stop the program that "
-                    f"has it, or set {VARIABLES[field]} to a free port (or LEDGER_BIND to an address of this machine)."
+                    f"{settings.bind} port {port} cannot be listened on ({reason}). {advice}"
                 ) from error
 
 

@@ -437,6 +437,8 @@ def _presented(authorization: str) -> str:
             with contextlib.suppress(ValueError):
                 return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
             raise Unauthorized("the Basic credentials are not base64 of user:password")
+        case "bearer":
+            raise Unauthorized("there is no key behind Bearer: send `Authorization: Bearer KEY`")
         case "":
             raise Unauthorized("a key is needed: send `Authorization: Bearer KEY`")
         case _:

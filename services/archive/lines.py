@@ -3,6 +3,7 @@
 Nothing is taken on trust but the manifest, and of that whatever a checkpoint says which the reader has verified.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -72,6 +73,7 @@ class Part(NamedTuple):
     keyless: list[int]
 
 
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _said = msgspec.json.Decoder(type=dict[str, Any])
 _kept = msgspec.json.Decoder(type=KeptKey)
 
@@ -178,6 +180,9 @@ def _row(
     try:
         recorded = decode_recorded(line)
         value = _said.decode(line)
+        # Indexes look for members in the octets, and PostgreSQL reads no JSON with U+0000.
+        if msgspec.json.format(line, indent=-1) != line or _NUL.search(line):
+            raise ValueError("it is JSON with spaces, or with U+0000, as no ledger writes it")
         texts = dict(_sealed_texts(value))
         event_id = event_uuid(recorded.source, recorded.id)
         about = recorded.event.about()

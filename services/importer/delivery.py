@@ -149,7 +149,7 @@ class Delivery:
                 return status, answer
             if time.monotonic() + pause > deadline:
                 raise DeliveryFailed(
-                    f"{self._url}: {reason}, for {patience} s. Is the ledger running (`ledger run`)? "
+                    f"{self._url}: {reason}, for {patience} s. Is the ledger running (`make run`, or `ledger run`)? "
                     "Once it is, run this again: nothing is recorded twice."
                 )
             if attempt == 0:

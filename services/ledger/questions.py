@@ -72,11 +72,10 @@ class Questions:
         requirements = {}
         for subject, uuid in streams.items():
             positions = [*heard.get(subject, ()), found[uuid]["heard"]]
-            requirements[subject] = Requirement(
-                heard=Map({position: None for position in positions if position is not None}),
-                into=found[uuid]["into"],
-                asks=Map(asks[subject]),
+            requirement = Requirement(
+                heard=Map({position: None for position in positions if position is not None}), asks=Map(asks[subject])
             )
+            requirements[subject] = _told(requirement, found[uuid]["merged"])
         return requirements
 
     async def _asks(
@@ -88,8 +87,17 @@ class Questions:
         uuids, ids = [streams[subject] for subject, _ in asked], [ask for _, ask in asked]
         for row in await connection.fetch(self._sql["asks"], uuids, ids) if asked else []:
             subject, ask = asked[row["n"] - 1]
-            found[subject][ask] = row["moved_to"] or subject.partition("/")[2]
+            asked_for = Requirement(asks=Map({ask: subject.partition("/")[2]}))
+            found[subject] |= _told(asked_for, row["moved"]).asks
         return found
+
+
+def _told(requirement: Requirement, state: bytes | None) -> Requirement:
+    """A requirement after one more of its events, if there is one."""
+    if state is None:
+        return requirement
+    recorded = decode_recorded(state)
+    return requirement.evolve(recorded.event, recorded.position)
 
 
 def _heard_at(named: Mapping[int, Named]) -> dict[str, list[int]]:

@@ -22,7 +22,7 @@ SELECT person
 
 -- requirements --
 -- Of these requirements, which are at these versions: a position, none of $3, at which it was raised or asked for and
--- that was not retracted; and what it was merged into. It is looked for event by event, since PostgreSQL, left to choose,
+-- that was not retracted; and the last event that merged it or took it out. It is looked for event by event, since PostgreSQL, left to choose,
 -- may read the stream whole, or all retractions: first among the last hundred, then in the first event, which mostly
 -- raised it, then in the others. Where nothing is left that counts that is all of the stream, at some 4 µs an event.
 SELECT s.id,
@@ -42,35 +42,30 @@ SELECT s.id,
                       FROM {schema}.stored_events AS r
                      WHERE r.topic = 'ledger.event.retracted.v1' AND {schema}.retracts(r.state) = e.notification_id)
          LIMIT 1) AS heard,
-       (SELECT convert_from(e.state, 'UTF8')::json #>> '{data,into}'
+       (SELECT e.state
           FROM {schema}.stored_events AS e
          WHERE e.originator_id = s.id
            AND e.topic IN ('ledger.requirement.merged.v1', 'ledger.requirement.unmerged.v1')
          ORDER BY e.originator_version DESC
-         LIMIT 1) AS into
+         LIMIT 1) AS merged
   FROM unnest($1::uuid[], $2::bigint[]) AS s (id, version);
 
 -- asks --
--- Which of these asks were recorded on these requirements, and what each was moved to last. An ask that was recorded
--- without an id has that of its event, in 32 digits. OFFSET 0 keeps what is asked of the rows that an id has from choosing
--- another index than that of ids; the octets are looked through again because that index is of such rows only.
-SELECT s.n, (SELECT convert_from(e.state, 'UTF8')::json #>> '{data,to}'
-               FROM (SELECT *
-                       FROM {schema}.stored_events
-                      WHERE topic = 'ledger.ask.moved.v1' AND position('"ask":"'::bytea IN state) > 0
-                        AND {schema}.names_ask(state) COLLATE "C" = s.ask
-                     OFFSET 0) AS e
-              WHERE e.originator_id = s.id
-              ORDER BY e.originator_version DESC
-              LIMIT 1) AS moved_to
+-- Which of these asks were recorded on these requirements, and the last event that moved each. An ask that was recorded
+-- without an id has that of its event, in 32 digits. (The octets are looked through since the index of ids is of such
+-- rows only, and OFFSET 0 keeps PostgreSQL from reading all asks once for all that is asked.)
+SELECT s.n, (SELECT state
+               FROM {schema}.stored_events
+              WHERE topic = 'ledger.ask.moved.v1' AND position('"ask":"'::bytea IN state) > 0
+                AND {schema}.names_ask(state) COLLATE "C" = s.ask AND originator_id = s.id
+              ORDER BY originator_version DESC
+              LIMIT 1) AS moved
   FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS s (id, ask, n)
  WHERE EXISTS (SELECT
-                 FROM (SELECT *
-                         FROM {schema}.stored_events
-                        WHERE topic = 'ledger.ask.recorded.v1' AND position('"ask":"'::bytea IN state) > 0
-                          AND {schema}.names_ask(state) COLLATE "C" = s.ask
-                       OFFSET 0) AS e
-                WHERE e.originator_id = s.id)
+                 FROM {schema}.stored_events
+                WHERE topic = 'ledger.ask.recorded.v1' AND position('"ask":"'::bytea IN state) > 0
+                  AND {schema}.names_ask(state) COLLATE "C" = s.ask AND originator_id = s.id
+               OFFSET 0)
     OR EXISTS (SELECT
                  FROM (SELECT *
                          FROM {schema}.stored_events

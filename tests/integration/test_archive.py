@@ -351,6 +351,18 @@ def a_type_that_nobody_knows(out: Path) -> None:
     hashed_anew(out)
 
 
+def a_line_with_spaces(out: Path) -> None:
+    path = files(out)[0]
+    path.write_bytes(path.read_bytes().replace(b',"source":', b', "source":', 1))
+    hashed_anew(out)
+
+
+def a_text_with_nul(out: Path) -> None:
+    path = files(out)[0]
+    path.write_bytes(path.read_bytes().replace(b',"id":"', b',"id":"\\u0000', 1))
+    hashed_anew(out)
+
+
 def a_key_of_another_event(out: Path) -> None:
     path = next(out.glob("*-00000000000000000100.keys.ndjson"))
     lines = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
@@ -383,6 +395,8 @@ BAD: list[tuple[str, Callable[[Path], None], str]] = [
     ("two lines are swapped", turn_two_lines, rf"{NAMES[1]}, line 4 \(position 104\): .* this is position 105"),
     ("a line is no event", a_line_is_no_event, rf"{NAMES[2]}, line 10 \(position 210\): not a recorded event"),
     ("a type is unknown", a_type_that_nobody_knows, r"line 2 \(position 2\): .* cannot read it: no such event type"),
+    ("a line has spaces", a_line_with_spaces, r"line 1 \(position 1\): .* as no ledger writes it"),
+    ("a text has U+0000", a_text_with_nul, r"line 1 \(position 1\): .* as no ledger writes it"),
     ("keys are swapped", a_key_of_another_event, r"keys\.ndjson, line 1 \(position 1\): the wrapped key was changed"),
     (
         "a key is about somebody else",

@@ -489,12 +489,14 @@ async def test_what_rules_ask_of_a_requirement_is_found_however_much_was_said_of
     ):
         [head] = await log.append(act)
     connection = await connect(database.writer)
-    # As many asks of this requirement, merges of others, and withdrawals of an ask for one that was raised before.
+    # As many asks of this requirement, merges of others, withdrawals of an ask for one that was raised before, and asks
+    # of others whose id is the same.
     asked = """convert_to(replace(convert_from(state, 'UTF8'), '"ask":"k-0"', format('"ask":"k-%s"', n)), 'UTF8')"""
     for copied, stream, version, state, after in (
         (first, "originator_id", "3 + n", asked, head),
         (head, "md5(n::text)::uuid", "1", "state", head + 30_000),
         (withdrawn, "originator_id", "2 + n", "state", head + 60_000),
+        (first, "md5('r-' || n)::uuid", "1", "state", head + 90_000),
     ):
         await connection.execute(
             f"INSERT INTO {LOG} SELECT {stream}, {version}, topic, {state}, {after} + n, gen_random_uuid(), metadata,"

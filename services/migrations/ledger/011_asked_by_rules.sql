@@ -10,6 +10,6 @@ CREATE FUNCTION {schema}.names_ask(state bytea) RETURNS text LANGUAGE sql IMMUTA
 RETURN convert_from(state, 'UTF8')::json #>> '{data,ask}';
 
 -- Octets are looked through first: those of an ask without the member need not be read as JSON, which takes ten times
--- as long. By id alone: emitters count up, and so what is new stands together.
-CREATE INDEX stored_events_ask_idx ON {schema}.stored_events (({schema}.names_ask(state) COLLATE "C"))
+-- as long. By id first: emitters count up, and so what is new stands together.
+CREATE INDEX stored_events_ask_idx ON {schema}.stored_events (({schema}.names_ask(state) COLLATE "C"), originator_id)
     WHERE topic IN ('ledger.ask.recorded.v1', 'ledger.ask.moved.v1') AND position('"ask":"'::bytea IN state) > 0;

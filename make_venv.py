@@ -7,6 +7,8 @@ What was cut short is made anew from the start, since half of a package may be t
 
 import fcntl
 import hashlib
+import os
+import signal
 import subprocess
 import sys
 import venv
@@ -17,7 +19,8 @@ VENV = Path(".venv")
 PYTHON = VENV / "bin" / "python"
 WHOLE = VENV / "whole"  # It is not there while something is installed.
 PIP = (PYTHON, "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet", "install")
-INTERRUPTED = 130  # As shells have it.
+ENDED_BY_SIGNAL = 128  # Plus the signal, as shells have it.
+WRONG_USAGE = 2
 
 
 class PackageSet(NamedTuple):
@@ -51,25 +54,47 @@ DEV = PackageSet(
 SETS = (RUN, DEV)  # Each holds those before it.
 
 
-def main(name: str) -> int:
+def main(*names: str) -> int:
     """Bring .venv up to the set of this name. Gives the status to end with."""
-    with Path(__file__).open() as lock:
-        _wait_for(lock.fileno())
-        if not (WHOLE.exists() and PYTHON.exists()):
-            venv.create(VENV, clear=True, symlinks=True, with_pip=True)
-            WHOLE.touch()
-        for number, package_set in enumerate(SETS):
-            wanted = _digest(package_set.made_from)
-            # The text counts and not the time, since a checkout touches files that it does not change.
-            if not package_set.stamp.exists() or package_set.stamp.read_text() != wanted:
-                for outdated in SETS[number:]:
-                    outdated.stamp.unlink(missing_ok=True)
-                if status := _install(package_set, lock.fileno()):
-                    return status
-            package_set.stamp.write_text(wanted)
-            if package_set.name == name:
-                break
+    known = [package_set.name for package_set in SETS]
+    if len(names) != 1 or names[0] not in known:
+        print(f"Name one set of packages: make_venv.py {' or '.join(known)}", file=sys.stderr)
+        return WRONG_USAGE
+    # The directory of the clone stays: a checkout may put a new file in the place of this one, and another make could
+    # lock that; .venv itself may not be there yet.
+    lock = os.open(VENV.parent, os.O_RDONLY)
+    try:
+        return _bring_up_to(names[0], lock)
+    finally:
+        os.close(lock)
+
+
+def _bring_up_to(name: str, lock: int) -> int:
+    _wait_for(lock)
+    if not (WHOLE.exists() and _has_pip()):
+        print("Making .venv", flush=True)
+        venv.create(VENV, clear=True, symlinks=True, with_pip=True)
+        WHOLE.touch()
+    for number, package_set in enumerate(SETS):
+        wanted = _digest(package_set.made_from)
+        # The text counts and not the time, since a checkout touches files that it does not change.
+        if not package_set.stamp.exists() or package_set.stamp.read_text() != wanted:
+            for outdated in SETS[number:]:
+                outdated.stamp.unlink(missing_ok=True)
+            if status := _install(package_set, lock):
+                return status
+        package_set.stamp.write_text(wanted)
+        if package_set.name == name:
+            break
     return 0
+
+
+def _has_pip() -> bool:
+    """Whether .venv has a Python with pip. After an upgrade of the system's Python there is one that finds no package:
+    those of .venv are in a directory that is called by the version before."""
+    if not PYTHON.exists():
+        return False
+    return subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
 
 
 def _wait_for(lock: int) -> None:
@@ -89,7 +114,12 @@ def _install(package_set: PackageSet, lock: int) -> int:
         # With the lock: should this process be killed, nobody else begins before pip has ended.
         status = subprocess.run([*PIP, *arguments], pass_fds=[lock], check=False).returncode
         if status < 0:
-            return INTERRUPTED
+            print(
+                f"pip was ended by signal {-status} ({signal.strsignal(-status)}). Run make again, which makes .venv"
+                " anew; if it was signal 9, memory may be short: end something else first.",
+                file=sys.stderr,
+            )
+            return ENDED_BY_SIGNAL - status
         WHOLE.touch()
         if status:
             return status
@@ -104,4 +134,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main(*sys.argv[1:]))
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(ENDED_BY_SIGNAL + signal.SIGINT)

@@ -13,10 +13,14 @@ ROOT = Path(__file__).parents[2]
 FILES = ("requirements-build.txt", "requirements.txt", "requirements-dev.txt", "pyproject.toml")
 PYTHON = """#!/bin/sh
 case "$*" in
+*--version*)
+	test ! -e upgraded
+	;;
 *install*)
 	echo "$*" >>installed
 	test ! -p hold || cat hold
 	test ! -e killed || kill -9 $PPID
+	test ! -e short_of_memory || kill -9 $$
 	test ! -e broken
 	;;
 esac
@@ -49,6 +53,13 @@ def make(clone: Path, target: str) -> tuple[int, list[list[str]]]:
     return status, installed(clone)
 
 
+def make_venv(clone: Path, *names: str) -> tuple[int, str, str]:
+    """Its status, and what it said on stdout and stderr."""
+    command = [sys.executable, "make_venv.py", *names]
+    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
 def installed(clone: Path) -> list[list[str]]:
     """What was installed since this was asked last."""
     noted = clone / "installed"
@@ -62,6 +73,13 @@ def change(file: Path, text: str) -> None:
     file.write_text(text)
     time = file.stat().st_mtime + 3600
     os.utime(file, (time, time))
+
+
+def replace_as_a_checkout_does(file: Path) -> None:
+    """With a new file, so that a lock on the old one keeps nobody out."""
+    new = file.with_suffix(".new")
+    new.write_text(file.read_text())
+    new.replace(file)
 
 
 def test_what_runs_the_ledger_installs_nothing_that_only_tests_need(clone: Path) -> None:
@@ -135,12 +153,41 @@ def test_what_a_killed_set_up_left_is_made_anew_from_the_start(clone: Path) -> N
     assert (clone / ".venv" / "bin" / "python").resolve() != clone / ".venv" / "bin" / "python"
 
 
+def test_what_an_upgrade_left_without_pip_is_made_anew_from_the_start(clone: Path) -> None:
+    make(clone, "run")
+    half = clone / ".venv" / "half"
+    half.touch()
+    (clone / "upgraded").touch()
+    change(clone / "requirements.txt", "changed")
+    _, said, _ = make_venv(clone, "run")
+    assert said.startswith("Making .venv\n")
+    assert not half.exists()
+    python = str(clone / ".venv" / "bin" / "python")
+    assert subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
+
+
+def test_who_runs_short_of_memory_is_told_and_begins_from_the_start(clone: Path) -> None:
+    (clone / "short_of_memory").touch()
+    status, _, complaint = make_venv(clone, "run")
+    assert status == 128 + 9
+    assert "signal 9 (" in complaint
+    assert "Run make again" in complaint
+    assert not (clone / ".venv" / "whole").exists()
+
+
+@pytest.mark.parametrize("names", [(), ("devel",), ("run", "dev")])
+def test_a_set_that_there_is_not_is_refused(clone: Path, names: tuple[str, ...]) -> None:
+    assert make_venv(clone, *names) == (2, "", "Name one set of packages: make_venv.py run or dev\n")
+    assert installed(clone) == []
+
+
 def test_of_two_at_once_the_second_finds_what_the_first_has_installed(clone: Path) -> None:
     hold = clone / "hold"
     os.mkfifo(hold)
     first = subprocess.Popen(["make", "run"], cwd=clone, env=ENVIRONMENT)
     with hold.open("w"):  # From here on the first installs.
         hold.unlink()
+        replace_as_a_checkout_does(clone / "make_venv.py")
         second = subprocess.Popen(["make", "setup"], cwd=clone, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
         assert second.stdout is not None
         assert second.stdout.readline() == "Waiting for another make, which sets up .venv\n"

@@ -67,6 +67,7 @@ class _Group(click.Group):
         return command
 
     def invoke(self, context: click.Context) -> Any:
+        _warn_of_misspelt()
         try:
             return super().invoke(context)
         except click.NoSuchOption as error:
@@ -89,6 +90,14 @@ def main() -> None:
             raise
         click.echo(str(error), err=True)
         sys.exit(os.EX_CONFIG)
+
+
+def _warn_of_misspelt() -> None:
+    """Before any command, whatever it makes of its settings; services of `ledger run` do not repeat it."""
+    from services.settings import misspelt
+
+    for name, setting in misspelt().items():
+        click.echo(f"{name} is not read; set {setting}, if that is meant", err=True)
 
 
 def _set_instead(option: str) -> str:

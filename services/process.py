@@ -35,6 +35,8 @@ def main(app: str, shared: Callable[[Settings], Shared] | None = None) -> None:
     with _explained():
         settings = Settings.load()
         configure_logs(settings)
+        for name, setting in misspelt().items():
+            _log.warning("setting_misspelt", variable=name, nearest=setting, next=f"{name} is not read; set {setting}")
         port = None if shared is None else shared(settings)
         if port is None or port.processes == 1:
             uvloop.run(_run(app, settings))
@@ -80,8 +82,7 @@ def _load(app: str) -> Any:
 
 
 def configure_logs(settings: Settings) -> None:
-    """Log lines are JSON on stderr, so that stdout holds what a command is for. No line holds a sealed text. The first
-    ones tell of variables that are taken for misspelt settings."""
+    """Log lines are JSON on stderr, so that stdout holds what a command is for. No line holds a sealed text."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -94,8 +95,6 @@ def configure_logs(settings: Settings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    for name, setting in misspelt().items():
-        _log.warning("setting_misspelt", variable=name, nearest=setting, next=f"{name} is not read; set {setting}")
 
 
 def _give_up(message: str) -> None:

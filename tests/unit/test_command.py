@@ -74,16 +74,30 @@ def test_an_option_that_is_no_setting_either_is_refused_as_ever():
     assert result.stderr.endswith("Error: No such option '--portal'.\n")
 
 
-def test_a_setting_that_is_misspelt_is_told_and_stops_nothing(tmp_path: Path):
+def run_misspelt(module: str, *arguments: str, **environ: str) -> list[str]:
+    """What is said on stderr where a setting is misspelt and no database is there."""
     done = subprocess.run(
-        [sys.executable, "-m", "services.command", "projections"],
+        [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
-        env={"LEDGER_HOME": str(tmp_path), "LEDGER_PROCESES": "2"},
+        env={"LEDGER_PROCESES": "2", **environ},
         capture_output=True,
         text=True,
         check=False,
     )
-    warning, ended = done.stderr.splitlines()
+    assert done.returncode != 0
+    assert done.stdout == ""
+    return done.stderr.splitlines()
+
+
+@pytest.mark.parametrize("arguments", [["projections"], ["audit", "--ledger", "acme"]], ids=" ".join)
+def test_a_setting_that_is_misspelt_is_told_once_and_stops_nothing(tmp_path: Path, arguments: list[str]):
+    warning, ended = run_misspelt("services.command", *arguments, LEDGER_HOME=str(tmp_path))
+    assert warning == "LEDGER_PROCESES is not read; set LEDGER_PROCESSES, if that is meant"
+    assert "No database: " in ended
+
+
+def test_a_service_logs_a_setting_that_is_misspelt_unless_ledger_run_has_told_of_it(tmp_path: Path):
+    warning, *ended = run_misspelt("services.ledger", LEDGER_HOME=str(tmp_path))
     told = json.loads(warning)
     assert told.items() >= {"level": "warning", "variable": "LEDGER_PROCESES", "nearest": "LEDGER_PROCESSES"}.items()
-    assert ended.startswith("No database: ")
+    assert run_misspelt("services.ledger", LEDGER_HOME=str(tmp_path), LEDGER_SUPERVISED="1") == ended

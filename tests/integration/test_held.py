@@ -17,7 +17,8 @@ from services.projector.answers import requirements
 from services.projector.answers import snapshot as snapshots
 from services.projector.answers.held import READS, Held, Known, Open
 from services.projector.answers.snapshot import Snapshot, Wanted, bound, open_snapshot
-from services.projector.counting.standings import Lens, stand
+from services.projector.counting.judging import Lens
+from services.projector.counting.standings import stand
 from services.projector.projector import Projector
 from tests.asking import Asking, asking
 from tests.conftest import Database

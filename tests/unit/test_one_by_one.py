@@ -9,7 +9,7 @@ import pytest
 from services.projector.counting.columns import digest, microseconds
 from services.projector.counting.counted import Counted, Said
 from services.projector.counting.judging import Lens
-from services.projector.counting.one_by_one import NAMES_ONE_BY_ONE_MAX, few, hear_each
+from services.projector.counting.one_by_one import NAMES_ONE_BY_ONE_MAX, Few, hear_each
 from services.projector.counting.standings import Heard, hear
 
 START = datetime(2026, 6, 15, 9, tzinfo=UTC)
@@ -48,9 +48,9 @@ def ledger(accounts: int = 1) -> Counted:
 @pytest.mark.parametrize("lens", get_args(Lens))
 def test_an_ask_stands_from_when_it_is_said_until_it_is_withdrawn(position: int, lens: Lens) -> None:
     columns = ledger()
-    said = few(columns, np.array([0], np.int32))
-    assert said is not None
-    each = hear_each(said, lens, position, now(position))
+    theirs = Few.of(columns, np.array([0], np.int32))
+    assert theirs is not None
+    each = hear_each(theirs, lens, position, now(position))
     assert each is not None
     assert bool(each) == (position < WITHDRAWN or REVISED <= position < TAKEN_BACK)
     found, whole = Heard.nothing().changed(set(), each, columns.width), hear(columns, lens, position, now(position))
@@ -61,5 +61,5 @@ def test_an_ask_stands_from_when_it_is_said_until_it_is_withdrawn(position: int,
 def test_many_are_left_to_columns() -> None:
     at_once = NAMES_ONE_BY_ONE_MAX + 1
     columns = ledger(at_once)
-    assert few(columns, np.arange(at_once - 1, dtype=np.int32)) is not None
-    assert few(columns, np.arange(at_once, dtype=np.int32)) is None
+    assert Few.of(columns, np.arange(at_once - 1, dtype=np.int32)) is not None
+    assert Few.of(columns, np.arange(at_once, dtype=np.int32)) is None

@@ -13,7 +13,8 @@ from schemas.criteria import Eq
 from schemas.events import Bullet
 from services.projector.counting.columns import digest
 from services.projector.counting.counted import ACCOUNTS_AT_ONCE_MAX, Counted, Said
-from services.projector.counting.standings import Lens, stand
+from services.projector.counting.judging import Lens
+from services.projector.counting.standings import stand
 from services.projector.counting.whatif import what_if
 from services.projector.judgement.fit import Revision
 

@@ -25,7 +25,8 @@ from services.projector.counting.columns import FOREVER, Column
 from services.projector.counting.counted import Counted, Said
 from services.projector.counting.decided import LookedBy, Review, Stakes
 from services.projector.counting.headings import Headings, Made, Worded
-from services.projector.counting.standings import AskedWhen, Lens, Standing, departs, stand
+from services.projector.counting.judging import Lens
+from services.projector.counting.standings import AskedWhen, Standing, departs, stand
 from services.projector.judgement.lenses import Adoption, Decision, Departs
 from services.projector.judgement.resolution import Lineage
 from services.statements import Statements

@@ -19,8 +19,8 @@ from services.projector.answers.since import read_superseded
 from services.projector.answers.snapshot import Snapshot
 from services.projector.counting.columns import NO_CURRENCY, Codes, Column, is_among, join_limbs, microseconds
 from services.projector.counting.headings import NOT_SAID, Delivered, Heading, Made
-from services.projector.counting.judging import Adopted
-from services.projector.counting.standings import Heard, Lens, place_of, requirement_at
+from services.projector.counting.judging import Adopted, Lens
+from services.projector.counting.standings import Heard, place_of, requirement_at
 from services.projector.counting.worth import Earned
 from services.projector.judgement import revenue
 from services.projector.judgement.fit import CLASSES, Class, shown_ratio

@@ -43,7 +43,7 @@ FITS_REMEMBERED_MAX = 10_000
 """Of the profiles that were judged last."""
 
 
-class Said(NamedTuple):
+class Voice(NamedTuple):
     """What one account says of one requirement, and what it is worth: weights are in shares of their totals, which are
     0 where there is no weight."""
 
@@ -67,24 +67,24 @@ class Few(Struct, frozen=True):
     ends: Mapping[tuple[int, int], Sequence[tuple[int, int, int, int]]]
     facts: Columns
 
+    @classmethod
+    def of(cls, counted: Counted, names: Column) -> "Few | None":
+        """What was said of the accounts of these names, which are sorted; None: much."""
+        if len(names) > NAMES_ONE_BY_ONE_MAX:
+            return None
+        asks, facts = (rows.having("account", names) for rows in (counted.asks, counted.facts))
+        if length(asks) + length(facts) > ROWS_ONE_BY_ONE_MAX:
+            return None
+        ends: dict[tuple[int, int], list[tuple[int, int, int, int]]] = {}
+        lows = asks["low"][counted.withdrawals.may_have("low", asks["low"])]
+        if len(lows):
+            withdrawn = counted.withdrawals.having("low", np.unique(lows))
+            for high, low, *end in _tuples(withdrawn, "high", "low", "requirement", "valid", "position", "until"):
+                ends.setdefault((high, low), []).append((end[0], end[1], end[2], end[3]))
+        return cls(counted, names, asks, ends, facts)
 
-def few(counted: Counted, names: Column) -> Few | None:
-    """What was said of the accounts of these names, which are sorted; None: much."""
-    if len(names) > NAMES_ONE_BY_ONE_MAX:
-        return None
-    asks, facts = (rows.having("account", names) for rows in (counted.asks, counted.facts))
-    if length(asks) + length(facts) > ROWS_ONE_BY_ONE_MAX:
-        return None
-    ends: dict[tuple[int, int], list[tuple[int, int, int, int]]] = {}
-    lows = asks["low"][counted.withdrawals.may_have("low", asks["low"])]
-    if len(lows):
-        withdrawn = counted.withdrawals.having("low", np.unique(lows))
-        for high, low, *end in _tuples(withdrawn, "high", "low", "requirement", "valid", "position", "until"):
-            ends.setdefault((high, low), []).append((end[0], end[1], end[2], end[3]))
-    return Few(counted, names, asks, ends, facts)
 
-
-def hear_each(few: Few, lens: Lens, position: int, now: datetime) -> set[Said] | None:
+def hear_each(few: Few, lens: Lens, position: int, now: datetime) -> set[Voice] | None:
     """What is heard of these accounts at a position; None: what a withdrawal means depends on what others have said."""
     counted = few.counted
     naming = counted.naming(position)
@@ -96,7 +96,7 @@ def hear_each(few: Few, lens: Lens, position: int, now: datetime) -> set[Said] |
     judged = range(len(adoptions.adopted)) if lens == "asked" else [judging] if judging >= 0 else []
     profiles = _Profiles(few, naming, position, [adoptions.adopted[number].revision for number in judged])
     worth = _worth(few, naming, position, now)
-    found = set[Said]()
+    found = set[Voice]()
     for (account, requirement), several in asks.items():
         if lens == "now":
             ask = max(several, key=lambda each: (each.importance, each.asked, each.asked_at))
@@ -112,7 +112,7 @@ def hear_each(few: Few, lens: Lens, position: int, now: datetime) -> set[Said] |
             )
             most = max(reversed(weighed), key=lambda each: _share(each.weight_if_known, each.total))
         found.add(
-            Said(
+            Voice(
                 account,
                 requirement,
                 loudest.class_,

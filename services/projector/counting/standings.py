@@ -29,10 +29,9 @@ from services.projector.counting.columns import (
     sums,
 )
 from services.projector.counting.counted import Counted, blocks, with_all_names
-from services.projector.counting.judging import Adopted, Facts, judge
-from services.projector.counting.judging import Lens as Lens
+from services.projector.counting.judging import Adopted, Facts, Lens, judge
 from services.projector.counting.live_asks import Live, last_of_each, live, most_important
-from services.projector.counting.one_by_one import Said, few, hear_each
+from services.projector.counting.one_by_one import Few, Voice, hear_each
 from services.projector.counting.scoring import (
     OFF_TARGET,
     ON_TARGET,
@@ -87,7 +86,7 @@ class Heard(Struct, frozen=True, dict=True):
             revenue=self.revenue.plus(other.revenue, sign),
         )
 
-    def changed(self, gone: Set[Said], come: Set[Said], size: int) -> "Heard":
+    def changed(self, gone: Set[Voice], come: Set[Voice], size: int) -> "Heard":
         """Without some of what was said, and with other. `size`: of how many requirements that may be."""
         signed = [*((each, -1) for each in gone), *((each, 1) for each in come)]
         if not signed:
@@ -98,15 +97,15 @@ class Heard(Struct, frozen=True, dict=True):
             {total: _sized(each, size).copy() for total, each in of.items()}
             for of in (self.voices, self.voices_if_known)
         )
-        for said, sign in signed:
-            classes[said.requirement, said.class_] += sign
+        for each, sign in signed:
+            classes[each.requirement, each.class_] += sign
             for of, weight, total in (
-                (voices, said.weight, said.total),
-                (voices_if_known, said.weight_if_known, said.total_if_known),
+                (voices, each.weight, each.total),
+                (voices_if_known, each.weight_if_known, each.total_if_known),
             ):
                 if total:
-                    of.setdefault(total, np.zeros(size, np.int64))[said.requirement] += sign * weight
-        earned = Earned.added((place_of(said.requirement, said.class_), said.worth, sign) for said, sign in signed)
+                    of.setdefault(total, np.zeros(size, np.int64))[each.requirement] += sign * weight
+        earned = Earned.added((place_of(each.requirement, each.class_), each.worth, sign) for each, sign in signed)
         return Heard(classes, voices, voices_if_known, self.revenue.plus(earned))
 
     @cached_property
@@ -135,9 +134,9 @@ def stand(counted: Counted, lens: Lens, position: int, now: datetime, since: Sta
     names = touched(counted, since, position, now)
     if not len(names):
         return Standing(position, now, since.heard)
-    said = few(counted, names)
-    if said is not None:
-        gone, come = hear_each(said, lens, since.position, since.now), hear_each(said, lens, position, now)
+    theirs = Few.of(counted, names)
+    if theirs is not None:
+        gone, come = hear_each(theirs, lens, since.position, since.now), hear_each(theirs, lens, position, now)
         if gone is not None and come is not None:
             return Standing(position, now, since.heard.changed(gone - come, come - gone, counted.width))
     before = hear(counted, lens, since.position, since.now, names)

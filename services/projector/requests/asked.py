@@ -13,7 +13,7 @@ from services.projector.answers.decisions import Listed as ListedDecision
 from services.projector.answers.promises import Promise, Subjects
 from services.projector.answers.requirements import Listed, Sort
 from services.projector.briefs.told import Voice
-from services.projector.counting.standings import Lens
+from services.projector.counting.judging import Lens
 from services.projector.judgement.fit import Class, folded
 from services.projector.judgement.period import Period
 from services.projector.judgement.promises import Basis, State

@@ -16,7 +16,7 @@ from services.projector.answers.outcome import RequirementOutcome
 from services.projector.answers.requirements import Listed, RequirementList, RequirementRow, Sort
 from services.projector.answers.similarity import RequirementsFound, SimilarRow
 from services.projector.answers.snapshot import Wanted
-from services.projector.counting.standings import Lens
+from services.projector.counting.judging import Lens
 from services.projector.requests import paging, sheets
 from services.projector.requests.asked import RequirementAsked, RequirementsAsked, choice, is_requirement_asked_for
 from services.projector.requests.paging import Moment, Page

@@ -295,6 +295,25 @@ async def test_nothing_makes_room_for_what_nobody_asked_for(
         assert held.octets < 2 * known.counted.octets + known.headings.octets + known.remembered.octets
 
 
+async def test_what_was_laid_for_an_answer_is_measured_when_another_is_asked(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(100))
+        open = await opener(projector, 100)
+        held = Held()
+        known = await held.known("one", open, *await look(open, 100))
+        read = held.octets
+        for lens in LENSES:
+            known.standing(lens)
+        known.counted.sort_ahead()
+        monkeypatch.setattr(holding, "HELD_OCTETS_MAX", 2 * read)
+        other = await held.known("other", open, *await look(open, 100))
+        assert held.octets <= 2 * read
+        assert (await held.known("other", open, *await look(open, 100))).counted is other.counted
+        assert (await held.known("one", open, *await look(open, 100))).counted is not known.counted
+
+
 async def test_a_failure_to_load_ahead_is_left_to_who_asks_first(database: Database) -> None:
     async with Log.open(database) as log, Projector(database.settings) as projector:
         await log.append(*mixed(100))

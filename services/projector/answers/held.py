@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Any, get_args
@@ -39,6 +40,9 @@ PAGE_FACTS_OCTETS_MAX = 8 * 1024 * 1024
 
 HELD_OCTETS_MAX = 400 * 1024 * 1024
 """Over all ledgers; one that is larger is held alone."""
+
+LAID_AT_ONCE_MAX = 8
+"""Ledgers asked for last, for which more may have been laid since they were measured: there are fewer turns at once."""
 
 STANDINGS_HELD_MAX = 48
 STANDINGS_OCTETS_MAX = 32 * 1024 * 1024
@@ -161,7 +165,7 @@ class Held:
         held.is_asked_for = True
         self._ledgers.move_to_end(ledger)
         known = await held.reach(open, position, now, versions, reached)
-        held.measure()
+        self._measure(held)
         while len(self._ledgers) > 1 and self.octets > HELD_OCTETS_MAX:
             self._ledgers.popitem(last=False)
         return known
@@ -183,7 +187,7 @@ class Held:
         self._ledgers.move_to_end(ledger, last=held.is_asked_for)
 
         async def rest() -> None:
-            held.measure()
+            self._measure(held)
             is_here = self._ledgers.get(ledger) is held
             if not is_here or (not held.is_asked_for and len(self._ledgers) > 1 and self.octets > HELD_OCTETS_MAX):
                 raise _NoRoom
@@ -201,6 +205,11 @@ class Held:
                 del self._ledgers[ledger]
             return False
         return True
+
+    def _measure(self, held: "_Ledger") -> None:
+        """Measure a ledger, and those that were asked for last: what is laid for an answer is laid after that."""
+        for each in (held, *islice(reversed(self._ledgers.values()), LAID_AT_ONCE_MAX)):
+            each.measure()
 
 
 class _NoRoom(Exception):
@@ -239,7 +248,7 @@ class _Ledger:
         self._is_whole = False
         self._says_anew = False
         self.octets = 0
-        """As measured last: what is held of other ledgers than the one that is asked stays what it was."""
+        """As measured last: of what nobody has asked for lately it stays what it was."""
 
     def measure(self) -> None:
         self.octets = self._counted.octets + self._headings.octets + self._remembered.octets

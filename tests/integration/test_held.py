@@ -1,6 +1,9 @@
 """What is held in memory: read once, whoever asks in whatever order, and ahead of whoever asks first."""
 
 import asyncio
+import gc
+import random
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,16 +15,18 @@ import pytest
 from services.postgres import connect
 from services.projector import ahead
 from services.projector.ahead import load_ahead
+from services.projector.answers import decisions, requirements
 from services.projector.answers import held as holding
-from services.projector.answers import requirements
 from services.projector.answers import snapshot as snapshots
 from services.projector.answers.held import READS, Held, Known, Open
 from services.projector.answers.snapshot import Snapshot, Wanted, bound, open_snapshot
 from services.projector.counting.judging import Lens
+from services.projector.counting.scoring import NOTHING_KNOWN
 from services.projector.counting.standings import stand
 from services.projector.projector import Projector
 from tests.asking import Asking, asking
 from tests.conftest import Database
+from tests.counting import some_revision
 from tests.log import Log, event
 from tests.readmodels import BY, mixed, reached
 
@@ -312,6 +317,27 @@ async def test_what_was_laid_for_an_answer_is_measured_when_another_is_asked(
         assert held.octets <= 2 * read
         assert (await held.known("other", open, *await look(open, 100))).counted is other.counted
         assert (await held.known("one", open, *await look(open, 100))).counted is not known.counted
+
+
+async def test_what_makes_room_is_freed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(200))
+        open = await opener(projector, 200)
+        held = Held()
+        known = await held.known("one", open, *await look(open, 200))
+        async with open(Wanted(as_of=200)) as snapshot:
+            shown = decisions.show_rows(decisions.list_decisions(await decisions.read_decisions(snapshot), known))
+        assert any(each.at_stake is not None for each in shown)
+        values, looked_at = known.counted.values, known.remembered.looked_at
+        revision = some_revision(random.Random(1), "r")
+        values.scored(revision, (NOTHING_KNOWN,) * len(revision.attributes))
+        assert values.octets > 0
+        one = [weakref.ref(each) for each in (values, looked_at, known.counted.currencies)]
+        monkeypatch.setattr(holding, "HELD_OCTETS_MAX", 1)
+        await held.known("other", open, *await look(open, 200))
+        del known, values, looked_at
+        gc.collect()
+        assert [each() for each in one] == [None] * len(one)
 
 
 async def test_a_failure_to_load_ahead_is_left_to_who_asks_first(database: Database) -> None:

@@ -3,7 +3,7 @@ was said of them since."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +52,8 @@ from services.statements import Statements
 
 READS = ("accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")
 
-
 FITS_MAX = 1_000
 """Fits that one decision shows, in accounts; the counts by class are of all."""
-
-
-STAKES_SHOWN_MAX = 1_000
-"""Of decisions, over all ledgers: some ten kilobytes each."""
-
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 
@@ -267,18 +261,19 @@ def show_rows(listed: Sequence[Listed]) -> list[DecisionRow]:
     """Some rows of the list, as an answer shows them."""
     if not listed:
         return []
-    counted, at = listed[0].counted, listed[0].at
+    counted, at, looked_at = listed[0].counted, listed[0].at, listed[0].remembered.looked_at
     stakes = [each.stakes for each in listed if each.stakes is not None]
     found = iter(fates(counted, stakes, at.position, at.now.date()))
-    return [
-        _show_row(each, None if each.stakes is None else _show_stakes(counted.currencies, each.stakes, next(found)))
-        for each in listed
-    ]
+
+    def shown(each: Listed, stakes: StakesCounted) -> tuple[dict[str, list[Money]], Became]:
+        fates = next(found)
+        return looked_at.stakes_shown(each.position, fates, partial(_show_stakes, counted.currencies, stakes, fates))
+
+    return [_show_row(each, None if each.stakes is None else shown(each, each.stakes)) for each in listed]
 
 
-@lru_cache(maxsize=STAKES_SHOWN_MAX)
 def _show_stakes(currencies: Codes, stakes: StakesCounted, fates: bytes) -> tuple[dict[str, list[Money]], Became]:
-    """What was at stake in a decision, and what became of it, which is the same at many positions."""
+    """What was at stake in a decision, and what became of it."""
     found = became(currencies, stakes, fates)
     return revenue.by_class(each for fate in found.values() for each in fate), Became(
         won=revenue.sums_by_class(found.get(GAINED, ())),

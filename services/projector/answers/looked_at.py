@@ -1,10 +1,13 @@
-"""What is kept in memory of made decisions, of one ledger: who asked when they were made, what was at stake, and which
-needed review at some positions. What a past position has does not change, so what was found stays."""
+"""What is kept in memory of made decisions, of one ledger: who asked when they were made, what was at stake, also as it
+is shown, and which needed review at some positions. What a past position has does not change, so what was found
+stays."""
 
 from bisect import insort
 from collections import OrderedDict
+from collections.abc import Callable
 from datetime import datetime
 from threading import Lock
+from typing import Any, TypeVar
 
 import numpy as np
 from msgspec.structs import replace
@@ -17,10 +20,16 @@ from services.projector.judgement.lenses import Decision
 ASKED_OCTETS_MAX = 96 * 1024 * 1024
 """Of who asked; what was looked at longest ago makes room."""
 
+STAKES_SHOWN_MAX = 1_000
+STAKES_SHOWN_OCTETS = 10_000
+"""Of those of one decision, roughly."""
+
 REVIEWS_MAX = 48
 REVIEWS_NEAR_POSITIONS = 2_000
 REVIEWS_NEAR_SHARE = 4
 """Within so many positions, or a quarter as many as there are accounts, it is found from what needed review there."""
+
+_Shown = TypeVar("_Shown")
 
 
 class LookedAt:
@@ -29,6 +38,7 @@ class LookedAt:
     def __init__(self) -> None:
         self._asked: OrderedDict[tuple[int, int], AskedWhen] = OrderedDict()
         self._stakes: dict[int, Stakes] = {}
+        self._stakes_shown: OrderedDict[tuple[int, bytes], Any] = OrderedDict()
         self._reviews: list[Review] = []
         self._lock = Lock()
 
@@ -37,7 +47,8 @@ class LookedAt:
         with self._lock:
             asked = sum(each.octets for each in self._asked.values())
             staked = sum(each.octets for each in self._stakes.values())
-            return asked + staked + sum(each.octets for each in self._reviews)
+            shown = len(self._stakes_shown) * STAKES_SHOWN_OCTETS
+            return asked + staked + shown + sum(each.octets for each in self._reviews)
 
     def who_asked(self, counted: Counted, decision: Decision) -> AskedWhen:
         """Who asked for what a decision is about, as its deciders knew it, or who reaffirmed it. Without the asks."""
@@ -56,6 +67,22 @@ class LookedAt:
             found = at_stake(counted, decision, self._look(counted, decision)[1])
             with self._lock:
                 self._stakes[decision.position] = found
+        return found
+
+    def stakes_shown(self, position: int, fates: bytes, show: Callable[[], _Shown]) -> _Shown:
+        """What was at stake in the decision made at a position, as it is shown where this became of it: at many
+        positions that is the same."""
+        key = position, fates
+        with self._lock:
+            if key in self._stakes_shown:
+                self._stakes_shown.move_to_end(key)
+                found: _Shown = self._stakes_shown[key]
+                return found
+        found = show()
+        with self._lock:
+            self._stakes_shown[key] = found
+            while len(self._stakes_shown) > STAKES_SHOWN_MAX:
+                self._stakes_shown.popitem(last=False)
         return found
 
     def review(self, newest: Counted, looked: LookedBy, position: int, now: datetime) -> Review:

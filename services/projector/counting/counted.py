@@ -198,10 +198,11 @@ class Counted(Struct, frozen=True, kw_only=True):
 
     @property
     def octets(self) -> int:
-        """How much room the rows take, roughly, in bytes."""
+        """How much room the rows take, and what is remembered of values, roughly, in bytes."""
         rows = (self.asks, self.withdrawals, self.facts, self.opportunities, self.mentions, self.named, self.asked_for)
         texts = (self.accounts, self.requirements, self.values, self.deals)
-        return sum(each.octets for each in rows) + sum(len(each) for each in texts) * TEXT_OCTETS
+        rows_octets = sum(each.octets for each in rows)
+        return rows_octets + sum(len(each) for each in texts) * TEXT_OCTETS + self.values.octets
 
     def sort_ahead(self) -> None:
         """Find the orders in which it is looked for what was said between two positions, and of which asks."""

@@ -83,9 +83,8 @@ class Review(Moment, frozen=True):
         return int(self.classes.nbytes)
 
 
-class Stakes(Struct, frozen=True, eq=False):
-    """The opportunities that were at stake in a decision, as its deciders knew them: classes and amounts. They equal
-    themselves alone, by which what follows from them is remembered."""
+class Stakes(Struct, frozen=True):
+    """The opportunities that were at stake in a decision, as its deciders knew them: classes and amounts."""
 
     opportunities: Column
     classes: Column

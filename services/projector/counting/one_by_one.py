@@ -7,7 +7,6 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
-from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
@@ -31,16 +30,13 @@ from services.projector.counting.columns import (
 from services.projector.counting.counted import Counted
 from services.projector.counting.judging import Adopted, Lens
 from services.projector.counting.naming import Naming
-from services.projector.counting.scoring import NOTHING_KNOWN, UNDETERMINED, Values, score
+from services.projector.counting.scoring import NOTHING_KNOWN, UNDETERMINED, Score
 from services.projector.counting.worth import Worth
 from services.projector.judgement.fit import Revision
 
 NAMES_ONE_BY_ONE_MAX = 16
 ROWS_ONE_BY_ONE_MAX = 400
 """Of more names, or asks and facts, columns say it faster."""
-
-FITS_REMEMBERED_MAX = 10_000
-"""Of the profiles that were judged last."""
 
 
 class Voice(NamedTuple):
@@ -173,7 +169,7 @@ class _Profiles:
     def __init__(self, few: Few, naming: Naming, p: int, revisions: Sequence[Revision]) -> None:
         self._values = few.counted.values
         self._attributes = few.counted.attributes
-        self._scores: dict[tuple[int, Revision, int | None], _Score] = {}
+        self._scores: dict[tuple[int, Revision, int | None], Score] = {}
         self._facts: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
         codes = {self._attributes.find(name) for revision in revisions for name in revision.attributes}
         rows = {**few.facts, "account": naming.roots_of(few.facts["account"])}
@@ -186,33 +182,18 @@ class _Profiles:
         for said in self._facts.values():
             said.sort()
 
-    def scored(self, account: int, revision: Revision, t: int | None) -> "_Score":
+    def scored(self, account: int, revision: Revision, t: int | None) -> Score:
         """How an account meets a revision at t, or "now"."""
         found = self._scores.get((account, revision, t))
         if found is None:
             profile = [self._value(account, self._attributes.find(name), t) for name in revision.attributes]
-            self._scores[account, revision, t] = found = _scored(self._values, revision, tuple(profile))
+            self._scores[account, revision, t] = found = self._values.scored(revision, tuple(profile))
         return found
 
     def _value(self, account: int, attribute: int | None, t: int | None) -> int:
         said = self._facts.get((account, attribute), ()) if attribute is not None else ()
         known = len(said) if t is None else bisect_right(said, t, key=itemgetter(0))
         return said[known - 1][2] if known else NOTHING_KNOWN
-
-
-class _Score(NamedTuple):
-    class_: int
-    met: int
-    unknown: int
-    total: int
-
-
-@lru_cache(maxsize=FITS_REMEMBERED_MAX)
-def _scored(values: Values, revision: Revision, profile: tuple[int, ...]) -> _Score:
-    """The numbers of values, in the order of the attributes that the revision looks at, stay what they are."""
-    columns = {name: np.array([code]) for name, code in zip(revision.attributes, profile, strict=True)}
-    scores = score(revision, columns, 1, values)
-    return _Score(int(scores.class_[0]), int(scores.met[0]), int(scores.unknown[0]), scores.total)
 
 
 def _weigh(ask: _Live, account: int, number: int, t: int | None, adoptions: Adopted, profiles: _Profiles) -> _Weighed:

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from threading import Lock
 from typing import Any as AnyValue
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -27,17 +28,32 @@ NOTHING_KNOWN = 0
 """The number of the value null."""
 
 TESTS_REMEMBERED_MAX = 64
+SCORES_REMEMBERED_MAX = 10_000
+"""Of the profiles that were judged last, in each ledger."""
+SCORE_OCTETS = 400
+"""Of one with its profile, roughly."""
 EXACT_MAX = 2**53  # Up to here a float64 has every whole number.
 
 _VERDICTS = {False: MISSED, None: UNKNOWN, True: MET}
 
 
+class Score(NamedTuple):
+    """How one account meets a revision: members as Scores has them."""
+
+    class_: int
+    met: int
+    unknown: int
+    total: int
+
+
 class Values(Codes):
-    """The values that attributes have, as JSON texts, and what single tests come to for each of them."""
+    """The values that attributes have, as JSON texts, and what single tests come to for each of them, and revisions
+    for profiles of them."""
 
     def __init__(self) -> None:
         super().__init__(["null"])
         self._judged: OrderedDict[bytes, Column] = OrderedDict()
+        self._scores: OrderedDict[tuple[Revision, tuple[int, ...]], Score] = OrderedDict()
         self._numbers = np.empty(0)
         self._lock = Lock()
 
@@ -59,6 +75,26 @@ class Values(Codes):
                 self._judge(test, np.unique(codes[new]), table)
                 found = table[codes]
             return found
+
+    def scored(self, revision: Revision, profile: tuple[int, ...]) -> Score:
+        """How an account meets a revision that has these values, in the order of the attributes that it looks at. The
+        numbers of values stay what they are, so it is kept."""
+        key = revision, profile
+        found = self._scores.get(key)
+        if found is None:
+            columns = {name: np.array([code]) for name, code in zip(revision.attributes, profile, strict=True)}
+            scores = score(revision, columns, 1, self)
+            found = Score(int(scores.class_[0]), int(scores.met[0]), int(scores.unknown[0]), scores.total)
+            with self._lock:
+                self._scores[key] = found
+                while len(self._scores) > SCORES_REMEMBERED_MAX:
+                    self._scores.popitem(last=False)
+        return found
+
+    @property
+    def octets(self) -> int:
+        """How much room remembered scores take, roughly, in bytes."""
+        return len(self._scores) * SCORE_OCTETS
 
     def _judge(self, test: AnyValue, codes: Column, table: Column) -> None:
         compare = _comparison(test)

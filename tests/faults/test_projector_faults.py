@@ -30,8 +30,11 @@ SECONDS_MAX = 60
 
 PROJECTOR = """
 import asyncio
+from services.projector import feed
 from services.projector.projector import Projector
 from services.settings import Settings
+
+feed.PAGE_EVENTS_MAX = 1_000  # There is something between the first page and the last.
 
 async def main():
     async with Projector(Settings.load()) as projector:

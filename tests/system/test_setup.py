@@ -26,7 +26,9 @@ case "$*" in
 esac
 """
 # The Python of the tests, without what chooses one of several.
-ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).resolve().parent}:{os.environ['PATH']}"}
+# As from a shell: a make that another make calls says more.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+ENVIRONMENT["PATH"] = f"{Path(sys.executable).resolve().parent}:{os.environ['PATH']}"
 RUN = [["requirements-build.txt", "requirements.txt"], ["--editable"]]
 DEV = [["requirements-dev.txt"]]
 

@@ -22,9 +22,10 @@ SELECT person
 
 -- requirements --
 -- Of these requirements, which are at these versions: a position, none of $3, at which it was raised or asked for and
--- that was not retracted; and the last event that merged it or took it out. It is looked for event by event, since PostgreSQL, left to choose,
--- may read the stream whole, or all retractions: first among the last hundred, then in the first event, which mostly
--- raised it, then in the others. Where nothing is left that counts that is all of the stream, at some 4 µs an event.
+-- that was not retracted; and the last event that merged it or took it out. The position is looked for event by event,
+-- since PostgreSQL, left to choose, may read the stream whole, or all retractions: first among the last hundred, then in
+-- the first event, which mostly raised it, then in the others. Where nothing is left that counts that is all of the
+-- stream, at some 4 µs an event.
 SELECT s.id,
        (SELECT e.notification_id
           FROM (SELECT generate_series(s.version, greatest(s.version - 99, 2), -1) AS version

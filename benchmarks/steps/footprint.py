@@ -21,11 +21,14 @@ async def memory(rig: Rig) -> None:
     plan, found = rig.plan, rig.found
     await rig.projecting(GROWN)
     begun = time.monotonic()
+    recorded = 0.0
     async with rig.loading(GROWN, 1, recording.SINGLE_CONNECTIONS) as load:
         until = time.monotonic() + plan.full_load
         while (left := until - time.monotonic()) > 0:
-            await load.window(min(FULL_WINDOW_SECONDS, left))
+            seconds = min(FULL_WINDOW_SECONDS, left)
+            recorded += seconds * await load.window(seconds)
     ended = time.monotonic()
+    found.about["full_load"] = {"events": round(recorded), "seconds": round(ended - begun)}
     for service in SERVICES if plan.full_load >= SLOPE_SECONDS_MIN else ():
         # What a process takes up in its first seconds is no growth.
         kept = [

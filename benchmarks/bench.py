@@ -267,7 +267,7 @@ def _results(found: Found, plan: Plan, steps: tuple[str, ...], seconds: int) -> 
         "seconds": found.seconds,
         "over_length": found.over_length,
         "storage": found.storage,
-        "memory": found.watch.samples,
+        "memory": found.watch.told(),
     }
 
 

@@ -8,6 +8,7 @@ from benchmarks.bench import GIVES, STEPS
 from benchmarks.figures import AIMS, Aim, lines, percentile, shown, slope_per_hour
 from benchmarks.measuring import Figure, machine
 from benchmarks.page import bars, curves, page
+from benchmarks.processes import SPANS_TOLD, Memory, Watch
 from benchmarks.rivals import BATCHES, CATCHUP, SINGLE
 
 NAMES = (
@@ -64,6 +65,24 @@ def test_one_burst_does_not_make_flat_memory_grow():
     assert slope_per_hour(seconds, flat) == 0.0
     assert round(slope_per_hour(seconds, [100 + second / 36 for second in seconds])) == 100
     assert slope_per_hour([1.0], [5.0]) == 0.0
+
+
+def test_of_an_hour_of_samples_a_few_are_told_and_the_highest_are_among_them():
+    watch = Watch()
+    watch.samples = [
+        Memory(second / 2, "memory", service, 500.0 if second == 4_321 else 70.0)
+        for second in range(7_200)
+        for service in ("ledger", "projector")
+    ]
+
+    told = watch.told()
+
+    assert len(told) <= 2 * (SPANS_TOLD + 1)
+    assert [(each.seconds, each.service) for each in told if each.megabytes == 500.0] == [
+        (2160.5, "ledger"),
+        (2160.5, "projector"),
+    ]
+    assert Watch().told() == []
 
 
 def test_what_was_not_measured_has_no_value_and_a_reason():

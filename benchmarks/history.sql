@@ -24,6 +24,7 @@ SELECT decision AS name,
        count(DISTINCT account) FILTER (WHERE asks.position <= $1) AS askers_in_the_middle,
        count(DISTINCT account) FILTER (WHERE asks.position <= made.position) AS askers_when_made
   FROM {schema}.decisions_made AS made
-  JOIN {schema}.asks AS asks ON asks.requirement = ANY(made.requirements)
+  CROSS JOIN unnest(made.requirements) AS about(requirement)
+  JOIN {schema}.asks AS asks ON asks.requirement = about.requirement
  WHERE made.position < $1 * 0.9
  GROUP BY decision;

@@ -14,6 +14,7 @@ from services.projector.counting import columns as columns_module
 from services.projector.counting import one_by_one, standings
 from services.projector.counting.counted import Counted
 from services.projector.counting.judging import Lens
+from services.projector.counting.live_asks import Sought
 from services.projector.counting.scoring import Values, score
 from services.projector.counting.standings import Heard, stand
 from services.projector.judgement import lenses
@@ -23,6 +24,7 @@ from services.projector.judgement.revenue import Amounts, Revenue, total
 from tests.counting import ATTRIBUTES, REQUIREMENTS, VALUES, History, counted, some_history, some_revision
 
 seeds = st.integers(0, 2**32)
+NEAR = 3
 LENSES: tuple[Lens, ...] = ("now", "asked")
 
 
@@ -66,7 +68,9 @@ def test_what_is_heard_is_what_the_lenses_hear(seed: int, length: int, data: st.
 def test_what_is_heard_follows_from_what_was_heard_elsewhere(seed: int, length: int, data: st.DataObject) -> None:
     history = some_history(random.Random(seed), length)
     columns = counted(history)
-    here, there = data.draw(st.integers(1, length)), data.draw(st.integers(1, length))
+    here = data.draw(st.integers(1, length))
+    # Close by, little is looked at, and what is not must not have changed.
+    there = data.draw(st.integers(1, length) | st.integers(max(1, here - NEAR), min(length, here + NEAR)))
     with pytest.MonkeyPatch.context() as patch:
         # Whether accounts are gone through one by one, or many at once.
         patch.setattr(one_by_one, "ROWS_ONE_BY_ONE_MAX", data.draw(st.sampled_from([0, 1_000])))
@@ -82,7 +86,8 @@ def test_an_account_by_itself_is_heard_as_among_many(seed: int, length: int, dat
     columns = counted(history)
     withdrawn = [each.position for each in history.asks if each.withdrawn]
     position = data.draw(st.sampled_from(withdrawn) if withdrawn else st.integers(1, length))
-    theirs = one_by_one.Few.of(columns, np.arange(columns.size, dtype=np.int32))
+    everything = Sought(np.empty(0, np.int32), np.empty(0, np.int64))
+    theirs = one_by_one.Few.of(columns, np.arange(columns.size, dtype=np.int32), everything, [position])
     assert theirs is not None
     for lens in LENSES:
         each = one_by_one.hear_each(theirs, lens, position, history.now(position))

@@ -37,6 +37,7 @@ from services.projector.counting.scoring import UNDETERMINED
 from services.projector.counting.standings import (
     AskedWhen,
     Moment,
+    Touched,
     asked_when,
     classes_when,
     is_alike,
@@ -118,14 +119,15 @@ def review(
     both = min(counted.size, len(since.classes))
     classes_then[:both] = since.classes[:both]
     classes = classes_then.copy()
-    names = touched(counted, since, position, now)
+    said = touched(counted, since, position, now)
+    names = said.names
     chosen = np.zeros(counted.size, bool)
     chosen[names] = True
     asks = live(counted, position, names=names)
     _judge(counted, classes, asks, position, now, names)
     before = _Today(counted, live(counted, since.position, names=names), classes_then, since.position)
     after = _Today(counted, asks, classes, position)
-    counts, concerned = {}, _concerned(looked, chosen)
+    counts, concerned = {}, _concerned(counted, looked, said, classes != classes_then, position)
     for key, each in looked.items():
         if key in since.counts:
             counts[key] = since.counts[key]
@@ -307,15 +309,28 @@ class _Today:
         return self._asking.differing(looked, self._asking.rows(looked.requirements), self._classes, chosen)
 
 
-def _concerned(looked: LookedBy, chosen: Column) -> set[tuple[int, int]]:
-    """Those for which one of the chosen accounts asked: mostly few."""
+def _concerned(
+    counted: Counted, looked: LookedBy, said: Touched, reclassified: Column, position: int
+) -> set[tuple[int, int]]:
+    """Those that what was said may concern, mostly few: one of those who asked is of another class or goes by another
+    name, or somebody has asked for the same, or withdrawn that. `reclassified`: of each account, by its root."""
     if not looked:
         return set()
+    naming = counted.naming(position)
+    chosen = np.zeros(counted.size, bool)
+    chosen[said.names[reclassified[naming.roots_of(said.names)]]] = True
+    chosen[said.named] = True
+    asked_for = np.flatnonzero(is_among(naming.merged(counted.width), said.asked_for)).tolist()
+    requirements = {counted.requirements.texts[code] for code in asked_for}
     asked = [each.decided.accounts for each in looked.values()]
     before = np.concatenate([[0], np.cumsum(chosen[np.concatenate(asked)])])
     ends = np.cumsum([len(each) for each in asked])
     some = np.diff(before[ends], prepend=0) > 0
-    return {key for key, concerns in zip(looked, some.tolist(), strict=True) if concerns}
+    return {
+        key
+        for (key, each), concerns in zip(looked.items(), some.tolist(), strict=True)
+        if concerns or not requirements.isdisjoint(each.requirements)
+    }
 
 
 def _judge(

@@ -1,15 +1,17 @@
 """By which revision accounts are judged, and by what is known of them: as lenses.Knowledge, for many at once. Pure."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
 from msgspec import Struct
 
 from services.projector.counting.columns import (
+    FOREVER,
     Codes,
     Column,
+    Columns,
     begin_anew,
     is_among,
     known,
@@ -17,6 +19,7 @@ from services.projector.counting.columns import (
     taken,
 )
 from services.projector.counting.counted import Counted, blocks
+from services.projector.counting.naming import Naming
 from services.projector.counting.scoring import (
     EXPLORATORY,
     NOTHING_KNOWN,
@@ -79,10 +82,8 @@ class Facts(Struct, frozen=True, dict=True):
         # Who reads on may name attributes meanwhile: of those there is no row here.
         wanted, codes = np.zeros(counted.attributes_named, bool), map(counted.attributes.find, attributes)
         wanted[[code for code in codes if code is not None and code < len(wanted)]] = True
-        if not wanted.all():
-            rows = taken(rows, np.flatnonzero(wanted[rows["attribute"]]))
-        rows = known(rows, p)
         naming = counted.naming(p)
+        rows = known(taken(rows, np.flatnonzero(wanted[rows["attribute"]] & ~repeats(rows, [naming]))), p)
         roots = naming.roots_of(rows["account"])
         subject = np.where(is_among(roots, subjects), np.searchsorted(subjects, roots), NOT_HERE)
         mixed = naming.are_several(roots) & (subject >= 0)
@@ -134,6 +135,21 @@ class Facts(Struct, frozen=True, dict=True):
     def _rows(self, attribute: str) -> Column:
         code = self.attributes.find(attribute)
         return np.flatnonzero(self.attribute == (NOT_HERE if code is None else code))
+
+
+def repeats(facts: Columns, namings: Iterable[Naming]) -> Column:
+    """Which of these facts, in their order and all of their accounts, say once more what was said before, as systems do
+    every night: without them each attribute has the same value at each time, wherever one of these namings holds."""
+    account, position, until = (facts[name] for name in ("account", "position", "until"))
+    anew = begin_anew(account, facts["attribute"], facts["value"]) | (until != FOREVER)
+    anew[1:] |= (until[:-1] != FOREVER) | (position[1:] < position[:-1])
+    for naming in namings:
+        # Of an account that has facts by several names, those of another may lie in between.
+        roots, names = np.unique(naming.roots_of(account[begin_anew(account)]), return_counts=True)
+        if (names > 1).any():
+            anew |= is_among(naming.roots_of(account), roots[names > 1])
+    found: Column = ~anew
+    return found
 
 
 class Adopted:

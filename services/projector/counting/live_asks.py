@@ -21,6 +21,8 @@ from services.projector.counting.counted import Counted, blocks
 from services.projector.counting.naming import Naming
 from services.projector.judgement.resolution import Reach
 
+_CODE_BITS = 32
+
 
 class Live(Struct, frozen=True):
     """The asks that stand, a row each: by account, then by requirement. `asked` and `asked_at` are of the first
@@ -43,16 +45,38 @@ class Live(Struct, frozen=True):
         return Live(*(getattr(self, name)[rows] for name in self.__struct_fields__))
 
 
+class Sought(Struct, frozen=True):
+    """Which asks are looked at: those of `accounts` only for what `pairs` say, those of others for whatever they are.
+
+    Accounts and requirements are roots; `pairs` has account and requirement in one number. Both are sorted.
+    """
+
+    accounts: Column
+    pairs: Column
+
+    def among(self, naming: Naming, account: Column, place: Column) -> Column:
+        """Which of these rows are looked at, by the roots of their accounts and where their asks are."""
+        found: Column = is_among(pair_of(account, naming.merged_of(place)), self.pairs)
+        return found | ~is_among(account, self.accounts)
+
+
+def pair_of(account: Column, requirement: Column) -> Column:
+    """An account and a requirement as one number."""
+    found: Column = account.astype(np.int64) << _CODE_BITS | requirement
+    return found
+
+
 def live(
     counted: Counted,
     p: int,
     *,
     t: int | None = None,
     names: Column | None = None,
+    sought: Sought | None = None,
     reach: Reach | None = None,
 ) -> Live:
-    """The asks that stood at t, as known at p: of all, of the accounts of these names, or within reach. Which those are
-    is said at lenses.live_asks."""
+    """The asks that stood at t, as known at p: of all, of the accounts of these names (and of these what is sought), or
+    within reach. Which those are is said at lenses.live_asks."""
     if names is not None:
         rows = counted.asks.having("account", names)
     elif reach is not None:
@@ -70,6 +94,10 @@ def live(
     if length(naming.moved):
         place, is_moved = naming.places(rows)
         mixed |= is_moved
+    if sought is not None:
+        here = np.flatnonzero(sought.among(naming, account, place))
+        rows, account, place, mixed = taken(rows, here), account[here], place[here], mixed[here]
+        requirement = rows["requirement"]
     if mixed.any():
         # Only where names or places have changed may what is one ask lie apart.
         apart = np.flatnonzero(mixed)

@@ -26,9 +26,11 @@ from services.projector.counting.columns import (
     length,
     limbs,
     microseconds,
+    taken,
 )
 from services.projector.counting.counted import Counted
-from services.projector.counting.judging import Adopted, Lens
+from services.projector.counting.judging import Adopted, Lens, repeats
+from services.projector.counting.live_asks import Sought
 from services.projector.counting.naming import Naming
 from services.projector.counting.scoring import NOTHING_KNOWN, UNDETERMINED, Score
 from services.projector.counting.worth import Worth
@@ -54,7 +56,7 @@ class Voice(NamedTuple):
 
 
 class Few(Struct, frozen=True):
-    """All that was ever said of the accounts of some names. `ends`: of each id of an ask, by high and low, the
+    """What was ever said of the accounts of some names. `ends`: of each id of an ask, by high and low, the
     withdrawals as requirement, valid, position, until."""
 
     counted: Counted
@@ -64,11 +66,17 @@ class Few(Struct, frozen=True):
     facts: Columns
 
     @classmethod
-    def of(cls, counted: Counted, names: Column) -> "Few | None":
-        """What was said of the accounts of these names, which are sorted; None: much."""
+    def of(cls, counted: Counted, names: Column, sought: Sought, positions: Sequence[int]) -> "Few | None":
+        """What was said of the accounts of these names, which are sorted, and what is sought of their asks, to be heard
+        at these positions; None: much."""
         if len(names) > NAMES_ONE_BY_ONE_MAX:
             return None
         asks, facts = (rows.having("account", names) for rows in (counted.asks, counted.facts))
+        namings = [counted.naming(each) for each in positions]
+        # What is sought of an account is the same at all of them.
+        place = namings[0].places(asks)[0]
+        asks = taken(asks, np.flatnonzero(sought.among(namings[0], namings[0].roots_of(asks["account"]), place)))
+        facts = taken(facts, np.flatnonzero(~repeats(facts, namings)))
         if length(asks) + length(facts) > ROWS_ONE_BY_ONE_MAX:
             return None
         ends: dict[tuple[int, int], list[tuple[int, int, int, int]]] = {}

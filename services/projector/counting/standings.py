@@ -30,7 +30,7 @@ from services.projector.counting.columns import (
 )
 from services.projector.counting.counted import Counted, blocks, with_all_names
 from services.projector.counting.judging import Adopted, Facts, Lens, judge
-from services.projector.counting.live_asks import Live, last_of_each, live, most_important
+from services.projector.counting.live_asks import Live, Sought, last_of_each, live, most_important, pair_of
 from services.projector.counting.one_by_one import Few, Voice, hear_each
 from services.projector.counting.scoring import (
     OFF_TARGET,
@@ -131,25 +131,32 @@ def stand(counted: Counted, lens: Lens, position: int, now: datetime, since: Sta
     """What is heard at a position; from what was heard `since` another, if nothing came into force in between."""
     if since is None or not is_alike(counted, since, position, now):
         return Standing(position, now, hear(counted, lens, position, now))
-    names = touched(counted, since, position, now)
+    names, sought, *_ = touched(counted, since, position, now)
     if not len(names):
         return Standing(position, now, since.heard)
-    theirs = Few.of(counted, names)
+    theirs = Few.of(counted, names, sought, (since.position, position))
     if theirs is not None:
         gone, come = hear_each(theirs, lens, since.position, since.now), hear_each(theirs, lens, position, now)
         if gone is not None and come is not None:
             return Standing(position, now, since.heard.changed(gone - come, come - gone, counted.width))
-    before = hear(counted, lens, since.position, since.now, names)
-    after = hear(counted, lens, position, now, names)
+    before = hear(counted, lens, since.position, since.now, names, sought)
+    after = hear(counted, lens, position, now, names, sought)
     return Standing(position, now, since.heard.plus(after.plus(before, -1)))
 
 
-def hear(counted: Counted, lens: Lens, position: int, now: datetime, names: Column | None = None) -> Heard:
-    """What is heard of the accounts of these names, or of all."""
+def hear(
+    counted: Counted,
+    lens: Lens,
+    position: int,
+    now: datetime,
+    names: Column | None = None,
+    sought: Sought | None = None,
+) -> Heard:
+    """What is heard of the accounts of these names, and of these what is sought; or of all."""
     worth = revenues(counted, position, now, names)
 
     def of(names: Column) -> Heard:
-        asks = live(counted, position, names=names)
+        asks = live(counted, position, names=names, sought=sought)
         pairs = (pairs_now if lens == "now" else pairs_asked)(counted, asks, position, now, names)
         return add_up(counted, pairs, worth)
 
@@ -158,8 +165,22 @@ def hear(counted: Counted, lens: Lens, position: int, now: datetime, names: Colu
     return reduce(Heard.plus, (of(block.names) for block in blocks(counted, position)), Heard.nothing())
 
 
-def touched(counted: Counted, since: Moment, position: int, now: datetime) -> Column:
-    """The names of all accounts of which anything was said between two positions, sorted."""
+class Touched(NamedTuple):
+    """The accounts of which anything was said between two positions. `names`: all of theirs, sorted; `sought`: what is
+    to be sought of their asks. Who did no more than ask and withdraw says of other requirements what it said.
+
+    `named`: those of accounts for which what names stand for, or where asks are, may have changed. `asked_for`: the
+    requirements, by their roots, about which an ask or a withdrawal was.
+    """
+
+    names: Column
+    sought: Sought
+    named: Column
+    asked_for: Column
+
+
+def touched(counted: Counted, since: Moment, position: int, now: datetime) -> Touched:
+    """The accounts of which anything was said between two positions."""
     after, upto = sorted((since.position, position))
     begun, ended = sorted((day_number(since.now.date()), day_number(now.date())))
     first, last = np.searchsorted(counted.retractions["position"], [after, upto], "right")
@@ -168,27 +189,31 @@ def touched(counted: Counted, since: Moment, position: int, now: datetime) -> Co
         reduce(joined, (rows.between(*each) for each in spans_said))
         for rows in (counted.asks, counted.withdrawals, counted.facts, counted.opportunities)
     )
-    found = [asks["account"], facts["account"]]
+    found = [facts["account"]]
     if length(deals):
         found.append(counted.opportunities.having("opportunity", np.unique(deals["opportunity"]))["account"])
     if begun < ended:
         deals = counted.opportunities.whole
         found.append(deals["account"][(deals["ends"] >= begun) & (deals["ends"] < ended)])
     # Whether a withdrawal means somebody's ask may depend on who else has recorded it where.
-    ids = [withdrawals["low"], asks["low"][counted.withdrawals.may_have("low", asks["low"])]]
-    requirements: set[int] = set()
-    first_said, last_said = (bisect_right(counted.lineage_positions, each) for each in (after, upto))
-    if first_said < last_said:
-        said = _said_between(counted, after, upto)
-        ids.append(np.array([halves(digest(ask))[1] for ask in said.asks], np.uint64))
-        found.append(counted.accounts.codes([*said.accounts]))
-        requirements = said.requirements
-    lows = np.unique(np.concatenate(ids).astype(np.uint64))
+    some = counted.withdrawals.may_have("low", asks["low"])
+    lows = np.unique(np.concatenate([withdrawals["low"], asks["low"][some]]))
     if len(lows):
-        found.append(counted.asks.having("low", lows)["account"])
-    if requirements:
-        found.append(counted.asks.having("requirement", np.array(sorted(requirements), np.int32))["account"])
-    return with_all_names(counted, np.unique(np.concatenate(found)), (since.position, position))
+        asks = joined(asks, counted.asks.having("low", lows))
+    named = _named_between(counted, after, upto)
+    both, naming = (since.position, position), counted.naming(position)
+
+    def roots(names: Sequence[Column]) -> tuple[Column, Column]:
+        """All names of these accounts, and their roots."""
+        every = with_all_names(counted, np.unique(np.concatenate(names)), both)
+        return every, np.unique(naming.roots_of(every))
+
+    names, accounts = roots([asks["account"], *found, named])
+    _, others = roots([*found, named])
+    requirement = naming.merged_of(naming.places(asks)[0])
+    pairs = np.unique(pair_of(naming.roots_of(asks["account"]), requirement))
+    sought = Sought(accounts[~is_among(accounts, others)], pairs)
+    return Touched(names, sought, with_all_names(counted, named, both), np.unique(requirement))
 
 
 def pairs_now(counted: Counted, asks: Live, position: int, now: datetime, names: Column | None = None) -> Pairs:
@@ -357,19 +382,23 @@ def is_alike(counted: Counted, since: Moment, position: int, now: datetime) -> b
     return same_now and len(then.adopted) == len(here.adopted)
 
 
-class _Said(NamedTuple):
-    accounts: set[str]
-    requirements: set[int]
-    asks: set[str]
-
-
-def _said_between(counted: Counted, after: int, upto: int) -> _Said:
-    """Which names and asks may have come to stand for something else in between."""
+def _named_between(counted: Counted, after: int, upto: int) -> Column:
+    """The names of accounts for which something may have come to stand for something else in between: they
+    themselves, what they ask for, or where their asks are."""
+    first_said, last_said = (bisect_right(counted.lineage_positions, each) for each in (after, upto))
+    if first_said == last_said:
+        return np.empty(0, np.int32)
     lineage = counted.lineage
-    accounts = lineage.accounts.related(lineage.accounts.named_between(after, upto))
+    found = [counted.accounts.codes([*lineage.accounts.related(lineage.accounts.named_between(after, upto))])]
     merged = lineage.requirements.related(lineage.requirements.named_between(after, upto))
     asks = lineage.moved_between(after, upto) | lineage.moved_from_or_to(merged)
-    return _Said(accounts, {counted.requirements.code(name) for name in merged}, asks)
+    if asks:
+        lows = np.unique(np.array([halves(digest(ask))[1] for ask in asks], np.uint64))
+        found.append(counted.asks.having("low", lows)["account"])
+    if merged:
+        requirements = np.array(sorted(counted.requirements.code(name) for name in merged), np.int32)
+        found.append(counted.asks.having("requirement", requirements)["account"])
+    return np.unique(np.concatenate(found))
 
 
 def _loudest(asks: Live, weight: Column, share: Column, totals: Sequence[int], *then: Column) -> Column:

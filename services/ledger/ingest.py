@@ -132,6 +132,8 @@ async def _taken(ledgers: Ledgers, ledger: Ledger, call: Call, room: Room) -> tu
         # A large batch takes a while to judge, and others are answered meanwhile.
         if len(body) > JUDGED_AT_ONCE_BYTES_MAX:
             return await asyncio.to_thread(_judged, ledgers, call, body)
+        if call.request.content_type != BATCH:  # Single ones are judged together; a batch is many in itself.
+            await ledger.sequencer.turn()
         return _judged(ledgers, call, body)
     except Problem as problem:
         _count_whole(ledgers.refusals, call, problem)

@@ -59,6 +59,8 @@ class Sequencer:
         self._master = master
         self._queue = queue
         self._waiting: deque[_Waiting] = deque()
+        self._coming = 0
+        self._turn = asyncio.Event()
         self._wake = asyncio.Event()
         self._stopping = False
         self._kept = Aggregates()
@@ -76,6 +78,22 @@ class Sequencer:
         self._stopping = True
         self._wake.set()
         await self._task
+
+    async def turn(self) -> None:
+        """Wait until the next batch is gathered. Who submits right after that comes along in it.
+
+        What all of them do in between is done one right after the other, and so takes half as long as among whatever
+        else a request takes: its code and its data are in the processor's caches. Raises Overloaded and Unavailable.
+        """
+        if self._stopping:
+            raise Unavailable("the ledger is stopping")
+        self._queue.hold(1)
+        try:
+            self._coming += 1
+            self._wake.set()
+            await self._turn.wait()
+        finally:
+            self._queue.let_go(1)
 
     async def submit(self, request: Request) -> Outcome:
         """Record a request, whole or not at all. When this returns results, they are on disk.
@@ -104,11 +122,16 @@ class Sequencer:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting:
+            while self._arrived:
                 await self._gather()
-                await self._commit(self._next_batch())
+                if self._waiting:
+                    await self._commit(self._next_batch())
             if self._stopping:
                 return
+
+    @property
+    def _arrived(self) -> int:
+        return len(self._waiting) + self._coming
 
     async def _gather(self) -> None:
         """Let those who are on their way come along, until the event loop brings nobody new. Who has just been answered
@@ -116,9 +139,14 @@ class Sequencer:
         before."""
         quiet, until = 0, asyncio.get_running_loop().time() + GATHER_SECONDS_MAX
         while quiet < QUIET_TURNS and asyncio.get_running_loop().time() < until:
-            before = len(self._waiting)
+            before = self._arrived
             await asyncio.sleep(0)
-            quiet = quiet + 1 if len(self._waiting) == before else 0
+            quiet = quiet + 1 if self._arrived == before else 0
+        if self._coming:
+            self._coming = 0
+            self._turn.set()
+            self._turn.clear()
+            await asyncio.sleep(0)  # They go on first, and then wait to be recorded, unless they are refused.
 
     def _next_batch(self) -> list[_Waiting]:
         batch = [self._waiting.popleft()]

@@ -139,6 +139,41 @@ async def test_who_asks_again_once_answered_comes_along_with_those_who_waited(
     assert committed == [1, 10, 10, 10, 10, 9]
 
 
+async def test_who_waits_for_a_turn_has_it_with_the_others_and_is_recorded_with_them(database: Database) -> None:
+    committing, go_on = asyncio.Event(), asyncio.Event()
+    done: list[str] = []
+
+    class Watched(EventLog):
+        async def append(self, connection: asyncpg.Connection, entries: Sequence[Entry], at: datetime) -> None:
+            done.append(f"{len(entries)} recorded")
+            committing.set()
+            await go_on.wait()
+            await super().append(connection, entries, at)
+
+    async with writer(database, log=Watched) as one, asyncio.TaskGroup() as clients:
+
+        async def client(number: int) -> None:
+            await one.sequencer.turn()
+            done.append("turn")
+            if number:  # Nobody is waited for who has nothing to record after all.
+                await one.record(profile(f"account-{number}"))
+
+        clients.create_task(one.record(profile("account-0")))
+        await committing.wait()
+        waiting = [clients.create_task(client(number)) for number in range(5)]
+        waiting.append(clients.create_task(one.record(profile("a-batch-needs-no-turn"))))
+        waiting.append(clients.create_task(one.sequencer.turn()))
+        await asyncio.sleep(0.01)
+        waiting.pop().cancel()  # The client went away, which is nothing to the others.
+        assert done == ["1 recorded"]
+        go_on.set()
+        await asyncio.gather(*waiting)
+        assert done == ["1 recorded", *["turn"] * 5, "5 recorded"]
+        await client(0)
+        await client(6)
+    assert done[-3:] == ["turn", "turn", "1 recorded"]
+
+
 async def test_wake_ups_of_many_commits_are_gathered_and_the_last_commit_has_one(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

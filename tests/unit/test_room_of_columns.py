@@ -11,8 +11,8 @@ import pytest
 
 from schemas.criteria import Eq
 from schemas.events import Bullet
-from services.projector.counting.columns import digest
-from services.projector.counting.counted import ACCOUNTS_AT_ONCE_MAX, Counted, Said
+from services.projector.counting.columns import Column, digest
+from services.projector.counting.counted import ROWS_AT_ONCE_MAX, Counted, Said, blocks
 from services.projector.counting.judging import Lens
 from services.projector.counting.standings import stand
 from services.projector.counting.whatif import what_if
@@ -20,7 +20,8 @@ from services.projector.judgement.fit import Revision
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 BLOCKS = 4
-ACCOUNTS, REQUIREMENTS, ASKS_AN_ACCOUNT = BLOCKS * ACCOUNTS_AT_ONCE_MAX, 50, 8
+REQUIREMENTS, ASKS_AN_ACCOUNT = 50, 8
+ACCOUNTS = BLOCKS * ROWS_AT_ONCE_MAX // (ASKS_AN_ACCOUNT + 2)
 
 OCTETS_OF_AN_ASK_MAX = 50
 OCTETS_BESIDE_AN_ASK_MAX = 25
@@ -93,6 +94,22 @@ def test_to_count_all_takes_little_besides(compute: Callable[[Counted], None], o
     few, many = counted(ACCOUNTS), counted(2 * ACCOUNTS)
     grows = octets_beside(compute, many) - octets_beside(compute, few)
     assert grows <= (len(many.asks) - len(few.asks)) * octets
+
+
+@pytest.mark.parametrize("names", [None, np.arange(0, 1_000, 2, np.int32)])
+def test_a_few_busy_accounts_make_no_larger_block(names: Column | None) -> None:
+    asks = np.arange(1, 4 * ROWS_AT_ONCE_MAX + 1)
+    # Nine of a thousand accounts ask for nine tenths of all.
+    askers = [f"account-{each % 10 or each % 10_000}" for each in asks.tolist()]
+    ids = b"".join(digest(f"ask-{each}") for each in asks.tolist())
+    columns = Counted.nothing().plus(
+        Said(upto=len(asks), asks=(askers, ["R-1"] * len(asks), ids, asks % 5 + 1, asks, asks))
+    )
+    of_each = np.bincount(columns.asks.whole["account"])
+    found = [*blocks(columns, columns.position, names)]
+    wanted = np.arange(columns.size) if names is None else names
+    assert np.concatenate([each.names for each in found]).tolist() == wanted.tolist()
+    assert all(of_each[each.names[:-1]].sum() < ROWS_AT_ONCE_MAX for each in found)
 
 
 @pytest.mark.parametrize("lens", ["now", "asked"])

@@ -204,6 +204,13 @@ class Rows:
             merged[name][places] = of_the_mixed(name)[put]
         return merged
 
+    def counts(self, owners: Column) -> Column:
+        """How many rows each of these has, without those that wait."""
+        begins = self._stretches(self._keys[0])
+        first, last = (begins[np.minimum(each, len(begins) - 1)] for each in (owners, owners + 1))
+        found: Column = last - first
+        return found
+
     def having(self, column: str, values: Column) -> Columns:
         """The rows that have one of these values, in order. `values` are sorted, each once."""
         found = self._main[column]

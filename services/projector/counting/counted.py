@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from services.projector.counting.columns import (
     Column,
     Columns,
     Rows,
+    begin_anew,
     empty,
     is_among,
     joined,
@@ -32,9 +34,9 @@ from services.projector.counting.scoring import (
 from services.projector.judgement.lenses import Adoption
 from services.projector.judgement.resolution import Lineage
 
-ACCOUNTS_AT_ONCE_MAX = 4_096
-"""All accounts are looked at in blocks of so many, whose rows are half a megabyte a column: a processor's cache has
-room for them."""
+ROWS_AT_ONCE_MAX = 65_536
+"""All accounts are looked at in blocks of so many asks and facts, half a megabyte a column, which a processor's cache
+has room for; the last account of a block may have more."""
 
 TEXT_OCTETS = 200
 """Of a text with its number, roughly."""
@@ -238,18 +240,20 @@ class Block(Struct, frozen=True):
     names: Column
 
 
-def blocks(counted: Counted, p: int) -> Iterator[Block]:
-    """All accounts, block by block, in the order of their roots. What is said of a block needs no other."""
-    naming = counted.naming(p)
-    roots = naming.roots(counted.size)
-    others = np.sort(naming.accounts["name"])
-    for first in range(0, max(1, counted.size), ACCOUNTS_AT_ONCE_MAX):
-        end = min(first + ACCOUNTS_AT_ONCE_MAX, counted.size)
-        names = np.arange(first, end, dtype=np.int32)
-        if len(others):
-            theirs = others[(roots[others] >= first) & (roots[others] < end)]
-            names = np.union1d(names[roots[first:end] == names], theirs)
-        yield Block(first, end, names)
+def blocks(counted: Counted, p: int, names: Column | None = None) -> Iterator[Block]:
+    """All accounts, or those that go by these names, block by block, in the order of their roots; at least one block.
+    What is said of a block needs no other."""
+    names = np.arange(counted.size, dtype=np.int32) if names is None else names
+    roots = counted.naming(p).roots_of(names)
+    put = np.argsort(roots, kind="stable")
+    names, roots = names[put], roots[put]
+    rows = 1 + counted.asks.counts(names) + counted.facts.counts(names)  # An account without any takes room as well.
+    accounts = np.flatnonzero(begin_anew(roots))
+    within = (np.cumsum(rows) - rows)[accounts] // ROWS_AT_ONCE_MAX
+    begins = accounts[1:][within[1:] > within[:-1]]
+    bounds = pairwise([0, *roots[begins].tolist(), counted.size])
+    for (first, end), theirs in zip(bounds, np.split(names, begins), strict=True):
+        yield Block(first, end, np.sort(theirs))
 
 
 def _ask_columns(counted: Counted, said: Said) -> Columns | None:

@@ -52,14 +52,12 @@ def latest(
 ) -> dict[str, Column]:
     """Attribute → the value (its number) that it had at t (or "now") of each of these accounts, as known at p.
     `subjects` are sorted roots, each once."""
-    if names is not None:
-        facts = Facts.read(counted, attributes, subjects, p, names)
-        return {name: facts.latest(name, t) for name in attributes}
     found = {name: np.full(len(subjects), NOTHING_KNOWN, np.int32) for name in attributes}
-    for block in blocks(counted, p):
+    for block in blocks(counted, p, names):
         here = slice(*np.searchsorted(subjects, [block.first, block.end]).tolist())
-        for name, values in latest(counted, attributes, subjects[here], p, block.names, t).items():
-            found[name][here] = values
+        facts = Facts.read(counted, attributes, subjects[here], p, block.names)
+        for name, values in found.items():
+            values[here] = facts.latest(name, t)
     return found
 
 

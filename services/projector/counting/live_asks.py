@@ -77,12 +77,32 @@ def live(
 ) -> Live:
     """The asks that stood at t, as known at p: of all, of the accounts of these names (and of these what is sought), or
     within reach. Which those are is said at lenses.live_asks."""
-    if names is not None:
-        rows = counted.asks.having("account", names)
-    elif reach is not None:
-        rows = _within(counted, reach)
-    else:
-        return gathered(live(counted, p, t=t, names=block.names) for block in blocks(counted, p))
+    if reach is not None:
+        return _live(counted, _within(counted, reach), p, t)
+    return gathered(
+        _live(counted, counted.asks.having("account", block.names), p, t, sought) for block in blocks(counted, p, names)
+    )
+
+
+def gathered(blocks: Iterable[Live]) -> Live:
+    """The asks of all blocks, which come one after the other."""
+    parts = [[getattr(each, name) for name in Live.__struct_fields__] for each in blocks]
+    if len(parts) == 1:
+        return Live(*parts[0])
+    columns = [*map(list, zip(*parts, strict=True))]
+    parts.clear()
+    # The parts of one column are let go before those of the next are put together.
+    return Live(*(np.concatenate(columns.pop(0)) for _ in Live.__struct_fields__))
+
+
+def most_important(asks: Live) -> Column:
+    """Of each account and requirement the ask of highest importance; of equals the one that was first asked last."""
+    return last_of_each(asks, (asks.asked_at, asks.asked, asks.importance))
+
+
+def _live(counted: Counted, rows: Columns, p: int, t: int | None, sought: Sought | None = None) -> Live:
+    """Those of these recordings that stand: all there are of some accounts, or of some asks. Of what is sought only, if
+    anything is."""
     rows = _by(known(rows, p), t)
     naming = counted.naming(p)
     account = rows["account"]
@@ -124,20 +144,6 @@ def live(
         rows["position"][first],
         rows["position"][last],
     )
-
-
-def gathered(blocks: Iterable[Live]) -> Live:
-    """The asks of all blocks, which come one after the other."""
-    parts = [[getattr(each, name) for name in Live.__struct_fields__] for each in blocks]
-    columns = [*map(list, zip(*parts, strict=True))]
-    parts.clear()
-    # The parts of one column are let go before those of the next are put together.
-    return Live(*(np.concatenate(columns.pop(0)) for _ in Live.__struct_fields__))
-
-
-def most_important(asks: Live) -> Column:
-    """Of each account and requirement the ask of highest importance; of equals the one that was first asked last."""
-    return last_of_each(asks, (asks.asked_at, asks.asked, asks.importance))
 
 
 def _by(rows: Columns, t: int | None) -> Columns:

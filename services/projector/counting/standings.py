@@ -160,9 +160,7 @@ def hear(
         pairs = (pairs_now if lens == "now" else pairs_asked)(counted, asks, position, now, names)
         return add_up(counted, pairs, worth)
 
-    if names is not None:
-        return of(names)
-    return reduce(Heard.plus, (of(block.names) for block in blocks(counted, position)), Heard.nothing())
+    return reduce(Heard.plus, (of(block.names) for block in blocks(counted, position, names)))
 
 
 class Touched(NamedTuple):

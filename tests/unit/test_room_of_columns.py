@@ -11,7 +11,7 @@ import pytest
 
 from schemas.criteria import Eq
 from schemas.events import Bullet
-from services.projector.counting.columns import Column, digest
+from services.projector.counting.columns import FOREVER, Column, digest
 from services.projector.counting.counted import ROWS_AT_ONCE_MAX, Counted, Said, blocks
 from services.projector.counting.judging import Lens
 from services.projector.counting.standings import stand
@@ -23,7 +23,7 @@ BLOCKS = 4
 REQUIREMENTS, ASKS_AN_ACCOUNT = 50, 8
 ACCOUNTS = BLOCKS * ROWS_AT_ONCE_MAX // (ASKS_AN_ACCOUNT + 2)
 
-OCTETS_OF_AN_ASK_MAX = 50
+OCTETS_OF_AN_ASK_MAX = 42
 OCTETS_BESIDE_AN_ASK_MAX = 25
 """While it is counted: less than half of it; a copy of its columns, or a mask and an order of all, is more."""
 OCTETS_OF_A_WHAT_IF_BESIDE_AN_ASK_MAX = 90
@@ -138,3 +138,8 @@ def test_a_retraction_copies_only_until_when_what_it_names_holds() -> None:
     copied = [name for name, column in columns.asks.parts[0].items() if grown.asks.parts[0][name] is not column]
     assert copied == ["until"]
     assert all(grown.facts.parts[0][name] is column for name, column in columns.facts.parts[0].items())
+
+
+def test_a_position_that_the_columns_have_no_room_for_is_refused() -> None:
+    with pytest.raises(OverflowError):
+        Counted.nothing().plus(Said(upto=FOREVER))

@@ -11,6 +11,7 @@ so what is known at p counts from before "now" at p.
 An ask is known by its id's SHA-256, of which 128 bits are kept: a million texts would take more room than all else.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -24,7 +25,10 @@ from numpy.typing import NDArray
 Column = NDArray[Any]
 Columns = Mapping[str, Column]
 
-FOREVER = np.iinfo(np.int64).max
+POSITION = np.uint32
+"""How positions are kept. Rows of a log that has more events than these tell apart would take hundreds of gigabytes."""
+FOREVER = int(np.iinfo(POSITION).max)
+RECORDED = {"position": POSITION, "until": POSITION}
 NEVER_ENDS = np.iinfo(np.int32).max
 NO_CURRENCY = -1
 WON, OPEN, LOST = 0, 1, 2
@@ -160,7 +164,7 @@ class Rows:
         """The same where what was said at some positions holds until others."""
         if not until:
             return self
-        positions = np.array(sorted(until), np.int64)
+        positions = np.array(sorted(until), POSITION)
         main, *pieces = (_ended(each, rows, until) for each, rows in self._at(positions))
         return Rows(self._keys, main, pieces, self._orders)
 
@@ -248,13 +252,13 @@ class Rows:
 
     def between(self, after: int, upto: int) -> Columns:
         """The rows that were recorded after one position and up to another, in no order."""
-        by, key = self._order("position"), ("position", _KEY)
-        if key not in self._orders:
-            self._orders[key] = self._main["position"][by]
-        first, last = np.searchsorted(self._orders[key], [after, upto], "right").tolist()
+        by, ends = self._order("position"), np.array([after, upto], POSITION)
+        first, last = (
+            bisect_right(by.data, each, key=self._main["position"].data.__getitem__) for each in (after, upto)
+        )
         found = taken(self._main, by[first:last])
         for each in self._pieces:
-            waiting = slice(*np.searchsorted(each["position"], [after, upto], "right").tolist())
+            waiting = slice(*np.searchsorted(each["position"], ends, "right").tolist())
             found = joined(found, {name: column[waiting] for name, column in each.items()})
         return found
 
@@ -309,7 +313,7 @@ class Rows:
         if said not in self._orders:
             begins, position = self._stretches(owner), self._main["position"]
             has = begins[1:] > begins[:-1]
-            firsts, positions = np.zeros(len(has), np.int32), np.full(len(has), FOREVER)
+            firsts, positions = np.zeros(len(has), np.int32), np.full(len(has), FOREVER, POSITION)
             firsts[has] = self._order(owner, "position")[begins[:-1][has]]
             positions[has] = position[firsts[has]]
             self._orders[key], self._orders[said] = firsts, positions
@@ -445,9 +449,13 @@ def times_of(valid: Sequence[int] | Column, position: Sequence[int] | Column) ->
     """The columns of rows that are about a time, and hold until they are retracted."""
     return {
         "valid": np.array(valid, np.int64),
-        "position": np.array(position, np.int64),
-        "until": np.full(len(position), FOREVER, np.int64),
+        **held_from(position),
     }
+
+
+def held_from(position: Sequence[int] | Column) -> dict[str, Column]:
+    """The columns of rows that hold from their positions on, until they are retracted."""
+    return {"position": np.array(position, POSITION), "until": np.full(len(position), FOREVER, POSITION)}
 
 
 def day_number(day: date) -> int:

@@ -15,6 +15,8 @@ from services.projector.counting.columns import (
     NEVER_ENDS,
     NO_CURRENCY,
     OPEN,
+    POSITION,
+    RECORDED,
     WON,
     Codes,
     Column,
@@ -22,6 +24,7 @@ from services.projector.counting.columns import (
     Rows,
     begin_anew,
     empty,
+    held_from,
     is_among,
     joined,
     limbs,
@@ -116,16 +119,16 @@ class Counted(Struct, frozen=True, kw_only=True):
     @classmethod
     def nothing(cls) -> "Counted":
         ids = {"high": np.uint64, "low": np.uint64}
-        times = {"valid": np.int64, "position": np.int64, "until": np.int64}
+        times = {"valid": np.int64, **RECORDED}
         code, small = np.int32, np.int8
         asks = empty(account=code, requirement=code, **ids, importance=small, **times)
         facts = empty(account=code, attribute=code, value=code, **times)
         withdrawals = empty(requirement=code, **ids, **times)
         amounts = {"currency": code, "high": np.int64, "low": np.int64}
         opportunities = empty(opportunity=code, account=code, stage=small, **amounts, ends=code, **times)
-        mentions = empty(account=code, position=np.int64, until=np.int64)
-        asked_for = empty(opportunity=code, position=np.int64, until=np.int64)
-        named = empty(requirement=code, opportunity=code, position=np.int64, until=np.int64)
+        mentions = empty(account=code, **RECORDED)
+        asked_for = empty(opportunity=code, **RECORDED)
+        named = empty(requirement=code, opportunity=code, **RECORDED)
         return cls(
             position=0,
             accounts=Codes(),
@@ -140,12 +143,12 @@ class Counted(Struct, frozen=True, kw_only=True):
             mentions=Rows(("account", "position"), mentions),
             named=Rows(("requirement", "opportunity", "position"), named),
             asked_for=Rows(("opportunity", "position"), asked_for),
-            retractions=empty(position=np.int64, retracted=np.int64),
+            retractions=empty(position=POSITION, retracted=POSITION),
             adoptions=(),
             lineage=Lineage(),
             lineage_positions=(),
             namings=Namings(),
-            named_by_acts=empty(requirement=code, position=np.int64),
+            named_by_acts=empty(requirement=code, position=POSITION),
             deals=Codes(),
             size=0,
             width=0,
@@ -154,7 +157,9 @@ class Counted(Struct, frozen=True, kw_only=True):
         )
 
     def plus(self, said: Said) -> "Counted":
-        """The same with what is new. This one stays as it is."""
+        """The same with what is new. This one stays as it is. Raises OverflowError beyond what POSITION has."""
+        if said.upto >= FOREVER:
+            raise OverflowError(f"columns have no room for position {said.upto}")
         until = {retracted: position for position, retracted in said.retractions}
         lineage = said.lineage
         if lineage is not None:
@@ -162,7 +167,7 @@ class Counted(Struct, frozen=True, kw_only=True):
             first_named = lineage.first_named()
             named_by_acts = {
                 "requirement": self.requirements.codes([*first_named]),
-                "position": np.array([*first_named.values()], np.int64),
+                "position": np.array([*first_named.values()], POSITION),
             }
         grown = replace(
             self,
@@ -181,7 +186,7 @@ class Counted(Struct, frozen=True, kw_only=True):
             retractions=joined(
                 self.retractions,
                 {
-                    name: np.array([each[n] for each in said.retractions], np.int64)
+                    name: np.array([each[n] for each in said.retractions], POSITION)
                     for n, name in enumerate(_RETRACTION)
                 },
             ),
@@ -315,8 +320,7 @@ def _mention_columns(counted: Counted, said: Said) -> Columns | None:
     account, position = said.mentions
     return {
         "account": counted.accounts.codes(account),
-        "position": position,
-        "until": np.full(len(position), FOREVER, np.int64),
+        **held_from(position),
     }
 
 
@@ -325,8 +329,7 @@ def _named_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
     return {
         "requirement": counted.requirements.codes(requirement),
         "opportunity": counted.deals.codes(opportunity),
-        "position": np.array(position, np.int64),
-        "until": np.full(len(rows), FOREVER, np.int64),
+        **held_from(position),
     }
 
 
@@ -334,8 +337,7 @@ def _asked_for_columns(counted: Counted, rows: Sequence[Any]) -> Columns:
     opportunity, position = _split(rows, 2)
     return {
         "opportunity": counted.deals.codes(opportunity),
-        "position": np.array(position, np.int64),
-        "until": np.full(len(rows), FOREVER, np.int64),
+        **held_from(position),
     }
 
 

@@ -12,13 +12,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from services.projector.counting.columns import (
-    FOREVER,
+    RECORDED,
     Codes,
     Column,
     Columns,
     Rows,
     begin_anew,
     empty,
+    held_from,
     holds,
     known,
     length,
@@ -94,7 +95,7 @@ class Headings(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def nothing(cls, requirements: Codes) -> "Headings":
-        times = {"valid": np.int64, "position": np.int64, "until": np.int64}
+        times = {"valid": np.int64, **RECORDED}
         raised = empty(requirement=np.int32, act=np.bool_, title=np.int32, area=np.int32, **times)
         about = {"state": np.int32, "target": np.int32, "url": np.int32, "time": np.int64}
         by = ("requirement", "valid", "position")
@@ -103,7 +104,7 @@ class Headings(Struct, frozen=True, kw_only=True):
             texts=Codes(),
             raised=Rows(by, raised),
             deliveries=Rows(by, empty(requirement=np.int32, **about, **times)),
-            decided=Rows(("requirement", "position"), empty(requirement=np.int32, position=np.int64, until=np.int64)),
+            decided=Rows(("requirement", "position"), empty(requirement=np.int32, **RECORDED)),
             made={},
             superseded={},
         )
@@ -233,8 +234,7 @@ class Headings(Struct, frozen=True, kw_only=True):
         named = [(name, each.position) for each in made for name in dict.fromkeys(each.requirements)]
         return {
             "requirement": self.requirements.codes([name for name, _ in named]),
-            "position": np.array([position for _, position in named], np.int64),
-            "until": np.full(len(named), FOREVER, np.int64),
+            **held_from([position for _, position in named]),
         }
 
 

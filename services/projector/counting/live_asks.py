@@ -127,7 +127,9 @@ def _live(counted: Counted, rows: Columns, p: int, t: int | None, sought: Sought
         rows = taken(rows, put)
         account, place, requirement = account[put], place[put], requirement[put]
     if not len(account):
-        return _ordered(counted, account, place, *(np.empty(0, np.int64) for _ in range(4)))
+        return _ordered(
+            counted, account, place, *(rows[name] for name in ("importance", "valid", "position", "position"))
+        )
 
     anew = begin_anew(account, place, rows["low"], rows["high"])
     first = np.flatnonzero(anew)

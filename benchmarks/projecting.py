@@ -8,8 +8,9 @@ import time
 from msgspec import Struct
 
 from benchmarks.processes import clock_of
-from benchmarks.running import RunningError, Served
+from benchmarks.running import POLL_SECONDS, RunningError, Served
 from services.postgres import connect, ledger_schema
+from services.projector.indexing import without_indexes
 from services.projector.projections import ALL
 from services.settings import Settings
 from services.statements import quote
@@ -40,7 +41,7 @@ async def forget(settings: Settings, ledger: str) -> None:
 
 
 async def catch_up(served: Served, ledger: str) -> Went:
-    """Start a projector and wait until every projection has come to the head; then stop it.
+    """Start a projector and wait until every projection has come to the head and has its indexes; then stop it.
 
     The processors' seconds are those of the projector, of its start too, and of the whole database.
     """
@@ -50,11 +51,24 @@ async def catch_up(served: Served, ledger: str) -> Went:
     try:
         await served.ready("projector")
         head = await served.caught_up(ledger)
+        await _indexed(served, ledger)
         took = time.perf_counter() - begun
         used = clock_of(served, "projector")() - before
     finally:
         served.stop("projector")
     return Went(head, took, used)
+
+
+async def _indexed(served: Served, ledger: str) -> None:
+    """Wait for the last indexes, which are made when positions are at the head already. Raises RunningError if the
+    projector has ended."""
+    connection = await connect(served.settings.url("projector"))
+    try:
+        while await without_indexes(connection, ledger, ALL):
+            served.check("projector")
+            await asyncio.sleep(POLL_SECONDS)
+    finally:
+        await connection.close()
 
 
 async def rebuild(served: Served, ledger: str, head: int) -> Went:

@@ -1,4 +1,5 @@
-"""The indexes of read models that are filled from far behind: made late, since to fill a table first costs less."""
+"""The keys and indexes of read models that are filled from far behind: made late, since to fill a table first costs
+less. Until then nothing holds its rows to its key but that each is written once, with the cursor."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +8,7 @@ import asyncpg
 
 from services.postgres import ledger_schema
 from services.projector.projections import Projection
-from services.statements import Statements, fill
+from services.statements import Statements, fill, quote
 
 INDEXING_SECONDS_MAX = 3_600
 
@@ -23,9 +24,24 @@ async def without_indexes(
     return frozenset(each.name for each in projections if indexed.isdisjoint(each.tables))
 
 
+async def take_keys(connection: asyncpg.Connection, ledger: str, projection: Projection) -> None:
+    """Leave the tables of a projection, which have just been made, without their keys: `index` makes them."""
+    for table in projection.tables:
+        names = {"schema": ledger_schema(ledger), "table": table, "key": f"{table}_pkey"}
+        await connection.execute(fill("ALTER TABLE {schema}.{table} DROP CONSTRAINT {key}", **names))
+
+
 async def index(connection: asyncpg.Connection, ledger: str, projection: Projection) -> None:
-    """Make the indexes of a projection."""
-    await connection.execute(fill(projection.indexes_sql, schema=ledger_schema(ledger)), timeout=INDEXING_SECONDS_MAX)
+    """Make the indexes of a projection, and keys where they were taken, as unique indexes of the same names: for a
+    constraint, whoever reads would have to wait. Raises asyncpg.UniqueViolationError."""
+    schema = ledger_schema(ledger)
+    statements = []
+    for table, columns in projection.tables.items():
+        names = {"schema": schema, "table": table, "key": f"{table}_pkey"}
+        key = fill("CREATE UNIQUE INDEX IF NOT EXISTS {key} ON {schema}.{table}", **names)
+        statements.append(f"{key} ({', '.join(map(quote, columns))})")
+    statements.append(fill(projection.indexes_sql, schema=schema))
+    await connection.execute(";\n".join(statements), timeout=INDEXING_SECONDS_MAX)
 
 
 async def index_late(connection: asyncpg.Connection, ledger: str, projection: Projection) -> bool:

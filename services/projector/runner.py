@@ -18,9 +18,9 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.migrate import database_user
 from services.postgres import ACQUIRE_SECONDS_MAX, Unavailable, connect, ledger_schema
-from services.projector.apply import Folded, Refused, Trouble, Values, apply, fold_page, topics_of, write
+from services.projector.apply import Folded, Refused, Trouble, Values, apply, fold_page, topics_of, trouble, write
 from services.projector.feed import Page, read_page
-from services.projector.indexing import index, index_late, without_indexes
+from services.projector.indexing import index, index_late, take_keys, without_indexes
 from services.projector.leases import Leases
 from services.projector.outage import AWAY, Outage
 from services.projector.projections import Projection
@@ -174,12 +174,14 @@ class Runner:
             self._waiting -= 1
 
     async def caught_up(self) -> None:
-        """Wait until each projection has come to the end of the log, as that is now, or has stopped. What is built anew
-        is not waited for: it has been caught up with."""
+        """Wait until each projection has come to the end of the log, as that is now, or has stopped, and this process
+        has none left to index. What is built anew is not waited for: it has been caught up with."""
         head = self.head
         for name in self.cursors.keys() - self._rebuilding:
             with contextlib.suppress(Stopped):
                 await self.reached(head, [name])
+        async with self._moved:
+            await self._moved.wait_for(lambda: not (self._is_ours() and self._to_index()))
 
     def seen(self, cursor: Cursor) -> Cursor:
         """A stored cursor as it is for this process: stopped, if another version has built the read model since.
@@ -207,8 +209,7 @@ class Runner:
                 tasks.create_task(self._rebuild(self._projections[name]))
             while True:
                 self._woken.clear()
-                is_ours = self.ledger in self._shared.leases.held
-                match await self._attempt(self._step if is_ours else self._follow):
+                match await self._attempt(self._step if self._is_ours() else self._follow):
                     case "idle":
                         await self._wait_to_be_woken()
                     case "lost":
@@ -217,6 +218,10 @@ class Runner:
                         await asyncio.sleep(FOLLOW_SECONDS)
                         if not self._waiting:
                             await self._wait_to_be_woken()
+
+    def _is_ours(self) -> bool:
+        """Whether this process keeps the ledger up."""
+        return self.ledger in self._shared.leases.held
 
     async def _wait_to_be_woken(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -262,6 +267,8 @@ class Runner:
             # What holds nothing yet is indexed at once; the rest would keep others from opening the ledger.
             for name in sorted(indexed := self._to_index() & made):
                 await index(connection, self.ledger, self._projections[name])
+            for name in sorted(made - indexed):
+                await take_keys(connection, self.ledger, self._projections[name])
             await self._let_auditor_read(connection)
         self._unindexed -= indexed
         self._rebuilding = frozenset(cursor.projection for cursor in self._outdated())
@@ -300,9 +307,16 @@ class Runner:
         await self._look(connection)
         if due := self._to_index():
             # One read model's a step: until all have them, the ledger goes on a page between.
-            if not await index_late(connection, self.ledger, self._projections[min(due)]):
-                return "lost"
-            self._unindexed -= {min(due)}
+            name = min(due)
+            try:
+                if not await index_late(connection, self.ledger, self._projections[name]):
+                    return "lost"
+            except asyncpg.UniqueViolationError as error:
+                # What its key would have refused before, had it been there.
+                found = trouble(self.cursors[name].position + 1, error.args[0])
+                await self._stop(self._projections[name], found, connection)
+                await self._look(connection)
+            self._unindexed -= {name}
         behind = self._behind()
         places = {cursor.position for cursor in behind}
         self._pages = {after: page for after, page in self._pages.items() if after in places}

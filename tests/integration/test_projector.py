@@ -30,7 +30,7 @@ from tests.conftest import Database
 from tests.log import Log, event, read
 from tests.readmodels import NAMES, digests, reached, ready, rebuilt_digests
 
-INDEXED = "SELECT EXISTS (SELECT FROM pg_indexes WHERE indexname = 'asks_account_idx')"
+INDEXED = "SELECT EXISTS (SELECT FROM pg_indexes WHERE indexname IN ('asks_account_idx', 'asks_pkey'))"
 DECIDER = {"role": "head of product", "team": "product"}
 
 SETTLE = snapshots.settle
@@ -62,17 +62,19 @@ async def positions(database: Database, table: str = "asks", ledger: str = "main
     return [position for (position,) in found]
 
 
-async def indexes(database: Database, ledger: str = "main") -> list[str]:
-    """The indexes of read models, without those of their keys."""
+async def indexes(database: Database, ledger: str = "main") -> dict[str, str]:
+    """The indexes of read models, those of their keys too, each by its name with the statement that makes it."""
+    schema = ledger_schema(ledger)
     found = await rows(
         database,
-        "SELECT indexname FROM pg_indexes JOIN pg_tables USING (schemaname, tablename)"
-        f" WHERE schemaname = '{ledger_schema(ledger)}' AND tableowner = current_user AND indexname NOT LIKE '%_pkey'",
+        f"SELECT indexname, replace(indexdef, '{schema}.', '')"
+        " FROM pg_indexes JOIN pg_tables USING (schemaname, tablename)"
+        f" WHERE schemaname = '{schema}' AND tableowner = current_user AND tablename NOT IN ('cursors', 'rebuilds')",
     )
-    return sorted(name for (name,) in found)
+    return dict(found)
 
 
-async def indexes_of_a_new_ledger(database: Database) -> list[str]:
+async def indexes_of_a_new_ledger(database: Database) -> dict[str, str]:
     owner = await connect(database.owner)
     await make_ledger(owner, database.settings, "new")
     await owner.close()
@@ -308,6 +310,33 @@ async def test_what_nobody_waits_for_begins_when_all_have_caught_up_or_stopped(
         assert runner.cursors["requirements"].position == runner.head == 61
 
 
+async def test_what_nobody_waits_for_begins_when_all_is_indexed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 20)
+    monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", 20)
+    go_on = asyncio.Event()
+
+    async def index_late(connection: Any, ledger: str, projection: Projection) -> bool:
+        if projection.name == "requirements":
+            await go_on.wait()
+        return await indexing.index_late(connection, ledger, projection)
+
+    monkeypatch.setattr(runner_module, "index_late", index_late)
+    async with Log.open(database) as log:
+        await log.append(*(ask(number) for number in range(60)))
+    async with running(database) as runner:
+        await reached(runner, 60)
+        await until(lambda: has_index(database, "promises_made_promise_idx"))
+        waiting = asyncio.create_task(runner.caught_up())
+        done, _ = await asyncio.wait({waiting}, timeout=0.1)
+        assert not done
+        go_on.set()
+        async with asyncio.timeout(60):
+            await waiting
+        assert await is_indexed(database)
+
+
 async def test_a_ledger_in_trouble_holds_up_what_nobody_waits_for_no_longer_than_it_may(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,7 +359,7 @@ async def test_a_projector_that_ended_before_it_had_made_the_indexes_leaves_them
         await log.append(*(ask(number) for number in range(40)))
     async with running(database) as runner:
         await reached(runner, 40)
-    assert await indexes(database) == []
+    assert await indexes(database) == {}
     monkeypatch.undo()
     async with running(database):
         await until(lambda: is_indexed(database))
@@ -390,7 +419,7 @@ async def test_one_process_at_a_time_makes_indexes(database: Database, monkeypat
         while len(done) < 3:
             await asyncio.sleep(0.01)
         assert not any(done)
-        assert await indexes(database) == []
+        assert await indexes(database) == {}
         await other.close()
         await until(lambda: is_indexed(database))
 
@@ -407,6 +436,31 @@ async def test_a_projection_that_stops_far_behind_has_its_indexes_too(
         with pytest.raises(Stopped, match="accounts stopped before position 2"):
             await reached(runner, 4, "accounts")
         await until(lambda: has_index(database, "account_facts_account_idx"))
+
+
+async def test_rows_that_break_their_key_stop_a_projection_that_was_far_behind_too(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 20)
+    monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", 20)
+
+    def twice(recorded: Any) -> Any:
+        for row in requirements.fold(recorded):
+            yield from (row, row)
+
+    requirements = next(each for each in ALL if each.name == "requirements")
+    projections = [each for each in ALL if each is not requirements]
+    projections.append(msgspec.structs.replace(requirements, fold=twice))
+    async with Log.open(database) as log:
+        await log.append(*(ask(number) for number in range(60)))
+        async with running(database, projections=projections) as runner:
+            await until(lambda: has_index(database, "retractions_retracted_idx"))
+            stopped = {name: cursor for name, cursor in runner.cursors.items() if cursor.state == "stopped"}
+            assert stopped.keys() == {"requirements"}
+            assert "asks_pkey" in str(stopped["requirements"].reason)
+            with pytest.raises(Stopped, match="requirements stopped before position 61"):
+                await log.append(ask(60))
+                await reached(runner, 61, "requirements")
 
 
 async def test_it_wakes_when_the_ledger_says_so(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -836,7 +890,8 @@ async def has_index(database: Database, name: str) -> bool:
 
 async def is_indexed(database: Database) -> bool:
     wanted = {name for each in ALL for name in re.findall(r"CREATE (?:UNIQUE )?INDEX (\w+)", each.indexes_sql)}
-    return wanted == {*await indexes(database)}
+    keys = {f"{table}_pkey" for each in ALL for table in each.tables}
+    return wanted | keys == {*await indexes(database)}
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:

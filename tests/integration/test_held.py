@@ -307,16 +307,41 @@ async def test_what_was_laid_for_an_answer_is_measured_when_another_is_asked(
         await log.append(*mixed(100))
         open = await opener(projector, 100)
         held = Held()
-        known = await held.known("one", open, *await look(open, 100))
-        read = held.octets
-        for lens in LENSES:
-            known.standing(lens)
-        known.counted.sort_ahead()
+        laid = [await held.known(name, open, *await look(open, 100)) for name in ("one", "two")]
+        read = held.octets // 2
+        for known in laid:
+            for lens in LENSES:
+                known.standing(lens)
+            known.counted.sort_ahead()
         monkeypatch.setattr(holding, "HELD_OCTETS_MAX", 2 * read)
         other = await held.known("other", open, *await look(open, 100))
-        assert held.octets <= 2 * read
+        one, two = laid
         assert (await held.known("other", open, *await look(open, 100))).counted is other.counted
-        assert (await held.known("one", open, *await look(open, 100))).counted is not known.counted
+        assert (await held.known("two", open, *await look(open, 100))).counted is two.counted
+        assert (await held.known("one", open, *await look(open, 100))).counted is not one.counted
+
+
+async def test_a_ledger_that_is_larger_than_the_room_stays_beside_small_ones(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(200))
+        open = await opener(projector, 200)
+        held = Held()
+        known = await held.known("large", open, *await look(open, 200))
+        for lens in LENSES:
+            known.standing(lens)
+        small = await held.known("small", open, *await look(open, 20))
+        measured = held.octets
+        await held.known("large", open, *await look(open, 200))
+        small_octets = small.counted.octets + small.headings.octets + small.remembered.octets
+        monkeypatch.setattr(holding, "HELD_OCTETS_MAX", small_octets)
+        assert small_octets < measured - small_octets, "it is the small one"
+        await held.known("small", open, *await look(open, 20))
+        assert (await held.known("large", open, *await look(open, 200))).counted is known.counted
+        monkeypatch.setattr(holding, "HELD_OCTETS_MAX", small_octets - 1)
+        await held.known("small", open, *await look(open, 20))
+        assert (await held.known("large", open, *await look(open, 200))).counted is not known.counted
 
 
 async def test_what_makes_room_is_freed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,8 +38,8 @@ PAGE_POSITIONS = 50_000
 PAGE_FACTS_OCTETS_MAX = 8 * 1024 * 1024
 """Of what was said of accounts in one page, as texts. While it is read and laid, it takes about three times as much."""
 
-HELD_OCTETS_MAX = 400 * 1024 * 1024
-"""Over all ledgers; one that is larger is held alone."""
+HELD_OCTETS_MAX = 300 * 1024 * 1024
+"""Of all ledgers but the largest, which takes longest to read again: it stays when small ones are asked about."""
 
 LAID_AT_ONCE_MAX = 8
 """Ledgers asked for last, for which more may have been laid since they were measured: there are fewer turns at once."""
@@ -166,7 +166,7 @@ class Held:
         self._ledgers.move_to_end(ledger)
         known = await held.reach(open, position, now, versions, reached)
         self._measure(held)
-        while len(self._ledgers) > 1 and self.octets > HELD_OCTETS_MAX:
+        while self._is_over():
             self._ledgers.popitem(last=False)
         return known
 
@@ -189,7 +189,7 @@ class Held:
         async def rest() -> None:
             self._measure(held)
             is_here = self._ledgers.get(ledger) is held
-            if not is_here or (not held.is_asked_for and len(self._ledgers) > 1 and self.octets > HELD_OCTETS_MAX):
+            if not is_here or (not held.is_asked_for and self._is_over()):
                 raise _NoRoom
             await asyncio.sleep(pause_seconds)
 
@@ -205,6 +205,11 @@ class Held:
                 del self._ledgers[ledger]
             return False
         return True
+
+    def _is_over(self) -> bool:
+        """More is held than may be."""
+        octets = [each.octets for each in self._ledgers.values()]
+        return sum(octets) - max(octets, default=0) > HELD_OCTETS_MAX
 
     def _measure(self, held: "_Ledger") -> None:
         """Measure a ledger, and those that were asked for last: what is laid for an answer is laid after that."""

@@ -333,8 +333,10 @@ async def choose(settings: Settings, lengths: Mapping[str, int]) -> dict[str, Su
 async def _closest(
     connection: asyncpg.Connection, ledger: str, kind: str, middle: int, wanted: Mapping[str, int]
 ) -> asyncpg.Record:
-    """What has counts that are the nearest to those wanted, the first by name of several."""
-    rows = await connection.fetch(fill(_statements[kind], schema=ledger_schema(ledger)), middle)
+    """What has counts that are the nearest to those wanted, the first by name of several. One that the log says nothing
+    of before the middle has no answer there."""
+    found = await connection.fetch(fill(_statements[kind], schema=ledger_schema(ledger)), middle)
+    rows = [row for row in found if all(row[name] for name in wanted)]
     if not rows:
         raise RunningError(f"the log is too short to choose a {kind} to ask about")
     return min(rows, key=lambda row: (sum(abs(row[name] - count) for name, count in wanted.items()), row["name"]))

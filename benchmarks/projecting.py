@@ -8,7 +8,7 @@ import time
 from msgspec import Struct
 
 from benchmarks.processes import clock_of
-from benchmarks.running import POLL_SECONDS, RunningError, Served
+from benchmarks.running import POLL_SECONDS, STILL_SECONDS_MAX, RunningError, Served
 from services.postgres import connect, ledger_schema
 from services.projector.indexing import without_indexes
 from services.projector.projections import ALL
@@ -60,13 +60,16 @@ async def catch_up(served: Served, ledger: str) -> Went:
 
 
 async def _indexed(served: Served, ledger: str) -> None:
-    """Wait for the last indexes, which are made when positions are at the head already. Raises RunningError if the
-    projector has ended."""
+    """Wait for the last indexes, which are made when positions are at the head already. Raises RunningError if they do
+    not come."""
     connection = await connect(served.settings.url("projector"))
     try:
-        while await without_indexes(connection, ledger, ALL):
-            served.check("projector")
-            await asyncio.sleep(POLL_SECONDS)
+        async with asyncio.timeout(STILL_SECONDS_MAX):
+            while await without_indexes(connection, ledger, ALL):
+                served.check("projector")
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError:
+        raise RunningError(f"read models of {ledger} have no indexes after {STILL_SECONDS_MAX} s") from None
     finally:
         await connection.close()
 

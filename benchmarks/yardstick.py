@@ -20,6 +20,7 @@ import uvloop
 from aiohttp import web
 from msgspec import Struct
 
+from benchmarks.running import RunningError
 from services.postgres import Pool, ledger_schema, open_pool
 from services.statements import Statements, fill, quote
 from services.web import serve
@@ -78,11 +79,13 @@ async def fetches_of_list(connection: asyncpg.Connection, rows: list[dict[str, A
 async def _by_primary_key(
     connection: asyncpg.Connection, schema: str, table: str, column: str, values: list[str]
 ) -> Fetch | None:
-    """None if there is no such table, or no such row."""
+    """None if there is no such table, or no such row. Raises RunningError if the table has no key."""
     place = f"{quote(schema)}.{quote(table)}"
-    key = await connection.fetch(_statements["primary_key"], place)
-    if not key:
+    if not await connection.fetchval(_statements["is_there"], place):
         return None
+    key = await connection.fetch(_statements["primary_key"], place, table)
+    if not key:
+        raise RunningError(f"{place} has no key to fetch its rows by; has the projector made its indexes?")
     names = [row["name"] for row in key]
     about = fill(_statements["about"], schema=schema, table=table, column=column)
     rows = await connection.fetch(about, values)

@@ -3,13 +3,19 @@
 SELECT DISTINCT account FROM {schema}.asks WHERE requirement = $1 AND account IS NOT NULL;
 
 -- primary_key --
--- The columns of the primary key of a table ($1), in order, and their types. No row: there is no such table.
+-- The columns of the primary key of a table ($2, in full $1), in order, and their types. Of a read model that was filled
+-- from far behind it is a unique index of the same name.
 SELECT attribute.attname AS name, format_type(attribute.atttypid, attribute.atttypmod) AS type
   FROM pg_index AS index
+  JOIN pg_class AS named ON named.oid = index.indexrelid AND named.relname = $2 || '_pkey'
  CROSS JOIN unnest(index.indkey) WITH ORDINALITY AS part (number, place)
   JOIN pg_attribute AS attribute ON attribute.attrelid = index.indrelid AND attribute.attnum = part.number
- WHERE index.indrelid = to_regclass($1) AND index.indisprimary
+ WHERE index.indrelid = to_regclass($1)
  ORDER BY part.place;
+
+-- is_there --
+-- Whether there is such a table ($1).
+SELECT to_regclass($1) IS NOT NULL;
 
 -- about --
 -- The rows of a table that are about one of these ($1).

@@ -18,10 +18,18 @@ _statements = Statements.load(Path(__file__).with_name("queries.sql"))
 async def without_indexes(
     connection: asyncpg.Connection, ledger: str, projections: Iterable[Projection]
 ) -> frozenset[str]:
-    """Those of these projections whose tables have no index but their keys. Those of one are made together."""
+    """Those of these projections of which a table has no key, or none has another index. Those of one are made
+    together; a release that does not make keys late may have made the others."""
+    keyed, indexed = await _made(connection, ledger)
+    return frozenset(
+        each.name for each in projections if not keyed.issuperset(each.tables) or indexed.isdisjoint(each.tables)
+    )
+
+
+async def _made(connection: asyncpg.Connection, ledger: str) -> tuple[set[str], set[str]]:
+    """The tables that have their key, and those that have another index."""
     rows = await connection.fetch(_statements.bind(schema=ledger_schema(ledger))["with_indexes"])
-    indexed = {row["table"] for row in rows}
-    return frozenset(each.name for each in projections if indexed.isdisjoint(each.tables))
+    return {row["table"] for row in rows if row["has_key"]}, {row["table"] for row in rows if row["has_others"]}
 
 
 async def take_keys(connection: asyncpg.Connection, ledger: str, projection: Projection) -> None:
@@ -32,15 +40,17 @@ async def take_keys(connection: asyncpg.Connection, ledger: str, projection: Pro
 
 
 async def index(connection: asyncpg.Connection, ledger: str, projection: Projection) -> None:
-    """Make the indexes of a projection, and keys where they were taken, as unique indexes of the same names: for a
-    constraint, whoever reads would have to wait. Raises asyncpg.UniqueViolationError."""
+    """Make the indexes of a projection that are not there, and keys where they were taken, as unique indexes of the
+    same names: for a constraint, whoever reads would have to wait. Raises asyncpg.UniqueViolationError."""
     schema = ledger_schema(ledger)
+    _, indexed = await _made(connection, ledger)
     statements = []
     for table, columns in projection.tables.items():
         names = {"schema": schema, "table": table, "key": f"{table}_pkey"}
         key = fill("CREATE UNIQUE INDEX IF NOT EXISTS {key} ON {schema}.{table}", **names)
         statements.append(f"{key} ({', '.join(map(quote, columns))})")
-    statements.append(fill(projection.indexes_sql, schema=schema))
+    if indexed.isdisjoint(projection.tables):
+        statements.append(fill(projection.indexes_sql, schema=schema))
     await connection.execute(";\n".join(statements), timeout=INDEXING_SECONDS_MAX)
 
 

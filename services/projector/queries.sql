@@ -29,11 +29,14 @@ CREATE TABLE IF NOT EXISTS {schema}.cursors (
 );
 
 -- with_indexes --
--- The tables that have an index beside that of their key.
-SELECT DISTINCT made.relname AS table
+-- The tables that have an index, whether one of them is their key, and whether one is not.
+SELECT made.relname AS table, bool_or(is_key) AS has_key, bool_or(NOT is_key) AS has_others
   FROM pg_index
   JOIN pg_class AS made ON made.oid = pg_index.indrelid
- WHERE made.relnamespace = '{schema}'::regnamespace AND NOT pg_index.indisprimary;
+  JOIN pg_class AS named ON named.oid = pg_index.indexrelid
+ CROSS JOIN LATERAL (SELECT named.relname = made.relname || '_pkey' AS is_key) AS kind
+ WHERE made.relnamespace = '{schema}'::regnamespace
+ GROUP BY made.relname;
 
 -- make_cursor --
 -- A projection that has not seen anything yet. No row is returned if it is there already.
@@ -97,9 +100,9 @@ UPDATE {schema}.cursors
 RETURNING cursors.*;
 
 -- stop --
--- Stop a projection where it is, whatever built it.
+-- Stop a projection where it is, whatever built it. One that has stopped keeps its reason.
 UPDATE {schema}.cursors SET state = 'stopped', reason = $2, stopped_at = $3, updated_at = clock_timestamp()
- WHERE projection = $1;
+ WHERE projection = $1 AND state = 'live';
 
 -- make_rebuilds --
 -- How far the read models that are built anew have got, for whoever asks. What a process that was killed has left of

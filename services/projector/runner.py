@@ -181,7 +181,7 @@ class Runner:
             with contextlib.suppress(Stopped):
                 await self.reached(head, [name])
         async with self._moved:
-            await self._moved.wait_for(lambda: not (self._is_ours() and self._to_index()))
+            await self._moved.wait_for(lambda: not (self._is_ours() and self._unindexed))
 
     def seen(self, cursor: Cursor) -> Cursor:
         """A stored cursor as it is for this process: stopped, if another version has built the read model since.
@@ -317,6 +317,7 @@ class Runner:
                 await self._stop(self._projections[name], found, connection)
                 await self._look(connection)
             self._unindexed -= {name}
+            await self._announce()
         behind = self._behind()
         places = {cursor.position for cursor in behind}
         self._pages = {after: page for after, page in self._pages.items() if after in places}

@@ -315,6 +315,7 @@ async def test_what_nobody_waits_for_begins_when_all_is_indexed(
 ) -> None:
     monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 20)
     monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", 20)
+    monkeypatch.setattr(runner_module, "POLL_SECONDS", 3_600)
     go_on = asyncio.Event()
 
     async def index_late(connection: Any, ledger: str, projection: Projection) -> bool:
@@ -335,6 +336,18 @@ async def test_what_nobody_waits_for_begins_when_all_is_indexed(
         async with asyncio.timeout(60):
             await waiting
         assert await is_indexed(database)
+
+
+async def test_a_key_that_another_release_has_left_out_is_made(database: Database) -> None:
+    async with Log.open(database) as log:
+        await log.append(*(ask(number) for number in range(3)))
+    async with running(database) as runner:
+        await reached(runner, 3)
+    owner = await connect(database.projector)
+    await owner.execute("ALTER TABLE ledger_main.asks DROP CONSTRAINT asks_pkey")
+    await owner.close()
+    async with running(database) as runner:
+        await until(lambda: has_index(database, "asks_pkey"))
 
 
 async def test_a_ledger_in_trouble_holds_up_what_nobody_waits_for_no_longer_than_it_may(

@@ -110,6 +110,7 @@ def test_a_few_busy_accounts_make_no_larger_block(names: Column | None) -> None:
     wanted = np.arange(columns.size) if names is None else names
     assert np.concatenate([each.names for each in found]).tolist() == wanted.tolist()
     assert all(of_each[each.names[:-1]].sum() < ROWS_AT_ONCE_MAX for each in found)
+    assert len(found) <= 1 + 2 * (len(asks) + columns.size) / ROWS_AT_ONCE_MAX
 
 
 @pytest.mark.parametrize("lens", ["now", "asked"])

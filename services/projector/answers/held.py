@@ -167,7 +167,7 @@ class Held:
         known = await held.reach(open, position, now, versions, reached)
         self._measure(held)
         while self._is_over():
-            self._ledgers.popitem(last=False)
+            self._make_room()
         return known
 
     async def load_ahead(self, ledger: str, open: Open, pause_seconds: float) -> bool:
@@ -205,6 +205,13 @@ class Held:
                 del self._ledgers[ledger]
             return False
         return True
+
+    def _make_room(self) -> None:
+        """Let go of the one that was asked for longest ago, and of the largest only if there is no other but the one
+        that is asked for now, which comes last."""
+        largest = max(self._ledgers, key=lambda name: self._ledgers[name].octets)
+        *others, _ = self._ledgers
+        del self._ledgers[next((name for name in others if name != largest), largest)]
 
     def _is_over(self) -> bool:
         """More is held than may be."""

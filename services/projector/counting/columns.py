@@ -244,9 +244,10 @@ class Rows:
         """Which of these values a row may have: of those that none has, a sieve lets few through. It is kept, and
         always of the same column, which is of digests."""
         if self._sieve is None:
-            self._sieve = np.zeros(1 << SIEVE_BITS, bool)
+            sieve = np.zeros(1 << SIEVE_BITS, bool)
             for part in self.parts:
-                self._sieve[(part[column] & _SIEVED).astype(np.int64)] = True
+                sieve[(part[column] & _SIEVED).astype(np.int64)] = True
+            self._sieve = sieve  # Other threads may look through it from now on, so it is whole.
         found: Column = self._sieve[(values & _SIEVED).astype(np.int64)]
         return found
 

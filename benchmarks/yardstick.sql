@@ -7,10 +7,10 @@ SELECT DISTINCT account FROM {schema}.asks WHERE requirement = $1 AND account IS
 -- from far behind it is a unique index of the same name.
 SELECT attribute.attname AS name, format_type(attribute.atttypid, attribute.atttypmod) AS type
   FROM pg_index AS index
-  JOIN pg_class AS named ON named.oid = index.indexrelid AND named.relname = $2 || '_pkey'
+  JOIN pg_class AS named ON named.oid = index.indexrelid
  CROSS JOIN unnest(index.indkey) WITH ORDINALITY AS part (number, place)
   JOIN pg_attribute AS attribute ON attribute.attrelid = index.indrelid AND attribute.attnum = part.number
- WHERE index.indrelid = to_regclass($1)
+ WHERE index.indrelid = to_regclass($1) AND (index.indisprimary OR named.relname = $2 || '_pkey')
  ORDER BY part.place;
 
 -- is_there --

@@ -82,8 +82,8 @@ class Sequencer:
     async def turn(self) -> None:
         """Wait until the next batch is gathered. Who submits right after that comes along in it.
 
-        What all of them do in between is done one right after the other, and so takes half as long as among whatever
-        else a request takes: its code and its data are in the processor's caches. Raises Overloaded and Unavailable.
+        What all of them do in between is done one right after the other, and so costs less than among whatever else a
+        request takes: its code and its data are in the processor's caches. Raises Overloaded and Unavailable.
         """
         if self._stopping:
             raise Unavailable("the ledger is stopping")

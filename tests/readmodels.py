@@ -1,6 +1,9 @@
-"""Read models in tests: events that fill them, and whether they have got somewhere and equal the fold of the log."""
+"""Read models in tests: events that fill them, the projector that does, and whether they have got somewhere and equal
+the fold of the log."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from services.postgres import Unavailable, connect, ledger_schema
@@ -17,6 +20,13 @@ NAMES = tuple(projection.name for projection in ALL)
 SECONDS_MAX = 60
 
 
+@asynccontextmanager
+async def running(database: Database, **more: Any) -> AsyncIterator[Runner]:
+    """What keeps up the read models of `main`, with a projector of its own."""
+    async with Projector(database.settings, **more) as projector:
+        yield await projector.ledger("main")
+
+
 async def reached(runner: Runner, position: int, *names: str) -> None:
     """Wait until these projections (none named: all) have got to a position."""
     async with asyncio.timeout(SECONDS_MAX):
@@ -31,6 +41,22 @@ async def ready(projector: Projector) -> None:
                 return await projector.ready()
             except Unavailable:
                 await asyncio.sleep(0.01)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something holds that nobody announces."""
+    async with asyncio.timeout(SECONDS_MAX):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+async def rows(database: Database, query: str) -> list[Any]:
+    """What a query gives, as the projector."""
+    connection = await connect(database.projector)
+    try:
+        return [tuple(row) for row in await connection.fetch(query)]
+    finally:
+        await connection.close()
 
 
 async def digests(database: Database, position: int, ledger: str = "main") -> dict[str, str]:
@@ -57,6 +83,15 @@ async def rebuilt_digests(database: Database, position: int, ledger: str = "main
     finally:
         await connection.close()
     return await digests(database, position, ledger)
+
+
+def ask(number: int, **more: Any) -> Any:
+    """One of seven requirements, by one of five accounts."""
+    return event("ask.recorded", requirement=f"R-{number % 7}", account=f"a-{number % 5}", **more)
+
+
+def profile(number: int, **more: Any) -> Any:
+    return event("account.profiled", account=f"a-{number}", attributes={"size": number}, **more)
 
 
 def mixed(count: int) -> list[Any]:

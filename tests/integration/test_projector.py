@@ -2,9 +2,7 @@
 
 import asyncio
 import random
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -16,7 +14,7 @@ from schemas.values import YEAR_MAX, YEAR_MIN
 from services.migrate import make_ledger
 from services.postgres import Unavailable, connect, ledger_schema
 from services.problems import Problem
-from services.projector import apply, feed, indexing
+from services.projector import apply, feed
 from services.projector import projector as projector_module
 from services.projector import runner as runner_module
 from services.projector.answers import snapshot as snapshots
@@ -27,21 +25,12 @@ from services.projector.projector import NoSuchLedger, Projector
 from services.projector.runner import Runner, Stopped
 from services.sealing import MasterKeys
 from tests.conftest import Database
-from tests.log import Log, event, read
-from tests.readmodels import NAMES, digests, reached, ready, rebuilt_digests
+from tests.log import Log, append_by_force, event, read
+from tests.readmodels import NAMES, ask, digests, profile, reached, ready, rebuilt_digests, rows, running, until
 
-INDEXED = "SELECT EXISTS (SELECT FROM pg_indexes WHERE indexname IN ('asks_account_idx', 'asks_pkey'))"
 DECIDER = {"role": "head of product", "team": "product"}
 
 SETTLE = snapshots.settle
-
-
-def ask(number: int, **more: Any) -> Any:
-    return event("ask.recorded", requirement=f"R-{number % 7}", account=f"a-{number % 5}", **more)
-
-
-def profile(number: int, **more: Any) -> Any:
-    return event("account.profiled", account=f"a-{number}", attributes={"size": number}, **more)
 
 
 def decision(name: str, **more: Any) -> Any:
@@ -49,46 +38,9 @@ def decision(name: str, **more: Any) -> Any:
     return event("decision.made", decision=name, requirements=["R-1"], **made, **more)
 
 
-async def rows(database: Database, query: str) -> list[Any]:
-    connection = await connect(database.projector)
-    try:
-        return [tuple(row) for row in await connection.fetch(query)]
-    finally:
-        await connection.close()
-
-
 async def positions(database: Database, table: str = "asks", ledger: str = "main") -> list[int]:
     found = await rows(database, f'SELECT position FROM "{ledger_schema(ledger)}".{table} ORDER BY position')
     return [position for (position,) in found]
-
-
-async def indexes(database: Database, ledger: str = "main") -> dict[str, str]:
-    """The indexes of read models, those of their keys too, each by its name with the statement that makes it."""
-    schema = ledger_schema(ledger)
-    found = await rows(
-        database,
-        f"SELECT indexname, replace(indexdef, '{schema}.', '')"
-        " FROM pg_indexes JOIN pg_tables USING (schemaname, tablename)"
-        f" WHERE schemaname = '{schema}' AND tableowner = current_user AND tablename NOT IN ('cursors', 'rebuilds')",
-    )
-    return dict(found)
-
-
-async def indexes_of_a_new_ledger(database: Database) -> dict[str, str]:
-    owner = await connect(database.owner)
-    await make_ledger(owner, database.settings, "new")
-    await owner.close()
-    async with Projector(database.settings) as projector:
-        await projector.ledger("new")
-    found = await indexes(database, "new")
-    assert len(found) > len(ALL)
-    return found
-
-
-@asynccontextmanager
-async def running(database: Database, **more: Any) -> AsyncIterator[Runner]:
-    async with Projector(database.settings, **more) as projector:
-        yield await projector.ledger("main")
 
 
 async def test_it_is_ready_once_the_ledgers_that_are_there_can_be_asked(database: Database) -> None:
@@ -259,29 +211,6 @@ async def test_the_cursors_that_a_page_moves_are_moved_by_one_statement(
     assert 1 <= sum("UPDATE" in query and "cursors" in query for query in said) <= 3
 
 
-async def test_what_is_far_behind_gets_its_indexes_when_it_has_caught_up(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 20)
-    monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", 50)
-    indexed_at: list[tuple[int, bool]] = []
-
-    async def read_page(connection: Any, statements: Any, after: int, topics: Any) -> feed.Page:
-        indexed_at.append((after, await connection.fetchval(INDEXED)))
-        return await feed.read_page(connection, statements, after, topics)
-
-    monkeypatch.setattr(runner_module, "read_page", read_page)
-    async with Log.open(database) as log:
-        await log.append(*(ask(number) for number in range(120)))
-        async with running(database) as runner:
-            await reached(runner, 120)
-            await until(lambda: is_indexed(database))
-        # The page that follows is read ahead, before the look at how far behind the projection is by then.
-        assert [at for at, _ in indexed_at] == [*range(0, 120, 20)]
-        assert not any(indexed for at, indexed in indexed_at if at <= 80)
-        assert await indexes(database) == await indexes_of_a_new_ledger(database)
-
-
 async def test_what_nobody_waits_for_begins_when_all_have_caught_up_or_stopped(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,46 +239,6 @@ async def test_what_nobody_waits_for_begins_when_all_have_caught_up_or_stopped(
         assert runner.cursors["requirements"].position == runner.head == 61
 
 
-async def test_what_nobody_waits_for_begins_when_all_is_indexed(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 20)
-    monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", 20)
-    monkeypatch.setattr(runner_module, "POLL_SECONDS", 3_600)
-    go_on = asyncio.Event()
-
-    async def index_late(connection: Any, ledger: str, projection: Projection) -> bool:
-        if projection.name == "requirements":
-            await go_on.wait()
-        return await indexing.index_late(connection, ledger, projection)
-
-    monkeypatch.setattr(runner_module, "index_late", index_late)
-    async with Log.open(database) as log:
-        await log.append(*(ask(number) for number in range(60)))
-    async with running(database) as runner:
-        await reached(runner, 60)
-        await until(lambda: has_index(database, "promises_made_promise_idx"))
-        waiting = asyncio.create_task(runner.caught_up())
-        done, _ = await asyncio.wait({waiting}, timeout=0.1)
-        assert not done
-        go_on.set()
-        async with asyncio.timeout(60):
-            await waiting
-        assert await is_indexed(database)
-
-
-async def test_a_key_that_another_release_has_left_out_is_made(database: Database) -> None:
-    async with Log.open(database) as log:
-        await log.append(*(ask(number) for number in range(3)))
-    async with running(database) as runner:
-        await reached(runner, 3)
-    owner = await connect(database.projector)
-    await owner.execute("ALTER TABLE ledger_main.asks DROP CONSTRAINT asks_pkey")
-    await owner.close()
-    async with running(database) as runner:
-        await until(lambda: has_index(database, "asks_pkey"))
-
-
 async def test_a_ledger_in_trouble_holds_up_what_nobody_waits_for_no_longer_than_it_may(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -361,119 +250,6 @@ async def test_a_ledger_in_trouble_holds_up_what_nobody_waits_for_no_longer_than
         with pytest.raises(Unavailable):
             await projector.ready()
     await other.close()
-
-
-async def test_a_projector_that_ended_before_it_had_made_the_indexes_leaves_them_to_the_next(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 20)
-    monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", -1)
-    async with Log.open(database) as log:
-        await log.append(*(ask(number) for number in range(40)))
-    async with running(database) as runner:
-        await reached(runner, 40)
-    assert await indexes(database) == {}
-    monkeypatch.undo()
-    async with running(database):
-        await until(lambda: is_indexed(database))
-    assert await indexes(database) == await indexes_of_a_new_ledger(database)
-
-
-async def test_indexes_that_take_long_keep_nobody_from_opening_the_ledger(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", -1)
-    async with Log.open(database) as log:
-        await log.append(*(ask(number) for number in range(40)))
-        async with running(database) as runner:
-            await reached(runner, 40)
-        monkeypatch.undo()
-        other, witness = await connect(database.projector), await connect(database.superuser)
-        # Whoever writes keeps an index from being made.
-        writing = other.transaction()
-        await writing.start()
-        await other.execute("LOCK TABLE ledger_main.asks IN ROW EXCLUSIVE MODE")
-        async with running(database) as first:
-            # Those of other read models have been made, each in a transaction of its own.
-            await until(lambda: has_index(database, "account_facts_account_idx"))
-            async with Projector(database.settings) as second:
-                await ready(second)
-                await reached(await second.ledger("main"), 40)
-            assert not await has_index(database, "asks_account_idx")
-            # One that was cut short is begun again.
-            waiting = "SELECT pid FROM pg_locks WHERE mode = 'ShareLock' AND NOT granted"
-            await until(lambda: witness.fetchval(f"SELECT bool_or(pg_terminate_backend(pid, 10000)) FROM ({waiting})"))
-            await writing.rollback()
-            await log.append(ask(41))
-            await reached(first, 41)
-            await until(lambda: is_indexed(database))
-        await other.close()
-        await witness.close()
-
-
-async def test_one_process_at_a_time_makes_indexes(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", -1)
-    monkeypatch.setattr(runner_module, "STEP_ASIDE_SECONDS", 0.01)
-    async with Log.open(database) as log:
-        await log.append(ask(1))
-    async with running(database) as runner:
-        await reached(runner, 1)
-    monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", 0)
-    done: list[bool] = []
-
-    async def index_late(*arguments: Any) -> bool:
-        done.append(await indexing.index_late(*arguments))
-        return done[-1]
-
-    monkeypatch.setattr(runner_module, "index_late", index_late)
-    other = await connect(database.projector)
-    await other.execute("SELECT pg_advisory_lock(hashtextextended('indexing main', 0))")
-    async with running(database), asyncio.timeout(60):
-        while len(done) < 3:
-            await asyncio.sleep(0.01)
-        assert not any(done)
-        assert await indexes(database) == {}
-        await other.close()
-        await until(lambda: is_indexed(database))
-
-
-async def test_a_projection_that_stops_far_behind_has_its_indexes_too(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", 0)
-    async with Log.open(database) as log:
-        await log.append(ask(1))
-        await append_by_force(database, profile(7, name="Seven"), mend=lambda state: state[:-9])
-        await log.append(*(ask(number) for number in range(2, 4)))
-    async with running(database) as runner:
-        with pytest.raises(Stopped, match="accounts stopped before position 2"):
-            await reached(runner, 4, "accounts")
-        await until(lambda: has_index(database, "account_facts_account_idx"))
-
-
-async def test_rows_that_break_their_key_stop_a_projection_that_was_far_behind_too(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 20)
-    monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", 20)
-
-    def twice(recorded: Any) -> Any:
-        for row in requirements.fold(recorded):
-            yield from (row, row)
-
-    requirements = next(each for each in ALL if each.name == "requirements")
-    projections = [each for each in ALL if each is not requirements]
-    projections.append(msgspec.structs.replace(requirements, fold=twice))
-    async with Log.open(database) as log:
-        await log.append(*(ask(number) for number in range(60)))
-        async with running(database, projections=projections) as runner:
-            await until(lambda: has_index(database, "retractions_retracted_idx"))
-            stopped = {name: cursor for name, cursor in runner.cursors.items() if cursor.state == "stopped"}
-            assert stopped.keys() == {"requirements"}
-            assert "asks_pkey" in str(stopped["requirements"].reason)
-            with pytest.raises(Stopped, match="requirements stopped before position 61"):
-                await log.append(ask(60))
-                await reached(runner, 61, "requirements")
 
 
 async def test_it_wakes_when_the_ledger_says_so(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -717,28 +493,6 @@ async def watch(database: Database, seen: list[int]) -> None:
 # What cannot be applied
 
 
-async def append_by_force(
-    database: Database, *events: Any, mend: Callable[[bytes], bytes], topic: str | None = None
-) -> None:
-    """Append as somebody who is beyond the ledger's checks: stored bytes that are changed on their way in."""
-    async with Log.open(database) as log:
-        await log.append(*events, notify=False)
-    owner = await connect(database.superuser)
-    async with owner.transaction():
-        await owner.execute("SET LOCAL session_replication_role = replica")
-        await owner.execute("ALTER TABLE ledger_main.stored_events DISABLE TRIGGER ALL")
-        position, state = await owner.fetchrow(
-            "SELECT notification_id, state FROM ledger_main.stored_events ORDER BY notification_id DESC LIMIT 1"
-        )
-        await owner.execute(
-            "UPDATE ledger_main.stored_events SET state = $2, topic = coalesce($3, topic) WHERE notification_id = $1",
-            position, mend(state), topic,
-        )  # fmt: skip
-        await owner.execute("ALTER TABLE ledger_main.stored_events ENABLE ALWAYS TRIGGER stored_events_are_append_only")
-        await owner.execute("ALTER TABLE ledger_main.stored_events ENABLE ALWAYS TRIGGER stored_events_leave_no_gap")
-    await owner.close()
-
-
 @pytest.mark.parametrize(
     ("mend", "says"),
     [
@@ -895,19 +649,3 @@ async def done_with(database: Database, projection: str, position: int) -> bool:
         database, f"SELECT position, version, state FROM ledger_main.cursors WHERE projection = '{projection}'"
     )
     return bool(at == position or version == "another" or state == "stopped")
-
-
-async def has_index(database: Database, name: str) -> bool:
-    return name in await indexes(database)
-
-
-async def is_indexed(database: Database) -> bool:
-    wanted = {name for each in ALL for name in re.findall(r"CREATE (?:UNIQUE )?INDEX (\w+)", each.indexes_sql)}
-    keys = {f"{table}_pkey" for each in ALL for table in each.tables}
-    return wanted | keys == {*await indexes(database)}
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
-        while not await condition():
-            await asyncio.sleep(0.01)

@@ -20,7 +20,7 @@ from services.projector.rebuild import RebuildBehind, RebuildError, RebuildInPro
 from services.projector.runner import Stopped
 from tests.conftest import Database
 from tests.log import Log, event
-from tests.readmodels import BY, digests, mixed, reached, rebuilt_digests
+from tests.readmodels import BY, digests, mixed, reached, rebuilt_digests, rows
 
 REQUIREMENTS = next(projection for projection in ALL if projection.name == "requirements")
 
@@ -392,13 +392,5 @@ async def test_a_rebuild_that_meets_the_same_trouble_as_the_live_one_ends_there_
         await connection.close()
         assert (rebuilt.position, rebuilt.trouble.position if rebuilt.trouble else None) == (46, 47)
         assert await digests(database, 100) == before
-    ((state, reason),) = await rows_of(database, "SELECT state, reason FROM ledger_main.cursors WHERE state <> 'live'")
+    ((state, reason),) = await rows(database, "SELECT state, reason FROM ledger_main.cursors WHERE state <> 'live'")
     assert (state, reason) == ("stopped", "ValueError: never")
-
-
-async def rows_of(database: Database, query: str) -> list[Any]:
-    connection = await connect(database.projector)
-    try:
-        return [tuple(row) for row in await connection.fetch(query)]
-    finally:
-        await connection.close()

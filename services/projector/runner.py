@@ -312,9 +312,7 @@ class Runner:
                 if not await index_late(connection, self.ledger, self._projections[name]):
                     return "lost"
             except asyncpg.UniqueViolationError as error:
-                # What its key would have refused before, had it been there.
-                found = trouble(self.cursors[name].position + 1, error.args[0])
-                await self._stop(self._projections[name], found, connection)
+                await self._stop_without_key(self._projections[name], error.args[0], connection)
                 await self._look(connection)
             self._unindexed -= {name}
             await self._announce()
@@ -463,6 +461,16 @@ class Runner:
                 await asyncio.sleep(REBUILD_RETRY_SECONDS)
         self._rebuilding -= {projection.name}
         self.wake()
+
+    async def _stop_without_key(self, projection: Projection, reason: str, connection: asyncpg.Connection) -> None:
+        """Stop a projection whose rows break its key, as the key would have done, had it been there. Not if these rows
+        are gone: what was swapped in meanwhile has its keys, or is another version's."""
+        async with connection.transaction():
+            # From here on nothing is swapped in.
+            position = await connection.fetchval(self._statements["lock_cursor"], projection.name)
+            version = await connection.fetchval(self._statements["built_by"], projection.name)
+            if version == projection.version and await without_indexes(connection, self.ledger, [projection]):
+                await self._stop(projection, trouble(position + 1, reason), connection)
 
     async def _stop(self, projection: Projection, found: Trouble, connection: asyncpg.Connection) -> Step:
         await connection.execute(self._statements["stop"], projection.name, found.reason, found.position)

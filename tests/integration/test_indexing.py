@@ -4,12 +4,15 @@ import asyncio
 import re
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 
+from schemas.envelope import Recorded
 from services.migrate import make_ledger
 from services.postgres import connect, ledger_schema
 from services.projector import feed, indexing
+from services.projector import rebuild as rebuilding
 from services.projector import runner as runner_module
 from services.projector.projections import ALL, Projection
 from services.projector.projector import Projector
@@ -19,6 +22,7 @@ from tests.log import Log, append_by_force
 from tests.readmodels import ask, profile, reached, ready, rows, running, until
 
 INDEXED = "SELECT EXISTS (SELECT FROM pg_indexes WHERE indexname IN ('asks_account_idx', 'asks_pkey'))"
+REQUIREMENTS = next(projection for projection in ALL if projection.name == "requirements")
 
 
 async def test_what_is_far_behind_gets_its_indexes_when_it_has_caught_up(
@@ -177,17 +181,9 @@ async def test_rows_that_break_their_key_stop_a_projection_that_was_far_behind_t
 ) -> None:
     monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 20)
     monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", 20)
-
-    def twice(recorded: Any) -> Any:
-        for row in requirements.fold(recorded):
-            yield from (row, row)
-
-    requirements = next(each for each in ALL if each.name == "requirements")
-    projections = [each for each in ALL if each is not requirements]
-    projections.append(msgspec.structs.replace(requirements, fold=twice))
     async with Log.open(database) as log:
         await log.append(*(ask(number) for number in range(60)))
-        async with running(database, projections=projections) as runner:
+        async with running(database, projections=doubling(upto=60)) as runner:
             await until(lambda: has_index(database, "retractions_retracted_idx"))
             stopped = {name: cursor for name, cursor in runner.cursors.items() if cursor.state == "stopped"}
             assert stopped.keys() == {"requirements"}
@@ -195,6 +191,75 @@ async def test_rows_that_break_their_key_stop_a_projection_that_was_far_behind_t
             with pytest.raises(Stopped, match="requirements stopped before position 61"):
                 await log.append(ask(60))
                 await reached(runner, 61, "requirements")
+
+
+@pytest.mark.parametrize("version", [REQUIREMENTS.version, "another"], ids=["the same version", "another version"])
+async def test_rows_that_break_their_key_stop_nothing_that_is_swapped_in_meanwhile(
+    database: Database, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setattr(feed, "PAGE_EVENTS_MAX", 20)
+    monkeypatch.setattr(runner_module, "INDEXED_BEHIND_EVENTS_MAX", 20)
+    monkeypatch.setattr(rebuilding, "SWAP_LOCK_SECONDS_MAX", 60)
+    reader, builder = await connect(database.projector), await connect(database.projector)
+    reading = reader.transaction()
+    sound = msgspec.structs.replace(REQUIREMENTS, version=version)
+    swapping: list[asyncio.Task[Any]] = []
+
+    async def index_late(connection: Any, ledger: str, projection: Projection) -> bool:
+        try:
+            return await indexing.index_late(connection, ledger, projection)
+        except asyncpg.UniqueViolationError:
+            # A swap that waits for the last reader keeps the cursor until it is done.
+            await reading.start()
+            await reader.fetch("SELECT FROM ledger_main.asks")
+            swapping.append(asyncio.create_task(rebuilding.rebuild(builder, ledger, sound)))
+            await until(lambda: waits_for(database, "AccessExclusiveLock"))
+            raise
+
+    monkeypatch.setattr(runner_module, "index_late", index_late)
+    async with Log.open(database) as log:
+        await log.append(*(ask(number) for number in range(60)))
+        async with running(database, projections=doubling(upto=60)) as runner:
+            # For a row, one waits for the transaction of whoever has it.
+            await until(lambda: waits_for(database, "ShareLock"))
+            await reading.rollback()
+            async with asyncio.timeout(60):
+                assert (await swapping[0]).position == 60
+                await runner.caught_up()
+            found = await rows(
+                database, "SELECT version, state, reason FROM ledger_main.cursors WHERE projection = 'requirements'"
+            )
+            assert found == [(version, "live", None)]
+            if version == REQUIREMENTS.version:
+                await log.append(ask(60))
+                await reached(runner, 61)
+    await reader.close()
+    await builder.close()
+
+
+# Rows that break their key
+
+
+def doubling(*, upto: int) -> list[Projection]:
+    """All projections, of which `requirements` makes each row twice up to a position."""
+
+    def fold(recorded: Recorded) -> Any:
+        for row in REQUIREMENTS.fold(recorded):
+            yield from (row, row) if recorded.position <= upto else (row,)
+
+    doubled = msgspec.structs.replace(REQUIREMENTS, fold=fold)
+    return [doubled if each is REQUIREMENTS else each for each in ALL]
+
+
+async def waits_for(database: Database, mode: str) -> bool:
+    """Whether a session waits for a lock of this mode."""
+    return bool(
+        await rows(
+            database,
+            "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)"
+            f" WHERE mode = '{mode}' AND NOT granted AND datname = current_database()",
+        )
+    )
 
 
 # What is there

@@ -22,7 +22,6 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 
-from benchmarks.loading import COLUMNS
 from benchmarks.peers import BATCH_EVENTS, PeerError, Run
 from benchmarks.peers.databases import Check, counted
 from benchmarks.peers.pgbench import pgbench, stage
@@ -60,7 +59,7 @@ async def single(dsn: str, rows: Path, *, clients: int = CLIENTS) -> AsyncIterat
     try:
         staged = [*islice(read(rows), ROWS_MAX)]
         await connection.execute("CREATE SEQUENCE positions")
-        await stage(connection, fill(_STAGED, schema=_SCHEMA), staged, columns=COLUMNS)
+        await stage(connection, fill(_STAGED, schema=_SCHEMA), staged, columns=EventRow._fields)
     finally:
         await connection.close()
     async with pgbench(dsn, _SCRIPT, clients=clients, rows=len(staged), count=_COUNT) as run:
@@ -190,7 +189,7 @@ async def _copying(
 
 async def _copy(connection: asyncpg.Connection, source: memoryview | AsyncIterator[bytes]) -> None:
     await connection.copy_to_table(
-        "stored_events", schema_name=_SCHEMA, columns=COLUMNS, source=source, format="binary"
+        "stored_events", schema_name=_SCHEMA, columns=EventRow._fields, source=source, format="binary"
     )
 
 
@@ -223,7 +222,7 @@ def _parts(row: EventRow) -> tuple[bytes, bytes, bytes]:
     """A row in the binary format, in three parts: what follows the first is the version, the second position and id."""
     recorded_at = (row.recorded_at - _EPOCH) // timedelta(microseconds=1)
     return (
-        struct.pack("!h", len(COLUMNS)) + _field(row.originator_id.bytes),
+        struct.pack("!h", len(EventRow._fields)) + _field(row.originator_id.bytes),
         _field(row.topic.encode()) + _field(row.state),
         b"".join(
             (

@@ -6,7 +6,6 @@ the clock is the company's.
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from itertools import islice
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -14,6 +13,7 @@ import asyncpg
 from benchmarks.company import Recorded
 from schemas.codec import close_record, open_record, read_event
 from schemas.envelope import Sent, stream_uuid
+from services.archive.lines import EventRow, KeyRow
 from services.postgres import ledger_schema
 from services.sealing import MasterKey, seal
 from services.statements import fill
@@ -21,10 +21,6 @@ from services.statements import fill
 PAGE_EVENTS = 10_000
 
 _AUTHID = "benchmark"
-COLUMNS = (
-    *("originator_id", "originator_version", "topic", "state", "notification_id", "event_id"),
-    *("subject", "source", "recorded_at", "sealed", "content", "leaf_hash"),
-)
 
 
 class LoadingError(Exception):
@@ -50,17 +46,19 @@ async def load(
     while page := [*islice(events, PAGE_EVENTS)]:
         rows = [row for row, _ in page]
         keys = [key for _, key in page if key is not None]
-        stored += sum(len(row[3]) for row in rows)
+        stored += sum(len(row.state) for row in rows)
         async with connection.transaction():
             await connection.execute(fill("SELECT FROM {schema}.log_head FOR UPDATE", schema=schema))
-            await connection.copy_records_to_table("stored_events", schema_name=schema, columns=COLUMNS, records=rows)
+            await connection.copy_records_to_table(
+                "stored_events", schema_name=schema, columns=EventRow._fields, records=rows
+            )
             await connection.copy_records_to_table("sealing_keys", schema_name=schema, records=keys)
         progress(len(page))
     return stored
 
 
-def stored_rows(log: Iterable[Recorded], master: MasterKey) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...] | None]]:
-    """Of each event the values of COLUMNS, and those of its key if its texts are sealed. Raises LoadingError."""
+def stored_rows(log: Iterable[Recorded], master: MasterKey) -> Iterator[tuple[EventRow, KeyRow | None]]:
+    """The row of each event, and that of its key if its texts are sealed. Raises LoadingError."""
     versions: dict[str, tuple[UUID, int]] = {}
     for position, recorded in enumerate(log, 1):
         yield _stored(recorded, position, versions, master)
@@ -68,7 +66,7 @@ def stored_rows(log: Iterable[Recorded], master: MasterKey) -> Iterator[tuple[tu
 
 def _stored(
     recorded: Recorded, position: int, versions: dict[str, tuple[UUID, int]], master: MasterKey
-) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
+) -> tuple[EventRow, KeyRow | None]:
     """The row of an event, and that of its key if its texts are sealed. Raises LoadingError."""
     sent = read_event(recorded.event, now=recorded.time)
     if not isinstance(sent, Sent):
@@ -84,8 +82,8 @@ def _stored(
         position=position,
         version=version,
     )
-    row = (
+    row = EventRow(
         *(stream, version, sent.type, state, position, sent.event_uuid, sent.subject, sent.source, recorded.time),
         *(key is not None, content, sha256(b"\x00" + state).digest()),
     )
-    return row, None if key is None else (position, key.event_id, key.person, key.master, key.wrapped)
+    return row, None if key is None else KeyRow(position, key.event_id, key.person, key.master, key.wrapped)

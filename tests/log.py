@@ -12,15 +12,12 @@ import asyncpg
 from schemas.codec import close_record, open_record, read_event
 from schemas.envelope import Sent, stream_uuid
 from schemas.events import PersonErased, TextRedacted
+from services.archive.lines import EventRow
 from services.postgres import connect, ledger_schema
 from services.sealing import MasterKeys, seal
 from services.statements import quote
 from tests.conftest import Database
 
-_COLUMNS = [
-    *("originator_id", "originator_version", "topic", "state", "notification_id", "event_id"),
-    *("subject", "source", "recorded_at", "sealed", "content", "leaf_hash"),
-]
 _ids = itertools.count(1)
 
 OFFICER = {"role": "data protection officer", "team": "executive"}
@@ -114,20 +111,22 @@ class Log:
             )
             leaf = sha256(b"\x00" + state).digest()
             row = (stream, version, each.type, state, position, each.event_uuid)
-            rows.append((*row, each.subject, each.source, now, key is not None, content, leaf))
+            rows.append(EventRow(*row, each.subject, each.source, now, key is not None, content, leaf))
             if key is not None:
                 keys.append((position, key.event_id, key.person, key.master, key.wrapped))
         schema = ledger_schema(self.ledger)
-        await self.connection.copy_records_to_table("stored_events", schema_name=schema, columns=_COLUMNS, records=rows)
+        await self.connection.copy_records_to_table(
+            "stored_events", schema_name=schema, columns=EventRow._fields, records=rows
+        )
         await self.connection.copy_records_to_table("sealing_keys", schema_name=schema, records=keys)
         for row, each in zip(rows, sent, strict=True):
             match each.event:
                 case PersonErased(person=person):
                     gone = f"DELETE FROM {self._schema}.sealing_keys WHERE person = $1 AND position < $2"
-                    await self.connection.execute(gone, person, row[4])
+                    await self.connection.execute(gone, person, row.notification_id)
                 case TextRedacted(position=named):
                     await self.connection.execute(f"DELETE FROM {self._schema}.sealing_keys WHERE position = $1", named)
-        return [row[4] for row in rows]
+        return [row.notification_id for row in rows]
 
 
 async def append_by_force(

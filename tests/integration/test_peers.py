@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from benchmarks import limits
-from benchmarks.loading import COLUMNS
 from benchmarks.peers import PeerError, emmett, eventsourcing, message_db, packages, rows
 from benchmarks.peers.databases import counted, fresh
+from services.archive.lines import EventRow
 from services.embedded import EmbeddedPostgres
 from services.sealing import MasterKeys
 from tests.conftest import Database, free_ports
@@ -71,7 +71,8 @@ async def test_what_is_copied_is_the_ledgers_rows_and_other_ones_the_second_time
         assert await run(A_MOMENT) > 0
     connection = await asyncpg.connect(dsn)
     found = await connection.fetch(
-        f"SELECT {', '.join(COLUMNS)} FROM ledger_main.stored_events WHERE notification_id <= $1 ORDER BY 5", 2 * EVENTS
+        f"SELECT {', '.join(EventRow._fields)} FROM ledger_main.stored_events WHERE notification_id <= $1 ORDER BY 5",
+        2 * EVENTS,
     )
     await connection.close()
     assert [tuple(each) for each in found[:EVENTS]] == [tuple(each) for each in rows.read(log)]

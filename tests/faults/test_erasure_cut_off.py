@@ -13,6 +13,7 @@ import pytest
 from services.postgres import connect
 from tests.conftest import Database
 from tests.faults.postgres_proxy import Moment
+from tests.faults.test_archive_faults import alone
 from tests.faults.test_commit import MOMENTS, behind_a_proxy, runs
 from tests.ledger_process import LedgerProcess
 from tests.ledger_service import BATCH
@@ -77,6 +78,7 @@ async def test_kill_9_leaves_all_of_it_or_nothing_and_what_was_acknowledged(data
     timeout = aiohttp.ClientTimeout(total=SECONDS_MAX)
     async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(force_close=True)) as session:
         ledger = LedgerProcess(database.settings)
+        witness = await connect(database.superuser)
 
         async def post(body: list[Any]) -> tuple[int, Any]:
             headers = {**ledger.headers, "Content-Type": BATCH}
@@ -119,6 +121,7 @@ async def test_kill_9_leaves_all_of_it_or_nothing_and_what_was_acknowledged(data
                     await asyncio.sleep(0)
                 ledger.kill()
                 await asyncio.gather(*under_way)
+                await alone(witness)  # A commit that was on its way has come to be.
                 acts, keys = await watching(database)
                 assert acknowledged <= acts
                 # Of each person the act is there or the keys are, and never both or neither.
@@ -134,3 +137,4 @@ async def test_kill_9_leaves_all_of_it_or_nothing_and_what_was_acknowledged(data
             assert (acts, keys) == ({*everybody}, set())
         finally:
             ledger.end()
+            await witness.close()

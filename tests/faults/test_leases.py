@@ -18,7 +18,7 @@ from services.projector.projector import Projector
 from tests.conftest import Database
 from tests.faults.test_projector_faults import PROJECTOR, SECONDS_MAX, wait_until_above
 from tests.log import Log, event
-from tests.readmodels import digests, mixed, reached, rebuilt_digests
+from tests.readmodels import digests, mixed, reached, rebuilt_digests, until
 
 LEDGERS = ("eurasia", "main", "payments")
 
@@ -55,12 +55,16 @@ async def test_who_has_no_lease_writes_nothing(database: Database) -> None:
         versions = projector.leases._versions
         await other.execute("SELECT pg_advisory_lock_shared(hashtextextended('projectors ' || $1, 0))", versions)
         lease = "hashtextextended('projecting ' || $1 || ' main', 0)"
+        # Who waits for the lease has it before the projector is connected again.
+        taking = asyncio.create_task(other.execute(f"SELECT pg_advisory_lock({lease})", versions))
+        waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        await until(lambda: projector.pool.fetchval(waiting))
         await projector.pool.fetch(
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'"
             " AND pid <> $1",
             other.get_server_pid(),
         )
-        await other.execute(f"SELECT pg_advisory_lock({lease})", versions)
+        await taking
         async with asyncio.timeout(SECONDS_MAX):
             while projector.leases.held:
                 await asyncio.sleep(0.01)
@@ -118,9 +122,8 @@ async def two_running(database: Database) -> AsyncIterator[tuple[Process, Proces
     async with running(database) as first:
         await until_said(first, ledgers=1)
         async with running(database) as second:
-            async with asyncio.timeout(SECONDS_MAX):
-                while await connection.fetchval("SELECT count(*) FROM pg_locks WHERE mode = 'ShareLock'") < 2:
-                    await asyncio.sleep(0.01)
+            joined = "SELECT count(*) = 2 FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'"
+            await until(lambda: connection.fetchval(joined))
             await connection.close()
             yield first, second
 

@@ -93,7 +93,7 @@ async def test_the_others_go_on_and_nothing_is_lost(database: Database, session:
             ledger.go_on()
 
             async def started_again() -> bool:
-                running = [child for child in watching.children() if child.status() != psutil.STATUS_ZOMBIE]
+                running = [child for child in watching.children() if not has_ended(child)]
                 return len(running) == WORKERS and workers[0] not in running
 
             await holds(started_again)

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
+
 from services.postgres import Unavailable, connect, ledger_schema
 from services.projector.digest import digest
 from services.projector.projections import ALL
@@ -57,6 +59,15 @@ async def rows(database: Database, query: str) -> list[Any]:
         return [tuple(row) for row in await connection.fetch(query)]
     finally:
         await connection.close()
+
+
+def telling(asked: list[str]) -> Callable[[asyncpg.Connection], Awaitable[None]]:
+    """Has a connection tell what it asks the database, each in the next turn of the loop."""
+
+    async def prepare(connection: asyncpg.Connection) -> None:
+        connection.add_query_logger(lambda query: asked.append(query.query))
+
+    return prepare
 
 
 async def digests(database: Database, position: int, ledger: str = "main") -> dict[str, str]:

@@ -264,7 +264,10 @@ async def test_it_starts_again_after_kill_9_with_a_backend_that_does_not_notice(
         backend = busy.get_server_pid()
         # A computation that never waits does not see that its postmaster is gone.
         endless = asyncio.create_task(busy.execute("DO $$ BEGIN LOOP NULL; END LOOP; END $$"))
-        await asyncio.sleep(0)
+        computes = f"SELECT state = 'active' AND query LIKE 'DO %' FROM pg_stat_activity WHERE pid = {backend}"
+        async with asyncio.timeout(CONDITION_SECONDS_MAX):
+            while not await query(urls["owner"], computes):
+                await asyncio.sleep(0.01)
         os.kill(database.pid, signal.SIGKILL)
         await holds(lambda: database.exit_status() is not None)
         assert works(backend)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from services.postgres import connect
+from services.postgres import connect, open_pool
 from services.projector import ahead
 from services.projector.ahead import load_ahead
 from services.projector.answers import decisions, requirements
@@ -28,7 +28,7 @@ from tests.asking import Asking, asking
 from tests.conftest import Database
 from tests.counting import some_revision
 from tests.log import Log, event
-from tests.readmodels import BY, mixed, reached
+from tests.readmodels import BY, mixed, reached, telling
 
 SECONDS_MAX = 60
 OCTETS_OF_A_PAGE_MIN = 1_000
@@ -143,7 +143,7 @@ async def test_no_page_has_more_of_what_was_said_of_accounts_than_there_is_room_
         assert heard(known) == heard(whole)
 
 
-def telling(open: Open, asked: list[str]) -> Open:
+def naming(open: Open, asked: list[str]) -> Open:
     """The same snapshots, which tell the names of the statements by which what is held is read."""
     names = {bound(holding._statements[name], "main"): name for name in holding._statements}
     names[bound(snapshots._statements["recorded_at"], "main")] = "recorded_at"
@@ -163,7 +163,7 @@ async def test_after_a_few_events_no_more_is_read_than_what_they_say(database: D
         await log.append(*mixed(80))
         open = await opener(projector, 80)
         held, asked = Held(), list[str]()
-        await held.known("main", telling(open, asked), *await look(open, 80))
+        await held.known("main", naming(open, asked), *await look(open, 80))
         assert {"said", "asks", "facts", "mentions", "raised"} <= {*asked}
         for told, reads in (
             (event("ask.recorded", requirement="R-1", account="acme"), {"asks"}),
@@ -174,7 +174,7 @@ async def test_after_a_few_events_no_more_is_read_than_what_they_say(database: D
             head = held._ledgers["main"]._counted.position + 1
             await reached(await projector.ledger("main"), head)
             asked.clear()
-            known = await held.known("main", telling(open, asked), *await look(open, head))
+            known = await held.known("main", naming(open, asked), *await look(open, head))
             assert known.counted.position == head
             assert {*asked} == {"recorded_at", "said", *reads}
             assert heard(known) == heard(await Held().known("main", open, *await look(open, head)))
@@ -185,20 +185,18 @@ async def test_where_a_list_is_answered_takes_one_statement(database: Database) 
         await log.append(*mixed(20))
         runner = await projector.ledger("main")
         await reached(runner, 20)
-        said: dict[Any, list[str]] = {}
-        for holder in projector.pool._holders:  # asyncpg has no public list of its connections.
-            if holder._con is not None:
-                asked = said[holder._con] = list[str]()
-                holder._con.add_query_logger(lambda query, asked=asked: asked.append(query.query))
-        for wanted in (Wanted(), Wanted(as_of=7), Wanted(as_of=0)):
-            before = {connection: len(asked) for connection, asked in said.items()}
-            async with open_snapshot(projector.pool, runner, READS, wanted, False) as found:
-                where = found.position, found.now, found.versions, found.reached
-                connection = found.connection._con
+        # A pool of our own: through its own, the projector now and then asks which ledgers there are.
+        asked: list[str] = []
+        async with await open_pool(database.projector, connections_max=1, prepare=telling(asked)) as pool:
+            for wanted in (Wanted(), Wanted(as_of=7), Wanted(as_of=0)):
+                async with open_snapshot(pool, runner, READS, wanted) as snapshot:
+                    where = snapshot.position, snapshot.now, snapshot.versions, snapshot.reached
                 await asyncio.sleep(0)  # What was asked is told in the next turn of the loop.
-                assert len(said[connection]) - before[connection] == 1
-            async with open_snapshot(projector.pool, runner, READS, wanted) as snapshot:
-                assert where == (snapshot.position, snapshot.now, snapshot.versions, snapshot.reached)
+                asked.clear()
+                async with open_snapshot(pool, runner, READS, wanted, False) as found:
+                    assert where == (found.position, found.now, found.versions, found.reached)
+                    await asyncio.sleep(0)
+                    assert len(asked) == 1
 
 
 async def test_a_standing_is_found_from_the_newest_that_is_held(database: Database) -> None:

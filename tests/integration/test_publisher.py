@@ -161,7 +161,15 @@ async def test_only_what_has_moved_is_published_and_only_what_is_new_is_read(
         read.append((after, upto))
         await really(connection, schema, projection, running, after, upto)  # type: ignore[arg-type]
 
+    looks, look = 0, Publisher._publish_due
+
+    async def counted(*given: Any) -> None:
+        nonlocal looks
+        await look(*given)
+        looks += 1
+
     monkeypatch.setattr("services.projector.publisher.read_on", noted)
+    monkeypatch.setattr(Publisher, "_publish_due", counted)
     head = await record(database, 130)
     async with publishing(database, keys, outside):
         await published_at(auditor, head)
@@ -171,7 +179,10 @@ async def test_only_what_has_moved_is_published_and_only_what_is_new_is_read(
         assert read[len(NAMES) :] and all(after >= head for after, _ in read[len(NAMES) :])
         positions = await auditor.fetch("SELECT DISTINCT position FROM ledger_main.digests")
         count = await auditor.fetchval("SELECT count(*) FROM ledger_main.digests")
-        await auditor.fetchval("SELECT pg_sleep($1)", 5 * SECONDS)
+        enough = looks + 3
+        async with asyncio.timeout(SECONDS_MAX):
+            while looks < enough:
+                await asyncio.sleep(SECONDS)
         assert await auditor.fetchval("SELECT count(*) FROM ledger_main.digests") == count
         assert {row["position"] for row in positions} >= {head, more}
     assert (await digests(database, more)).items() == {

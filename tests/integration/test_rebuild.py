@@ -134,17 +134,20 @@ async def test_the_second_of_two_rebuilds_says_that_there_is_one(database: Datab
     async with Log.open(database) as log, Projector(database.settings) as projector:
         await log.append(*mixed(50))
         await reached(await projector.ledger("main"), 50)
-    first, second = await connect(database.projector), await connect(database.projector)
+    first, second, reader = [await connect(database.projector) for _ in range(3)]
     begun = asyncio.Event()
-    started = asyncio.create_task(rebuild(first, "main", REQUIREMENTS, progress=lambda position, head: begun.set()))
-    await begun.wait()
-    with pytest.raises(RebuildInProgress, match="requirements of the ledger main is being rebuilt"):
-        await rebuild(second, "main", REQUIREMENTS)
+    async with reader.transaction():
+        # Who reads holds up the first one until the second has come.
+        await reader.fetch("SELECT FROM ledger_main.asks")
+        started = asyncio.create_task(rebuild(first, "main", REQUIREMENTS, progress=lambda position, head: begun.set()))
+        await begun.wait()
+        with pytest.raises(RebuildInProgress, match="requirements of the ledger main is being rebuilt"):
+            await rebuild(second, "main", REQUIREMENTS)
     assert (await started).position == 50
     assert await first.fetchval("SHOW idle_session_timeout") == "0", "the connection is as it was given"
     assert (await rebuild(second, "main", REQUIREMENTS)).position == 50
-    await first.close()
-    await second.close()
+    for each in (first, second, reader):
+        await each.close()
 
 
 async def test_a_rebuild_that_was_killed_leaves_nothing_that_disturbs_the_next(

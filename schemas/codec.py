@@ -21,15 +21,15 @@ again from the stored bytes (of sealed texts: from the texts in the clear).
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from hashlib import sha256
 from itertools import islice, takewhile
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
-from uuid import UUID
 
 import msgspec
 from msgspec import Meta, Struct
 
-from schemas.envelope import Recorded, Refusal, Sent, event_uuid
+from schemas.envelope import Recorded, Refusal, Sent, event_identity
 from schemas.events import EVENT_TYPES, AskRecorded, Event
 from schemas.objections import DATA_LEVELS_MAX, SPOTS_TOLD_MAX, deeper_than, is_plain, meant, objections, understood
 from schemas.times import format_time, read_time
@@ -139,9 +139,8 @@ def read_event(
     event = understood(value)
     encoded = b"" if event is None else canonical(value["data"])
     if event is not None and is_plain(value, event, encoded, now):
-        found = []
-    else:
-        found = [*islice(objections(value, event, now, index), spots_max)]
+        return _plain(value, event, encoded, upcasts)
+    found = [*islice(objections(value, event, now, index), spots_max)]
     if found and not deeper_than(EVENT_LEVELS_MAX, value) and (exact := _exact_numbers(value)) is not value:
         # To JSON 3.0 is the number 3, and some emitters write every number with a fraction.
         value, event = exact, understood(exact)
@@ -151,37 +150,70 @@ def read_event(
         return found
 
     assert event is not None
-    name, data = upcast(value["type"], value["data"], upcasts)
-    if name != value["type"]:
-        event = msgspec.convert(data, EVENT_TYPES[name])
-    identity = event_uuid(value["source"], value["id"])
     given = {name: item for name, item in value.items() if item is not None and name != "data"}
     time = read_time(given["time"]) if "time" in given else None
     if "recordedtime" in given:
         given["sourcerecordedtime"] = given.pop("recordedtime")
     expected = given.pop("expectedversion", None)
     given.pop("datacontenttype", None)
-    subject = event.subject
+    event = _newest(value, event, upcasts)
+    identity = event_identity(given["source"], given["id"])
     return Sent(
         id=given["id"],
         source=given["source"],
         type=given["type"],
-        subject=subject,
+        subject=event.subject,
         time=time,
         expected_version=None if expected is None else int(expected),
-        content=_content(given, time, value["data"], encoded),
-        attributes=_ordered(given | {"subject": subject}),
+        content=_content(_texts(given, time), _without_fractions(value["data"], encoded)),
+        attributes=_ordered(given | {"subject": event.subject}),
         data=value["data"],
+        encoded=encoded,
         event=_with_ask(event, identity) if _lacks_ask(event) else event,
-        event_uuid=identity,
+        identity=identity,
     )
+
+
+def _plain(value: dict[str, Any], event: Event, encoded: bytes, upcasts: Mapping[str, Upcast]) -> Sent:
+    """The same of an event that `is_plain`: it has no attributes but those that most have, so none is looked for."""
+    event = _newest(value, event, upcasts)
+    id, source, type, subject = value["id"], value["source"], value["type"], event.subject
+    texts = {"specversion": "1.0", "id": id, "source": source, "type": type}
+    attributes = {**texts, "subject": subject}
+    time = None
+    if (given := value.get("time")) is not None:
+        time = read_time(given)
+        texts["time"], attributes["time"] = format_time(time), given
+    identity = event_identity(source, id)
+    return Sent(
+        id=id,
+        source=source,
+        type=type,
+        subject=subject,
+        time=time,
+        expected_version=None,
+        content=_content(texts, _without_fractions(value["data"], encoded) if _takes_fractions(type) else encoded),
+        attributes=attributes,
+        data=value["data"],
+        encoded=encoded,
+        event=_with_ask(event, identity) if _lacks_ask(event) else event,
+        identity=identity,
+    )
+
+
+def _newest(value: dict[str, Any], event: Event, upcasts: Mapping[str, Upcast]) -> Event:
+    """The event as the newest version of its type has it."""
+    if value["type"] not in upcasts:
+        return event
+    name, data = upcast(value["type"], value["data"], upcasts)
+    return msgspec.convert(data, EVENT_TYPES[name])
 
 
 def open_record(sent: Sent, data: dict[str, Any], authid: str, authtype: str) -> bytes:
     """The stored bytes of an event as far as they are known outside the lock; `data` has its texts sealed."""
     return b'%s,"data":%s,"authid":%s,"authtype":%s' % (
         msgspec.json.encode(sent.attributes)[:-1],
-        canonical(data),
+        sent.encoded if data is sent.data else canonical(data),
         msgspec.json.encode(authid),
         msgspec.json.encode(authtype),
     )
@@ -213,7 +245,7 @@ def decode_recorded(state: bytes, upcasts: Mapping[str, Upcast] = UPCASTS) -> Re
             recordedtime=stored.recordedtime.astimezone(UTC),
             authid=stored.authid,
             authtype=stored.authtype,
-            event=_with_ask(event, event_uuid(stored.source, stored.id)) if _lacks_ask(event) else event,
+            event=_with_ask(event, event_identity(stored.source, stored.id)) if _lacks_ask(event) else event,
             sourcerecordedtime=stored.sourcerecordedtime,
         )
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
@@ -230,17 +262,17 @@ def stored_content(value: dict[str, Any], clear: Mapping[str, str]) -> bytes:
     given = {name: value[name] for name in takewhile(lambda name: name != "data", value)}
     time = read_time(given["time"]) if "time" in given else None
     data = value["data"] | clear
-    return _content(given, time, data, canonical(data))
+    return _content(_texts(given, time), _without_fractions(data, canonical(data)))
 
 
 def _lacks_ask(event: Event) -> bool:
     return type(event) is AskRecorded and event.ask is None  # isinstance of a Struct is a call into Python.
 
 
-def _with_ask(event: Event, identity: UUID) -> Event:
+def _with_ask(event: Event, identity: bytes) -> Event:
     """An ask that came without an id of its own has one that follows from the event's: 32 hexadecimal digits. It is
     set where it belongs: the event was decoded a moment ago, and nobody else has it."""
-    msgspec.structs.force_setattr(event, "ask", identity.hex)
+    msgspec.structs.force_setattr(event, "ask", identity.hex())
     return event
 
 
@@ -254,9 +286,8 @@ def _ordered(attributes: dict[str, Any]) -> dict[str, Any]:
     return first | {name: attributes[name] for name in sorted(attributes.keys() - first.keys())}
 
 
-def _content(attributes: dict[str, Any], time: datetime | None, data: Any, encoded: bytes) -> bytes:
-    """SHA-256 of the decoded event. A header carries text only, so attributes are compared as text. `encoded`: the data
-    in canonical form."""
+def _texts(attributes: Mapping[str, Any], time: datetime | None) -> dict[str, str]:
+    """The attributes that are content. A header carries text only, so they are compared as text."""
     texts = {
         name: item if isinstance(item, str) else canonical(item).decode()
         for name, item in attributes.items()
@@ -264,9 +295,25 @@ def _content(attributes: dict[str, Any], time: datetime | None, data: Any, encod
     }
     if time is not None:
         texts["time"] = format_time(time)
+    return texts
+
+
+def _content(texts: dict[str, str], data: bytes) -> bytes:
+    """SHA-256 of the decoded event. `data`: in canonical form, `_without_fractions`."""
+    return sha256(b'{"attributes":%s,"data":%s}' % (canonical(texts), data)).digest()
+
+
+def _without_fractions(data: Any, encoded: bytes) -> bytes:
+    """The data in canonical form, with whole numbers that came with a fraction as integers."""
     if _FRACTION in encoded or _EXPONENT.search(encoded):
-        encoded = canonical(_plain_numbers(data))
-    return sha256(b'{"attributes":%s,"data":%s}' % (canonical(texts), encoded)).digest()
+        return canonical(_plain_numbers(data))
+    return encoded
+
+
+@cache  # It is one look for each class, where bytes of each event would be searched.
+def _takes_fractions(type: str) -> bool:
+    """Whether data of this type of event may hold a number with a fraction: fields that are not in it are refused."""
+    return b'"number"' in msgspec.json.encode(msgspec.json.schema(EVENT_TYPES[type]))
 
 
 def _plain_numbers(value: Any) -> Any:

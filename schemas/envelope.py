@@ -12,6 +12,10 @@ from schemas.events import Event
 
 STREAMS_REMEMBERED_MAX = 10_000
 
+# Of the bits of a UUID those that a digest gives; and version 8, in the variant of RFC 9562.
+_DIGEST = (1 << 128) - 1 & ~(0xF << 76) & ~(0x3 << 62)
+_VERSION_8 = (8 << 76) | (2 << 62)
+
 Problem = Literal[
     "not-a-cloudevent",
     "unknown-type",
@@ -52,8 +56,8 @@ class Sent(Struct, frozen=True, kw_only=True):
     """A well-formed event as an emitter sent it.
 
     `attributes` and `data` are what will be stored, in canonical order, before sealing and without defaults.
-    `content` is the SHA-256 of the decoded event: the same in every mode, without trace and precondition.
-    `event_uuid` is what its identity is indexed under.
+    `encoded` are the data in canonical form. `content` is the SHA-256 of the decoded event: the same in every mode,
+    without trace and precondition. `identity` are the 16 octets of what its identity is indexed under.
     """
 
     id: str
@@ -64,9 +68,14 @@ class Sent(Struct, frozen=True, kw_only=True):
     expected_version: int | None
     attributes: dict[str, Any]
     data: dict[str, Any]
+    encoded: bytes
     event: Event
     content: bytes
-    event_uuid: UUID
+    identity: bytes
+
+    @property
+    def event_uuid(self) -> UUID:
+        return UUID(bytes=self.identity)
 
 
 class Recorded(Struct, frozen=True, kw_only=True):
@@ -98,13 +107,18 @@ class Recorded(Struct, frozen=True, kw_only=True):
 
 def event_uuid(source: str, id: str) -> UUID:
     """The UUID (version 8) under which an event's identity is indexed: SHA-256 of source, line feed, id."""
+    return UUID(bytes=event_identity(source, id))
+
+
+def event_identity(source: str, id: str) -> bytes:
+    """The 16 octets of `event_uuid`."""
     return _uuid8(f"{source}\n{id}")
 
 
 @lru_cache(maxsize=STREAMS_REMEMBERED_MAX)  # Of most subjects much is said.
 def stream_uuid(subject: str) -> UUID:
     """The UUID (version 8) of a stream: SHA-256 of its subject. It is the `originator_id` of the log."""
-    return _uuid8(subject)
+    return UUID(bytes=_uuid8(subject))
 
 
 def stream_text(subject: str) -> str:
@@ -114,6 +128,6 @@ def stream_text(subject: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
-def _uuid8(name: str) -> UUID:
+def _uuid8(name: str) -> bytes:
     bits = int.from_bytes(sha256(name.encode()).digest()[:16], "big")
-    return UUID(int=bits & ~(0xF << 76) & ~(0x3 << 62) | (8 << 76) | (2 << 62))
+    return (bits & _DIGEST | _VERSION_8).to_bytes(16, "big")

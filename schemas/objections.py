@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -20,6 +20,7 @@ from schemas.values import ID_PATTERN, SOURCE_PATTERN, YEAR_MAX, YEAR_MIN, Seale
 TIME_AHEAD_MAX = timedelta(minutes=5)
 # What bounds the work that a refused event costs: how many of its spots are told, and from how deep.
 SPOTS_TOLD_MAX = 100
+SOURCES_REMEMBERED_MAX = 1_000
 DATA_LEVELS_MAX = 32  # No event nests half as deep; what does is refused before it is looked into.
 
 UNKNOWN_FIELD = "unknown field"
@@ -72,15 +73,17 @@ def is_plain(value: dict[str, Any], event: Event, data: bytes, now: datetime) ->
     if not value.keys() <= _PLAIN or value.get("specversion") != "1.0":
         return False
     id, source, subject, time = value.get("id"), value.get("source"), value.get("subject"), value.get("time")
-    if not isinstance(id, str) or not _ID.search(id) or not isinstance(source, str) or not _SOURCE.search(source):
+    if not isinstance(id, str) or not _ID.search(id) or not isinstance(source, str) or not _is_source(source):
         return False
     if subject is not None and (subject != event.subject or _has_control(subject)):
         return False
     if time is not None and ((at := usable_time(time)) is None or at > now + TIME_AHEAD_MAX):
         return False
-    if _NUL in data or (_fields_of_days(type(event)) and any(_days(event))):
+    # One byte is found in a tenth of the time that six take.
+    if (b"\\" in data and _NUL in data) or (_fields_of_days(type(event)) and any(_days(event))):
         return False
-    return not any(isinstance(value["data"].get(name), dict) for name in SEALED_FIELDS[value["type"]])
+    sealed = SEALED_FIELDS[value["type"]]
+    return not sealed or not any(isinstance(value["data"].get(name), dict) for name in sealed)
 
 
 def objections(value: dict[str, Any], event: Event | None, now: datetime, index: int = 0) -> Iterator[Refusal]:
@@ -186,6 +189,11 @@ def _amiss(name: str, item: Any, value: dict[str, Any]) -> str | None:
     elif not isinstance(item, bool) and (not isinstance(item, int) or not -(2**31) <= item < 2**31):
         return "an extension attribute is a string, a boolean or a 32-bit integer"
     return None
+
+
+@lru_cache(maxsize=SOURCES_REMEMBERED_MAX)  # Most events are of a few.
+def _is_source(text: str) -> bool:
+    return _SOURCE.search(text) is not None
 
 
 def _has_control(text: str) -> bool:

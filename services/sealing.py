@@ -190,7 +190,7 @@ def seal(sent: Sent, master: MasterKey) -> tuple[dict[str, Any], bytes, SealingK
     key = os.urandom(KEY_BYTES)
     event_id = sent.event_uuid
     cipher = AESGCM(key)
-    sealed = {name: {"sealed": _seal_text(sent.data[name], cipher, event_id, name)} for name in fields}
+    sealed = {name: {"sealed": _seal_text(sent.data[name], cipher, sent.identity + name.encode())} for name in fields}
     kept = SealingKey(
         event_id=event_id, person=sent.event.about(), master=master.name, wrapped=master.wrap(key, event_id)
     )
@@ -223,9 +223,9 @@ def unseal(sealed: str, key: bytes, event_id: UUID, field: str) -> str:
     return text.decode()
 
 
-def _seal_text(text: str, cipher: AESGCM, event_id: UUID, field: str) -> str:
+def _seal_text(text: str, cipher: AESGCM, bound: bytes) -> str:
     nonce = os.urandom(NONCE_BYTES)
-    return urlsafe_b64encode(nonce + cipher.encrypt(nonce, text.encode(), _bound(event_id, field))).decode()
+    return urlsafe_b64encode(nonce + cipher.encrypt(nonce, text.encode(), bound)).decode()
 
 
 def _bound(event_id: UUID, field: str) -> bytes:

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from schemas.codec import EVENT_BYTES_MAX, STORED_BYTES_MAX, MalformedJson, canonical, open_record, read_event
-from schemas.envelope import Refusal, Sent, stream_uuid
+from schemas.envelope import Refusal, Sent
 from schemas.events import EVENT_TYPES, Act, SourceReconciled
 from schemas.objections import SPOTS_TOLD_MAX
 from schemas.values import SOURCE_PATTERN
@@ -20,6 +20,7 @@ from services.ledger import answers, modes
 from services.ledger.answers import JSON, LenientResults, Results
 from services.ledger.history import Doubt
 from services.ledger.ledgers import Ledger, Ledgers
+from services.ledger.log import event_id, stream_id
 from services.ledger.modes import BATCH, BINARY, STRUCTURED
 from services.ledger.queue import Overloaded, Room
 from services.ledger.refusals import Refusals
@@ -240,8 +241,8 @@ def _ready(
         opened=open_record(sent, data, authid=principal.key, authtype="api_key"),
         content=content,
         sealing=sealing,
-        event_uuid=sent.event_uuid,
-        stream_uuid=stream_uuid(sent.subject),
+        event_uuid=event_id(sent),
+        stream_uuid=stream_id(sent.subject),
     )
     size, stored = len(canonical(value)), len(prepared.opened) + TAIL_BYTES_MAX
     if size > EVENT_BYTES_MAX:

@@ -7,17 +7,19 @@
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+from asyncpg.pgproto import pgproto
 from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
 from msgspec import Struct
 
 from schemas.codec import decode_recorded
-from schemas.envelope import Recorded, stream_uuid
+from schemas.envelope import STREAMS_REMEMBERED_MAX, Recorded, Sent, stream_uuid
 from schemas.events import PersonErased, TextRedacted
 from services.ledger.sequence import Entry, Known
 from services.postgres import UNAVAILABLE, Pool, Unavailable, ledger_schema, unavailable
@@ -336,6 +338,19 @@ class EventLog:
 
     async def max_notification_id(self) -> int | None:
         return await self.max_position() or None
+
+
+def event_id(sent: Sent) -> UUID:
+    """What the identity of an event is indexed under, as PostgreSQL is told it."""
+    uuid: UUID = pgproto.UUID(sent.identity)  # It is made, and sent, in a fraction of the time of Python's own.
+    return uuid
+
+
+@lru_cache(maxsize=STREAMS_REMEMBERED_MAX)
+def stream_id(subject: str) -> UUID:
+    """`stream_uuid`, as PostgreSQL is told it."""
+    uuid: UUID = pgproto.UUID(stream_uuid(subject).bytes)
+    return uuid
 
 
 def _page(rows: Sequence[asyncpg.Record]) -> Page:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from hashlib import sha256
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from schemas.codec import (
     MalformedJson,
     Undecodable,
+    _takes_fractions,
     canonical,
     close_record,
     decode_recorded,
@@ -20,7 +22,7 @@ from schemas.codec import (
     read_event,
 )
 from schemas.envelope import Refusal, Sent, event_uuid, stream_uuid
-from schemas.events import AccountProfiled, Act, AskRecorded, RequirementRaised
+from schemas.events import EVENT_TYPES, AccountProfiled, Act, AskRecorded, RequirementRaised
 from schemas.examples import EXAMPLES
 from schemas.objections import SPOTS_TOLD_MAX, nuls
 from schemas.times import format_time
@@ -114,6 +116,23 @@ def test_identities_are_uuids_of_version_8_made_of_what_they_name():
     assert event_uuid("urn:crm", "e-1") == uuid != event_uuid("urn:crm", "e-2")
     assert stream_uuid("account/acme").version == 8
     assert stream_uuid("account/acme") != stream_uuid("account/Acme")
+
+
+@pytest.mark.parametrize("type", [type for type in EVENT_TYPES if not _takes_fractions(type)])
+def test_where_no_number_may_have_a_fraction_nothing_else_can_hold_one(type: str):
+    for part in parts(msgspec.json.schema(EVENT_TYPES[type])):
+        assert part.get("type") != "number"
+        assert part.get("type") != "object" or part.get("additionalProperties", True) is not True
+        for each in part.get("properties", {}).values():
+            assert each.keys() & {"type", "enum", "const", "$ref", "anyOf"}, each
+
+
+def parts(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a JSON value."""
+    if isinstance(schema, dict):
+        yield schema
+    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from parts(part)
 
 
 # Refusals (the whole table of bad input is in tests/contract/test_bad_input.py)

@@ -16,6 +16,7 @@ from services.ledger.sequence import (
     Outcome,
     Prepared,
     Request,
+    acts,
     erased,
     names,
     reads,
@@ -60,6 +61,8 @@ class Memory:
     def log(self, requests: Sequence[Request]) -> Log:
         """What the sequencer would read under the lock."""
         self.clock += timedelta(seconds=1)
+        decided = acts(requests)
+        read = reads(decided)
         versions = {entry.prepared.sent.subject: entry.version for entry in self.entries}
         return Log(
             position=len(self.entries),
@@ -74,16 +77,16 @@ class Memory:
                 )
                 for entry in self.entries
             },
-            versions={subject: versions[subject] for subject in stream_uuids(requests) if subject in versions},
+            versions={subject: versions[subject] for subject in stream_uuids(requests, read) if subject in versions},
             streams={
                 subject: rules.replay(
                     subject, [(at, sent.event) for at, sent in enumerate(self.sent, 1) if sent.subject == subject]
                 )
-                for subject in reads(requests)
+                for subject in read
             },
-            named={at: self.named(at) for at in names(requests) if at <= len(self.sent)},
+            named={at: self.named(at) for at in names(decided) if at <= len(self.sent)},
             persons=frozenset(
-                person for person in erased(requests) if spoken_of_in([sent.event for sent in self.sent], person)
+                person for person in erased(decided) if spoken_of_in([sent.event for sent in self.sent], person)
             ),
             teams=frozenset(same_team(team) for team in TEAMS),
         )

@@ -262,7 +262,7 @@ def _not_granted(sent: Sent, principal: Principal, index: int) -> Iterable[Refus
     if not principal.may_emit_as(sent.source):
         message = f"this key may not emit as {sent.source}"
         yield Refusal(problem="source-not-granted", message=message, index=index, pointer="/source")
-    if isinstance(sent.event, SourceReconciled) and not principal.may_emit_as(sent.event.source):
+    if type(sent.event) is SourceReconciled and not principal.may_emit_as(sent.event.source):
         message = f"this key may not count for {sent.event.source}"
         yield Refusal(problem="source-not-granted", message=message, index=index, pointer="/data/source")
     for pointer, team in signing(sent.event) if principal.teams else ():  # Without teams a key may act for all.

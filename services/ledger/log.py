@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from schemas.codec import decode_recorded
 from schemas.envelope import STREAMS_REMEMBERED_MAX, Recorded, Sent, stream_uuid
-from schemas.events import PersonErased, TextRedacted
+from schemas.events import Act, PersonErased, TextRedacted
 from services.ledger.sequence import Entry, Known
 from services.postgres import UNAVAILABLE, Pool, Unavailable, ledger_schema, unavailable
 from services.sealing import MasterKeyOutOfUse, MasterKeys, SealingKey
@@ -166,7 +166,8 @@ class EventLog:
 
     async def _destroy(self, connection: asyncpg.Connection, entries: Sequence[Entry]) -> None:
         """Destroy the keys of what these entries erase: in their transaction, so that neither is there alone."""
-        acts = [(entry.position, entry.prepared.sent.event) for entry in entries]
+        events = ((entry.position, entry.prepared.sent.event) for entry in entries)
+        acts = [(position, event) for position, event in events if isinstance(event, Act)]
         erased = [(act.person, position) for position, act in acts if isinstance(act, PersonErased)]
         redacted = [act.position for _, act in acts if isinstance(act, TextRedacted)]
         if erased:

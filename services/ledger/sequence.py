@@ -215,8 +215,9 @@ def _sequence_events(
             continue
 
         objections = _unexpected(request, sent, state, index)
-        if isinstance(sent.event, Act):
-            objections += _against(sent.event, state, log, position + 1, index)
+        act = sent.event if isinstance(sent.event, Act) else None
+        if act is not None:
+            objections += _against(act, state, log, position + 1, index)
         if objections:
             refusals.extend(objections)
             continue
@@ -254,7 +255,7 @@ def _sequence_events(
         state.put(state.named, position, Named(sent.subject, sent.type, sealed=sealing is not None))
         if sealing is not None and sealing.person is not None:
             state.put(state.persons, sealing.person, None)
-        match sent.event:
+        match act:
             case EventRetracted(position=named):
                 state.put(state.named, named, msgspec.structs.replace(state.named[named], retracted=True))
             case TextRedacted(position=named):
@@ -333,38 +334,33 @@ def _result(sent: Sent, known: Known, *, duplicate: bool) -> Result:
     )
 
 
-def reads(requests: Sequence[Request]) -> list[str]:
-    """The subjects whose aggregates the rules of these requests' acts read."""
-    return list(
-        dict.fromkeys(
-            subject
-            for request in requests
-            for prepared in request.events
-            if isinstance(prepared.sent.event, Act)
-            for subject in rules.reads(prepared.sent.event)
-        )
-    )
-
-
-def names(requests: Sequence[Request]) -> list[int]:
-    """The positions that these requests' corrections name."""
+def acts(requests: Sequence[Request]) -> list[Act]:
+    """The acts among these requests' events."""
     events = (prepared.sent.event for request in requests for prepared in request.events)
-    return sorted({event.position for event in events if isinstance(event, Correction)})
+    return [event for event in events if isinstance(event, Act)]
 
 
-def moves(requests: Sequence[Request]) -> list[tuple[str, str]]:
-    """The asks that these requests want moved: the subject that each was recorded on, and its id."""
-    sent = (prepared.sent for request in requests for prepared in request.events)
-    return sorted({(each.subject, each.event.ask) for each in sent if isinstance(each.event, AskMoved)})
+def reads(acts: Sequence[Act]) -> list[str]:
+    """The subjects whose aggregates the rules of these acts read."""
+    return [*dict.fromkeys(subject for act in acts for subject in rules.reads(act))]
 
 
-def erased(requests: Sequence[Request]) -> list[str]:
-    """The persons whom these requests want erased."""
-    events = (prepared.sent.event for request in requests for prepared in request.events)
-    return sorted({event.person for event in events if isinstance(event, PersonErased)})
+def names(acts: Sequence[Act]) -> list[int]:
+    """The positions that the corrections among these acts name."""
+    return sorted({act.position for act in acts if isinstance(act, Correction)})
 
 
-def stream_uuids(requests: Sequence[Request]) -> dict[str, UUID]:
-    """Each subject that these requests write to or read, and the UUID of its stream."""
+def moves(acts: Sequence[Act]) -> list[tuple[str, str]]:
+    """The asks that these acts move: the subject that each was recorded on, and its id."""
+    return sorted({(act.subject, act.ask) for act in acts if isinstance(act, AskMoved)})
+
+
+def erased(acts: Sequence[Act]) -> list[str]:
+    """The persons whom these acts erase."""
+    return sorted({act.person for act in acts if isinstance(act, PersonErased)})
+
+
+def stream_uuids(requests: Sequence[Request], read: Sequence[str]) -> dict[str, UUID]:
+    """Each subject that these requests write to, or that is read, and the UUID of its stream."""
     written = {prepared.sent.subject: prepared.stream_uuid for request in requests for prepared in request.events}
-    return written | {subject: stream_uuid(subject) for subject in reads(requests) if subject not in written}
+    return written | {subject: stream_uuid(subject) for subject in read if subject not in written}

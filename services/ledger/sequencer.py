@@ -22,7 +22,19 @@ from services.ledger.history import Doubt, History
 from services.ledger.log import EventLog
 from services.ledger.questions import Questions
 from services.ledger.queue import Queue
-from services.ledger.sequence import Entry, Log, Outcome, Request, erased, moves, names, reads, sequence, stream_uuids
+from services.ledger.sequence import (
+    Entry,
+    Log,
+    Outcome,
+    Request,
+    acts,
+    erased,
+    moves,
+    names,
+    reads,
+    sequence,
+    stream_uuids,
+)
 from services.postgres import UNAVAILABLE, Unavailable
 from services.sealing import MasterKeyError, MasterKeyOutOfUse, MasterKeys
 
@@ -194,8 +206,10 @@ class Sequencer:
                 waiting.answer.set_exception(error)
 
     async def _record(self, requests: Sequence[Request]) -> list[Outcome]:
-        uuids = stream_uuids(requests)
-        streams = {subject: uuids[subject] for subject in reads(requests)}
+        decided = acts(requests)
+        read = reads(decided)
+        uuids = stream_uuids(requests, read)
+        streams = {subject: uuids[subject] for subject in read}
         # Those of accounts and requirements grow for ever, so the log is asked what rules want to know of them.
         accounts, requirements = (_of_kind(kind, streams) for kind in ("account", "requirement"))
         asked = accounts.keys() | requirements.keys()
@@ -219,7 +233,7 @@ class Sequencer:
             now = ahead
             if moved:
                 now = ahead | await self._aggregates({subject: replayed[subject] for subject in moved}, connection)
-            named = await self._questions.named(connection, names(requests))
+            named = await self._questions.named(connection, names(decided))
             sequenced = sequence(
                 requests,
                 Log(
@@ -230,13 +244,11 @@ class Sequencer:
                     streams={
                         **{subject: aggregate for subject, (_, aggregate) in now.items()},
                         **await self._questions.accounts(connection, accounts),
-                        **await self._questions.requirements(
-                            connection, requirements, versions, named, moves(requests)
-                        ),
+                        **await self._questions.requirements(connection, requirements, versions, named, moves(decided)),
                     },
                     teams=self._teams,
                     named=named,
-                    persons=await self._questions.persons(connection, erased(requests)),
+                    persons=await self._questions.persons(connection, erased(decided)),
                 ),
             )
             if sequenced.entries:

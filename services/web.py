@@ -281,7 +281,8 @@ async def _asked_to_stop() -> None:
 def _observed(service: str) -> Any:
     # Bound once, and each series looked up once: both cost more than what they are for, if every request pays them.
     log = _log.bind(service=service)
-    series: dict[tuple[str, str, int], Any] = {}
+    is_told = log.is_enabled_for(logging.DEBUG)
+    series: dict[tuple[str, Any, int], Any] = {}
 
     @web.middleware
     async def observed(
@@ -296,21 +297,22 @@ def _observed(service: str) -> Any:
         finally:
             seconds = time.perf_counter() - started
             resource = request.match_info.route.resource
-            route = resource.canonical if resource is not None else "none"
             # A client may send any word; metrics tell apart those that there are.
             method = request.method if request.method in cross_origin.METHODS else "other"
-            kind = method, route, status
+            kind = method, resource, status
             if kind not in series:
-                series[kind] = _seconds.labels(service, *kind)
+                route = resource.canonical if resource is not None else "none"
+                series[kind] = _seconds.labels(service, method, route, status)
             series[kind].observe(seconds)
-            log.debug(
-                "request_answered",
-                method=request.method,
-                path=request.path,
-                status=status,
-                seconds=round(seconds, 6),
-                key=request.get(_key),
-            )
+            if is_told:
+                log.debug(
+                    "request_answered",
+                    method=request.method,
+                    path=request.path,
+                    status=status,
+                    seconds=round(seconds, 6),
+                    key=request.get(_key),
+                )
 
     return observed
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
@@ -55,6 +56,24 @@ class LenientResults(Struct, frozen=True, kw_only=True):
     results: list[LenientResult]
 
 
+# The members of these are in the order of their names, as those of all answers are: so nothing is left to sort.
+
+
+class Told(Struct, frozen=True):
+    duplicate: bool
+    id: str
+    position: int
+    recordedtime: str
+    source: str
+    stream: str
+    version: int
+
+
+class _Recorded(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    dry_run: bool = False
+    results: list[Told]
+
+
 def recorded(ledger: str, results: Sequence[Result], *, dry_run: bool) -> web.Response:
     """The answer to a request of which everything is recorded, now or before, or would be."""
     new = not dry_run and any(not result.duplicate for result in results)
@@ -64,7 +83,7 @@ def recorded(ledger: str, results: Sequence[Result], *, dry_run: bool) -> web.Re
         if not dry_run:
             headers["Location"] = f"/v1/ledgers/{ledger}/events/{results[0].position}"
     return web.Response(
-        body=canonical({"results": [*map(told, results)]} | ({"dry_run": True} if dry_run else {})),
+        body=msgspec.json.encode(_Recorded(results=[*map(told, results)], dry_run=dry_run)),
         status=201 if new else 200,
         headers=headers,
     )
@@ -96,17 +115,10 @@ def refused(refusals: Sequence[Refusal]) -> Problem:
     return Problem(first.problem, first.message + more, **members)
 
 
-def told(result: Result) -> dict[str, Any]:
+def told(result: Result) -> Told:
     """What an answer says of an event that is recorded."""
-    return {
-        "id": result.id,
-        "source": result.source,
-        "position": result.position,
-        "stream": result.stream,
-        "version": result.version,
-        "recordedtime": format_time(result.recordedtime),
-        "duplicate": result.duplicate,
-    }
+    time = format_time(result.recordedtime)
+    return Told(result.duplicate, result.id, result.position, time, result.source, result.stream, result.version)
 
 
 def named(said: Mapping[str, Any]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from aiohttp import web
 from msgspec import Meta, Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from schemas.codec import EVENT_BYTES_MAX, STORED_BYTES_MAX, MalformedJson, canonical, open_record, read_event
 from schemas.envelope import Refusal, Sent
@@ -125,25 +125,26 @@ async def _post_events(ledgers: Ledgers, call: Call) -> web.Response:
 async def _taken(ledgers: Ledgers, ledger: Ledger, call: Call, room: Room) -> tuple[int | None, _Judged]:
     """What If-Match asks, and what a request brings, judged. Raises Problem if it is refused as a whole."""
     try:
-        size = modes.body_bytes(call.request)
+        media = modes.media_type(call.request)
+        size = modes.body_bytes(call.request, media)
         await ledger.history.settle()
         # Before the body is read: what is turned away under load must cost next to nothing.
         room.expect(size)
-        body = await modes.read_body(call.request, room)
+        body = await modes.read_body(call.request, media, room)
         # A large batch takes a while to judge, and others are answered meanwhile.
         if len(body) > JUDGED_AT_ONCE_BYTES_MAX:
-            return await asyncio.to_thread(_judged, ledgers, call, body)
-        if call.request.content_type != BATCH:  # Single ones are judged together; a batch is many in itself.
+            return await asyncio.to_thread(_judged, ledgers, call, media, body)
+        if media != BATCH:  # Single ones are judged together; a batch is many in itself.
             await ledger.sequencer.turn()
-        return _judged(ledgers, call, body)
+        return _judged(ledgers, call, media, body)
     except Problem as problem:
         _count_whole(ledgers.refusals, call, problem)
         raise
 
 
-def _judged(ledgers: Ledgers, call: Call, body: bytes) -> tuple[int | None, _Judged]:
+def _judged(ledgers: Ledgers, call: Call, media: str, body: bytes) -> tuple[int | None, _Judged]:
     try:
-        count, values = modes.events(call.request, body)
+        count, values = modes.events(call.request, media, body)
         if_match = modes.if_match(call.request.headers, count)
         return if_match, _judge(values, call.principal, ledgers.master.newest, datetime.now(UTC))
     except MalformedJson as error:
@@ -189,7 +190,7 @@ async def _record_apart(
         results = [one for one in outcome if isinstance(one, Result)]
         for place, result in zip(recorded, results, strict=True):
             new = not result.duplicate and not dry_run
-            told[place] = {"status": 201 if new else 200, **answers.told(result)}
+            told[place] = {"status": 201 if new else 200, **asdict(answers.told(result))}
 
     by_place: dict[int, list[Refusal]] = {}
     for refusal in refusals:
@@ -213,15 +214,16 @@ def _judge(values: Iterable[Any], principal: Principal, master: MasterKey, now: 
     places: list[int] = []
     refusals: list[Refusal] = []
     others: dict[int, Mapping[str, Any]] = {}
+    spots_max = SPOTS_TOLD_MAX
     for index, value in enumerate(values):
-        # Every event that is refused is told; of each so many spots that the answer stays within bounds.
-        spots_max = max(1, min(SPOTS_TOLD_MAX, REFUSALS_TOLD_MAX - len(refusals)))
         ready = _ready(value, principal, master, now, index, spots_max)
         if isinstance(ready, Prepared):
             prepared.append(ready)
             places.append(index)
         else:
             refusals.extend(ready)
+            # Every event that is refused is told; of each so many spots that the answer stays within bounds.
+            spots_max = max(1, min(SPOTS_TOLD_MAX, REFUSALS_TOLD_MAX - len(refusals)))
             others[index] = {name: value.get(name) for name in _SAID} if isinstance(value, dict) else {}
     return _Judged(prepared, places, refusals, others)
 

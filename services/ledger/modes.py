@@ -28,13 +28,18 @@ _ESCAPED = re.compile(r"\\(.)")
 _ETAG = re.compile(r'"(0|[1-9][0-9]{0,17})"')
 
 
-def body_bytes(request: web.Request) -> int:
-    """The bytes of a request's body, or the most that they can be. Raises Problem if it is not to be read at all."""
+def media_type(request: web.Request) -> str:
+    """The one that tells a request's mode; it is parsed each time that it is asked for. Raises Problem."""
     media, charset = request.content_type, request.charset
     if media not in (STRUCTURED, BATCH, BINARY):
         raise Problem("unsupported-media-type", f"{media} is not taken here. {KINDS['unsupported-media-type'].next}")
     if charset is not None and charset.lower() not in ("utf-8", "utf8"):
         raise Problem("unsupported-media-type", f"JSON is sent in UTF-8, not in {charset[:40]}")
+    return media
+
+
+def body_bytes(request: web.Request, media: str) -> int:
+    """The bytes of a request's body, or the most that they can be. Raises Problem if it is not to be read at all."""
     most = REQUEST_BYTES_MAX if media == BATCH else EVENT_BYTES_MAX
     size = most if request.content_length is None else request.content_length
     if size > most:
@@ -42,14 +47,14 @@ def body_bytes(request: web.Request) -> int:
     return size
 
 
-async def read_body(request: web.Request, room: Room) -> bytes:
+async def read_body(request: web.Request, media: str, room: Room) -> bytes:
     """The body, each part of which takes its room as it arrives. Raises Problem if it takes too long or is too large,
     and Overloaded."""
-    most = REQUEST_BYTES_MAX if request.content_type == BATCH else EVENT_BYTES_MAX
+    most = REQUEST_BYTES_MAX if media == BATCH else EVENT_BYTES_MAX
     if request.content.is_eof():  # It came together with its head, as small ones do: there is nothing to wait for.
         body = request.content.read_nowait()
         if len(body) > most:
-            raise too_large(request.content_type, len(body))
+            raise too_large(media, len(body))
         room.take(len(body))
         return body
     parts, size = [], 0
@@ -58,7 +63,7 @@ async def read_body(request: web.Request, room: Room) -> bytes:
             async for part in request.content.iter_any():
                 size += len(part)
                 if size > most:
-                    raise too_large(request.content_type, size)
+                    raise too_large(media, size)
                 room.take(len(part))
                 parts.append(part)
     except TimeoutError:
@@ -76,12 +81,11 @@ def too_large(media: str, size: int) -> Problem:
     return _plain("too-large", detail)
 
 
-def events(request: web.Request, body: bytes) -> tuple[int, Iterator[Any]]:
+def events(request: web.Request, media: str, body: bytes) -> tuple[int, Iterator[Any]]:
     """How many CloudEvents a request has, and these, as JSON values, each decoded when it is asked for.
 
     Raises Problem, and MalformedJson, as asking for the next one does; see `malformed`.
     """
-    media = request.content_type
     if media == BATCH:
         try:
             count, values = elements(body)
@@ -130,7 +134,7 @@ def if_match(headers: Mapping[str, str], events: int) -> int | None:
 
 def handled_leniently(request: web.Request) -> bool:
     """Whether a batch is one for RFC 7240's `Prefer: handling=lenient`. What it does not know, a server passes over."""
-    if request.content_type != BATCH:
+    if "Prefer" not in request.headers or request.content_type != BATCH:
         return False
     for preference in ",".join(request.headers.getall("Prefer", [])).split(","):
         name, _, value = preference.partition(";")[0].partition("=")

@@ -6,7 +6,8 @@ ledger: the head row of the log orders them.
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from uuid import UUID
 
@@ -40,6 +41,7 @@ from services.sealing import MasterKeyError, MasterKeyOutOfUse, MasterKeys
 
 BATCH_EVENTS_MAX = 2_000
 GATHER_SECONDS_MAX = 0.02  # However many come: who waits to be recorded is not kept longer.
+TURN_SECONDS_MAX = 0.25  # Between two turns while a batch is held up: whom the log need not be asked about is answered.
 QUIET_TURNS = 3  # Of the event loop. A request that has arrived takes two until it waits to be recorded.
 NOTIFY_SECONDS_MIN = 0.05  # Each is a transaction, and a page of its own for whoever follows.
 
@@ -92,7 +94,8 @@ class Sequencer:
         await self._task
 
     async def turn(self) -> None:
-        """Wait until the next batch is gathered. Who submits right after that comes along in it.
+        """Wait until the next batch is gathered, or for TURN_SECONDS_MAX. Who submits right after that comes along in
+        it, even if the ledger is being stopped.
 
         What all of them do in between is done one right after the other, and so costs less than among whatever else a
         request takes: its code and its data are in the processor's caches. Raises Overloaded and Unavailable.
@@ -115,8 +118,8 @@ class Sequencer:
         """
         self._queue.hold(len(request.events))
         try:
-            if self._stopping:
-                raise Unavailable("the ledger is stopping")
+            if self._task.done():
+                raise Unavailable("the ledger has stopped")
             waiting = _Waiting(request, asyncio.get_running_loop().create_future())
             self._waiting.append(waiting)
             self._wake.set()
@@ -137,7 +140,8 @@ class Sequencer:
             while self._arrived:
                 await self._gather()
                 if self._waiting:
-                    await self._commit(self._next_batch())
+                    with self._turns_given():
+                        await self._commit(self._next_batch())
             if self._stopping:
                 return
 
@@ -155,10 +159,30 @@ class Sequencer:
             await asyncio.sleep(0)
             quiet = quiet + 1 if self._arrived == before else 0
         if self._coming:
-            self._coming = 0
-            self._turn.set()
-            self._turn.clear()
+            self._give_turns()
             await asyncio.sleep(0)  # They go on first, and then wait to be recorded, unless they are refused.
+
+    @contextmanager
+    def _turns_given(self) -> Iterator[None]:
+        """Give turns now and then, while a batch is on its way: it may be held up."""
+
+        def give() -> None:
+            self._give_turns()
+            wait()
+
+        def wait() -> None:
+            self._next_turn = asyncio.get_running_loop().call_later(TURN_SECONDS_MAX, give)
+
+        wait()
+        try:
+            yield
+        finally:
+            self._next_turn.cancel()
+
+    def _give_turns(self) -> None:
+        self._coming = 0
+        self._turn.set()
+        self._turn.clear()
 
     def _next_batch(self) -> list[_Waiting]:
         batch = [self._waiting.popleft()]

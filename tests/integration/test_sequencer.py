@@ -20,7 +20,7 @@ from schemas.envelope import Recorded, stream_uuid
 from services.ledger import aggregates, sequencer
 from services.ledger.log import EventLog, Filter
 from services.ledger.sequence import Entry
-from services.postgres import connect, open_pool
+from services.postgres import Unavailable, connect, open_pool
 from tests.conftest import Database
 from tests.ledger_process import LedgerProcess, processes
 from tests.ledger_service import serving
@@ -139,7 +139,10 @@ async def test_who_asks_again_once_answered_comes_along_with_those_who_waited(
     assert committed == [1, 10, 10, 10, 10, 9]
 
 
-async def test_who_waits_for_a_turn_has_it_with_the_others_and_is_recorded_with_them(database: Database) -> None:
+async def test_who_waits_for_a_turn_has_it_with_the_others_and_is_recorded_with_them(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequencer, "TURN_SECONDS_MAX", 60)
     committing, go_on = asyncio.Event(), asyncio.Event()
     done: list[str] = []
 
@@ -172,6 +175,40 @@ async def test_who_waits_for_a_turn_has_it_with_the_others_and_is_recorded_with_
         await client(0)
         await client(6)
     assert done[-3:] == ["turn", "turn", "1 recorded"]
+
+
+async def test_who_waited_for_a_turn_when_the_ledger_was_stopped_is_recorded(database: Database) -> None:
+    async with asyncio.TaskGroup() as clients:
+
+        async def client(number: int) -> list[int]:
+            await one.sequencer.turn()
+            return await one.record(profile(f"account-{number}"))
+
+        async with writer(database) as one:
+            recorded = [clients.create_task(client(number)) for number in range(3)]
+            await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await one.sequencer.turn()
+        with pytest.raises(Unavailable):
+            await one.record(profile("late"))
+    assert [each.result() for each in recorded] == [[1], [2], [3]]
+
+
+async def test_who_is_refused_without_asking_the_log_does_not_wait_for_a_database_that_hangs(
+    database: Database,
+) -> None:
+    holder = await connect(database.owner)
+    async with serving(database.settings) as ledger, asyncio.TaskGroup() as clients:
+        await holder.execute("BEGIN; SELECT FROM ledger_main.log_head FOR UPDATE")
+        held_up = clients.create_task(ledger.post(profile("a")))
+        await asyncio.sleep(0.1)
+        assert (await ledger.post(profile("a") | {"type": "unknown"})).status == 422
+        waiting = clients.create_task(ledger.post(profile("b")))
+        assert (await ledger.post(profile("a") | {"type": "unknown"})).status == 422
+        assert not held_up.done() and not waiting.done()
+        await holder.execute("COMMIT")
+    await holder.close()
+    assert (held_up.result().status, waiting.result().status) == (201, 201)
 
 
 async def test_wake_ups_of_many_commits_are_gathered_and_the_last_commit_has_one(

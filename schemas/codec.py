@@ -168,7 +168,6 @@ def read_event(
         content=_content(_texts(given, time), _without_fractions(value["data"], encoded)),
         attributes=_ordered(given | {"subject": event.subject}),
         data=value["data"],
-        encoded=encoded,
         event=_with_ask(event, identity) if _lacks_ask(event) else event,
         identity=identity,
     )
@@ -195,7 +194,6 @@ def _plain(value: dict[str, Any], event: Event, encoded: bytes, upcasts: Mapping
         content=_content(texts, _without_fractions(value["data"], encoded) if _takes_fractions(type) else encoded),
         attributes=attributes,
         data=value["data"],
-        encoded=encoded,
         event=_with_ask(event, identity) if _lacks_ask(event) else event,
         identity=identity,
     )
@@ -213,7 +211,7 @@ def open_record(sent: Sent, data: dict[str, Any], authid: str, authtype: str) ->
     """The stored bytes of an event as far as they are known outside the lock; `data` has its texts sealed."""
     return b'%s,"data":%s,"authid":%s,"authtype":%s' % (
         msgspec.json.encode(sent.attributes)[:-1],
-        sent.encoded if data is sent.data else canonical(data),
+        canonical(data),
         msgspec.json.encode(authid),
         msgspec.json.encode(authtype),
     )

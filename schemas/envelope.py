@@ -56,8 +56,8 @@ class Sent(Struct, frozen=True, kw_only=True):
     """A well-formed event as an emitter sent it.
 
     `attributes` and `data` are what will be stored, in canonical order, before sealing and without defaults.
-    `encoded` are the data in canonical form. `content` is the SHA-256 of the decoded event: the same in every mode,
-    without trace and precondition. `identity` are the 16 octets of what its identity is indexed under.
+    `content` is the SHA-256 of the decoded event: the same in every mode, without trace and precondition.
+    `identity` are the 16 octets of what its identity is indexed under.
     """
 
     id: str
@@ -68,7 +68,6 @@ class Sent(Struct, frozen=True, kw_only=True):
     expected_version: int | None
     attributes: dict[str, Any]
     data: dict[str, Any]
-    encoded: bytes
     event: Event
     content: bytes
     identity: bytes

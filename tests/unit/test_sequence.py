@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from schemas.codec import decode_recorded
 from schemas.envelope import Refusal
-from services.ledger.sequence import Known, Log, Outcome, Result, reads, sequence
+from services.ledger.sequence import Known, Log, Outcome, Result, acts, reads, sequence
 from services.sealing import SealingKey
 from tests.ledger_service import example, profile
 from tests.log import OFFICER, erased, event, read, redacted
@@ -358,7 +358,7 @@ def test_a_refusal_of_a_rule_carries_what_a_program_can_act_on():
 
 def test_only_acts_have_their_streams_read():
     requests = [request(profile("a"), example("decision.proposed", requirements=["A", "B"])), request(profile("b"))]
-    assert reads(requests) == ["decision/D-7", "requirement/A", "requirement/B"]
+    assert reads(acts(requests)) == ["decision/D-7", "requirement/A", "requirement/B"]
 
 
 def test_a_batch_asks_for_nothing_that_the_log_was_not_asked_for():

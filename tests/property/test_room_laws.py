@@ -72,7 +72,7 @@ def test_bullets_add_the_same_to_a_voice_however_many_patterns_there_are(seed: i
         length,
         history.now(length),
         judges_asks=True,
-        requirements=REQUIREMENTS,
+        requirements=columns.codes_of(sorted(REQUIREMENTS)),
         decisions=[],
     )
     requirements = [columns.requirements.code(each) for each in REQUIREMENTS if each in columns.requirements.texts]

@@ -33,7 +33,7 @@ def test_adopted_at_once_it_brings_the_reviews_that_were_foretold(seed: int, len
         length,
         now,
         judges_asks=True,
-        requirements=REQUIREMENTS,
+        requirements=columns.codes_of(sorted(REQUIREMENTS)),
         decisions=[
             Decided(f"D-{number}", number, known[number][0].outcome, each) for (number, _), each in looked.items()
         ],

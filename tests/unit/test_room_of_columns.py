@@ -63,7 +63,16 @@ def count(lens: Lens, columns: Counted) -> None:
 
 
 def try_one(columns: Counted) -> None:
-    what_if(columns, None, revision(), columns.position, NOW, judges_asks=True, requirements=[], decisions=[])
+    what_if(
+        columns,
+        None,
+        revision(),
+        columns.position,
+        NOW,
+        judges_asks=True,
+        requirements=columns.codes_of([]),
+        decisions=[],
+    )
 
 
 def octets_beside(compute: Callable[[Counted], None], columns: Counted) -> int:

@@ -75,3 +75,38 @@ def test_numbers_are_in_the_order_of_their_texts_however_they_came() -> None:
     for texts in (["m", "b"], ["z", "a", "n"], [], ["c", "b"]):
         codes.codes(texts)
         assert [codes.texts[code] for code in codes.by_text().tolist()] == sorted(codes.texts)
+
+
+def test_what_was_said_last_is_found_whenever_it_was_said_and_whatever_was_retracted() -> None:
+    chance = np.random.default_rng(5)
+    times = {"valid": np.int64, "position": np.int64, "until": np.int64}
+    facts = Rows(("owner", "kind", "valid", "position"), empty(owner=np.int32, kind=np.int32, **times))
+    size, p_max = 3_000, 3_200
+    said = {
+        "owner": chance.integers(0, 40, p_max).astype(np.int32),
+        "kind": chance.integers(1, 5, p_max).astype(np.int32),
+        # Much is said of earlier times, so that what is known at a position does not come first.
+        "valid": np.maximum(0, np.arange(p_max) - chance.integers(0, 2_000, p_max)),
+        "position": np.arange(1, p_max + 1),
+        "until": np.full(p_max, FOREVER),
+    }
+    facts = facts.plus({name: column[:size] for name, column in said.items()})
+    facts = facts.plus({name: column[size:] for name, column in said.items()})  # These wait.
+    until = {int(each): int(each) + 150 for each in chance.choice(p_max, 800, replace=False) + 1}
+    facts = facts.retracted(until)
+    ends = np.array([until.get(each, FOREVER) for each in said["position"].tolist()])
+    owners = np.array([0, 3, 4, 17, 39, 41], np.int32)
+    for p in (0, 10, 700, 2_999, 3_100, p_max):
+        for t in (-1, 0, 650, p_max):
+            for kind in (0, 1, 4, 9):
+                number, rows = facts.said_last(owners, kind, p, t)
+                found: dict[int, tuple[int, int]] = {}
+                for each, *at in zip(number.tolist(), rows["valid"].tolist(), rows["position"].tolist(), strict=True):
+                    found[each] = max(found.get(each, (-1, -1)), (at[0], at[1]))
+                here = (said["kind"] == kind) & (said["valid"] <= t) & (said["position"] <= p) & (ends > p)
+                wanted = {
+                    place: max(zip(said["valid"][of].tolist(), said["position"][of].tolist(), strict=True))
+                    for place, owner in enumerate(owners.tolist())
+                    if (of := here & (said["owner"] == owner)).any()
+                }
+                assert found == wanted, (p, t, kind)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +23,7 @@ from services.projector.answers.decisions import looked_by, read_reaffirmed
 from services.projector.answers.evidence import read_adoptions, read_names
 from services.projector.answers.held import Known
 from services.projector.answers.snapshot import Snapshot
+from services.projector.counting.columns import is_among
 from services.projector.counting.columns import known as known_rows
 from services.projector.counting.counted import Said
 from services.projector.counting.headings import Made
@@ -30,6 +32,8 @@ from services.projector.counting.whatif import (
     Affected,
     Decided,
     Judged,
+    Rank,
+    VoiceChange,
     WhatIf,
     by_bullet,
     by_class,
@@ -242,12 +246,11 @@ class Evidence(Struct, frozen=True, kw_only=True):
     reaffirmed: dict[str, asyncpg.Record]
 
 
-class Tried(Struct, frozen=True, kw_only=True):
+class Tried(Struct, frozen=True, kw_only=True, dict=True):
     """What would change, and the part of it that is shown."""
 
     agreement: str
     known: Known
-    titles: Mapping[str, str | None]
     found: WhatIf
     decided: int
     """How many made decisions there are that nothing superseded."""
@@ -258,6 +261,24 @@ class Tried(Struct, frozen=True, kw_only=True):
         """The rows of the accounts that are shown."""
         rows: list[int] = self.found.changed[: self.limit].tolist()
         return rows
+
+    @property
+    def voices(self) -> Sequence[VoiceChange]:
+        """Those that are shown."""
+        return [each for each in self.found.voices if each.change][: self.limit]
+
+    @property
+    def ranks(self) -> Sequence[Rank]:
+        """The same."""
+        return self.found.ranks[: self.limit]
+
+    @cached_property
+    def titles(self) -> Mapping[str, str | None]:
+        """What the requirements that are shown are called."""
+        shown = {each.requirement for each in self.voices} | {each.requirement for each in self.ranks}
+        codes = np.array(sorted(shown), np.int32)
+        headings = self.known.headings.of(codes, self.known.position)
+        return {each.requirement: each.title for each in headings}
 
 
 def read_proposal(body: bytes) -> ProposedRevision:
@@ -298,8 +319,8 @@ def try_revision(
     mentions = (evidence.named, np.full(len(evidence.named), position))
     held = known.counted.plus(Said(upto=known.counted.position, mentions=mentions))
     there = held.asks.are_there("requirement", held.width, position)
-    headings = known.headings.of(known.headings.at(position, there), position)
-    own = [each for each in headings if held.lineage.requirements.into(each.requirement, position) is None]
+    requirements = known.headings.at(position, there)
+    own = requirements[~is_among(requirements, held.naming(position).requirements["name"])]
     after = Revision(
         agreement=evidence.agreement,
         revision=PROPOSED,
@@ -317,17 +338,15 @@ def try_revision(
         position,
         now,
         judges_asks=judges_asks,
-        requirements=[each.requirement for each in own],
+        requirements=own,
         decisions=_decided(known, evidence, standing) if judges_asks else [],
     )
     missing = {each.attribute for each in found.coverage if not each.accounts}
     if missing and not new_attributes:
         raise _refused([*_unknown(proposal, missing, found, position)])
-    titles = {each.requirement: each.title for each in headings}
     return Tried(
         agreement=evidence.agreement,
         known=known,
-        titles=titles,
         found=found,
         decided=len(standing),
         limit=limit,
@@ -355,7 +374,6 @@ def show(tried: Tried, names: Sequence[asyncpg.Record], as_of: AsOf) -> WhatIfAn
     found, limit = tried.found, tried.limit
     judges_asks = tried.agreement == TARGET_MARKET
     called = names_by_account(names, found.counted.lineage.accounts, as_of.position)
-    voices = [each for each in found.voices if each.change][:limit]
     after = _show_revision(found.after)
     assert after is not None  # The proposal judges.
     return WhatIfAnswer(
@@ -366,7 +384,7 @@ def show(tried: Tried, names: Sequence[asyncpg.Record], as_of: AsOf) -> WhatIfAn
         after=after,
         totals=_totals(tried),
         accounts=[_show_account(found, row, called) for row in tried.accounts],
-        voices=_show_voices(tried, [each.requirement for each in voices]),
+        voices=_show_voices(tried, [each.requirement for each in tried.voices]),
         ranks=[
             RankTried(
                 requirement=(name := found.counted.requirements.texts[each.requirement]),
@@ -374,7 +392,7 @@ def show(tried: Tried, names: Sequence[asyncpg.Record], as_of: AsOf) -> WhatIfAn
                 before=each.before,
                 after=each.after,
             )
-            for each in found.ranks[:limit]
+            for each in tried.ranks
         ],
         decisions=[_show_decision(each) for each in found.decisions.affected[:limit]],
         coverage=[

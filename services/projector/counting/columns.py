@@ -285,6 +285,38 @@ class Rows:
             np.maximum.at(last, waiting[owner], waiting["position"])
         return last
 
+    def said_last(self, owners: Column, kind: int, p: int, t: int) -> tuple[Column, Columns]:
+        """Of each of these owners, which are sorted, what was said last of one kind by t, as known at p: the owner's
+        number among them, and the row. The keys are owner, kind, valid, position. What waits comes after that, so of
+        an owner there may be several."""
+        owner, of_kind, *_ = self._keys
+        main, begins = self._main, self._stretches(owner)
+        here = np.minimum(owners, len(begins) - 2)
+        first, end = begins[here], np.where(here == owners, begins[here + 1], begins[here])
+        last = _behind(main, (of_kind, "valid"), (kind, t), first, end) - 1
+        found = np.flatnonzero(last >= first)
+        found = found[main[of_kind][last[found]] == kind]
+        rows = last[found]
+        stands = (main["position"][rows] <= p) & (main["until"][rows] > p)
+        if not stands.all():
+            # What stands lies before what came to be known later, or was retracted: mostly few rows.
+            others, upto = found[~stands], rows[~stands]
+            since = _behind(main, (of_kind,), (kind - 1,), first[others], upto)
+            before, number = spans(since, upto), np.repeat(others, upto - since)
+            known_then = np.flatnonzero((main["position"][before] <= p) & (main["until"][before] > p))
+            before, number = before[known_then], number[known_then]
+            ends = np.append(begin_anew(number)[1:], True)[: len(number)]
+            found = np.concatenate([found[stands], number[ends]])
+            rows = np.concatenate([rows[stands], before[ends]])
+        said = taken(main, rows)
+        for each in self._pieces:
+            is_said = (each[of_kind] == kind) & (each["valid"] <= t) & holds(each, p) & is_among(each[owner], owners)
+            if is_said.any():
+                waiting = taken(each, np.flatnonzero(is_said))
+                found = np.concatenate([found, np.searchsorted(owners, waiting[owner])])
+                said = joined(said, waiting)
+        return found, said
+
     def are_there(self, owner: str, size: int, p: int) -> Column:
         """For each of the numbers below `size` whether a row that has it is known at p."""
         by, begins = self._order(owner, "position"), self._stretches(owner)
@@ -491,6 +523,20 @@ def _searched(column: Column, values: Column, side: _Side, by: Column | None) ->
         found = column[by[np.minimum(middle, len(by) - 1)]]
         is_before = searching & (found < values if side == "left" else found <= values)
         low, high = np.where(is_before, middle + 1, low), np.where(searching & ~is_before, middle, high)
+    return low
+
+
+def _behind(columns: Columns, keys: Sequence[str], values: Sequence[int], first: Column, end: Column) -> Column:
+    """Where in each of these stretches, in which the rows are in the order of the keys, those end that are not behind
+    these values: by halves, all at once."""
+    low, high = first, end
+    while (searching := low < high).any():
+        middle = np.minimum((low + high) // 2, length(columns) - 1)
+        is_by = np.ones(len(middle), bool)
+        for key, value in reversed([*zip(keys, values, strict=True)]):
+            found = columns[key][middle]
+            is_by = (found < value) | ((found == value) & is_by)
+        low, high = np.where(searching & is_by, middle + 1, low), np.where(searching & ~is_by, middle, high)
     return low
 
 

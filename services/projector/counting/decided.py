@@ -340,6 +340,7 @@ def _judge(
     subjects, _ = numbered(asks.account)
     revision = Adopted(counted, position).revision(microseconds(now))
     if len(subjects):
+        t = microseconds(now)
         classes[subjects] = (
-            UNDETERMINED if revision is None else judge(counted, revision, subjects, position, names).class_
+            UNDETERMINED if revision is None else judge(counted, revision, subjects, position, t, names).class_
         )

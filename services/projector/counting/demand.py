@@ -17,7 +17,7 @@ from schemas.criteria import All, Any, Not, Test
 from services.projector.counting.clusters import Shared
 from services.projector.counting.columns import Column, begin_anew, is_among, microseconds, sums
 from services.projector.counting.counted import Counted
-from services.projector.counting.judging import NOT_HERE, Adopted, latest
+from services.projector.counting.judging import NOT_HERE, Adopted, latest, latest_of_all
 from services.projector.counting.live_asks import Live, live
 from services.projector.counting.scoring import MET, NOTHING_KNOWN, OFF_TARGET, UNDETERMINED, UNKNOWN, Values
 from services.projector.counting.standings import Pairs, pairs_asked, pairs_now
@@ -144,7 +144,7 @@ def waiting(judged: Judged, accounts: Column) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {judged.name(account): [] for account in accounts.tolist()}
     if revision is None or not len(accounts):
         return found
-    profiles = latest(judged.counted, revision.attributes, accounts, judged.position)
+    profiles = latest(judged.counted, revision.attributes, accounts, judged.position, microseconds(judged.now))
     tests = [bullet.test for bullet in revision.bullets if bullet.test is not None]
     unsettled = [_unsettled(test, profiles, judged.counted.values)[1] for test in tests]
     for attribute in revision.attributes:
@@ -159,7 +159,7 @@ def shared(judged: Judged, accounts: Column) -> Iterator[Shared]:
     counted = judged.counted
     attributes = sorted(counted.attributes.texts)
     everyone = np.unique(counted.naming(judged.position).roots(counted.size))
-    profiles = latest(counted, attributes, everyone, judged.position)
+    profiles = latest_of_all(counted, attributes, everyone, judged.position)
     these = np.flatnonzero(is_among(everyone, accounts))
     names = [judged.name(account) for account in everyone[these].tolist()]
     texts = counted.values.texts

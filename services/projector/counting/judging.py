@@ -35,29 +35,43 @@ NOT_HERE = -1
 
 
 def judge(
-    counted: Counted, revision: Revision, subjects: Column, p: int, names: Column | None = None, t: int | None = None
+    counted: Counted, revision: Revision, subjects: Column, p: int, t: int, names: Column | None = None
 ) -> Scores:
-    """How these accounts meet a revision at t (or "now"), as known at p. `subjects` are sorted roots, each once."""
-    profiles = latest(counted, revision.attributes, subjects, p, names, t)
+    """How these accounts meet a revision at t, as known at p. `subjects` are sorted roots, each once."""
+    profiles = latest(counted, revision.attributes, subjects, p, t, names)
     return score(revision, profiles, len(subjects), counted.values)
 
 
 def latest(
-    counted: Counted,
-    attributes: Sequence[str],
-    subjects: Column,
-    p: int,
-    names: Column | None = None,
-    t: int | None = None,
+    counted: Counted, attributes: Sequence[str], subjects: Column, p: int, t: int, names: Column | None = None
 ) -> dict[str, Column]:
-    """Attribute → the value (its number) that it had at t (or "now") of each of these accounts, as known at p.
-    `subjects` are sorted roots, each once."""
+    """Attribute → the value (its number) that it had at t of each of these accounts, as known at p. `subjects` are
+    sorted roots, each once; `names`: all names that these go by, if they are few."""
+    names = np.arange(counted.size) if names is None else names
+    roots = counted.naming(p).roots_of(names)
+    here = is_among(roots, subjects)
+    names, subject = names[here], np.searchsorted(subjects, roots[here])
     found = {name: np.full(len(subjects), NOTHING_KNOWN, np.int32) for name in attributes}
-    for block in blocks(counted, p, names):
+    for name, values in found.items():
+        code = counted.attributes.find(name)
+        if code is not None:
+            owner, said = counted.facts.said_last(names, code, p, t)
+            values[subject[owner]] = said["value"]
+            # Of an account of which several names, or rows that wait, say something, one of these is the last.
+            several = np.flatnonzero(np.bincount(subject[owner])[subject[owner]] > 1)
+            several = several[np.lexsort((said["position"][several], said["valid"][several]))]
+            values[subject[owner[several]]] = said["value"][several]
+    return found
+
+
+def latest_of_all(counted: Counted, attributes: Sequence[str], subjects: Column, p: int) -> dict[str, Column]:
+    """The same of many attributes, now: all that was ever said is gone through once, and nothing is searched."""
+    found = {name: np.full(len(subjects), NOTHING_KNOWN, np.int32) for name in attributes}
+    for block in blocks(counted, p):
         here = slice(*np.searchsorted(subjects, [block.first, block.end]).tolist())
         facts = Facts.read(counted, attributes, subjects[here], p, block.names)
         for name, values in found.items():
-            values[here] = facts.latest(name, t)
+            values[here] = facts.latest(name)
     return found
 
 
@@ -84,7 +98,7 @@ class Facts(Struct, frozen=True, dict=True):
         rows = known(taken(rows, np.flatnonzero(wanted[rows["attribute"]] & ~repeats(rows, [naming]))), p)
         roots = naming.roots_of(rows["account"])
         subject = np.where(is_among(roots, subjects), np.searchsorted(subjects, roots), NOT_HERE)
-        mixed = naming.are_several(roots) & (subject >= 0)
+        mixed = is_among(roots, _of_several(roots, rows["account"])) & (subject >= 0)
         if mixed.any():
             apart = np.flatnonzero(mixed)
             keys = (rows["position"], rows["valid"], rows["attribute"], subject)
@@ -96,11 +110,8 @@ class Facts(Struct, frozen=True, dict=True):
             rows, subject = taken(rows, here), subject[here]
         return cls(len(subjects), subject, rows["attribute"], rows["value"], rows["valid"], counted.attributes)
 
-    def latest(self, attribute: str, t: int | None = None) -> Column:
-        """Each subject's value at t, or at last; the number of null where nothing is known."""
-        if t is not None:
-            subjects = np.arange(self.size)
-            return self.at(attribute, subjects, np.full(self.size, t))
+    def latest(self, attribute: str) -> Column:
+        """Each subject's value at last; the number of null where nothing is known."""
         rows = self._rows(attribute)
         found = np.full(self.size, NOTHING_KNOWN, np.int32)
         if len(rows):
@@ -143,11 +154,20 @@ def repeats(facts: Columns, namings: Iterable[Naming]) -> Column:
     anew[1:] |= (until[:-1] != FOREVER) | (position[1:] < position[:-1])
     for naming in namings:
         # Of an account that has facts by several names, those of another may lie in between.
-        roots, names = np.unique(naming.roots_of(account[begin_anew(account)]), return_counts=True)
-        if (names > 1).any():
-            anew |= is_among(naming.roots_of(account), roots[names > 1])
+        roots = naming.roots_of(account)
+        several = _of_several(roots, account)
+        if len(several):
+            anew |= is_among(roots, several)
     found: Column = ~anew
     return found
+
+
+def _of_several(roots: Column, account: Column) -> Column:
+    """Of which of these accounts, by their roots, something was said by several names, which come one after the other;
+    sorted."""
+    found, names = np.unique(roots[begin_anew(account)], return_counts=True)
+    several: Column = found[names > 1]
+    return several
 
 
 class Adopted:

@@ -120,10 +120,7 @@ def _live(counted: Counted, rows: Columns, p: int, t: int | None, sought: Sought
         requirement = rows["requirement"]
     if mixed.any():
         # Only where names or places have changed may what is one ask lie apart.
-        apart = np.flatnonzero(mixed)
-        keys = (rows["position"], rows["valid"], rows["low"], rows["high"], place, account)
-        apart = apart[np.lexsort([key[apart] for key in keys])]
-        put = np.concatenate([np.flatnonzero(~mixed), apart])
+        put = np.concatenate([np.flatnonzero(~mixed), _together(rows, account, place, np.flatnonzero(mixed))])
         rows = taken(rows, put)
         account, place, requirement = account[put], place[put], requirement[put]
     if not len(account):
@@ -146,6 +143,25 @@ def _live(counted: Counted, rows: Columns, p: int, t: int | None, sought: Sought
         rows["position"][first],
         rows["position"][last],
     )
+
+
+def _together(rows: Columns, account: Column, place: Column, apart: Column) -> Column:
+    """Some rows so that what was said of one ask comes one after the other, as it was said. What one name has said on
+    one requirement is in order: so only of what several have is more looked at, step by step."""
+    put, mixed = apart.copy(), np.arange(len(apart))
+    keys: tuple[Column, ...] = ()
+    for more in ((account, place), (rows["high"],), (rows["low"], rows["valid"], rows["position"])):
+        keys = (*keys, *more)
+        theirs = put[mixed]
+        theirs = theirs[np.lexsort([key[theirs] for key in reversed(keys)])]
+        put[mixed] = theirs
+        anew = begin_anew(*(key[theirs] for key in keys))
+        by_another = begin_anew(rows["account"][theirs], rows["requirement"][theirs])
+        number = np.cumsum(anew) - 1
+        are_several = np.zeros(len(theirs), bool)
+        are_several[number[by_another & ~anew]] = True
+        mixed = mixed[are_several[number]]
+    return put
 
 
 def _by(rows: Columns, t: int | None) -> Columns:

@@ -30,6 +30,9 @@ from services.projector.judgement.resolution import Lineage
 
 REMEMBERED_MAX = 48
 
+SIEVE_BITS = 16
+_SIEVED = np.uint64((1 << SIEVE_BITS) - 1)
+
 
 class Naming(Struct, frozen=True, dict=True):
     """Names that stand for others, as numbers, at a position."""
@@ -61,6 +64,13 @@ class Naming(Struct, frozen=True, dict=True):
     def _several(self) -> Column:
         return np.unique(self.accounts["root"])
 
+    @cached_property
+    def _sieve(self) -> Column:
+        """What lets few ids through that were not moved."""
+        sieve = np.zeros(1 << SIEVE_BITS, bool)
+        sieve[(self.moved["low"] & _SIEVED).astype(np.int64)] = True
+        return sieve
+
     def merged(self, size: int) -> Column:
         """Each requirement's root."""
         return _roots(self.requirements, size)
@@ -74,8 +84,10 @@ class Naming(Struct, frozen=True, dict=True):
     def places(self, rows: Columns) -> tuple[Column, Column]:
         """Where each of these recordings of asks is, and which are of an id that was moved."""
         place = rows["requirement"].copy()
-        is_moved = is_among(rows["low"], self.moved["low"])
-        some = np.flatnonzero(is_moved)
+        some = np.flatnonzero(self._sieve[(rows["low"] & _SIEVED).astype(np.int64)])
+        some = some[is_among(rows["low"][some], self.moved["low"])]
+        is_moved = np.zeros(len(place), bool)
+        is_moved[some] = True
         if len(some):
             here = taken(self.moved, np.flatnonzero(is_among(self.moved["low"], np.sort(rows["low"][some]))))
             asked = {name: rows[name][some] for name in _ASK}

@@ -225,7 +225,7 @@ def pairs_now(counted: Counted, asks: Live, position: int, now: datetime, names:
     revision = adoptions.revision(microseconds(now))
     if revision is not None and len(chosen):
         subjects, subject = numbered(account)
-        scores = judge(counted, revision, subjects, position, names)
+        scores = judge(counted, revision, subjects, position, microseconds(now), names)
         class_, met, unknown, total = scores.class_[subject], scores.met[subject], scores.unknown[subject], scores.total
         class_ = adoptions.heeded(class_, asks.asked[chosen])
     importance = asks.importance[chosen].astype(np.int64)
@@ -342,7 +342,7 @@ def classes_when(counted: Counted, accounts: Column, t: int, p: int) -> Column:
     revision = Adopted(counted, p).revision(t)
     if revision is None or not len(accounts):
         return np.full(len(accounts), UNDETERMINED, np.int8)
-    return judge(counted, revision, accounts, p, with_all_names(counted, accounts, (p,)), t).class_
+    return judge(counted, revision, accounts, p, t, with_all_names(counted, accounts, (p,))).class_
 
 
 def roots_of(counted: Counted, requirements: Iterable[str], p: int) -> Column:

@@ -20,7 +20,7 @@ import numpy as np
 from msgspec import Struct
 
 from schemas.criteria import attributes
-from services.projector.counting.columns import Column, sums
+from services.projector.counting.columns import Column, microseconds, sums
 from services.projector.counting.counted import Counted, blocks
 from services.projector.counting.decided import Asking, Looked
 from services.projector.counting.judging import Adopted, latest
@@ -33,6 +33,8 @@ from services.projector.judgement.lenses import Departs
 
 _CLASSES = len(CLASSES)
 _PATTERNS_AT_ONCE_MAX = 20_000_000
+NOWHERE = np.iinfo(np.int64).max
+"""The place of what has none: behind all others."""
 _PATTERN_VERDICTS = 12  # So many verdicts make one number that is small enough to be told apart quickly.
 
 
@@ -60,27 +62,32 @@ class Judged(Struct, frozen=True):
         return 0 if self.scores is None else self.scores.total
 
     def voice(self, requirement: int) -> Fraction | None:
-        return self._share(int(self.voices[requirement]))
+        if self.scores is None:
+            return None
+        return Fraction(int(self.voices[requirement]), self.total) if self.total else Fraction(0)
+
+    def told(self, requirements: Column) -> list[str]:
+        """Their voices as texts of fractions: of thousands sooner than by way of these."""
+        if self.scores is None:
+            return ["None"] * len(requirements)
+        weights, total = self.voices[requirements], self.total or 1
+        divisors = np.gcd(weights, total)
+        return [
+            f"{over}/{under}" if under > 1 else f"{over}"
+            for over, under in zip((weights // divisors).tolist(), (total // divisors).tolist(), strict=True)
+        ]
 
     def fit(self, subject: int) -> Fraction | None:
         if self.scores is None or not self.scores.total:
             return None
         return Fraction(int(self.scores.met[subject]), self.scores.total)
 
-    def _share(self, weight: int) -> Fraction | None:
-        if self.scores is None:
-            return None
-        return Fraction(weight, self.scores.total) if self.scores.total else Fraction(0)
 
+class VoiceChange(NamedTuple):
+    """`change`: by how much the voice is louder, in shares of which both are whole numbers."""
 
-class VoiceChange(Struct, frozen=True):
     requirement: int
-    before: Fraction | None
-    after: Fraction | None
-
-    @property
-    def change(self) -> Fraction:
-        return (self.after or Fraction(0)) - (self.before or Fraction(0))
+    change: int
 
 
 class Rank(NamedTuple):
@@ -161,13 +168,13 @@ def what_if(
     now: datetime,
     *,
     judges_asks: bool,
-    requirements: Sequence[str],
+    requirements: Column,
     decisions: Sequence[Decided],
 ) -> WhatIf:
     """What `after` in place of `before` would change.
 
     `judges_asks`: whether asks are judged by this agreement; else nobody's voice changes, and no decision is affected:
-    there are no `decisions`. `requirements`: all that there are, whether anybody asks for them or not.
+    there are no `decisions`. `requirements`: all that there are, whether anybody asks for them or not, by their ids.
     """
     asks = gathered(_pairs(counted, position))
     subjects = _everybody(counted, position)
@@ -177,14 +184,13 @@ def what_if(
     subject = row_of[pairs.account]
     adopted = Adopted(counted, position)
     attributes = sorted({name for revision in (before, after) if revision for name in revision.attributes})
-    profiles = latest(counted, attributes, subjects, position)
+    profiles = latest(counted, attributes, subjects, position, microseconds(now))
     was, is_ = (_judge(counted, revision, profiles, subjects, subject, pairs, adopted) for revision in (before, after))
     worth = revenues(counted, position, now)
     worth_of = np.full(counted.size, -1, np.int64)
     worth_of[worth.accounts] = np.arange(len(worth.accounts))
     importance = np.bincount(subject, pairs.importance, len(subjects)).astype(np.int64)
     changed = _changed(counted, subjects, importance, was, is_)
-    codes = [code for name in requirements if (code := counted.requirements.find(name)) is not None]
     found = WhatIf(
         counted=counted,
         subjects=subjects,
@@ -197,7 +203,7 @@ def what_if(
         worth_of=worth_of[subjects],
         changed=changed,
         voices=_voices(counted, pairs, was, is_),
-        ranks=_ranks(counted, codes, was, is_) if judges_asks else [],
+        ranks=_ranks(requirements, was, is_) if judges_asks else [],
         decisions=_decisions(counted, decisions, pairs, was, is_, position),
         coverage=_coverage(after, profiles, subjects),
         digest="",
@@ -306,41 +312,44 @@ def _judge(
 
 def _changed(counted: Counted, subjects: Column, importance: Column, before: Judged, after: Judged) -> Column:
     # Without a revision in force everybody gets a class.
-    rows = np.flatnonzero((before.classes != after.classes) | (before.revision is None))
-    texts = counted.accounts.texts
-    names = [texts[code] for code in subjects[rows].tolist()]
-    put = sorted(range(len(names)), key=names.__getitem__)
-    rows = rows[np.array(put, np.int64)]
+    rows: Column = np.flatnonzero((before.classes != after.classes) | (before.revision is None))
+    codes = counted.accounts.by_text()
+    row_of = np.full(len(codes), -1, np.int32)
+    row_of[subjects[rows]] = rows
+    rows = row_of[codes]
+    rows = rows[rows >= 0]
     ordered: Column = rows[np.argsort(-importance[rows], kind="stable")]
     return ordered
 
 
 def _voices(counted: Counted, pairs: Live, before: Judged, after: Judged) -> list[VoiceChange]:
-    asked = np.flatnonzero(np.bincount(pairs.requirement, minlength=counted.width)).tolist()
-    found = [VoiceChange(each, before.voice(each), after.voice(each)) for each in asked]
-    return sorted(found, key=lambda each: (-abs(each.change), counted.requirements.texts[each.requirement]))
+    codes = counted.requirements.by_text()
+    is_asked = np.zeros(len(codes), bool)
+    is_asked[pairs.requirement] = True
+    asked = codes[is_asked[codes]]
+    # These may be more than 64 bits hold.
+    then, now = before.total or 1, after.total or 1
+    weights = zip(asked.tolist(), before.voices[asked].tolist(), after.voices[asked].tolist(), strict=True)
+    found = [VoiceChange(code, is_ * then - was * now) for code, was, is_ in weights]
+    return sorted(found, key=lambda each: -abs(each.change))
 
 
-def _ranks(counted: Counted, requirements: Sequence[int], before: Judged, after: Judged) -> list[Rank]:
-    ranks = []
-    for judged in (before, after):
-        if judged.revision is None:
-            ranks.append(dict[int, int | None].fromkeys(requirements))
-            continue
-        louder = sorted(
-            requirements,
-            key=lambda each: (
-                -int(judged.voices[each]), -int(judged.voices_if_known[each]), counted.requirements.texts[each]
-            ),
-        )  # fmt: skip
-        ranks.append({each: place for place, each in enumerate(louder, 1)})
-    found = [Rank(each, ranks[0][each], ranks[1][each]) for each in requirements if ranks[0][each] != ranks[1][each]]
-    return sorted(
-        found,
-        key=lambda each: (
-            min(place for place in (each.before, each.after) if place), counted.requirements.texts[each.requirement]
-        ),
-    )  # fmt: skip
+def _ranks(requirements: Column, before: Judged, after: Judged) -> list[Rank]:
+    """`requirements`: their numbers, by their ids."""
+    was, is_ = (_places(requirements, judged) for judged in (before, after))
+    rows = np.flatnonzero(was != is_)
+    rows = rows[np.argsort(np.minimum(was, is_)[rows], kind="stable")]
+    ranks = zip(requirements[rows].tolist(), was[rows].tolist(), is_[rows].tolist(), strict=True)
+    return [Rank(each, *(None if place == NOWHERE else place for place in places)) for each, *places in ranks]
+
+
+def _places(requirements: Column, judged: Judged) -> Column:
+    """The place of each among all of these, the loudest first; of equals the first in their order."""
+    places = np.full(len(requirements), NOWHERE)
+    if judged.revision is not None:
+        louder = np.lexsort([-each[requirements] for each in (judged.voices_if_known, judged.voices)])
+        places[louder] = np.arange(1, len(requirements) + 1)
+    return places
 
 
 def _decisions(
@@ -406,6 +415,8 @@ def _digest(found: WhatIf, position: int) -> str:
     names = [texts[code] for code in found.subjects[rows].tolist()]
     classes = (found.before.classes[rows].tolist(), found.after.classes[rows].tolist())
     requirement = found.counted.requirements.texts
+    asked = np.array([each.requirement for each in found.voices], np.int32)
+    told = (each.told(asked) for each in (found.before, found.after))
     whole = {
         "position": position,
         "revisions": [each.revision for each in (found.before, found.after)],
@@ -413,7 +424,7 @@ def _digest(found: WhatIf, position: int) -> str:
             [by_class(each), _shown(revenue_by_class(found, each), found)] for each in (found.before, found.after)
         ],
         "accounts": [len(found.subjects), [*zip(names, *classes, before, after, strict=True)]],
-        "voices": [(requirement[each.requirement], str(each.before), str(each.after)) for each in found.voices],
+        "voices": [*zip((requirement[each] for each in asked.tolist()), *told, strict=True)],
         "ranks": [(requirement[each.requirement], each.before, each.after) for each in found.ranks],
         "decisions": [(each.decided.position, *each[1:]) for each in found.decisions.affected],
         "coverage": found.coverage,

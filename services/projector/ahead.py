@@ -10,6 +10,7 @@ import structlog
 
 from services.allocator import give_back
 from services.problems import Problem
+from services.projector.answers.decisions import steps_ahead
 from services.projector.answers.held import READS, Held
 from services.projector.answers.snapshot import Wanted, open_snapshot
 from services.projector.outage import AWAY
@@ -17,7 +18,7 @@ from services.projector.projector import NoSuchLedger, Projector
 from services.projector.runner import Stopped
 
 PAUSE_SECONDS = 0.25
-"""After each page that is read, and each standing that is laid."""
+"""After each page that is read, each standing that is laid, and each few decisions."""
 
 _FAILURES = (*AWAY, asyncpg.PostgresError, Problem, NoSuchLedger, Stopped)
 
@@ -45,7 +46,7 @@ async def _load(projector: Projector, held: Held) -> None:
         try:
             runner = await projector.ledger(name)
             open = partial(open_snapshot, projector.pool, runner, READS)
-            if not await held.load_ahead(name, open, PAUSE_SECONDS):
+            if not await held.load_ahead(name, open, PAUSE_SECONDS, steps_ahead):
                 _log.info("not_all_loaded_ahead", ledger=name, octets=held.octets)
                 return
         except _FAILURES as error:

@@ -15,7 +15,7 @@ import pytest
 from services.postgres import connect, open_pool
 from services.projector import ahead
 from services.projector.ahead import load_ahead
-from services.projector.answers import decisions, requirements
+from services.projector.answers import decisions, looked_at, requirements
 from services.projector.answers import held as holding
 from services.projector.answers import snapshot as snapshots
 from services.projector.answers.held import READS, Held, Known, Open
@@ -254,14 +254,39 @@ async def test_what_is_loaded_ahead_is_there_for_who_asks_first(
             await load_ahead(projector, held)
         open = await opener(projector, 100)
         seen = await look(open, 100)
-
-        def never(wanted: Wanted) -> Any:
-            raise AssertionError("nothing is left to be read")
-
         known = await held.known("main", never, *seen)
         assert heard(known) == heard(await Held().known("main", open, *seen))
         for lens in LENSES:
             assert [at for at, _ in known.remembered._standings[lens]] == [100]
+
+
+async def test_the_list_of_decisions_is_laid_ahead(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(decisions, "LAID_AT_ONCE", 2)
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(200))
+        held = Held()
+        async with asyncio.timeout(SECONDS_MAX):
+            await load_ahead(projector, held)
+        open = await opener(projector, 200)
+        seen = await look(open, 200)
+        async with open(Wanted(as_of=200)) as snapshot:
+            read = await decisions.read_decisions(snapshot)
+        assert read.made
+
+        def listed(known: Known) -> list[Any]:
+            return decisions.show_rows(decisions.list_decisions(read, known))
+
+        wanted = listed(await Held().known("main", open, *seen))
+        for name in ("who_asked", "at_stake"):
+            monkeypatch.setattr(looked_at, name, never)
+        known = await held.known("main", open, *seen)
+        assert [each.position for each in known.remembered.looked_at._reviews] == [200]
+        assert listed(known) == wanted
+
+
+def never(*asked: object) -> Any:
+    raise AssertionError("nothing is left to be read")
 
 
 async def test_who_asks_while_it_is_loaded_ahead_does_not_wait_for_the_pauses(

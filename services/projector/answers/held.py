@@ -7,7 +7,7 @@ made columns of in threads: nothing holds a transaction or the loop for long.
 import asyncio
 from bisect import insort
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from itertools import islice
@@ -90,6 +90,10 @@ class Known(Struct, frozen=True):
         return remembered.looked_at.review(remembered.counted, looked, self.position, self.now)
 
 
+Lay = Callable[[Snapshot, Known], Awaitable[Iterable[Callable[[], object]]]]
+"""What is to be laid for a ledger, step by step: each is done in a thread."""
+
+
 class Remembered:
     """What follows from what is held of one ledger, and does not change: standings, and which decisions depart."""
 
@@ -170,9 +174,10 @@ class Held:
             self._make_room()
         return known
 
-    async def load_ahead(self, ledger: str, open: Open, pause_seconds: float) -> bool:
-        """Load a ledger before anybody asks for it, and lay standings for now; after each step there is a pause. None
-        are laid for the past: to hear all at one position costs as little as two steps of those that would be laid.
+    async def load_ahead(self, ledger: str, open: Open, pause_seconds: float, lay: Lay | None = None) -> bool:
+        """Load a ledger before anybody asks for it, and lay standings for now, and what else is to be laid; after each
+        step there is a pause. No standings are laid for the past: to hear all at one position costs as little as two
+        steps of those that would be laid.
 
         Nothing that is held makes room: where there is none left it is given up, and False. Whoever asks meanwhile
         goes on from what has been read. Raises Problem and Unavailable; the next who asks goes on from there too.
@@ -199,6 +204,12 @@ class Held:
                 await asyncio.to_thread(known.standing, lens)
                 await rest()
             await asyncio.to_thread(known.counted.sort_ahead)
+            if lay is not None:
+                async with open(Wanted(as_of=position)) as snapshot:
+                    steps = await lay(snapshot, known)
+                for step in steps:
+                    await asyncio.to_thread(step)
+                    await rest()
             held.measure()
         except _NoRoom:
             if self._ledgers.get(ledger) is held:

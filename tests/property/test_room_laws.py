@@ -12,7 +12,7 @@ from services.projector.counting import naming, whatif
 from services.projector.counting.decided import Stakes, at_stake, review, who_asked
 from services.projector.counting.headings import Headings
 from services.projector.counting.standings import AskedWhen, stand
-from services.projector.counting.whatif import by_bullet, what_if
+from services.projector.counting.whatif import Everybody, by_bullet, what_if
 from tests.counting import REQUIREMENTS, counted, some_history, some_revision
 from tests.property.test_decided_laws import looked_at as all_looked_at
 from tests.property.test_decided_laws import some_decisions
@@ -67,10 +67,9 @@ def test_bullets_add_the_same_to_a_voice_however_many_patterns_there_are(seed: i
     columns = counted(history)
     found = what_if(
         columns,
+        Everybody.at(columns, length, history.now(length)),
         some_revision(chance, "before"),
         some_revision(chance, "after"),
-        length,
-        history.now(length),
         judges_asks=True,
         requirements=columns.codes_of(sorted(REQUIREMENTS)),
         decisions=[],

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.projector.counting.decided import review
-from services.projector.counting.whatif import Decided, what_if
+from services.projector.counting.whatif import Decided, Everybody, what_if
 from services.projector.judgement.lenses import Adoption
 from tests.counting import REQUIREMENTS, counted, some_history, some_revision
 from tests.property.test_decided_laws import looked_at, some_decisions
@@ -28,10 +28,9 @@ def test_adopted_at_once_it_brings_the_reviews_that_were_foretold(seed: int, len
     looked = looked_at(columns, known)
     found = what_if(
         columns,
+        Everybody.at(columns, length, now),
         in_force[-1].revision if in_force else None,
         proposal,
-        length,
-        now,
         judges_asks=True,
         requirements=columns.codes_of(sorted(REQUIREMENTS)),
         decisions=[

@@ -15,7 +15,7 @@ from services.projector.counting.columns import FOREVER, Column, digest
 from services.projector.counting.counted import ROWS_AT_ONCE_MAX, Counted, Said, blocks
 from services.projector.counting.judging import Lens
 from services.projector.counting.standings import stand
-from services.projector.counting.whatif import what_if
+from services.projector.counting.whatif import Everybody, what_if
 from services.projector.judgement.fit import Revision
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -65,10 +65,9 @@ def count(lens: Lens, columns: Counted) -> None:
 def try_one(columns: Counted) -> None:
     what_if(
         columns,
+        Everybody.at(columns, columns.position, NOW),
         None,
         revision(),
-        columns.position,
-        NOW,
         judges_asks=True,
         requirements=columns.codes_of([]),
         decisions=[],

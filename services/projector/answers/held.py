@@ -28,6 +28,7 @@ from services.projector.counting.decided import LookedBy, Review, Stakes
 from services.projector.counting.headings import Headings, Made, Worded
 from services.projector.counting.judging import Lens
 from services.projector.counting.standings import AskedWhen, Standing, departs, stand
+from services.projector.counting.whatif import Everybody
 from services.projector.judgement.lenses import Adoption, Decision, Departs
 from services.projector.judgement.resolution import Lineage
 from services.statements import Statements
@@ -103,6 +104,7 @@ class Remembered:
         """The newest there are; whoever keeps what is remembered keeps no older ones."""
         self._standings: dict[Lens, list[tuple[int, Standing]]] = {"now": [], "asked": []}
         self._departs: dict[int, Departs | None] = {}
+        self._everybody: Everybody | None = None
         self.looked_at = LookedAt()
         self._lock = Lock()
 
@@ -122,6 +124,15 @@ class Remembered:
             self._keep(self._standings[lens], found)
         return found
 
+    def everybody(self, counted: Counted, position: int, now: datetime) -> Everybody:
+        """All accounts at a position, for what-ifs: of these one after the other is tried at the same position, so that
+        of the last is kept. `counted`: what is held, and whoever is named beside."""
+        found = self._everybody
+        if found is None or found.position != position:
+            self._everybody = None  # It makes room first.
+            self._everybody = found = Everybody.at(counted, position, now)
+        return found
+
     def departs(self, made: Made) -> Departs | None:
         """Whether a made decision that is held departs from the agreement."""
         if made.position not in self._departs:
@@ -132,7 +143,8 @@ class Remembered:
     @property
     def octets(self) -> int:
         heard = sum(each.heard.octets for held in self._standings.values() for _, each in held)
-        return heard + self.looked_at.octets
+        everybody = self._everybody
+        return heard + self.looked_at.octets + (0 if everybody is None else everybody.octets)
 
     @staticmethod
     def _keep(held: list[tuple[int, Standing]], found: Standing) -> None:

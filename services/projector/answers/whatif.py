@@ -333,10 +333,9 @@ def try_revision(
     standing = known.headings.standing(position)
     found = what_if(
         held,
+        known.remembered.everybody(held, position, now),
         evidence.before,
         after,
-        position,
-        now,
         judges_asks=judges_asks,
         requirements=own,
         decisions=_decided(known, evidence, standing) if judges_asks else [],

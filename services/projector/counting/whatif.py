@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from schemas.criteria import attributes
 from services.projector.counting.columns import Column, microseconds, sums
@@ -26,7 +27,7 @@ from services.projector.counting.decided import Asking, Looked
 from services.projector.counting.judging import Adopted, latest
 from services.projector.counting.live_asks import Live, gathered, live, most_important
 from services.projector.counting.scoring import MET, NOTHING_KNOWN, UNDETERMINED, Scores, score
-from services.projector.counting.standings import departs_of
+from services.projector.counting.standings import Moment, departs_of
 from services.projector.counting.worth import Revenues, add_amounts, revenues
 from services.projector.judgement.fit import CLASSES, Class, Revision
 from services.projector.judgement.lenses import Departs
@@ -134,6 +135,45 @@ class Coverage(NamedTuple):
     bullets: Sequence[str]
 
 
+class Everybody(Moment, frozen=True, kw_only=True):
+    """All accounts at a position, what they are worth, and who asks for what: the same whatever is proposed. Members as
+    those of WhatIf."""
+
+    subjects: Column
+    subject: Column
+    pairs: Live
+    worth: Revenues
+    worth_of: Column
+
+    @classmethod
+    def at(cls, counted: Counted, position: int, now: datetime) -> "Everybody":
+        pairs = gathered(_pairs(counted, position))
+        subjects = _everybody(counted, position)
+        row_of = np.zeros(counted.size, np.int32)
+        row_of[subjects] = np.arange(len(subjects))
+        worth = revenues(counted, position, now)
+        worth_of = np.full(counted.size, -1, np.int32)
+        worth_of[worth.accounts] = np.arange(len(worth.accounts))
+        return cls(
+            position=position,
+            now=now,
+            subjects=subjects,
+            subject=row_of[pairs.account],
+            pairs=pairs,
+            worth=worth,
+            worth_of=worth_of[subjects],
+        )
+
+    def without_asks(self) -> "Everybody":
+        return replace(self, subject=self.subject[:0], pairs=self.pairs.at(np.arange(0)))
+
+    @property
+    def octets(self) -> int:
+        columns = [getattr(self.pairs, name) for name in Live.__struct_fields__]
+        columns += [self.subjects, self.subject, self.worth.accounts, self.worth.amounts, self.worth_of]
+        return sum(each.nbytes for each in columns)
+
+
 class WhatIf(Struct, frozen=True, kw_only=True):
     """What would change. `subjects`: all accounts, by their numbers; where rows are said, they are rows of these."""
 
@@ -162,10 +202,9 @@ class WhatIf(Struct, frozen=True, kw_only=True):
 
 def what_if(
     counted: Counted,
+    everybody: Everybody,
     before: Revision | None,
     after: Revision,
-    position: int,
-    now: datetime,
     *,
     judges_asks: bool,
     requirements: Column,
@@ -176,19 +215,13 @@ def what_if(
     `judges_asks`: whether asks are judged by this agreement; else nobody's voice changes, and no decision is affected:
     there are no `decisions`. `requirements`: all that there are, whether anybody asks for them or not, by their ids.
     """
-    asks = gathered(_pairs(counted, position))
-    subjects = _everybody(counted, position)
-    pairs = asks if judges_asks else asks.at(np.arange(0))
-    row_of = np.zeros(counted.size, np.int64)
-    row_of[subjects] = np.arange(len(subjects))
-    subject = row_of[pairs.account]
+    position, t = everybody.position, microseconds(everybody.now)
+    asking = everybody if judges_asks else everybody.without_asks()
+    subjects, subject, pairs = asking.subjects, asking.subject, asking.pairs
     adopted = Adopted(counted, position)
     attributes = sorted({name for revision in (before, after) if revision for name in revision.attributes})
-    profiles = latest(counted, attributes, subjects, position, microseconds(now))
+    profiles = latest(counted, attributes, subjects, position, t)
     was, is_ = (_judge(counted, revision, profiles, subjects, subject, pairs, adopted) for revision in (before, after))
-    worth = revenues(counted, position, now)
-    worth_of = np.full(counted.size, -1, np.int64)
-    worth_of[worth.accounts] = np.arange(len(worth.accounts))
     importance = np.bincount(subject, pairs.importance, len(subjects)).astype(np.int64)
     changed = _changed(counted, subjects, importance, was, is_)
     found = WhatIf(
@@ -199,8 +232,8 @@ def what_if(
         importance=importance,
         before=was,
         after=is_,
-        worth=worth,
-        worth_of=worth_of[subjects],
+        worth=everybody.worth,
+        worth_of=everybody.worth_of,
         changed=changed,
         voices=_voices(counted, pairs, was, is_),
         ranks=_ranks(requirements, was, is_) if judges_asks else [],
@@ -208,7 +241,7 @@ def what_if(
         coverage=_coverage(after, profiles, subjects),
         digest="",
     )
-    return msgspec.structs.replace(found, digest=_digest(found, position))
+    return replace(found, digest=_digest(found, position))
 
 
 def class_of(code: int) -> Class:

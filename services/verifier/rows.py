@@ -151,7 +151,9 @@ def evidence_of(rows: Rows, requirement: str, position: int, now: datetime) -> E
         ask_rows=asks,
         live=live,
         at_stake=revenue_by_account(_revenue(staked, now.date()) if counts else [], lineage.accounts, position),
-        revenues=_revenue([row for row in sold if row["account"] in asking], now.date()),
+        revenues=revenue_by_account(
+            _revenue([row for row in sold if row["account"] in asking], now.date()), lineage.accounts, position
+        ),
         knowledge=KnowledgeRead(
             adoptions=[*_adoptions(rows)],
             facts=[

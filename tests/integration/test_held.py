@@ -20,10 +20,13 @@ from services.projector.answers import held as holding
 from services.projector.answers import snapshot as snapshots
 from services.projector.answers.held import READS, Held, Known, Open
 from services.projector.answers.snapshot import Snapshot, Wanted, bound, open_snapshot
+from services.projector.counting.counted import Counted
 from services.projector.counting.judging import Lens
 from services.projector.counting.scoring import NOTHING_KNOWN
 from services.projector.counting.standings import stand
+from services.projector.projections import ALL
 from services.projector.projector import Projector
+from services.projector.rebuild import rebuild
 from tests.asking import Asking, asking
 from tests.conftest import Database
 from tests.counting import some_revision
@@ -380,6 +383,47 @@ async def test_who_asks_for_what_is_found_once_for_all_what_ifs_at_a_position(da
         assert found[0] is found[1] and [each.position for each in found] == [100, 100, 60]
         assert len(found[2].pairs) < len(found[0].pairs)
         assert known.remembered.octets == measured + found[2].octets, "the last is kept, and no other"
+
+
+async def test_at_hand_is_what_was_read_from_what_a_snapshot_shows(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "CLOSE_POSITIONS_MAX", 10)
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(80))
+        open, held = await opener(projector, 80), Held()
+
+        async def at_hand(position: int) -> Counted | None:
+            async with open(Wanted(as_of=position)) as snapshot:
+                return await held.at_hand(snapshot)
+
+        assert await at_hand(60) is None and not held.is_close_behind("main", 60)
+        counted = (await held.known("main", open, *await look(open, 60))).counted
+        assert [await at_hand(position) for position in (1, 60, 61)] == [counted, counted, None]
+        assert [held.is_close_behind("main", position) for position in (60, 61, 70, 71)] == [False, True, True, False]
+        connection = await connect(database.projector)
+        for projection in ALL:
+            await rebuild(connection, "main", projection)
+            assert (await at_hand(60) is None) == (projection.name in READS)
+            await held.known("main", open, *await look(open, 60))
+        await connection.close()
+
+
+async def test_what_is_read_in_part_is_not_at_hand(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "PAGE_POSITIONS", 30)
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(100))
+        open, held = await opener(projector, 100), Held()
+        loading = asyncio.create_task(held.load_ahead("main", open, pause_seconds=10_000))
+        async with asyncio.timeout(SECONDS_MAX):
+            while held.octets < OCTETS_OF_A_PAGE_MIN:
+                await asyncio.sleep(0.01)
+        async with open(Wanted(as_of=20)) as snapshot:
+            assert await held.at_hand(snapshot) is None
+        assert not held.is_close_behind("main", 40)
+        loading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await loading
 
 
 async def test_what_makes_room_is_freed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from services.projector.answers.evidence import (
     read_names,
     read_requirements_lineage,
     read_revenue,
+    read_revenue_of,
     read_titles,
 )
 from services.projector.answers.requirement import read_shown_asks
@@ -261,7 +262,7 @@ async def read_account(snapshot: Snapshot, name: str, *, opener: Opener | None =
         raise Problem("not-found", f"there is no account {name!r} at position {position}")
 
     names = names_by_account(await read_names(snapshot, members), known_as, position)
-    revenues = revenue_by_account(await read_revenue(snapshot, members), known_as, position)
+    revenues = await read_revenue_of(snapshot, known_as, members)
     profile = await snapshot.fetch(_statements, "profile", position, members)
     facts = await snapshot.fetch(_statements, "facts", position, members, FACTS_MAX)
     aliases = await snapshot.fetch(_statements, "aliases", position, members)

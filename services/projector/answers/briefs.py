@@ -23,6 +23,7 @@ from services.projector.answers.evidence import (
     read_names,
     read_requirements_lineage,
     read_titled,
+    with_accounts,
 )
 from services.projector.answers.sides import read_sides
 from services.projector.answers.since import read_since
@@ -217,7 +218,7 @@ async def _read_asking(snapshot: Snapshot, requirements: Sequence[str]) -> Askin
     lineage = await read_requirements_lineage(snapshot, requirements)
     ask_rows = await read_asks(snapshot, lineage.reach(requirements))
     accounts = accounts_in(ask_rows)
-    lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, accounts))
+    lineage = await with_accounts(snapshot, lineage, accounts)
     return Asking(
         ask_rows=ask_rows,
         knowledge=await read_knowledge(snapshot, lineage, accounts),

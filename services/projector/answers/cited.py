@@ -15,7 +15,7 @@ from services.problems import Problem
 from services.projector.answers.evidence import read_names
 from services.projector.answers.since import read_chains
 from services.projector.answers.snapshot import Snapshot
-from services.projector.judgement.lenses import Ask, Fact
+from services.projector.judgement.lenses import Ask, Fact, Facts
 from services.projector.telling.evidence import TARGET_MARKET
 from services.projector.telling.requirement import Judged, OneRequirement, asks_of, names_asking
 from services.proof.merkle import HashOf, inclusion
@@ -64,7 +64,8 @@ async def read_cited(snapshot: Snapshot, judged: Judged, answer: OneRequirement,
 async def _positions(snapshot: Snapshot, judged: Judged, answer: OneRequirement, after: int) -> list[int]:
     """Where the cited events are, in order."""
     evidence, position = judged.evidence, snapshot.position
-    lineage = evidence.knowledge.lineage
+    lineage, facts = evidence.knowledge.lineage, evidence.knowledge.facts
+    assert not isinstance(facts, Facts)  # Each was read by itself.
     accounts, requirements = lineage.accounts, lineage.requirements
     decided = [row["decision"] for row in evidence.made]
     counts = requirements.into(evidence.requirement, position) is None
@@ -80,7 +81,7 @@ async def _positions(snapshot: Snapshot, judged: Judged, answer: OneRequirement,
         *(Ask(*row).position for row in evidence.ask_rows),
         *(move.position for moves in lineage.moves.values() for move in moves),
         *requirements.positions(),
-        *(Fact(*row).position for row in evidence.knowledge.facts),
+        *(Fact(*row).position for row in facts),
         *(row["delivery_position"] for row in evidence.deliveries),
     }
     told = (evidence.said, evidence.made, evidence.sides.assessments, evidence.sides.perspectives)

@@ -19,11 +19,11 @@ from schemas.values import By
 from services.problems import Problem
 from services.projector.answers.evidence import (
     accounts_in,
-    read_accounts_lineage,
     read_asks,
     read_knowledge,
     read_names,
     read_requirements_lineage,
+    with_accounts,
 )
 from services.projector.answers.held import Known, Remembered
 from services.projector.answers.since import read_since
@@ -155,7 +155,7 @@ async def _read(
     ask_rows = await read_asks(snapshot, lineage.reach(asked))
     stakes = await read_stakes(snapshot, decisions, lineage)
     accounts = accounts_in(ask_rows) | stakes.accounts
-    lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, accounts))
+    lineage = await with_accounts(snapshot, lineage, accounts)
     return Evidence(
         as_of=snapshot.as_of,
         now=snapshot.now,

@@ -13,13 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 
 from schemas.criteria import attributes
 from services.problems import Problem
 from services.projector.answers.snapshot import Snapshot
+from services.projector.counting.of_few import FactsOfFew, revenue_of
 from services.projector.judgement.lenses import Adoption
 from services.projector.judgement.resolution import Claim, Lineage, Merge, Move, Reach, Resolution
-from services.projector.telling.evidence import TARGET_MARKET, KnowledgeRead, _bullets, adoptions_of
+from services.projector.judgement.revenue import Revenue
+from services.projector.telling.evidence import (
+    TARGET_MARKET,
+    KnowledgeRead,
+    _bullets,
+    adoptions_of,
+    revenue_by_account,
+)
 from services.statements import Statements
 
 SETTLING_THREADS_MAX = 3
@@ -43,7 +52,9 @@ async def read_lineage(
 
 
 async def read_accounts_lineage(snapshot: Snapshot, names: Iterable[str] | None = None) -> Resolution:
-    """Which accounts these names stand for, or all."""
+    """Which accounts these names stand for, or all. What is held in memory knows of all, and of what was said later."""
+    if snapshot.held is not None:
+        return snapshot.held.lineage.accounts
     if names is None:
         around = await snapshot.fetch(_statements, "accounts_everywhere", snapshot.position)
     else:
@@ -61,9 +72,18 @@ async def read_accounts_lineage(snapshot: Snapshot, names: Iterable[str] | None 
 async def read_requirements_lineage(
     snapshot: Snapshot, names: Iterable[str], asks: Iterable[str] | None = None
 ) -> Lineage:
-    """Which requirements these stand for, and which asks (of these ids, or all) moved to or from them. Accounts
-    stand for themselves."""
+    """Which requirements these stand for, and which asks (of these ids, or all) moved to or from them. Which accounts
+    names stand for need not be known yet."""
+    if snapshot.held is not None:
+        return snapshot.held.lineage
     return Lineage(**await _requirements_lineage(snapshot, names, asks))
+
+
+async def with_accounts(snapshot: Snapshot, lineage: Lineage, names: Iterable[str]) -> Lineage:
+    """The same, with which accounts these names stand for."""
+    if snapshot.held is not None:
+        return snapshot.held.lineage
+    return msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, names))
 
 
 async def _requirements_lineage(
@@ -103,6 +123,8 @@ def _by_ask(rows: Iterable[asyncpg.Record]) -> dict[str, list[Move]]:
 async def read_knowledge(snapshot: Snapshot, lineage: Lineage, accounts: Iterable[str] | None = None) -> KnowledgeRead:
     """What was known about these accounts, by all their names, or about all, and every revision ever adopted."""
     adoptions = await snapshot.fetch(_statements, "adoptions", snapshot.position, TARGET_MARKET)
+    if snapshot.held is not None and accounts is not None:
+        return KnowledgeRead(adoptions, FactsOfFew(snapshot.held, lineage.accounts.related(accounts)), lineage)
     tests = (bullet.test for row in adoptions for bullet in _bullets.decode(row["bullets"]) if bullet.test)
     wanted = sorted({name for test in tests for name in attributes(test)})
     if accounts is None:
@@ -190,11 +212,18 @@ async def read_titled(snapshot: Snapshot, requirements: Iterable[str]) -> dict[s
     return {row["requirement"]: row for row in rows}
 
 
-async def read_revenue(snapshot: Snapshot, accounts: Iterable[str] | None = None) -> list[asyncpg.Record]:
-    """The revenue of the accounts of these names, or of all."""
-    if accounts is None:
-        return await snapshot.fetch(_statements, "revenue", snapshot.position, _today(snapshot))
-    return await snapshot.fetch(_statements, "revenue_of", snapshot.position, _today(snapshot), [*accounts])
+async def read_revenue(snapshot: Snapshot) -> list[asyncpg.Record]:
+    """The revenue of all accounts, by the names that the events have."""
+    return await snapshot.fetch(_statements, "revenue", snapshot.position, _today(snapshot))
+
+
+async def read_revenue_of(snapshot: Snapshot, accounts: Resolution, names: Iterable[str]) -> dict[str, Revenue]:
+    """Account → its revenue by these of its names. One without any is absent."""
+    position = snapshot.position
+    if snapshot.held is not None and snapshot.now is not None:
+        return revenue_of(snapshot.held, names, accounts, position, snapshot.now)
+    rows = await snapshot.fetch(_statements, "revenue_of", position, _today(snapshot), [*names])
+    return revenue_by_account(rows, accounts, position)
 
 
 async def read_may_be_at_stake(

@@ -15,7 +15,7 @@ from services.projector.answers.evidence import (
     read_lineage,
     read_live_asks,
     read_names,
-    read_revenue,
+    read_revenue_of,
 )
 from services.projector.answers.requirements import read_statuses
 from services.projector.answers.sealed import Opener, read_sealed
@@ -24,9 +24,9 @@ from services.projector.answers.snapshot import Snapshot
 from services.projector.judgement import lenses, revenue
 from services.projector.judgement.fit import Class, folded
 from services.projector.judgement.resolution import Lineage
-from services.projector.judgement.revenue import Money
+from services.projector.judgement.revenue import Money, Revenue
 from services.projector.shapes.shown import AsOf, FitShown, RevisionShown, Status, show_fit, show_revisions
-from services.projector.telling.evidence import KnowledgeRead, names_by_account, revenue_by_account
+from services.projector.telling.evidence import KnowledgeRead, names_by_account
 from services.statements import Statements
 
 READS = ("feedback", "accounts", "opportunities", "requirements", "agreements", "decisions", "retractions")
@@ -127,7 +127,8 @@ class Inbox(Struct, frozen=True, kw_only=True):
     rows: list[asyncpg.Record]
     knowledge: KnowledgeRead
     names: list[asyncpg.Record]
-    revenues: list[asyncpg.Record]
+    revenues: Mapping[str, Revenue]
+    """Account → its revenue."""
     texts: Mapping[int, str | None] | None
     suggested: list[list[Suggested]]
 
@@ -192,7 +193,7 @@ async def read_inbox(
         rows=rows,
         knowledge=await read_knowledge(snapshot, lineage, named),
         names=await read_names(snapshot, everyone),
-        revenues=await read_revenue(snapshot, everyone),
+        revenues=await read_revenue_of(snapshot, lineage.accounts, everyone),
         texts=texts,
         suggested=suggested,
     )
@@ -203,7 +204,6 @@ def show_inbox(inbox: Inbox) -> FeedbackList:
     knowledge = inbox.knowledge.knowledge()
     known = knowledge.lineage.accounts
     names = names_by_account(inbox.names, known, position)
-    revenues = revenue_by_account(inbox.revenues, known, position)
 
     rows, judgements = [], []
     for number, row in enumerate(inbox.rows):
@@ -225,7 +225,7 @@ def show_inbox(inbox: Inbox) -> FeedbackList:
                 text=UNSET if inbox.texts is None else inbox.texts[row["position"]],
                 class_=None if account is None else lenses.class_of(judgement),
                 fit=show_fit(judgement),
-                revenue=[] if account is None else revenue.shown(revenues.get(account, {})),
+                revenue=[] if account is None else revenue.shown(inbox.revenues.get(account, {})),
                 suggested=UNSET if inbox.texts is None else inbox.suggested[number],
             )
         )

@@ -42,6 +42,10 @@ PAGE_FACTS_OCTETS_MAX = 8 * 1024 * 1024
 HELD_OCTETS_MAX = 300 * 1024 * 1024
 """Of all ledgers but the largest, which takes longest to read again: it stays when small ones are asked about."""
 
+CLOSE_POSITIONS_MAX = 2_000
+"""What is held is read on for who asks about one subject if so many are missing, which takes some tens of milliseconds;
+who asks for a list has all of them read."""
+
 LAID_AT_ONCE_MAX = 8
 """Ledgers asked for last, for which more may have been laid since they were measured: there are fewer turns at once."""
 
@@ -186,6 +190,17 @@ class Held:
             self._make_room()
         return known
 
+    def is_close_behind(self, ledger: str, position: int) -> bool:
+        """Whether little is missing of what is held of a ledger up to a position."""
+        held = self._ledgers.get(ledger)
+        return held is not None and held.is_close_behind(position)
+
+    async def at_hand(self, snapshot: Snapshot) -> Counted | None:
+        """What is held of a ledger, at least up to the position of a snapshot, if it was read from what that shows.
+        Nothing is read for it."""
+        held = self._ledgers.get(snapshot.ledger)
+        return None if held is None else await held.at_hand(snapshot)
+
     async def load_ahead(self, ledger: str, open: Open, pause_seconds: float, lay: Lay | None = None) -> bool:
         """Load a ledger before anybody asks for it, and lay standings for now, and what else is to be laid; after each
         step there is a pause. No standings are laid for the past: to hear all at one position costs as little as two
@@ -287,6 +302,20 @@ class _Ledger:
 
     def measure(self) -> None:
         self.octets = self._counted.octets + self._headings.octets + self._remembered.octets
+
+    def is_close_behind(self, position: int) -> bool:
+        return not self._has(position) and self._has(position - CLOSE_POSITIONS_MAX)
+
+    async def at_hand(self, snapshot: Snapshot) -> Counted | None:
+        counted, recorded_at = self._counted, self._recorded_at
+        is_same = all(each in self._versions for each in snapshot.versions if each.partition(" ")[0] in READS)
+        if not self._has(snapshot.position) or snapshot.reached < counted.position or not is_same:
+            return None
+        # In a log that was restored to less and has gone on, another event stands where what is held ends.
+        ended_at = snapshot.now
+        if snapshot.position < counted.position:
+            ended_at = await snapshot.recorded_at(counted.position)
+        return counted if ended_at == recorded_at else None
 
     async def reach(
         self,

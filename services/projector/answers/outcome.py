@@ -8,7 +8,6 @@ from datetime import date, datetime
 from typing import get_args
 
 import asyncpg
-import msgspec
 from msgspec import Struct
 
 from schemas.times import format_time
@@ -17,11 +16,11 @@ from services.projector.answers.decisions import read_made_on
 from services.projector.answers.evidence import (
     accounts_in,
     find_requirement,
-    read_accounts_lineage,
     read_asks,
     read_knowledge,
     read_names,
     read_requirements_lineage,
+    with_accounts,
 )
 from services.projector.answers.since import read_superseded
 from services.projector.answers.snapshot import Snapshot
@@ -175,7 +174,7 @@ async def read_outcome(snapshot: Snapshot, requirement: str) -> Evidence:
     ask_rows = await read_asks(snapshot, lineage.reach(asked))
     stakes = await read_stakes(snapshot, decisions, lineage)
     accounts = accounts_in(ask_rows) | stakes.accounts
-    lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, accounts))
+    lineage = await with_accounts(snapshot, lineage, accounts)
     return Evidence(
         requirement=requirement,
         as_of=snapshot.as_of,

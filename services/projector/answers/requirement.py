@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import asyncpg
-import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from schemas.envelope import stream_uuid
@@ -12,13 +11,13 @@ from services.projector.answers.decisions import read_made_on
 from services.projector.answers.evidence import (
     accounts_in,
     find_requirement,
-    read_accounts_lineage,
     read_asks,
     read_knowledge,
     read_may_be_at_stake,
     read_names,
     read_requirements_lineage,
-    read_revenue,
+    read_revenue_of,
+    with_accounts,
 )
 from services.projector.answers.sealed import Opener, read_sealed
 from services.projector.answers.sides import read_sides
@@ -59,7 +58,7 @@ async def read_requirement(snapshot: Snapshot, requirement: str) -> Evidence:
     near = await read_may_be_at_stake(snapshot, names, [row["position"] for row in ask_rows]) if counts else []
     accounts = accounts_in(ask_rows)
     named = accounts | {row["account"] for row in near}
-    lineage = msgspec.structs.replace(lineage, accounts=await read_accounts_lineage(snapshot, named))
+    lineage = await with_accounts(snapshot, lineage, named)
     rows = [Ask(*row) for row in ask_rows]
     assert snapshot.now is not None  # In the empty ledger there is none.
 
@@ -83,7 +82,7 @@ async def read_requirement(snapshot: Snapshot, requirement: str) -> Evidence:
         ask_rows=ask_rows,
         live=live,
         at_stake=revenue_by_account(stakes, lineage.accounts, position),
-        revenues=await read_revenue(snapshot, asking),
+        revenues=await read_revenue_of(snapshot, lineage.accounts, asking),
         knowledge=await read_knowledge(snapshot, lineage, accounts),
     )
 

@@ -20,6 +20,7 @@ from msgspec import Struct
 from schemas.times import format_time
 from services.postgres import ACQUIRE_SECONDS_MAX, Pool, Unavailable, ledger_schema, unavailable
 from services.problems import Problem
+from services.projector.counting.counted import Counted
 from services.projector.projections import ALL
 from services.projector.runner import Cursor, Runner, Stopped
 from services.projector.shapes.shown import AsOf
@@ -112,9 +113,11 @@ class Snapshot:
         self.position = position
         self.now = now
         self.versions = versions
-        """The versions of the projections that are read, and the numbers of what they have built."""
+        """The projections that are read, each with its version and the number of what it has built."""
         self.reached = reached
         """How far all of them have got: never below `position`."""
+        self.held: Counted | None = None
+        """What is held of the ledger in memory, at least up to `position`, where some of it may be taken from there."""
         self.connection = connection
         """For what brings statements of its own."""
 
@@ -248,7 +251,7 @@ def settle(state: State, reads: Sequence[str], wanted: Wanted) -> Settled | int:
     """
     cursors = [cursor for cursor in state.cursors if cursor.projection in reads]
     lowest = min(cursor.position for cursor in cursors)
-    versions = tuple(f"{cursor.version} {state.built[cursor.projection]}" for cursor in cursors)
+    versions = tuple(f"{cursor.projection} {cursor.version} {state.built[cursor.projection]}" for cursor in cursors)
     position, head = wanted.as_of, state.head
     assert not isinstance(position, datetime)  # A time was turned into a position before.
     if position is not None and position > head:

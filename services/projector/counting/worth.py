@@ -13,6 +13,7 @@ from services.projector.counting.columns import (
     OPEN,
     Codes,
     Column,
+    Columns,
     begin_anew,
     day_number,
     is_among,
@@ -129,8 +130,8 @@ class Earned(Struct, frozen=True):
         return self.at.nbytes + self.amounts.nbytes
 
 
-def revenues(counted: Counted, position: int, now: datetime, names: Column | None = None) -> Revenues:
-    """What each account is worth that has a deal that counts, of these names or of all."""
+def deals(counted: Counted, position: int, now: datetime, names: Column | None = None) -> Columns:
+    """The deals that count and are with accounts by these names, which are sorted, or with any, as they stand."""
     if names is None:
         rows = counted.opportunities.whole
     else:
@@ -143,7 +144,12 @@ def revenues(counted: Counted, position: int, now: datetime, names: Column | Non
     counts &= (rows["stage"] == OPEN) | (rows["ends"] >= day_number(now.date()))
     if names is not None:
         counts &= is_among(rows["account"], names)
-    rows = taken(rows, np.flatnonzero(counts))
+    return taken(rows, np.flatnonzero(counts))
+
+
+def revenues(counted: Counted, position: int, now: datetime, names: Column | None = None) -> Revenues:
+    """What each account is worth that has a deal that counts, of these names or of all."""
+    rows = deals(counted, position, now, names)
     account = counted.naming(position).roots_of(rows["account"])
     accounts, number = numbered(account)
     currencies = counted.currencies_named

@@ -12,6 +12,7 @@ Whose account a name is, and which requirement an ask is for, is resolved as kno
 nothing of an alias or a merge that came after them.
 """
 
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -152,12 +153,24 @@ class Asker(Struct, frozen=True, kw_only=True):
         return self.loudest.product
 
 
-class Knowledge:
-    """The facts about accounts and the revisions of the target market that one answer may look at."""
+class Facts(ABC):
+    """What was said of accounts, by the names that the events have: of those that one answer may look at."""
 
-    def __init__(self, adoptions: Iterable[Adoption], facts: Iterable[Fact], lineage: Lineage | None = None) -> None:
-        self.lineage = Lineage() if lineage is None else lineage
-        self._adoptions = sorted(adoptions, key=lambda adoption: adoption[:2])
+    @abstractmethod
+    def profile(self, names: Sequence[str], attributes: Sequence[str], t: datetime, p: int) -> tuple[str, ...]:
+        """These attributes, at t and as known at p, of an account that goes by these names: JSON texts, in the order
+        asked for."""
+
+    @abstractmethod
+    def upto(self, names: Sequence[str], attribute: str, t: datetime, p: int) -> list[Fact]:
+        """All that was said of an attribute about the times up to t, and recorded up to p, in the order in which it
+        counts; what was retracted too."""
+
+
+class FactsListed(Facts):
+    """Facts in lists, as they are."""
+
+    def __init__(self, facts: Iterable[Fact]) -> None:
         self._facts: defaultdict[str, defaultdict[str, list[Fact]]] = defaultdict(_by_attribute)
         for fact in facts:
             self._facts[fact.account][fact.attribute].append(fact)
@@ -165,6 +178,26 @@ class Knowledge:
         for of_name in self._facts.values():
             for said in of_name.values():
                 said.sort(key=_said)
+
+    def profile(self, names: Sequence[str], attributes: Sequence[str], t: datetime, p: int) -> tuple[str, ...]:
+        facts = [self._facts[name] for name in names if name in self._facts]
+        found = [_last_said(facts, attribute, t, p) for attribute in attributes]
+        return tuple(["null" if fact is None else fact.value for fact in found])
+
+    def upto(self, names: Sequence[str], attribute: str, t: datetime, p: int) -> list[Fact]:
+        found = (fact for name in names if name in self._facts for fact in self._facts[name].get(attribute, ()))
+        return in_order(fact for fact in found if fact.valid_from <= t and fact.position <= p)
+
+
+class Knowledge:
+    """The facts about accounts and the revisions of the target market that one answer may look at."""
+
+    def __init__(
+        self, adoptions: Iterable[Adoption], facts: Facts | Iterable[Fact], lineage: Lineage | None = None
+    ) -> None:
+        self.lineage = Lineage() if lineage is None else lineage
+        self._adoptions = sorted(adoptions, key=lambda adoption: adoption[:2])
+        self._facts = facts if isinstance(facts, Facts) else FactsListed(facts)
         self._found: dict[tuple[str, datetime, int], tuple[Adoption, Fit] | None] = {}
 
     def in_force(self, t: datetime, p: int) -> Adoption | None:
@@ -191,9 +224,7 @@ class Knowledge:
     def facts(self, account: str, attribute: str, t: datetime, p: int) -> list[Fact]:
         """All that was said of an attribute about the times up to t, and recorded up to p, in the order in which it
         counts; what was retracted too."""
-        names = self.lineage.accounts.members(account, p)
-        found = (fact for name in names if name in self._facts for fact in self._facts[name].get(attribute, ()))
-        return sorted((fact for fact in found if fact.valid_from <= t and fact.position <= p), key=_said)
+        return self._facts.upto(self.lineage.accounts.members(account, p), attribute, t, p)
 
     def profile(self, account: str, attributes: Sequence[str], t: datetime, p: int) -> tuple[str, ...]:
         """These attributes of an account at t, as known at p: JSON texts, in the order asked for."""
@@ -201,14 +232,11 @@ class Knowledge:
 
     def profile_of(self, names: Sequence[str], attributes: Sequence[str], t: datetime, p: int) -> tuple[str, ...]:
         """The same of an account that goes by these names."""
-        facts = [self._facts[name] for name in names if name in self._facts]
-        found = [_last_said(facts, attribute, t, p) for attribute in attributes]
-        return tuple(["null" if fact is None else fact.value for fact in found])
+        return self._facts.profile(names, attributes, t, p)
 
     def fact(self, account: str, attribute: str, t: datetime, p: int) -> Fact | None:
         """The fact that counted at t, as known at p."""
-        names = self.lineage.accounts.members(account, p)
-        return _last_said([self._facts[name] for name in names if name in self._facts], attribute, t, p)
+        return next((fact for fact in reversed(self.facts(account, attribute, t, p)) if fact.is_known(p)), None)
 
     def judge(self, account: str, t: datetime, p: int, ask: Ask | None = None) -> Judgement | None:
         """How well an account met the target market at t, as known at p; None if none was in force.
@@ -479,8 +507,12 @@ def is_known(position: int, until: int | None, p: int) -> bool:
     return position <= p and (until is None or p < until)
 
 
+def in_order(facts: Iterable[Fact]) -> list[Fact]:
+    """In the order in which facts count."""
+    return sorted(facts, key=_said)
+
+
 _said = attrgetter("valid_from", "position")
-"""The order in which facts count."""
 
 
 def _by_attribute() -> defaultdict[str, list[Fact]]:

@@ -87,7 +87,7 @@ class _Accounts:
 
     async def account(self, call: Call) -> web.StreamResponse:
         name = named(call, "account")
-        async with self._readings.snapshot(call, accounts.READS, paging.wanted(call.parameters)) as snapshot:
+        async with self._readings.about_one(call, accounts.READS, paging.wanted(call.parameters)) as snapshot:
             judge = await accounts.read_account(snapshot, name, opener=self._readings.opener(call))
         return respond(call, await asyncio.to_thread(judge))
 

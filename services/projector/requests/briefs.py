@@ -49,7 +49,7 @@ class _Briefs:
 
     async def decision_brief(self, call: Call) -> web.StreamResponse:
         name = named(call, "decision")
-        async with self._readings.snapshot(call, briefs.READS, paging.wanted(call.parameters)) as snapshot:
+        async with self._readings.about_one(call, briefs.READS, paging.wanted(call.parameters)) as snapshot:
             evidence = await briefs.read_decision_brief(snapshot, name)
         on_record = await self._on_record(call, evidence)
         if call.parameters.voice == "engineering":
@@ -58,7 +58,7 @@ class _Briefs:
 
     async def requirement_brief(self, call: Call) -> web.StreamResponse:
         name = named(call, "requirement")
-        async with self._readings.snapshot(call, briefs.READS, paging.wanted(call.parameters)) as snapshot:
+        async with self._readings.about_one(call, briefs.READS, paging.wanted(call.parameters)) as snapshot:
             evidence = await briefs.read_requirement_brief(snapshot, name)
         on_record = await self._on_record(call, evidence.brief)
         return await _send_brief(call, lambda: briefs.tell_requirement(evidence, on_record), documents.page)

@@ -62,7 +62,7 @@ class _Decisions:
 
     async def decision(self, call: Call) -> web.StreamResponse:
         name = named(call, "decision")
-        async with self._readings.snapshot(call, decisions.READS, paging.wanted(call.parameters)) as snapshot:
+        async with self._readings.about_one(call, decisions.READS, paging.wanted(call.parameters)) as snapshot:
             evidence = await decisions.read_decision(snapshot, name)
         return respond(call, await asyncio.to_thread(decisions.one_decision, evidence, name))
 

@@ -98,6 +98,20 @@ class Readings:
             yield snapshot
 
     @asynccontextmanager
+    async def about_one(self, call: Call, reads: Sequence[str], wanted: Wanted) -> AsyncIterator[Snapshot]:
+        """A snapshot for what is about one subject, with what is held of the ledger if that is at hand: nobody waits
+        until it is loaded. Raises Problem and Unavailable."""
+        position = wanted.as_of
+        if not isinstance(position, int):
+            position = (await self._settle(call, reads, wanted)).as_of.position
+            wanted = Wanted(as_of=position)
+        if self._held.is_close_behind(call.ledger, position):
+            await self._known(call, await self._settle(call, held.READS, wanted))
+        async with self.snapshot(call, reads, wanted) as snapshot:
+            snapshot.held = await self._held.at_hand(snapshot)
+            yield snapshot
+
+    @asynccontextmanager
     async def in_turn(self, call: Call, reads: Sequence[str], wanted: Wanted) -> AsyncIterator[Snapshot]:
         """A snapshot for what costs much. Who waits for a position holds no turn, and who waits for a turn holds no
         transaction."""

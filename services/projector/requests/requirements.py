@@ -93,7 +93,9 @@ class _Requirements:
         name = named(call, "requirement")
         deadline = asyncio.get_running_loop().time() + page.wanted.timeout_seconds
         opener = self._readings.opener(call)
-        async with self._readings.snapshot(call, requirements.READS, page.wanted) as snapshot:
+        # What is proven rests on each single event.
+        reading = self._readings.snapshot if asked.proof else self._readings.about_one
+        async with reading(call, requirements.READS, page.wanted) as snapshot:
             evidence = await requirement.read_requirement(snapshot, name)
             everybody = page.after == 0 and fits_one_page(evidence)
             shown = await requirement.read_shown(snapshot, evidence, evidence.live, opener) if everybody else None
@@ -118,7 +120,7 @@ class _Requirements:
 
     async def outcome(self, call: Call) -> web.StreamResponse:
         name = named(call, "requirement")
-        async with self._readings.snapshot(call, outcome.READS, paging.wanted(call.parameters)) as snapshot:
+        async with self._readings.about_one(call, outcome.READS, paging.wanted(call.parameters)) as snapshot:
             evidence = await outcome.read_outcome(snapshot, name)
         return respond(call, await asyncio.to_thread(outcome.show_outcome, evidence))
 

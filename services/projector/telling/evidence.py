@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from schemas.events import Bullet
 from services.projector.judgement.fit import Revision
-from services.projector.judgement.lenses import Adoption, Ask, Fact, Knowledge
+from services.projector.judgement.lenses import Adoption, Ask, Fact, Facts, Knowledge
 from services.projector.judgement.resolution import Lineage, Reach, Resolution
 from services.projector.judgement.revenue import Amounts, Revenue, millionths, total
 from services.projector.shapes.shown import Row
@@ -29,12 +29,13 @@ class KnowledgeRead(Struct, frozen=True):
     """What was known, as it was read."""
 
     adoptions: Sequence[Row]
-    facts: Sequence[Iterable[Any]]
-    """The values of a Fact each."""
+    facts: Facts | Sequence[Iterable[Any]]
+    """Or the values of a Fact each."""
     lineage: Lineage
 
     def knowledge(self) -> Knowledge:
-        return Knowledge(adoptions_of(self.adoptions), map(Fact._make, self.facts), self.lineage)
+        facts = self.facts if isinstance(self.facts, Facts) else map(Fact._make, self.facts)
+        return Knowledge(adoptions_of(self.adoptions), facts, self.lineage)
 
 
 def adoptions_of(rows: Iterable[Row]) -> list[Adoption]:

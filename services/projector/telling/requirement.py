@@ -48,7 +48,6 @@ from services.projector.telling.evidence import (
     KnowledgeRead,
     asks_by_requirement,
     names_by_account,
-    revenue_by_account,
 )
 from services.projector.telling.history import Happened, show_history
 from services.projector.telling.sides import (
@@ -184,12 +183,13 @@ class Evidence(Struct, frozen=True, kw_only=True):
     """What bears on asks for it, and for the requirements that its decisions are about: the values of an Ask each."""
     live: list[Ask]
     at_stake: dict[str, Revenue]
-    revenues: Sequence[Row]
+    revenues: Mapping[str, Revenue]
+    """Account → its revenue."""
     knowledge: KnowledgeRead
 
 
 class Judged(Struct, frozen=True, kw_only=True):
-    """One requirement, judged. `revenues`: account → its revenue."""
+    """One requirement, judged."""
 
     evidence: Evidence
     knowledge: Knowledge
@@ -197,7 +197,6 @@ class Judged(Struct, frozen=True, kw_only=True):
     holds: Row | None
     """The decision that holds."""
     heard: "_Heard"
-    revenues: Mapping[str, Revenue]
     departed: Mapping[int, Departs | None]
     reviewed: Mapping[int, list[Mark]]
 
@@ -221,14 +220,12 @@ def judge_requirement(evidence: Evidence) -> Judged:
     decisions = [decision_of(row) for row in evidence.made]
     holds = holding(evidence.made, evidence.superseded)
     position = evidence.as_of.position
-    revenues = revenue_by_account(evidence.revenues, knowledge.lineage.accounts, position)
     return Judged(
         evidence=evidence,
         knowledge=knowledge,
         decisions=decisions,
         holds=holds,
-        heard=_hear(evidence, knowledge, asks, _shown_as_decided(decisions, holds), revenues),
-        revenues=revenues,
+        heard=_hear(evidence, knowledge, asks, _shown_as_decided(decisions, holds)),
         departed=departures(knowledge, decisions, asks),
         reviewed=reviews(knowledge, decisions, asks, evidence.since.since(), evidence.now, position),
     )
@@ -280,7 +277,7 @@ def tell_requirement(judged: Judged, page: Sequence[Asker], read: Shown) -> OneR
         delivery=show_delivery(evidence.deliveries[0]) if evidence.deliveries else None,
         as_of=evidence.as_of,
         who_asked_total=len(heard.askers),
-        who_asked=_who_asked(page, evidence.live, read.asks, names, judged.revenues, read.quotes),
+        who_asked=_who_asked(page, evidence.live, read.asks, names, evidence.revenues, read.quotes),
         how_on_target=HowOnTarget(
             voice=shown(heard.voice),
             voice_if_known=shown(heard.voice_if_known),
@@ -347,9 +344,9 @@ def _hear(
     knowledge: Knowledge,
     asks: AskedOn,
     decision: Decision | None,
-    revenues: Mapping[str, Revenue],
 ) -> _Heard:
     now, position, live, at_stake = evidence.now, evidence.as_of.position, evidence.live, evidence.at_stake
+    revenues = evidence.revenues
     askers = lenses.as_now(knowledge, live, now, position)
     classes = {asker.account: asker.class_ for asker in askers}
     for account in at_stake.keys() - classes.keys():

@@ -95,9 +95,11 @@ async def _requirements_lineage(
         return {"requirements": _merged(merges), "moves": _by_ask(moves)}
     wanted = sorted(set(names))
     resolution = await _merged_around(snapshot, wanted)
-    ids = None if asks is None else sorted(set(asks))
     near = sorted(resolution.related(wanted))
-    moves = await snapshot.fetch(_statements, "moves_around", snapshot.position, near, ids)
+    if asks is None:
+        moves = await snapshot.fetch(_statements, "moves_around", snapshot.position, near)
+    else:
+        moves = await snapshot.fetch(_statements, "moves_of", snapshot.position, near, sorted(set(asks)))
     if moves:
         # What an ask was moved to may have been merged in its turn.
         places = {name for move in moves for name in (move["requirement"], move["moved_to"])}

@@ -111,8 +111,7 @@ SELECT position, valid_from, requirement, ask, moved_to
  ORDER BY position;
 
 -- moves_around --
--- Every move of the asks that were ever moved from or to one of these requirements ($2), in order; where ids are given
--- ($3), of the asks that have one of these.
+-- Every move of the asks that were ever moved from or to one of these requirements ($2), in order.
 WITH moved (ask) AS (
     SELECT ask FROM {schema}.ask_moves WHERE position <= $1 AND requirement = ANY($2::text[])
     UNION
@@ -124,8 +123,22 @@ SELECT said.*
                        FROM {schema}.ask_moves
                       WHERE ask = moved.ask AND position <= $1
                      OFFSET 0) AS said
- WHERE $3::text[] IS NULL OR moved.ask = ANY($3::text[])
  ORDER BY said.position;
+
+-- moves_of --
+-- The same of the asks that have one of these ids ($3): of few, where many were moved.
+WITH wanted (ask) AS (SELECT DISTINCT unnest($3::text[]) COLLATE "C"), said AS (
+    SELECT move.*
+      FROM wanted
+     CROSS JOIN LATERAL (SELECT position, valid_from, requirement, ask, moved_to
+                           FROM {schema}.ask_moves
+                          WHERE ask = wanted.ask AND position <= $1
+                         OFFSET 0) AS move
+)
+SELECT *
+  FROM said
+ WHERE ask IN (SELECT ask FROM said WHERE requirement = ANY($2::text[]) OR moved_to = ANY($2::text[]))
+ ORDER BY position;
 
 -- live_asks --
 -- Every ask that stands, in its latest state, with its first recording; which those are is said at lenses.live_asks.

@@ -102,11 +102,14 @@ class Readings:
         """A snapshot for what is about one subject, with what is held of the ledger if that is at hand: nobody waits
         until it is loaded. Raises Problem and Unavailable."""
         position = wanted.as_of
-        if not isinstance(position, int):
-            position = (await self._settle(call, reads, wanted)).as_of.position
-            wanted = Wanted(as_of=position)
-        if self._held.is_close_behind(call.ledger, position):
-            await self._known(call, await self._settle(call, held.READS, wanted))
+        # Who does without one of these read models need not be held up by it.
+        if {*held.READS} <= {*reads} and (
+            not isinstance(position, int) or self._held.is_close_behind(call.ledger, position)
+        ):
+            settled = await self._settle(call, held.READS, wanted)
+            wanted = Wanted(as_of=settled.as_of.position)
+            if self._held.is_close_behind(call.ledger, settled.as_of.position):
+                await self._known(call, settled)
         async with self.snapshot(call, reads, wanted) as snapshot:
             snapshot.held = await self._held.at_hand(snapshot)
             yield snapshot

@@ -10,7 +10,9 @@ import contextlib
 import logging
 import re
 import signal
+import socket
 import time
+import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -34,6 +36,9 @@ from services.workers import Worker
 
 REQUEST_BYTES_MAX = 16 * 1024 * 1024
 REQUEST_LINE_BYTES_MAX = 100 * 1024  # A parameter may be a text of 8,000 characters; escaped, one may take 12 bytes.
+_JSON = "application/json"
+BACKLOG = 1024  # Connections that wait to be accepted.
+UNREAD_SECONDS_MAX = 60  # For a client to take more of what is sent to it.
 RETRY_AFTER_SECONDS = 1
 SHUTDOWN_SECONDS_MAX = 10
 
@@ -203,6 +208,23 @@ def application(
     return app
 
 
+async def _listening(host: str, port: int, *, shared: bool) -> list[socket.socket]:
+    """A socket for each address of a host. `shared`: other processes listen on the port, too. Raises OSError."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in dict.fromkeys(found):
+            sockets.append(socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=shared))
+            # Its connections have it from there: who has asked and then does not read is not waited for any longer.
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux has it.
+                sockets[-1].setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1_000 * UNREAD_SECONDS_MAX)
+    except OSError:
+        for each in sockets:
+            each.close()
+        raise
+    return sockets
+
+
 def _registry() -> CollectorRegistry:
     """The metrics of all processes that share a port, or those of this one, if it has its port to itself."""
     directory = workers.metrics_directory()
@@ -241,8 +263,8 @@ async def serve(app: web.Application, *, host: str, port: int, service: str, wor
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, backlog=1024, reuse_port=worker is not None)
-        await site.start()
+        for listening in await _listening(host, port, shared=worker is not None):
+            await web.SockSite(runner, listening, backlog=BACKLOG).start()
         if worker is not None:
             worker.start()
         _log.info("service_started", service=service, url=f"http://{host}:{port}")
@@ -273,6 +295,25 @@ async def _asked_to_stop() -> None:
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop.set)
     await stop.wait()
+
+
+def would_rather(accept: str, media_type: str) -> bool:
+    """Whether the client would rather have this than JSON, by its header Accept."""
+    weights = {media_type: 0.0, _JSON: 0.0}
+    for part in accept.split(","):
+        media, *parameters = (each.strip().lower() for each in part.split(";"))
+        weight = 1.0
+        for parameter in parameters:
+            if parameter.startswith("q="):
+                try:
+                    weight = float(parameter.removeprefix("q="))
+                except ValueError:
+                    weight = 0.0
+        if media in weights:
+            weights[media] = weight
+        elif media in ("*/*", "application/*"):
+            weights[_JSON] = max(weights[_JSON], weight)
+    return weights[media_type] > weights[_JSON]
 
 
 # What a request passes on its way to its handler
@@ -321,8 +362,8 @@ async def _problems_answered(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     try:
-        return await handler(request)
-    except ConnectionResetError:
+        return await _letting_go(handler(request))
+    except ConnectionError:
         raise  # The client went away; there is nobody to answer.
     except Exception as error:
         if isinstance(error, web.HTTPMethodNotAllowed) and request.method == hdrs.METH_OPTIONS:
@@ -335,6 +376,19 @@ async def _problems_answered(
         if request.transport is not None:
             request.transport.abort()
         raise ConnectionResetError("an answer was cut") from error
+
+
+async def _letting_go(answering: Awaitable[web.StreamResponse]) -> web.StreamResponse:
+    """The answer. Of an error it keeps where it was raised, and lets go of what was at hand there: a body or a page, in
+    a circle of references that is not looked for before many thousands of objects have been made."""
+    try:
+        return await answering
+    except BaseException as error:
+        raised: BaseException | None = error
+        while raised is not None:
+            traceback.clear_frames(raised.__traceback__)
+            raised = raised.__context__
+        raise
 
 
 async def _begin(request: web.Request, response: web.StreamResponse) -> None:

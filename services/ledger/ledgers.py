@@ -64,7 +64,7 @@ class Ledgers:
         self.reading = reading
         self._recording = recording
         self.master = master
-        self._signing = signing
+        self.signing = signing
         self._outside = outside
         self._settings = settings
         self.queue = Queue(events_max=settings.queue_events_max, bytes_max=settings.queue_bytes_max)
@@ -139,7 +139,7 @@ class Ledgers:
             raise Unavailable(f"the master key {name} is not one of this database; run `ledger migrate`")
         log, tree = EventLog(self.reading, registered.ledger), Tree(registered.ledger)
         outside = self._outside(registered.ledger)
-        history = History(partial(look, self._recording, tree, registered.origin, self._signing, outside))
+        history = History(partial(look, self._recording, tree, registered.origin, self.signing, outside))
         sequencer = Sequencer(
             EventLog(self._recording, registered.ledger),
             teams=frozenset(same_team(team) for team in registered.teams),

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from schemas.codec import BATCH_EVENTS_MAX, EVENT_BYTES_MAX, MalformedJson, NotAnArray, elements, parse
+from schemas.codec import BATCH_EVENTS_MAX, EVENT_BYTES_MAX, MalformedJson, NotAnArray, canonical, elements, parse
 from services.ledger.queue import Room
 from services.problems import KINDS, Problem
 from services.web import REQUEST_BYTES_MAX
@@ -22,6 +22,8 @@ BATCH = "application/cloudevents-batch+json"
 BINARY = "application/json"
 
 BODY_SECONDS_MAX = 60  # For a body to arrive.
+ONE_EVENT_BYTES_MAX = 6 * EVENT_BYTES_MAX
+"""Of the body with one event: JSON may write each byte of it as six, and what it comes to counts."""
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ESCAPED = re.compile(r"\\(.)")
@@ -40,7 +42,7 @@ def media_type(request: web.Request) -> str:
 
 def body_bytes(request: web.Request, media: str) -> int:
     """The bytes of a request's body, or the most that they can be. Raises Problem if it is not to be read at all."""
-    most = REQUEST_BYTES_MAX if media == BATCH else EVENT_BYTES_MAX
+    most = REQUEST_BYTES_MAX if media == BATCH else ONE_EVENT_BYTES_MAX
     size = most if request.content_length is None else request.content_length
     if size > most:
         raise too_large(media, size)
@@ -50,7 +52,7 @@ def body_bytes(request: web.Request, media: str) -> int:
 async def read_body(request: web.Request, media: str, room: Room) -> bytes:
     """The body, each part of which takes its room as it arrives. Raises Problem if it takes too long or is too large,
     and Overloaded."""
-    most = REQUEST_BYTES_MAX if media == BATCH else EVENT_BYTES_MAX
+    most = REQUEST_BYTES_MAX if media == BATCH else ONE_EVENT_BYTES_MAX
     if request.content.is_eof():  # It came together with its head, as small ones do: there is nothing to wait for.
         body = request.content.read_nowait()
         if len(body) > most:
@@ -77,7 +79,7 @@ def too_large(media: str, size: int) -> Problem:
     if media == BATCH:
         detail = f"a request has at most {REQUEST_BYTES_MAX} bytes"
     else:
-        detail = f"an event has at most {EVENT_BYTES_MAX} bytes; this request has {size}"
+        detail = f"an event has at most {EVENT_BYTES_MAX} bytes; this one has {size}"
     return _plain("too-large", detail)
 
 
@@ -99,6 +101,8 @@ def events(request: web.Request, media: str, body: bytes) -> tuple[int, Iterator
             raise _plain("too-large", f"a batch has at most {BATCH_EVENTS_MAX} events, and this has {count}")
         return count, values
     value = parse(body)
+    if len(body) > EVENT_BYTES_MAX and (size := len(canonical(value))) > EVENT_BYTES_MAX:
+        raise too_large(media, size)
     if media == STRUCTURED:
         return 1, iter([value])
     attributes = _attributes(request.headers)

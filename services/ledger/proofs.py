@@ -8,10 +8,12 @@ for the checkpoint and the keys; caches of one's own may keep it for ever.
 from aiohttp import web
 
 from services.ledger.ledgers import Ledgers
+from services.postgres import Unavailable
 from services.problems import Problem
 from services.proof.inclusion import Proof
 from services.proof.merkle import inclusion
 from services.proof.tiles import Tile, is_in, read_path
+from services.signing import SigningKeyError
 from services.tree import Kept, Timestamped
 from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route
 
@@ -61,6 +63,8 @@ def routes(ledgers: Ledgers) -> list[Route]:
     async def get_keys(call: Call) -> web.Response:
         ledger = await ledgers.open(call.ledger)
         known = await ledger.tree.verifier_keys(ledgers.reading)
+        if not known:  # Nothing is recorded yet: those that will sign.
+            known = await _signing(ledgers, ledger.registered.origin)
         known += await ledger.tree.digest_keys(ledgers.reading, ledger.registered.origin)
         return _text("".join(f"{key}\n" for key in known), _FOR_NOW)
 
@@ -136,6 +140,14 @@ def routes(ledgers: Ledgers) -> list[Route]:
 def _not_yet(what: str, tile: Tile, kept: Kept | None) -> Problem:
     size = 0 if kept is None else kept.size
     return Problem("not-found", f"{what} up to {tile.end}, and the last checkpoint has {size}", headers=_LATER)
+
+
+async def _signing(ledgers: Ledgers, origin: str) -> list[str]:
+    """The keys that will sign. Raises Unavailable if who has them does not answer."""
+    try:
+        return [str(key) for key in await ledgers.signing.verifier_keys(origin)]
+    except SigningKeyError as error:
+        raise Unavailable(str(error)) from None
 
 
 def _number(call: Call, name: str) -> int:

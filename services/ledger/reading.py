@@ -19,10 +19,12 @@ from services.ledger.log import NEWEST_BYTES_MAX, PAGE_EVENTS_MAX, POSITION_MAX,
 from services.ledger.shapes import RecordedEvents, shape
 from services.problems import Problem
 from services.sealing import open_text
-from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route, has_already, over
+from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route, has_already, over, would_rather
 
 CLOUDEVENT = "application/cloudevents+json"
 NDJSON = "application/x-ndjson"
+
+_FOR_NOW = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept"}
 SSE_READERS_MAX = 200
 
 _After = Annotated[int, Meta(ge=0, le=POSITION_MAX, description="only what lies behind this position")]
@@ -83,7 +85,7 @@ def routes(ledgers: Ledgers) -> list[Route]:
 
     async def get_events(call: Call) -> web.StreamResponse:
         ledger = await ledgers.open(call.ledger)
-        if NDJSON in call.request.headers.get("Accept", ""):
+        if would_rather(call.request.headers.get("Accept", ""), NDJSON):
             return await _all_lines(ledger, call)
         return await _page(ledger, call)
 
@@ -162,7 +164,7 @@ async def _page(ledger: Ledger, call: Call) -> web.Response:
     page = await _read(ledger, asked)
     # What was recorded between the two is shown, and so the head is there at least.
     head = max([head, *page.positions[-1:]])
-    headers = {"Cache-Control": "private, no-cache"}
+    headers = {**_FOR_NOW}
     if page.more:
         following = call.request.rel_url.update_query({"after": str(page.positions[-1])})
         headers["Link"] = f'<{following}>; rel="next"'
@@ -190,10 +192,12 @@ async def _all_lines(ledger: Ledger, call: Call) -> web.StreamResponse:
     asked: PageParameters = call.parameters
     if asked.id is not None:
         page = await _read(ledger, asked)
-        return web.Response(body=b"".join(state + b"\n" for state in page.states), content_type=NDJSON)
+        return web.Response(
+            body=b"".join(state + b"\n" for state in page.states), content_type=NDJSON, headers=_FOR_NOW
+        )
 
     head = await ledger.log.max_position()
-    response = web.StreamResponse(headers={"Content-Type": NDJSON, "Cache-Control": "private, no-cache"})
+    response = web.StreamResponse(headers={"Content-Type": NDJSON, **_FOR_NOW})
     await response.prepare(call.request)
     after = head if call.request.method == "HEAD" else asked.after
     while after < head:

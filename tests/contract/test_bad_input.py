@@ -1,6 +1,7 @@
 """Bad input: the status of the contract, a pointer to the spot, nothing recorded, and the next request works."""
 
 import gzip
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -259,6 +260,22 @@ async def test_sixty_kib_exactly_are_taken(ledger: LedgerService):
     stored = (await ledger.get(f"{EVENTS}/1")).body
     assert msgspec.json.decode(stored)["data"] == one["data"]
     assert len(stored) <= 65_535
+
+
+async def test_an_event_counts_by_what_it_comes_to_and_not_by_how_it_is_written(ledger: LedgerService):
+    attributes = {f"name {number}": "Ж" * 2_000 for number in range(8)}
+    escaped = json.dumps(profile("a-1", data={"account": "a-1", "attributes": attributes})).encode()
+    assert len(escaped) > EVENT_BYTES_MAX
+    [first] = (await ledger.send(escaped)).results
+    assert (await ledger.send(b"[%s]" % escaped, BATCH)).results == [{**first, "duplicate": True}]
+    spread = encode(profile("a-2")).replace(b",", b"," + b" " * 20_000)
+    assert len(spread) > EVENT_BYTES_MAX
+    assert (await ledger.send(spread)).status == 201
+
+    refused = [encode(swollen(EVENT_BYTES_MAX + 1)), encode(profile("a-3")) + b" " * 6 * EVENT_BYTES_MAX]
+    for body in refused:
+        reply = await ledger.send(body)
+        assert (reply.status, reply.problem) == (413, "too-large")
 
 
 async def test_an_event_that_sealing_makes_too_large_is_refused_with_its_size(ledger: LedgerService):

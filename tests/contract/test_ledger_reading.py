@@ -102,6 +102,15 @@ async def test_the_lines_are_the_stored_bytes_and_the_tag_their_leaf_hash(ledger
     stored = await filled(ledger)
     reply = await ledger.get(EVENTS, headers={"Accept": NDJSON})
     assert reply.headers["Content-Type"] == NDJSON
+    for accept, media in {
+        NDJSON.upper(): NDJSON,
+        f"{NDJSON};q=0.9, application/json;q=0.1": NDJSON,
+        f"{NDJSON};q=0": "application/json",
+        f"application/json, {NDJSON};q=0.1": "application/json",
+    }.items():
+        chosen = await ledger.get(EVENTS, headers={"Accept": accept})
+        assert chosen.headers["Content-Type"].startswith(media), accept
+        assert "Accept" in chosen.headers["Vary"]
     assert reply.body == b"".join(state + b"\n" for state in stored)
     for position, state in enumerate(stored, 1):
         one = await ledger.get(f"{EVENTS}/{position}")

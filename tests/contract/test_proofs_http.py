@@ -37,6 +37,15 @@ async def test_before_anything_is_recorded_there_is_nothing_to_prove(ledger: Led
         assert (reply.status, reply.problem, reply.headers["Retry-After"]) == (404, "not-found", "1"), path
 
 
+async def test_before_anything_is_recorded_it_is_told_who_will_sign(ledger: LedgerService):
+    told = (await ledger.get(f"{BASE}/key")).body.decode()
+    await ledger.post(profile())
+    note = await checkpoint(ledger, 1)
+    origin = (await ledger.get(BASE)).json["origin"]
+    assert Checkpoint.verified(note.encode(), origin, [VerifierKey.read(told.strip())]).size == 1
+    assert (await ledger.get(f"{BASE}/key")).body.decode() == told
+
+
 async def test_what_is_served_proves_what_is_stored(ledger: LedgerService):
     results = (await ledger.post(profile(), profile(), profile())).results
     note = await checkpoint(ledger, 3)

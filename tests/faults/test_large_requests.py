@@ -13,13 +13,14 @@ from services.ledger.queue import LARGE_BYTES_MIN
 from services.web import REQUEST_BYTES_MAX
 from tests.conftest import Database
 from tests.ledger_process import SECONDS_MAX, LedgerProcess, processes
-from tests.ledger_service import BATCH, STRUCTURED, holds
+from tests.ledger_service import BATCH, NDJSON, STRUCTURED, holds
 from tests.log import event
 
 CLIENTS = 64
 EVENTS = 1_000
 MEMORY_MIB_MAX = 200
 AT_REST_MIB_MAX = 130
+CUT_OFF = 30  # Each holds some 8 MiB of what it was sent, and as much of what it was to be answered.
 
 
 async def test_a_burst_of_the_largest_requests_stays_within_bounds(database: Database) -> None:
@@ -46,6 +47,32 @@ async def test_a_burst_of_the_largest_requests_stays_within_bounds(database: Dat
             return psutil.Process(ledger.process.pid).memory_info().rss / 2**20 < AT_REST_MIB_MAX
 
         await holds(given_back)
+
+
+async def test_what_is_cut_off_is_let_go_of(database: Database) -> None:
+    body = batch()
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SECONDS_MAX)) as session,
+        processes(database.settings, 1, session) as [ledger],
+    ):
+        assert await post(session, ledger, body, BATCH) == 201
+        head = {"Content-Type": BATCH, "Content-Length": str(len(body))}
+        for _ in range(CUT_OFF):
+            await cut_off(ledger, "POST", head, body[: len(body) // 10 * 9])
+            await cut_off(ledger, "GET", {"Accept": NDJSON}, read=1_000)
+        assert most_mib(ledger) < MEMORY_MIB_MAX
+
+
+async def cut_off(
+    ledger: LedgerProcess, method: str, headers: dict[str, str], body: bytes = b"", read: int = 0
+) -> None:
+    """Send so much of a request, read so much of the answer, and go away."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", ledger.settings.ledger_port, limit=4_096)
+    lines = [f"{name}: {value}" for name, value in (ledger.headers | {"Host": "x"} | headers).items()]
+    writer.write("\r\n".join([f"{method} /v1/ledgers/main/events HTTP/1.1", *lines, "", ""]).encode() + body)
+    await writer.drain()
+    await reader.readexactly(read)
+    writer.transport.abort()
 
 
 def batch() -> bytes:

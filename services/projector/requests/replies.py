@@ -13,7 +13,7 @@ from services.projector.requests import paging, sheets
 from services.projector.requests.paging import Page
 from services.projector.requests.readings import OPENER, Whole
 from services.projector.shapes.shown import AsOf
-from services.web import Call
+from services.web import Call, would_rather
 
 CSV = "text/csv"
 JSON = "application/json"
@@ -122,28 +122,9 @@ def _quoted(digest: bytes) -> str:
 
 def wants_csv(accept: str) -> bool:
     """Whether the client would rather have CSV than JSON."""
-    return _would_rather(accept, CSV)
+    return would_rather(accept, CSV)
 
 
 def wants_markdown(accept: str) -> bool:
     """Whether the client would rather have markdown than JSON."""
-    return _would_rather(accept, MARKDOWN)
-
-
-def _would_rather(accept: str, media_type: str) -> bool:
-    """Whether the client would rather have this than JSON."""
-    weights = {media_type: 0.0, JSON: 0.0}
-    for part in accept.split(","):
-        media, *parameters = (each.strip().lower() for each in part.split(";"))
-        weight = 1.0
-        for parameter in parameters:
-            if parameter.startswith("q="):
-                try:
-                    weight = float(parameter.removeprefix("q="))
-                except ValueError:
-                    weight = 0.0
-        if media in weights:
-            weights[media] = weight
-        elif media in ("*/*", "application/*"):
-            weights[JSON] = max(weights[JSON], weight)
-    return weights[media_type] > weights[JSON]
+    return would_rather(accept, MARKDOWN)

@@ -14,6 +14,7 @@ COMMAND_SECONDS_MAX = 60
 # A process that is stopped while it holds the head of a log loses its session, before those who wait give up.
 IDLE_IN_TRANSACTION_SECONDS_MAX = 10
 LOCK_SECONDS_MAX = 30
+GONE_SECONDS_MAX = 1  # A statement goes on whose client is gone, with its locks.
 
 # What a client may meet while PostgreSQL is away, is shutting down or has just come back, has no room, or has given
 # up waiting for somebody else: it cannot now, and may be asked again.
@@ -100,6 +101,7 @@ async def open_pool(
                 "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS_MAX}s",
                 "lock_timeout": f"{LOCK_SECONDS_MAX}s",
                 "timezone": "UTC",
+                "client_connection_check_interval": f"{GONE_SECONDS_MAX}s",
             },
         )
     return pool
@@ -113,7 +115,8 @@ async def _reset(connection: asyncpg.Connection) -> None:
 async def connect(url: str) -> asyncpg.Connection:
     """One connection of its own, for LISTEN and for long work. Raises Unavailable, naming the server."""
     try:
-        return await asyncpg.connect(url, timeout=CONNECT_SECONDS_MAX, server_settings={"timezone": "UTC"})
+        settings = {"timezone": "UTC", "client_connection_check_interval": f"{GONE_SECONDS_MAX}s"}
+        return await asyncpg.connect(url, timeout=CONNECT_SECONDS_MAX, server_settings=settings)
     except (*UNAVAILABLE, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
         is_away = isinstance(error, (FileNotFoundError, ConnectionRefusedError))
         told = "does not run there; `ledger run` starts the embedded one" if is_away else error or type(error).__name__

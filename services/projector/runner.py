@@ -132,6 +132,11 @@ class Runner:
         self._woken.set()
 
     @property
+    def names(self) -> Collection[str]:
+        """The projections that this version has."""
+        return self._projections.keys()
+
+    @property
     def is_opening(self) -> bool:
         """Whether the read models cannot be asked yet, and the database has not refused to make them either."""
         return not self._open.is_set() and not self._refused
@@ -184,18 +189,24 @@ class Runner:
             await self._moved.wait_for(lambda: not (self._is_ours() and self._unindexed))
 
     def seen(self, cursor: Cursor) -> Cursor:
-        """A stored cursor as it is for this process: stopped, if another version has built the read model since.
+        """A stored cursor as it is for this process: stopped, if another version has built the read model since, or
+        has one that this one does not.
 
         This process then neither extends the read model nor answers from it. It does not build its own either:
         two versions that run would do so in turn, for ever.
         """
         ours = self._projections.get(cursor.projection)
-        if ours is None or ours.version == cursor.version or ours.name in self._rebuilding or cursor.state == "stopped":
+        if cursor.state == "stopped":
             return cursor
-        reason = (
-            f"another version of the software has built this read model ({cursor.version}, here {ours.version})."
-            " Stop the older of the two projectors; if this is the newer one, restart it then"
-        )
+        if ours is None:
+            reason = "this version of the software has no such projection: what another has left is extended by nobody"
+        elif ours.version == cursor.version or ours.name in self._rebuilding:
+            return cursor
+        else:
+            reason = (
+                f"another version of the software has built this read model ({cursor.version}, here {ours.version})."
+                " Stop the older of the two projectors; if this is the newer one, restart it then"
+            )
         return msgspec.structs.replace(cursor, state="stopped", reason=reason)
 
     # The work

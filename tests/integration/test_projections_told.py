@@ -52,3 +52,21 @@ async def test_a_read_model_is_behind_by_the_time_between_what_it_has_and_the_he
         seconds = (recorded[1][0] - recorded[0][0]).total_seconds()
         assert seconds > 0
         assert {(each.position, each.lag.events, each.lag.seconds) for each in told.projections} == {(5, 5, seconds)}
+
+
+async def test_what_another_version_has_left_keeps_nobody_waiting(database: Database) -> None:
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(5))
+        await reached(await projector.ledger("main"), 5)
+        await projector.pool.execute(
+            "INSERT INTO ledger_main.cursors VALUES ('leads', 3, 'another', 'live', NULL, NULL, now())"
+        )
+    async with Projector(database.settings) as projector:
+        runner = await projector.ledger("main")
+        await reached(runner, 5)
+        told = await list_projections(projector.pool, runner)
+        [left] = [each for each in told.projections if each.projection == "leads"]
+        assert (told.as_of.position, left.position, left.state) == (5, 3, "stopped")
+        assert "no such projection" in (left.reason or "")
+        async with asyncio.timeout(60):
+            await runner.caught_up()

@@ -54,7 +54,8 @@ class ProjectionList(Struct, frozen=True, kw_only=True):
 
 
 async def list_projections(pool: asyncpg.Pool, runner: Runner) -> ProjectionList:
-    """Each projection, by its name. Answers also while one has stopped; as_of is the lowest cursor."""
+    """Each projection, by its name. Answers also while one has stopped; as_of is the lowest cursor of those that
+    this version has."""
     with unavailable():
         async with pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
             # One statement sees all at one moment. Who builds anew is told by locks, of which there are no snapshots.
@@ -91,7 +92,8 @@ async def list_projections(pool: asyncpg.Pool, runner: Runner) -> ProjectionList
             rebuild=rebuilt.get(cursor.projection),
         )
 
-    lowest = min(rows, key=itemgetter("position"))
+    ours = [row for row in rows if row["projection"] in runner.names]
+    lowest = min(ours or rows, key=itemgetter("position"))
     is_there = lowest["position"] and lowest["recorded_at"]
     return ProjectionList(
         as_of=AsOf(lowest["position"], format_time(lowest["recorded_at"]) if is_there else None),

@@ -79,7 +79,7 @@ async def test_another_origin_learns_nothing(database: Database, origin: str):
         for method in ("GET", "OPTIONS"):
             reply = await ledger.ask(method, EVENTS, headers=PREFLIGHT | {"Origin": origin})
             assert cors(reply.headers) == set()
-            assert reply.headers["Vary"] == "Origin"  # A cache does not mix it up with an answer for another.
+            assert "Origin" in reply.headers["Vary"]  # A cache does not mix it up with an answer for another.
 
 
 async def test_the_projector_has_it_too(database: Database):

@@ -63,9 +63,9 @@ class Watch:
 async def watching(served: Served, watch: Watch) -> AsyncIterator[None]:
     async def sample() -> None:
         while True:
-            for service in served.running():
+            for service, pid in served.running().items():  # One may be stopped while another is looked at.
                 with contextlib.suppress(psutil.Error, OSError):
-                    used = await asyncio.to_thread(memory_mb, served.pid(service))
+                    used = await asyncio.to_thread(memory_mb, pid)
                     watch.samples.append(Memory(time.monotonic(), watch.during, service, round(used, 1)))
             await asyncio.sleep(SAMPLE_SECONDS)
 

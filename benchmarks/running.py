@@ -96,9 +96,9 @@ class Served:
         for name in [*self._services]:
             self.stop(name)
 
-    def running(self) -> list[str]:
-        """The services that were started and not stopped."""
-        return [*self._services]
+    def running(self) -> dict[str, int]:
+        """The services that were started and not stopped, and their processes."""
+        return {name: process.pid for name, (process, _) in self._services.items()}
 
     def pid(self, name: str) -> int:
         return self._services[name][0].pid

@@ -7,6 +7,7 @@ A request passes: log and metrics → problems → key, scope, ledger → parame
 import asyncio
 import base64
 import contextlib
+import errno
 import logging
 import re
 import signal
@@ -209,19 +210,24 @@ def application(
 
 
 async def _listening(host: str, port: int, *, shared: bool) -> list[socket.socket]:
-    """A socket for each address of a host. `shared`: other processes listen on the port, too. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    """A socket for each address of a host that this machine has. `shared`: other processes listen on the port, too.
+    Raises OSError."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
-    try:
-        for family, _, _, _, address in dict.fromkeys(found):
-            sockets.append(socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=shared))
+    for number, (family, _, _, _, address) in enumerate(dict.fromkeys(found), 1):
+        try:
+            listening = socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=shared)
+        except OSError as error:
+            if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and (sockets or number < len(found)):
+                continue  # `localhost` is told to have addresses of families that are switched off.
+            for each in sockets:
+                each.close()
+            raise
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux has it.
             # Its connections have it from there: who has asked and then does not read is not waited for any longer.
-            if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux has it.
-                sockets[-1].setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1_000 * UNREAD_SECONDS_MAX)
-    except OSError:
-        for each in sockets:
-            each.close()
-        raise
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1_000 * UNREAD_SECONDS_MAX)
+        sockets.append(listening)
     return sockets
 
 
@@ -298,8 +304,9 @@ async def _asked_to_stop() -> None:
 
 
 def would_rather(accept: str, media_type: str) -> bool:
-    """Whether the client would rather have this than JSON, by its header Accept."""
-    weights = {media_type: 0.0, _JSON: 0.0}
+    """Whether the client would rather have this than JSON, by its header Accept. What it names comes before what it
+    takes as well."""
+    named: dict[str, float] = {}
     for part in accept.split(","):
         media, *parameters = (each.strip().lower() for each in part.split(";"))
         weight = 1.0
@@ -309,11 +316,11 @@ def would_rather(accept: str, media_type: str) -> bool:
                     weight = float(parameter.removeprefix("q="))
                 except ValueError:
                     weight = 0.0
-        if media in weights:
-            weights[media] = weight
-        elif media in ("*/*", "application/*"):
-            weights[_JSON] = max(weights[_JSON], weight)
-    return weights[media_type] > weights[_JSON]
+        named[media] = weight
+    wanted = named.get(media_type, 0.0)
+    if _JSON in named:
+        return wanted > named[_JSON]
+    return wanted > 0 and wanted >= max(named.get("application/*", 0.0), named.get("*/*", 0.0))
 
 
 # What a request passes on its way to its handler
@@ -379,15 +386,13 @@ async def _problems_answered(
 
 
 async def _letting_go(answering: Awaitable[web.StreamResponse]) -> web.StreamResponse:
-    """The answer. Of an error it keeps where it was raised, and lets go of what was at hand there: a body or a page, in
-    a circle of references that is not looked for before many thousands of objects have been made."""
+    """The answer. What tells that the client went away, aiohttp keeps in a circle of references, which is not looked
+    for before many thousands of objects have been made; a body or a page that was at hand is not to be kept with it."""
     try:
         return await answering
-    except BaseException as error:
-        raised: BaseException | None = error
-        while raised is not None:
-            traceback.clear_frames(raised.__traceback__)
-            raised = raised.__context__
+    except (ConnectionError, asyncio.CancelledError, web.RequestPayloadError) as error:
+        # Raised in this request alone: no other task goes on in one of these frames, which to clear it would end.
+        traceback.clear_frames(error.__traceback__)
         raise
 
 

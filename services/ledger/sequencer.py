@@ -193,6 +193,7 @@ class Sequencer:
         return batch
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
+        is_apart = False
         try:
             outcomes = await self._record([waiting.request for waiting in batch])
         except (Unavailable, Doubt) as error:
@@ -208,13 +209,14 @@ class Sequencer:
             self._kept.clear()
             if len(batch) == 1:
                 self._fail(batch, error)
-            else:
-                for waiting in batch:  # One of them cannot be sequenced; the others have nothing to do with it.
-                    await self._commit([waiting])
+            is_apart = len(batch) > 1
         else:
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 if not waiting.answer.done():  # The client may have gone away; its events are recorded all the same.
                     waiting.answer.set_result(outcome)
+        # Not while the error is handled, which would be the context of all that is raised here.
+        for waiting in batch if is_apart else ():  # One cannot be sequenced; the others have nothing to do with it.
+            await self._commit([waiting])
 
     def _look_for_a_newer_key(self) -> None:
         try:

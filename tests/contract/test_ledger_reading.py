@@ -105,7 +105,9 @@ async def test_the_lines_are_the_stored_bytes_and_the_tag_their_leaf_hash(ledger
     for accept, media in {
         NDJSON.upper(): NDJSON,
         f"{NDJSON};q=0.9, application/json;q=0.1": NDJSON,
+        f"{NDJSON}, */*": NDJSON,
         f"{NDJSON};q=0": "application/json",
+        f"{NDJSON};q=0.5, */*": "application/json",
         f"application/json, {NDJSON};q=0.1": "application/json",
     }.items():
         chosen = await ledger.get(EVENTS, headers={"Accept": accept})

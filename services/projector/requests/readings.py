@@ -106,10 +106,10 @@ class Readings:
         if {*held.READS} <= {*reads} and (
             not isinstance(position, int) or self._held.is_close_behind(call.ledger, position)
         ):
-            settled = await self._settle(call, held.READS, wanted)
-            wanted = Wanted(as_of=settled.as_of.position)
-            if self._held.is_close_behind(call.ledger, settled.as_of.position):
-                await self._known(call, settled)
+            at = (await self._settle(call, reads, wanted)).as_of.position
+            wanted = Wanted(as_of=at)
+            if self._held.is_close_behind(call.ledger, at):
+                await self._known(call, await self._settle(call, held.READS, wanted))
         async with self.snapshot(call, reads, wanted) as snapshot:
             snapshot.held = await self._held.at_hand(snapshot)
             yield snapshot

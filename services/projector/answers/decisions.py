@@ -56,7 +56,7 @@ READS = ("accounts", "opportunities", "requirements", "agreements", "decisions",
 FITS_MAX = 1_000
 """Fits that one decision shows, in accounts; the counts by class are of all."""
 
-LAID_AT_ONCE = 8
+LAID_AT_ONCE = 2
 """Decisions: in a log of a million events it takes a fraction of a second to see who asked for what they are about."""
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))

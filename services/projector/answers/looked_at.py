@@ -40,15 +40,15 @@ class LookedAt:
         self._stakes: dict[int, Stakes] = {}
         self._stakes_shown: OrderedDict[tuple[int, bytes], Any] = OrderedDict()
         self._reviews: list[Review] = []
+        # Added up as they come: what is held is measured with each answer.
+        self._asked_octets = self._stakes_octets = 0
         self._lock = Lock()
 
     @property
     def octets(self) -> int:
         with self._lock:
-            asked = sum(each.octets for each in self._asked.values())
-            staked = sum(each.octets for each in self._stakes.values())
             shown = len(self._stakes_shown) * STAKES_SHOWN_OCTETS
-            return asked + staked + shown + sum(each.octets for each in self._reviews)
+            return self._asked_octets + self._stakes_octets + shown + sum(each.octets for each in self._reviews)
 
     def who_asked(self, counted: Counted, decision: Decision) -> AskedWhen:
         """Who asked for what a decision is about, as its deciders knew it, or who reaffirmed it. Without the asks."""
@@ -66,6 +66,8 @@ class LookedAt:
         if found is None:
             found = at_stake(counted, decision, self._look(counted, decision)[1])
             with self._lock:
+                # Others may have looked at it meanwhile, and found the same.
+                self._stakes_octets += 0 if decision.position in self._stakes else found.octets
                 self._stakes[decision.position] = found
         return found
 
@@ -103,10 +105,11 @@ class LookedAt:
         found = who_asked(counted, decision)
         kept = replace(found, asks=np.empty(0, np.int64))  # A part of it, however small, would keep all of it.
         with self._lock:
-            self._asked[decision.position, decision.cut] = kept
-            held = sum(each.octets for each in self._asked.values())
-            while held > ASKED_OCTETS_MAX and len(self._asked) > 1:
-                held -= self._asked.popitem(last=False)[1].octets
+            key = (decision.position, decision.cut)
+            self._asked_octets += 0 if key in self._asked else kept.octets
+            self._asked[key] = kept
+            while self._asked_octets > ASKED_OCTETS_MAX and len(self._asked) > 1:
+                self._asked_octets -= self._asked.popitem(last=False)[1].octets
         return kept, found
 
     def _keep(self, found: Review) -> None:

@@ -14,7 +14,7 @@ COMMAND_SECONDS_MAX = 60
 # A process that is stopped while it holds the head of a log loses its session, before those who wait give up.
 IDLE_IN_TRANSACTION_SECONDS_MAX = 10
 LOCK_SECONDS_MAX = 30
-GONE_SECONDS_MAX = 1  # A statement goes on whose client is gone, with its locks.
+GONE_SECONDS_MAX = 1  # For a statement to go on, and keep its locks, once its client is gone.
 
 # What a client may meet while PostgreSQL is away, is shutting down or has just come back, has no room, or has given
 # up waiting for somebody else: it cannot now, and may be asked again.

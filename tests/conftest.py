@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
+import random
 import secrets
 import shutil
 import socket
@@ -119,15 +121,26 @@ def scratch() -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """TCP ports of 127.0.0.1 that nobody listens on now, and that no outgoing connection is given."""
-    sockets: list[socket.socket] = []
-    while len(sockets) < count:
-        with contextlib.suppress(OSError):
-            sockets.append(socket.create_server(("127.0.0.1", PORT_MIN + secrets.randbelow(PORTS))))
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
+    """TCP ports of 127.0.0.1 that nobody listens on now, that no outgoing connection is given, and that nothing else
+    in these tests is going to listen on: no port is given twice before all have been, nor to two of pytest's workers.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        port = next(_ports)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            ports.append(port)
     return ports
+
+
+def _ports_of_this_process() -> Iterator[int]:
+    """Those of this worker's share, in an order that another session's are not in, over and over."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    mine = range(PORT_MIN + worker, PORT_MIN + PORTS, workers)
+    return itertools.cycle(random.SystemRandom().sample(mine, len(mine)))
+
+
+_ports = _ports_of_this_process()
 
 
 def _remove_abandoned() -> None:

@@ -94,8 +94,8 @@ class Sequencer:
         await self._task
 
     async def turn(self) -> None:
-        """Wait until the next batch is gathered, or for TURN_SECONDS_MAX. Who submits right after that comes along in
-        it, even if the ledger is being stopped.
+        """Wait until the next batch is gathered; where the one before is held up, turns are given every
+        TURN_SECONDS_MAX. Who submits right after that comes along in it, even if the ledger is being stopped.
 
         What all of them do in between is done one right after the other, and so costs less than among whatever else a
         request takes: its code and its data are in the processor's caches. Raises Overloaded and Unavailable.

@@ -64,3 +64,19 @@ async def test_who_cannot_connect_is_told_what_the_url_names_and_lacks_and_no_pa
     assert str(raised.value).startswith(f"PostgreSQL at {told}")
     assert "secret" not in str(raised.value)
     assert "None" not in str(raised.value)
+
+
+async def test_whose_client_is_gone_holds_no_lock_however_long_its_statement_takes(database: Database) -> None:
+    """As when a projector is killed amid an index: others are not to wait until it would have been made."""
+    gone, other = await connect(database.projector), await connect(database.projector)
+    async with await open_pool(database.projector, connections_max=1) as pool:
+        for key, whose in enumerate((gone, await pool.acquire())):
+            working = asyncio.create_task(whose.execute(f"SELECT pg_advisory_lock({key}), pg_sleep(600)"))
+            async with asyncio.timeout(SECONDS_MAX):
+                while await other.fetchval(f"SELECT pg_try_advisory_lock({key})"):
+                    await other.execute(f"SELECT pg_advisory_unlock({key})")
+                    await asyncio.sleep(0.01)
+                whose.terminate()  # It asks the server for nothing: the connection is gone.
+                await other.execute(f"SELECT pg_advisory_lock({key})")
+            await asyncio.gather(working, return_exceptions=True)
+    await other.close()

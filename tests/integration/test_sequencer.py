@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 import time
+import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -15,7 +16,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from schemas.codec import decode_recorded
+from schemas.codec import Undecodable, decode_recorded
 from schemas.envelope import Recorded, stream_uuid
 from services.ledger import aggregates, sequencer
 from services.ledger.log import EventLog, Filter
@@ -358,6 +359,36 @@ async def test_nor_is_it_believed_once_the_log_is_shorter_than_it_was(database: 
             assert refused(await one.submit(decision(1))) == ["rule-not-met"]
     finally:
         await superuser.close()
+
+
+async def test_a_request_that_cannot_be_judged_keeps_none_of_its_batch_from_being_recorded(database: Database) -> None:
+    async with writer(database) as one:
+        await one.record(event("requirement.raised", requirement="R-1", title="One"))
+        await one.record(decision(1))
+    superuser = await connect(database.superuser)
+    await superuser.execute(
+        "ALTER TABLE ledger_main.stored_events DISABLE TRIGGER stored_events_are_append_only;"
+        "UPDATE ledger_main.stored_events SET state = 'what nobody can read' WHERE notification_id = 2"
+    )
+    await superuser.close()
+
+    async def answered(of: Writer, *events: Any) -> Any:
+        """The answer. Of an error all is let go of, as at the edge; nobody else goes on in what it was raised in."""
+        try:
+            return await of.record(*events)
+        except Exception as error:
+            raised: BaseException | None = error
+            while raised is not None:
+                traceback.clear_frames(raised.__traceback__)
+                raised = raised.__context__
+            return error
+
+    async with writer(database) as one, asyncio.timeout(60):
+        requests = [profile("a-1")], [decision(1)], [profile("a-2")]
+        first, refusal, last = await asyncio.gather(*(answered(one, *request) for request in requests))
+        assert [first, last] == [[3], [4]]
+        assert isinstance(refusal, Undecodable)
+        assert await answered(one, profile("a-3")) == [5]
 
 
 async def history(session: aiohttp.ClientSession, ledger: LedgerProcess, subject: str) -> list[Any]:

@@ -107,7 +107,7 @@ class Readings:
             not isinstance(position, int) or self._held.is_close_behind(call.ledger, position)
         ):
             at = (await self._settle(call, reads, wanted)).as_of.position
-            wanted = Wanted(as_of=at)
+            wanted = Wanted(as_of=at, timeout_seconds=wanted.timeout_seconds)
             if self._held.is_close_behind(call.ledger, at):
                 await self._known(call, await self._settle(call, held.READS, wanted))
         async with self.snapshot(call, reads, wanted) as snapshot:

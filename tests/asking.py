@@ -12,6 +12,7 @@ from msgspec import Struct
 from services.keys import Keys, Scope
 from services.openapi import describe
 from services.postgres import open_pool
+from services.projector.answers.held import Held
 from services.projector.http import routes
 from services.projector.projections import ALL, Projection
 from services.projector.projector import Projector
@@ -75,7 +76,9 @@ class Asking:
 
 
 @asynccontextmanager
-async def asking(database: Database, *, projections: Sequence[Projection] = ALL) -> AsyncIterator[Asking]:
+async def asking(
+    database: Database, *, projections: Sequence[Projection] = ALL, held: Held | None = None
+) -> AsyncIterator[Asking]:
     owner = await open_pool(database.owner, connections_max=2)
     scopes: dict[str, list[Scope]] = {"query": ["query"], "personal": ["query", "personal"], "observe": ["observe"]}
     keys = Keys(owner)
@@ -83,7 +86,7 @@ async def asking(database: Database, *, projections: Sequence[Projection] = ALL)
     texts["elsewhere"] = (await keys.make(name="elsewhere", scopes=["query"], ledgers=["other"], by="test"))[1]
     await owner.close()
     async with Log.open(database) as log, Projector(database.settings, projections=projections) as projector:
-        declared = routes(projector, database.settings.master_key)
+        declared = routes(projector, database.settings.master_key, held)
         description = describe("The projector", "Answers", declared, meaning)
         app = application("projector", declared, Keys(projector.pool), projector.ready, description)
         server = TestServer(app)

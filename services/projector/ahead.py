@@ -1,5 +1,7 @@
-"""Loads what lists are computed from before anybody asks, so that nobody waits for it after a start."""
+"""Loads what lists are computed from before anybody asks: nobody waits for it after a start, nor after a read model was
+built anew."""
 
+import asyncio
 import gc
 import time
 from datetime import datetime
@@ -20,9 +22,23 @@ from services.projector.runner import Stopped
 PAUSE_SECONDS = 0.25
 """After each page that is read, each standing that is laid, and each few decisions."""
 
+LOOK_SECONDS = 2.0
+"""Between two looks whether something was built anew that is held."""
+
 _FAILURES = (*AWAY, asyncpg.PostgresError, Problem, NoSuchLedger, Stopped)
 
 _log = structlog.get_logger()
+
+
+async def keep_ahead(projector: Projector, held: Held) -> None:
+    """Load what is there at the start, and again whatever is built anew. It never ends."""
+    await load_ahead(projector, held)
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        for name in held.ledgers:
+            if await _is_outdated(projector, held, name):
+                await _load(projector, held, name)
+                _settle_down()
 
 
 async def load_ahead(projector: Projector, held: Held) -> None:
@@ -30,7 +46,33 @@ async def load_ahead(projector: Projector, held: Held) -> None:
 
     It begins when all have caught up with their logs. What fails is said, and left to whoever asks first.
     """
-    await _load(projector, held)
+    await projector.caught_up()
+    written = [(at, name) for name in projector.ledgers() if (at := await _last_written(projector, name)) is not None]
+    for _, name in sorted(written, reverse=True):
+        if not await _load(projector, held, name):
+            break
+    _settle_down()
+
+
+async def _load(projector: Projector, held: Held, name: str) -> bool:
+    """Load a ledger, and say what came of it. False: there is no room left."""
+    begun = time.monotonic()
+    try:
+        runner = await projector.ledger(name)
+        open = partial(open_snapshot, projector.pool, runner, READS)
+        has_room = await held.load_ahead(name, open, PAUSE_SECONDS, steps_ahead)
+    except _FAILURES as error:
+        _say_failed(name, error)
+        return True
+    if has_room:
+        seconds = round(time.monotonic() - begun, 3)
+        _log.info("loaded_ahead", ledger=name, seconds=seconds, octets_of_all=held.octets)
+    else:
+        _log.info("not_all_loaded_ahead", ledger=name, octets=held.octets)
+    return has_room
+
+
+def _settle_down() -> None:
     # What is held stays: a collector that looked through it again and again would hold up whoever asks meanwhile.
     gc.collect()
     gc.freeze()
@@ -38,23 +80,14 @@ async def load_ahead(projector: Projector, held: Held) -> None:
     give_back()
 
 
-async def _load(projector: Projector, held: Held) -> None:
-    await projector.caught_up()
-    written = [(at, name) for name in projector.ledgers() if (at := await _last_written(projector, name)) is not None]
-    for _, name in sorted(written, reverse=True):
-        begun = time.monotonic()
-        try:
-            runner = await projector.ledger(name)
-            open = partial(open_snapshot, projector.pool, runner, READS)
-            if not await held.load_ahead(name, open, PAUSE_SECONDS, steps_ahead):
-                _log.info("not_all_loaded_ahead", ledger=name, octets=held.octets)
-                return
-        except _FAILURES as error:
-            _say_failed(name, error)
-        else:
-            _log.info(
-                "loaded_ahead", ledger=name, seconds=round(time.monotonic() - begun, 3), octets_of_all=held.octets
-            )
+async def _is_outdated(projector: Projector, held: Held, name: str) -> bool:
+    """Whether something was built anew of which a ledger was read. Who cannot be asked now is asked again later."""
+    try:
+        runner = await projector.ledger(name)
+        async with open_snapshot(projector.pool, runner, READS, Wanted(), is_read=False) as snapshot:
+            return held.is_outdated(name, snapshot.versions)
+    except _FAILURES:
+        return False
 
 
 async def _last_written(projector: Projector, name: str) -> datetime | None:

@@ -8,7 +8,7 @@ import structlog
 from services.kept_outside import KeptOutside, store_of
 from services.keys import Keys
 from services.openapi import describe
-from services.projector.ahead import load_ahead
+from services.projector.ahead import keep_ahead
 from services.projector.answers.held import Held
 from services.projector.http import routes
 from services.projector.projector import Projector
@@ -38,7 +38,7 @@ async def run(settings: Settings) -> None:
         )
         serving = asyncio.create_task(serve(app, host=settings.bind, port=settings.projector_port, service="projector"))
         failing = asyncio.create_task(projector.failure())
-        loading = asyncio.create_task(load_ahead(projector, held))
+        loading = asyncio.create_task(keep_ahead(projector, held))
         loading.add_done_callback(_say_failed)
         try:
             done, _ = await asyncio.wait({serving, failing}, return_when=asyncio.FIRST_COMPLETED)

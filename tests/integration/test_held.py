@@ -6,6 +6,7 @@ import random
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from services.postgres import connect, open_pool
 from services.projector import ahead
-from services.projector.ahead import load_ahead
+from services.projector.ahead import keep_ahead, load_ahead
 from services.projector.answers import decisions, looked_at, requirements
 from services.projector.answers import held as holding
 from services.projector.answers import snapshot as snapshots
@@ -405,8 +406,89 @@ async def test_at_hand_is_what_was_read_from_what_a_snapshot_shows(
         for projection in ALL:
             await rebuild(connection, "main", projection)
             assert (await at_hand(60) is None) == (projection.name in READS)
-            await held.known("main", open, *await look(open, 60))
+            assert await held.load_ahead("main", open, 0)
+            assert await at_hand(60) is not None
         await connection.close()
+
+
+async def test_who_asks_is_answered_while_what_was_built_anew_is_read(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(ahead, "PAUSE_SECONDS", 0.01)
+    grow, may_grow = holding._Ledger._add, asyncio.Event()
+    may_grow.set()
+
+    async def add(ledger: Any, page: Any) -> None:
+        if ledger is not held._ledgers["main"]:
+            await may_grow.wait()
+        await grow(ledger, page)
+
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(80))
+        open, held = await opener(projector, 80), Held()
+        monkeypatch.setattr(holding._Ledger, "_add", add)
+        async with asyncio.timeout(SECONDS_MAX):
+            await load_ahead(projector, held)
+            keeping = asyncio.create_task(keep_ahead(projector, held))
+            before = await held.known("main", never, *(seen := await look(open, 80)))
+            may_grow.clear()
+            connection = await connect(database.projector)
+            await rebuild(connection, "main", next(each for each in ALL if each.name == "requirements"))
+            await connection.close()
+            after = await look(open, 80)
+            assert held.versions("main", after[2]) == seen[2] != after[2]
+            while not held._anew:
+                await asyncio.sleep(0.01)
+            assert (await held.known("main", open, *after)).counted is before.counted
+            # The log goes on meanwhile.
+            await log.append(*mixed(40))
+            await reached(await projector.ledger("main"), 120)
+            late = await look(open, 120)
+            beyond = await held.known("main", open, *late)
+            assert beyond.remembered is before.remembered
+            may_grow.set()
+            while held.versions("main", late[2]) != late[2]:
+                await asyncio.sleep(0.01)
+            anew = await held.known("main", open, *late)
+            assert anew.remembered is not before.remembered and anew.counted is not beyond.counted
+            assert heard(anew) == heard(beyond) == heard(await Held().known("main", open, *late))
+            assert not held._anew and held.octets == held._ledgers["main"].octets
+        keeping.cancel()
+        # Not even what a collector leaves alone since the start is kept.
+        gone = [weakref.ref(each) for each in (before.remembered, before.counted.values)]
+        del before, beyond
+        assert [each() for each in gone] == [None] * len(gone)
+
+
+async def test_what_was_built_anew_is_read_by_who_asks_where_there_is_no_room_for_both(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(80))
+        open, held = await opener(projector, 80), Held()
+        before = await held.known("main", open, *await look(open, 80))
+        connection = await connect(database.projector)
+        await rebuild(connection, "main", next(each for each in ALL if each.name == "accounts"))
+        await connection.close()
+        monkeypatch.setattr(holding, "HELD_OCTETS_MAX", 1)
+        assert not await held.load_ahead("main", open, 0)
+        assert held.octets == 0
+        anew = await held.known("main", open, *await look(open, 80))
+        assert anew.remembered is not before.remembered and heard(anew) == heard(before)
+
+
+async def test_another_log_is_not_answered_for_while_what_was_built_anew_is_read(database: Database) -> None:
+    """As after a restore: what is held ends at a position that was recorded at another time."""
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(80))
+        open, held = await opener(projector, 80), Held()
+        before = await held.known("main", open, *await look(open, 80))
+        held._ledgers["main"]._recorded_at = datetime.now(UTC)
+        connection = await connect(database.projector)
+        await rebuild(connection, "main", next(each for each in ALL if each.name == "accounts"))
+        await connection.close()
+        assert (await held.known("main", open, *await look(open, 60))).remembered is not before.remembered
 
 
 async def test_what_is_read_in_part_is_not_at_hand(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,10 +172,28 @@ class Held:
 
     def __init__(self) -> None:
         self._ledgers: OrderedDict[str, _Ledger] = OrderedDict()
+        self._anew: dict[str, _Ledger] = {}
+        """What is read again, since what it is read from was built anew. Until it has been, there is what was held."""
 
     @property
     def octets(self) -> int:
-        return sum(each.octets for each in self._ledgers.values())
+        return sum(self._octets())
+
+    @property
+    def ledgers(self) -> list[str]:
+        """The names of those of which something is held."""
+        return [*self._ledgers]
+
+    def versions(self, ledger: str, seen: tuple[str, ...]) -> tuple[str, ...]:
+        """What a list is counted from for who has seen these versions: where something was built anew, it is what was
+        read before, until that has been read."""
+        held = self._ledgers.get(ledger)
+        return seen if held is None else held.versions or seen
+
+    def is_outdated(self, ledger: str, versions: tuple[str, ...]) -> bool:
+        """Whether all of a ledger was read, and from something else than there is now."""
+        held = self._ledgers.get(ledger)
+        return held is not None and held.is_outdated(versions)
 
     async def known(
         self, ledger: str, open: Open, position: int, now: datetime, versions: tuple[str, ...], reached: int
@@ -206,21 +224,26 @@ class Held:
         step there is a pause. No standings are laid for the past: to hear all at one position costs as little as two
         steps of those that would be laid.
 
-        Nothing that is held makes room: where there is none left it is given up, and False. Whoever asks meanwhile
-        goes on from what has been read. Raises Problem and Unavailable; the next who asks goes on from there too.
+        Of a ledger that is held, and was read from what has been built anew since, the same is done beside what is
+        held; who asks meanwhile is answered from that.
+
+        Nothing that is held makes room: where there is none left it is given up, and False; what is out of date is not
+        held any longer then. Whoever asks meanwhile goes on from what has been read. Raises Problem and Unavailable;
+        the next who asks goes on from there too.
         """
-        if ledger in self._ledgers:
-            return True
         async with open(Wanted()) as snapshot:
             position, now, seen = snapshot.position, snapshot.now, (snapshot.versions, snapshot.reached)
-        if now is None:
+        before = self._ledgers.get(ledger)
+        if now is None or (before is not None and not before.is_outdated(snapshot.versions)):
             return True
-        held = self._ledgers.setdefault(ledger, _Ledger())
-        self._ledgers.move_to_end(ledger, last=held.is_asked_for)
+        place: dict[str, _Ledger] = self._ledgers if before is None else self._anew
+        held = place[ledger] = _Ledger()
+        if before is None:
+            self._ledgers.move_to_end(ledger, last=False)
 
         async def rest() -> None:
             self._measure(held)
-            is_here = self._ledgers.get(ledger) is held
+            is_here = place.get(ledger) is held
             if not is_here or (not held.is_asked_for and self._is_over()):
                 raise _NoRoom
             await asyncio.sleep(pause_seconds)
@@ -239,22 +262,33 @@ class Held:
                     await rest()
             held.measure()
         except _NoRoom:
-            if self._ledgers.get(ledger) is held:
+            if ledger in self._ledgers and self._ledgers[ledger] in (held, before):
                 del self._ledgers[ledger]
             return False
+        finally:
+            self._anew.pop(ledger, None)
+        if before is not None and self._ledgers.get(ledger) is before:
+            held.is_asked_for = before.is_asked_for
+            self._ledgers[ledger] = held
         return True
 
     def _make_room(self) -> None:
-        """Let go of the one that was asked for longest ago, and of the largest only if there is no other but the one
-        that is asked for now, which comes last."""
+        """Let go of what is read again; then of the one that was asked for longest ago, and of the largest only if
+        there is no other but the one that is asked for now, which comes last."""
+        if self._anew:
+            self._anew.clear()
+            return
         largest = max(self._ledgers, key=lambda name: self._ledgers[name].octets)
         *others, _ = self._ledgers
         del self._ledgers[next((name for name in others if name != largest), largest)]
 
     def _is_over(self) -> bool:
         """More is held than may be."""
-        octets = [each.octets for each in self._ledgers.values()]
+        octets = self._octets()
         return sum(octets) - max(octets, default=0) > HELD_OCTETS_MAX
+
+    def _octets(self) -> list[int]:
+        return [each.octets for each in (*self._ledgers.values(), *self._anew.values())]
 
     def _measure(self, held: "_Ledger") -> None:
         """Measure a ledger, and those that were asked for last: what is laid for an answer is laid after that."""
@@ -286,8 +320,9 @@ class _Ledger:
 
     def __init__(self) -> None:
         self.is_asked_for = False
+        self.versions: tuple[str, ...] = ()
+        """Of READS, when it was begun to be read. If some of them are built anew later, it is read on from those."""
         self._reading = asyncio.Lock()
-        self._versions: tuple[str, ...] = ()
         self._counted = Counted.nothing()
         self._recorded_at: datetime | None = None
         """When the last position that is held was recorded: in a log that was restored to less and has gone on, another
@@ -303,12 +338,16 @@ class _Ledger:
     def measure(self) -> None:
         self.octets = self._counted.octets + self._headings.octets + self._remembered.octets
 
+    def is_outdated(self, versions: tuple[str, ...]) -> bool:
+        """Whether all of it was read, and from something else than there is now."""
+        return self._is_whole and self.versions != versions
+
     def is_close_behind(self, position: int) -> bool:
         return not self._has(position) and self._has(position - CLOSE_POSITIONS_MAX)
 
     async def at_hand(self, snapshot: Snapshot) -> Counted | None:
         counted, recorded_at = self._counted, self._recorded_at
-        is_same = all(each in self._versions for each in snapshot.versions if each.partition(" ")[0] in READS)
+        is_same = all(each in self.versions for each in snapshot.versions if each.partition(" ")[0] in READS)
         if not self._has(snapshot.position) or snapshot.reached < counted.position or not is_same:
             return None
         # In a log that was restored to less and has gone on, another event stands where what is held ends.
@@ -330,7 +369,7 @@ class _Ledger:
         needs it; who waits for it holds no transaction."""
         # Whoever asks may have looked before another read on, or before what is read was built anew: a look tells.
         is_doubtful = (
-            versions != self._versions
+            versions != self.versions
             or reached < self._counted.position
             or (position == self._counted.position and now != self._recorded_at)
         )
@@ -355,11 +394,12 @@ class _Ledger:
     async def _read(self, snapshot: Snapshot) -> _Page | None:
         """The next page; None if this snapshot has nothing that was not read."""
         if (
-            snapshot.versions != self._versions
+            # What is whole is gone on from, whatever has been built anew: nobody waits until that has been read.
+            (not self._is_whole and snapshot.versions != self.versions)
             or snapshot.reached < self._counted.position
             or await snapshot.recorded_at(self._counted.position) != self._recorded_at
         ):
-            self._versions = snapshot.versions
+            self.versions = snapshot.versions
             self._forget()
         after = self._counted.position
         if after > snapshot.position or self._has(snapshot.position):

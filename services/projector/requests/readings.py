@@ -150,7 +150,7 @@ class Readings:
         self, call: Call, name: tuple[str, ...], wanted: Wanted, judge: Callable[[Known | None], Whole]
     ) -> tuple[ListAt, Whole]:
         """A whole list made from what is held in memory; of the empty ledger nothing is. Otherwise like `whole`."""
-        settled = await self._settle(call, held.READS, wanted)
+        settled = await self._settle_counted(call, wanted)
 
         async def make() -> Whole:
             async with self._turn(call):
@@ -197,7 +197,7 @@ class Readings:
         """What is held in memory, for what is computed from it for long: one after the other, beside the turns of
         others. `reads`: all that is read for it."""
         position = (await self._settle(call, reads, wanted)).as_of.position
-        settled = await self._settle(call, held.READS, Wanted(as_of=position))
+        settled = await self._settle_counted(call, Wanted(as_of=position))
         async with self._one_aside:
             _still_there(call)
             yield settled, await self._known(call, settled)
@@ -285,7 +285,7 @@ class Readings:
         read: Callable[[ListAt], Awaitable[Callable[[Known | None], Whole]]],
         tell: Callable[[ListAt, Whole], _Told],
     ) -> tuple[ListAt, _Told]:
-        settled = await self._settle(call, held.READS, wanted)
+        settled = await self._settle_counted(call, wanted)
         told: list[_Told] = []
 
         async def make() -> Whole:
@@ -315,6 +315,16 @@ class Readings:
         async with self.snapshot(call, reads, wanted, is_read=False) as snapshot:
             key = (snapshot.ledger, snapshot.versions, snapshot.position, snapshot.now)
             return ListAt(key, snapshot.as_of, snapshot.now, snapshot.versions, snapshot.reached)
+
+    async def _settle_counted(self, call: Call, wanted: Wanted) -> ListAt:
+        """The same for a list that is counted from what is held. Where that was read before something was built anew,
+        the list is remembered as what it is, and no answer is kept."""
+        settled = await self._settle(call, held.READS, wanted)
+        ledger, versions, *at = settled.key
+        counted_from = self._held.versions(ledger, versions)
+        if counted_from != versions:
+            call.request[BESIDES] = True
+        return settled._replace(key=(ledger, counted_from, *at))
 
     async def _known(self, call: Call, settled: ListAt) -> Known | None:
         if settled.now is None:

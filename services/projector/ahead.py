@@ -4,17 +4,19 @@ built anew."""
 import asyncio
 import gc
 import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
+from itertools import chain
 
 import asyncpg
 import structlog
 
 from services.allocator import give_back
 from services.problems import Problem
-from services.projector.answers.decisions import steps_ahead
-from services.projector.answers.held import READS, Held
-from services.projector.answers.snapshot import Wanted, open_snapshot
+from services.projector.answers import decisions, requirements
+from services.projector.answers.held import READS, Held, Known
+from services.projector.answers.snapshot import Snapshot, Wanted, open_snapshot
 from services.projector.outage import AWAY
 from services.projector.projector import NoSuchLedger, Projector
 from services.projector.runner import Stopped
@@ -60,7 +62,7 @@ async def _load(projector: Projector, held: Held, name: str) -> bool:
     try:
         runner = await projector.ledger(name)
         open = partial(open_snapshot, projector.pool, runner, READS)
-        has_room = await held.load_ahead(name, open, PAUSE_SECONDS, steps_ahead)
+        has_room = await held.load_ahead(name, open, PAUSE_SECONDS, _steps)
     except _FAILURES as error:
         _say_failed(name, error)
         return True
@@ -70,6 +72,10 @@ async def _load(projector: Projector, held: Held, name: str) -> bool:
     else:
         _log.info("not_all_loaded_ahead", ledger=name, octets=held.octets)
     return has_room
+
+
+async def _steps(snapshot: Snapshot, known: Known) -> Iterator[Callable[[], object]]:
+    return chain(await decisions.steps_ahead(snapshot, known), requirements.steps_ahead(known))
 
 
 def _settle_down() -> None:

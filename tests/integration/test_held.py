@@ -289,6 +289,28 @@ async def test_the_list_of_decisions_is_laid_ahead(database: Database, monkeypat
         assert listed(known) == wanted
 
 
+async def test_the_first_list_of_requirements_looks_up_no_decision(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "PAUSE_SECONDS", 0.01)
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(200))
+        held = Held()
+        async with asyncio.timeout(SECONDS_MAX):
+            await load_ahead(projector, held)
+        open = await opener(projector, 200)
+        seen = await look(open, 200)
+
+        def listed(known: Known, lens: Lens) -> list[Any]:
+            return requirements.show_rows(requirements.list_requirements(known, lens)[:])
+
+        wanted = [listed(await Held().known("main", open, *seen), lens) for lens in LENSES]
+        assert any(each.departs for each in wanted[0])
+        for name in ("who_asked", "at_stake"):
+            monkeypatch.setattr(looked_at, name, never)
+        assert [listed(await held.known("main", never, *seen), lens) for lens in LENSES] == wanted
+
+
 def never(*asked: object) -> Any:
     raise AssertionError("nothing is left to be read")
 

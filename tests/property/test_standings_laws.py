@@ -109,8 +109,8 @@ def test_a_commitment_departs_as_the_lenses_say(seed: int, length: int, data: st
     about = data.draw(st.lists(st.sampled_from(REQUIREMENTS), min_size=1, max_size=3))
     decision = Decision("D", at, time, seen, "commit", about)
     heard = as_decided(history.knowledge(decision.cut), history.known_asks(decision.cut), decision)
-    found = standings.departs(counted(history), about, "commit", time, decision.cut)
-    assert found == lenses.departs("commit", heard)
+    found = standings.asked_when(counted(history), about, time, decision.cut)
+    assert standings.departs_of(found.classes) == lenses.departs("commit", heard)
 
 
 def shown(columns: Counted, heard: Heard) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from services.projector.counting.counted import Counted, Said
 from services.projector.counting.decided import LookedBy, Review, Stakes
 from services.projector.counting.headings import Headings, Made, Worded
 from services.projector.counting.judging import Lens
-from services.projector.counting.standings import AskedWhen, Standing, departs, stand
+from services.projector.counting.standings import AskedWhen, Standing, departs_of, stand
 from services.projector.counting.whatif import Everybody
 from services.projector.judgement.lenses import Adoption, Decision, Departs
 from services.projector.judgement.resolution import Lineage
@@ -139,9 +139,11 @@ class Remembered:
 
     def departs(self, made: Made) -> Departs | None:
         """Whether a made decision that is held departs from the agreement."""
+        if made.outcome != "commit":
+            return None
         if made.position not in self._departs:
-            cut = made.position - 1 if made.seen is None else made.seen
-            self._departs[made.position] = departs(self.counted, made.requirements, made.outcome, made.valid_from, cut)
+            about = Decision(made.decision, made.position, made.valid_from, made.seen, made.outcome, made.requirements)
+            self._departs[made.position] = departs_of(self.looked_at.who_asked(self.counted, about).classes)
         return self._departs[made.position]
 
     @property

@@ -1,9 +1,9 @@
 """The requirements: how loud each is and of which classes, its revenue, and the decision that holds."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import Literal, overload
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Literal, get_args, overload
 
 import asyncpg
 import msgspec
@@ -34,6 +34,9 @@ Sort = Literal["voice", "recent", "revenue"]
 
 REVENUES_SHOWN_MAX = 2_000
 """Of requirements, over all ledgers: a few kilobytes each."""
+
+SHOWN_AHEAD = 50
+"""Rows that are made of a list that is laid before anybody asks for it."""
 
 COUNTED_MAX = 2**62
 """Up to here 64 bits count; what is more is counted in Python's numbers."""
@@ -227,6 +230,15 @@ def list_requirements(known: Known, lens: Lens, sort: Sort = "voice", currency: 
         put = put[np.argsort(-column[put], kind="stable")]
     ordered = None if voices is None else [each[put] for each in voices]
     return Requirements(codes[put], ordered, share, heard, merged, position, known.remembered)
+
+
+def steps_ahead(known: Known) -> Iterator[Callable[[], object]]:
+    """The steps by which what the list for now is made from is laid before anybody asks for it."""
+
+    def lay(lens: Lens) -> None:
+        show_rows(list_requirements(known, lens)[:SHOWN_AHEAD])
+
+    return (partial(lay, lens) for lens in get_args(Lens))
 
 
 def show_rows(listed: Sequence[Listed]) -> list[RequirementRow]:

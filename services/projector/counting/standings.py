@@ -350,17 +350,8 @@ def roots_of(counted: Counted, requirements: Iterable[str], p: int) -> Column:
     return np.unique(counted.naming(p).merged(counted.width)[counted.codes_of(requirements)])
 
 
-def departs(
-    counted: Counted, requirements: Sequence[str], outcome: str, valid_from: datetime, cut: int
-) -> Departs | None:
-    """Whether a decision departs from the agreement: as lenses.departs of lenses.as_decided."""
-    if outcome != "commit":
-        return None
-    return departs_of(asked_when(counted, requirements, valid_from, cut).classes)
-
-
 def departs_of(classes: Column) -> Departs | None:
-    """Whether a commitment departs from the agreement where those who ask are of these classes."""
+    """Whether a commitment departs from the agreement where those who ask are of these classes: as lenses.departs."""
     if not len(classes):
         return None
     if (classes == ON_TARGET).any():

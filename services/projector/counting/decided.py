@@ -322,14 +322,12 @@ def _concerned(
     chosen[said.named] = True
     asked_for = np.flatnonzero(is_among(naming.merged(counted.width), said.asked_for)).tolist()
     requirements = {counted.requirements.texts[code] for code in asked_for}
-    asked = [each.decided.accounts for each in looked.values()]
-    before = np.concatenate([[0], np.cumsum(chosen[np.concatenate(asked)])])
-    ends = np.cumsum([len(each) for each in asked])
-    some = np.diff(before[ends], prepend=0) > 0
+    # Few are looked for among the many who asked, not the other way round.
+    accounts = np.flatnonzero(chosen).astype(np.int32)
     return {
         key
-        for (key, each), concerns in zip(looked.items(), some.tolist(), strict=True)
-        if concerns or not requirements.isdisjoint(each.requirements)
+        for key, each in looked.items()
+        if not requirements.isdisjoint(each.requirements) or is_among(accounts, each.decided.accounts).any()
     }
 
 

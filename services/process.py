@@ -60,7 +60,7 @@ def _explained() -> Iterator[None]:
     except (SettingsError, MasterKeyError, SigningKeyError) as error:
         _give_up(str(error))
     except OSError as error:
-        if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
+        if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EACCES):
             raise
         _give_up(
             f"{error.strerror}. Is another ledger running? Set LEDGER_BIND, LEDGER_PORT, PROJECTOR_PORT or"

@@ -292,8 +292,8 @@ def _check_addresses(settings: Settings, names: Collection[str]) -> None:
                 family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
                 held.enter_context(socket.create_server((settings.bind, port), family=family))
             except OSError as error:
-                reason = os.strerror(error.errno or errno.EIO)
-                if error.errno == errno.EADDRNOTAVAIL:
+                reason = (error.strerror or str(error)).partition(" (")[0]  # Python puts the address behind it.
+                if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, socket.EAI_NONAME):
                     advice = "It is no address of this machine; set LEDGER_BIND to one that is."
                 else:
                     advice = f"Stop the program that has it, or set {VARIABLES[field]} to a free port."

@@ -214,11 +214,17 @@ def application(
 
 async def _listening(host: str, port: int, *, shared: bool) -> list[socket.socket]:
     """A socket for each address of a host that this machine has. `shared`: other processes listen on the port, too.
-    Raises OSError."""
+    Raises OSError: there is none, another has the port, or the host is not known."""
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        resolved = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        if error.errno != socket.EAI_NONAME:
+            raise  # Who knows names may know this one later.
+        raise OSError(errno.EADDRNOTAVAIL, f"{host!r} is neither an address nor the name of one") from error
+    found = dict.fromkeys(resolved)
     sockets: list[socket.socket] = []
-    for number, (family, _, _, _, address) in enumerate(dict.fromkeys(found), 1):
+    for number, (family, _, _, _, address) in enumerate(found, 1):
         try:
             listening = socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=shared)
         except OSError as error:

@@ -9,6 +9,7 @@ from asyncio.subprocess import PIPE, Process
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 import structlog
 
@@ -136,6 +137,17 @@ async def test_a_port_that_is_taken_is_said_and_starting_again_is_no_use(databas
         status, said = await end(await start(database, "services.projector"))
     assert status == os.EX_CONFIG
     assert "Set LEDGER_BIND, LEDGER_PORT, PROJECTOR_PORT or RECEIVER_PORT" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("bind", ["198.51.100.7", "no such host"])
+async def test_a_host_without_an_address_here_is_said_and_starting_again_is_no_use(
+    database: Database, bind: str
+) -> None:
+    settings = msgspec.structs.replace(database.settings, bind=bind)
+    status, said = await end(await start(msgspec.structs.replace(database, settings=settings), "services.projector"))
+    assert status == os.EX_CONFIG
+    assert bind in said and "Set LEDGER_BIND" in said
     assert "Traceback" not in said
 
 

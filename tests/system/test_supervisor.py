@@ -228,6 +228,13 @@ def test_a_busy_port_is_an_error_that_names_the_setting(home, setting):
             assert "service_ended" not in run.output()
 
 
+@pytest.mark.parametrize("bind", ["198.51.100.7", "no such host"])
+def test_an_address_that_is_not_there_is_an_error_that_names_the_setting(home, bind):
+    with running(home, LEDGER_BIND=bind) as run:
+        assert run.ended() == os.EX_CONFIG
+        assert re.search(f"{bind} port .* cannot be listened on .* set LEDGER_BIND to one that is", run.output())
+
+
 def test_a_second_run_on_the_same_home_is_refused(home):
     with running(home) as run:
         run.ready()

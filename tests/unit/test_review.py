@@ -104,6 +104,23 @@ def test_an_ask_that_was_withdrawn() -> None:
     assert review([fact(3, 1)], [*rows, ask(5, 1, name="B")]) == []
 
 
+def test_the_ask_is_named_that_has_changed_and_not_the_one_that_is_heard_instead() -> None:
+    """One account asked twice, in an exploratory phase and after it: by which it is heard makes its class."""
+    explored = [Adoption(day(1), 2, revision("e", 1, stage="exploratory")), Adoption(day(3), 3, revision("r1", 3, 2))]
+    facts = [fact(4, 1, value=2), fact(4, 1, attribute="b")]
+
+    def said(*rows: Ask) -> list[tuple[int, str, str, str, str]]:
+        found = review(facts, [*rows], *explored)
+        return [tuple(mark[name] for name in ("position", "kind", "input", "from", "to")) for mark in found]
+
+    early, late = ask(5, 2, importance=2), ask(6, 4, name="B")
+    assert said(early, late) == []
+    assert said(early, late, ask(20, 15, account=None)) == [(20, "withdrawn", "acme: ask A", "A", "B")]
+    assert said(early, late, ask(20, 15, importance=0)) == [(20, "changed_since", "acme: ask A", "A", "B")]
+    # The one that was heard says what it said, and another is louder.
+    assert said(early, late, ask(20, 15, name="B", importance=3)) == [(20, "changed_since", "acme: ask B", "A", "B")]
+
+
 def test_who_asked_later_was_no_input() -> None:
     assert review([fact(3, 1), fact(3, 1, "late", value=2)], [ask(4, 1), ask(20, 1, "late")]) == []
 

@@ -384,16 +384,18 @@ def _changes(
         then.ask.recorded_on or then.ask.requirement, then.ask.ask, position
     ):
         ended = _end_of(knowledge, rows, decision, now, position, then)
+        changed = today.ask.ask
         at, kind = _came(recordings(rows, today.ask, now, position, lineage), t)
         if ended is not None and ended >= at:
-            at, kind = ended, "withdrawn"
+            changed, at, kind = then.ask.ask, ended, "withdrawn"
         elif at <= cut and kind == "learned_since":
             # It says what it said; the other one is not as important as it was.
+            changed = then.ask.ask
             at, kind = _came(recordings(rows, then.ask, now, position, lineage), t)
         yield _Change(
             position=at,
             kind=kind,
-            input=f"{account}: ask {today.ask.ask}",
+            input=f"{account}: ask {changed}",
             from_=then.ask.ask,
             to=today.ask.ask,
             alone=knowledge.class_if(revision, profile, today.ask, cut),

@@ -35,7 +35,9 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "position": "The place in the log of the event that says so.",
         "kind": "`learned_since`: recorded after the cut, about the time before the decision. `changed_since`: about"
         " the time after it. `withdrawn`: what the decision rested on is gone.",
-        "input": "What has changed: an attribute of an account, an ask, or the agreement.",
+        "input": "What has changed: an attribute of an account, an ask, or the agreement. An account is heard by one of"
+        " its asks: where that is another one now, what has changed is the one that came, or the one that is gone or"
+        " says less.",
         "from": "What the deciders had; of a decision that was reaffirmed, what was known then.",
         "to": "What it is now. Null: it is gone, or unknown.",
         "classes": "The accounts whose class has changed with it.",

@@ -310,6 +310,27 @@ async def test_an_imported_decision_goes_by_what_emitters_declare(database: Data
         assert plain["known"][0]["sourcerecordedtime"] == day(1).replace("Z", ".000000Z")
 
 
+async def test_a_context_says_of_its_decision_what_the_decision_itself_says(database: Database) -> None:
+    async with asking(database) as client:
+        superseded = event("decision.superseded", decision="D", superseded_by="E", reason="so", by=BY)
+        await on(client, 0, raised(), proposed("D", "R"))
+        await on(client, 1, made("D", "R"), made("E", "R"))
+        await on(client, 2, superseded)
+        for position, state in enumerate(("proposed", "made", "made", "superseded"), 2):
+            [of_list] = [
+                each["state"]
+                for each in (await client.answer("decisions", as_of=position, at_least=position))["decisions"]
+                if each["decision"] == "D"
+            ]
+            one = await client.answer("decisions/D", as_of=position)
+            context = await context_of(client, as_of=position)
+            assert (of_list, one["state"], context["state"]) == (state, state, state)
+        # What its deciders knew is the same, whatever became of it.
+        before, after = await context_of(client, as_of=4), await context_of(client, as_of=5)
+        assert (before["known"], before["cut"]) == (after["known"], after["cut"])
+        assert (await context_of(client, "E"))["state"] == "made"
+
+
 async def test_a_proposed_decision_has_what_is_known_now(database: Database) -> None:
     async with asking(database) as client:
         await on(client, 0, raised(), asked("acme", "k-1"), proposed("D", "R"), asked("bank", "k-2"))

@@ -57,6 +57,7 @@ from services.projector.answers.evidence import accounts_in, read_accounts_linea
 from services.projector.answers.snapshot import Snapshot
 from services.projector.judgement.context import ListName, Occurrence, occurrences, split
 from services.projector.judgement.resolution import Resolution
+from services.projector.shapes.decision import State
 from services.projector.shapes.shown import AsOf
 from services.projector.telling.evidence import TARGET_MARKET
 from services.projector.telling.history import RetractedShown, summary
@@ -148,7 +149,7 @@ class OneContext(Struct, frozen=True, kw_only=True):
     """
 
     decision: str
-    state: Literal["proposed", "made"]
+    state: State
     requirements: list[str]
     as_of: AsOf
     basis: Basis
@@ -268,7 +269,7 @@ def show_context(judged: Judged, states: Mapping[int, bytes], after: int = 0) ->
     made = taken.made
     return OneContext(
         decision=taken.decision,
-        state="proposed" if made is None else "made",
+        state="proposed" if made is None else "superseded" if made["superseded"] else "made",
         requirements=taken.requirements,
         as_of=evidence.as_of,
         basis="recorded" if taken.declared is None else "declared",

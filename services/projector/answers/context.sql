@@ -1,6 +1,7 @@
 -- made --
--- When a decision was made, what it is about, and what its deciders say they had seen.
-SELECT position, requirements, seen, valid_from, time, recorded_at
+-- When a decision was made, what it is about, what its deciders say they had seen, and whether it has given way since.
+SELECT position, requirements, seen, valid_from, time, recorded_at,
+       EXISTS (SELECT FROM {schema}.decision_supersessions WHERE decision = $2 AND position <= $1) AS superseded
   FROM {schema}.decisions_made
  WHERE decision = $2 AND position <= $1
  ORDER BY position DESC

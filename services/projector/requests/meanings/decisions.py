@@ -72,7 +72,6 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "as_decided": f"{AS_DECIDED} Null: no agreement was in force.",
     },
     "OneContext": {
-        "state": "`proposed` while it is open, then `made`.",
         "basis": "By what `known` is told from the rest: `recorded`, by the positions of this log; or `declared`, for a"
         " decision that was imported with the time at which another system recorded it, by such times of its events.",
         "cut": "Up to where the deciders knew the log; while it is only proposed, up to where anybody does.",

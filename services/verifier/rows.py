@@ -272,8 +272,8 @@ def _revenue(sold: Iterable[Row], today: date) -> list[Row]:
 
 
 def _history(rows: Rows, requirement: str) -> list[Row]:
-    """The last events about a requirement: those of its stream, what was merged into it, told apart from it or moved
-    to it, and proposals and decisions that name it."""
+    """The last events about a requirement, one more than is shown: those of its stream, what was merged into it, told
+    apart from it or moved to it, and proposals and decisions that name it."""
     merged = {row["requirement"] for row in rows.all("requirement_merges") if row["merged_into"] == requirement}
     about = {row["position"] for row in rows.all("decision_requirements") if row["requirement"] == requirement}
     about |= {row["position"] for row in rows.all("decision_proposals") if requirement in row["requirements"]}
@@ -286,7 +286,7 @@ def _history(rows: Rows, requirement: str) -> list[Row]:
     subject = f"requirement/{requirement}"
     found = [each for each in rows.cited if each.recorded.subject == subject or each.recorded.position in about]
     shown: list[Row] = []
-    for state, recorded in found[-HISTORY_MAX:]:
+    for state, recorded in found[-HISTORY_MAX - 1 :]:
         retraction = rows.retraction(recorded.position) or {"position": None, "recorded_at": None}
         taken_back = {"retracted_at": retraction["position"], "retraction_recorded_at": retraction["recorded_at"]}
         shown.append({"state": state, **taken_back})

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from services.projector.telling.history import HISTORY_MAX
 from tests.asking import Asking, asking
 from tests.conftest import Database
 from tests.log import event
@@ -595,6 +596,18 @@ async def test_who_asked_goes_on_behind_two_hundred_accounts(database: Database)
             reply = await client.get(reply.headers["Link"].split(">")[0].lstrip("<"))
         assert pages == 3
         assert sorted(seen) == [f"a-{number:03d}" for number in range(450)]
+
+
+async def test_a_history_that_does_not_show_all_says_so(database: Database) -> None:
+    async with asking(database) as client:
+        await client.record(*(ask("SSO", "acme", ask=f"k-{number}") for number in range(HISTORY_MAX)))
+        whole = await client.answer("requirements/SSO")
+        assert len(whole["history"]) == HISTORY_MAX and "history_more" not in whole
+        await client.record(ask("SSO", "acme", ask="one-more"))
+        cut = await client.answer("requirements/SSO")
+        assert [each["position"] for each in cut["history"]] == [*range(2, HISTORY_MAX + 2)]
+        assert cut["history_more"] is True
+        assert await client.answer("requirements/SSO", as_of=HISTORY_MAX) == whole
 
 
 @pytest.mark.parametrize("lens", ["now", "asked"])

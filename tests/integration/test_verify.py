@@ -462,6 +462,29 @@ async def test_each_page_of_askers_proves_itself(database: Database, monkeypatch
     assert [each.verify().found for each in pages] == [[], []]
 
 
+async def test_that_a_history_does_not_show_all_is_proven_as_well(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("projector.telling.history", "projector.telling.requirement", "projector.answers.requirement"):
+        monkeypatch.setattr(f"services.{module}.HISTORY_MAX", 2)
+    monkeypatch.setattr("services.verifier.rows.HISTORY_MAX", 2)
+    async with asking(database) as client:
+        await client.record(
+            # Nothing else has it cited than that the history does not show it.
+            event(
+                "decision.proposed", decision="D-9", requirements=["SSO"], question="Build it?", options=[], by=PRODUCT
+            ),
+            ask("SSO", "acme", 1),
+            ask("SSO", "bolt", 1),
+        )
+        key = await sign(client.log.connection)
+        proven = await _proven(client, key)
+    assert [each["position"] for each in proven.answer["history"]] == [2, 3]
+    assert proven.answer["history_more"] is True
+    assert proven.verify().found == []
+    assert [each.check for each in proven.verify(lambda answer: answer.pop("history_more")).found] == ["told"]
+
+
 async def test_what_cannot_be_verified_says_why(database: Database) -> None:
     async with told(database) as (client, key):
         proven = await _proven(client, key)

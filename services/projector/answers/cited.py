@@ -17,7 +17,7 @@ from services.projector.answers.since import read_chains
 from services.projector.answers.snapshot import Snapshot
 from services.projector.judgement.lenses import Ask, Fact, Facts
 from services.projector.telling.evidence import TARGET_MARKET
-from services.projector.telling.requirement import Judged, OneRequirement, asks_of, names_asking
+from services.projector.telling.requirement import Judged, Shown, asks_of, names_asking
 from services.proof.merkle import HashOf, inclusion
 from services.statements import Statements
 from services.tree import Kept, Tree
@@ -38,13 +38,13 @@ class Cited(Struct, frozen=True, kw_only=True):
     subtree: HashOf
 
 
-async def read_cited(snapshot: Snapshot, judged: Judged, answer: OneRequirement, after: int, kept: Kept) -> Cited:
+async def read_cited(snapshot: Snapshot, judged: Judged, shown: Shown, after: int, kept: Kept) -> Cited:
     """What the answer rests on that shows the accounts behind the first ones, in the log of a checkpoint. `snapshot`
     is at the position of the answer, which the checkpoint has.
 
     Raises Problem if that is more than one answer may carry.
     """
-    positions = await _positions(snapshot, judged, answer, after)
+    positions = await _positions(snapshot, judged, shown, after)
     [said] = await snapshot.fetch(_statements, "size", positions)
     if len(positions) > CITED_EVENTS_MAX or said["octets"] > CITED_OCTETS_MAX:
         raise Problem(
@@ -61,7 +61,7 @@ async def read_cited(snapshot: Snapshot, judged: Judged, answer: OneRequirement,
     )
 
 
-async def _positions(snapshot: Snapshot, judged: Judged, answer: OneRequirement, after: int) -> list[int]:
+async def _positions(snapshot: Snapshot, judged: Judged, shown: Shown, after: int) -> list[int]:
     """Where the cited events are, in order."""
     evidence, position = judged.evidence, snapshot.position
     lineage, facts = evidence.knowledge.lineage, evidence.knowledge.facts
@@ -77,7 +77,7 @@ async def _positions(snapshot: Snapshot, judged: Judged, answer: OneRequirement,
 
     cited = {
         position,  # Its recorded time is "now".
-        *(each.position for each in answer.history),
+        *(row["position"] for row in shown.history),
         *(Ask(*row).position for row in evidence.ask_rows),
         *(move.position for moves in lineage.moves.values() for move in moves),
         *requirements.positions(),

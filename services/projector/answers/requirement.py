@@ -98,7 +98,10 @@ async def read_shown(
     ask_rows = await read_shown_asks(snapshot, asks)
     sealed = await _sealed(snapshot, ask_rows, evidence.said, opener)
     stream = stream_uuid(f"requirement/{evidence.requirement}")
-    history = await snapshot.fetch(_statements, "history", snapshot.position, evidence.requirement, stream, HISTORY_MAX)
+    # One more than is shown, which says that there are more.
+    history = await snapshot.fetch(
+        _statements, "history", snapshot.position, evidence.requirement, stream, HISTORY_MAX + 1
+    )
     return Shown(
         asks=ask_rows,
         names=await read_names(snapshot, names_asking(evidence, asks)),

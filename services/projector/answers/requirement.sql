@@ -34,7 +34,7 @@ SELECT *
 -- history --
 -- The last events about one requirement: those of its stream ($3), what was merged into it, told apart from it or
 -- moved to it, and proposals and decisions that name it; and where each was retracted.
-SELECT state, retraction.position AS retracted_at, retraction.recorded_at AS retraction_recorded_at
+SELECT notification_id AS position, state, retraction.position AS retracted_at, retraction.recorded_at AS retraction_recorded_at
   FROM {schema}.stored_events
   LEFT JOIN {schema}.retractions AS retraction
     ON retraction.retracted = notification_id AND retraction.position <= $1

@@ -109,7 +109,7 @@ class _Requirements:
             kept = await self._readings.checkpoint(call, evidence.as_of.position, deadline)
             # What is proven is hashed.
             async with self._readings.in_turn(call, requirements.READS, pinned) as snapshot:
-                cited = await read_cited(snapshot, judged, answer, page.after, kept)
+                cited = await read_cited(snapshot, judged, shown, page.after, kept)
             proof = await asyncio.to_thread(show_proof, cited.entries, kept.size, kept.note, cited.subtree)
             answer = msgspec.structs.replace(answer, proof=proof)
         after = page.after + WHO_ASKED_MAX

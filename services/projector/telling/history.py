@@ -1,6 +1,6 @@
 """What happened, in a line each: events as a history shows them. Sealed texts are no part of it."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
@@ -70,8 +70,8 @@ class Happened(Struct, frozen=True, kw_only=True):
     retracted: RetractedShown | UnsetType = UNSET
 
 
-def show_history(rows: Iterable[Row]) -> list[Happened]:
-    """The events of these stored rows, in their order, with where each was retracted. Raises Undecodable."""
+def show_history(rows: Sequence[Row]) -> list[Happened]:
+    """The last events of these stored rows, in their order, with where each was retracted. Raises Undecodable."""
     return [
         happened
         if row["retracted_at"] is None
@@ -81,7 +81,7 @@ def show_history(rows: Iterable[Row]) -> list[Happened]:
                 position=row["retracted_at"], recordedtime=format_time(row["retraction_recorded_at"])
             ),
         )
-        for row, happened in ((row, _happened(row["state"])) for row in rows)
+        for row, happened in ((row, _happened(row["state"])) for row in rows[-HISTORY_MAX:])
     ]
 
 

@@ -49,7 +49,7 @@ from services.projector.telling.evidence import (
     asks_by_requirement,
     names_by_account,
 )
-from services.projector.telling.history import Happened, show_history
+from services.projector.telling.history import HISTORY_MAX, Happened, show_history
 from services.projector.telling.sides import (
     AssessmentShown,
     PerspectiveShown,
@@ -140,7 +140,7 @@ class OneRequirement(Struct, frozen=True, kw_only=True):
     """The three answers about one requirement. `title` is null if it was asked for but never raised.
 
     `merged` lists what was merged into it, whose asks and decisions count here. What was merged itself has the status
-    `merged`, says `into` what, and asks nothing by itself.
+    `merged`, says `into` what, and asks nothing by itself. `history_more` is absent where the history is whole.
     """
 
     requirement: str
@@ -160,6 +160,7 @@ class OneRequirement(Struct, frozen=True, kw_only=True):
     assessments: list[AssessmentShown]
     perspectives: list[PerspectiveShown]
     history: list[Happened]
+    history_more: bool | UnsetType = UNSET
     problem: str | UnsetType | None = UNSET
     proof: AnswerProof | UnsetType = UNSET
 
@@ -233,7 +234,8 @@ def judge_requirement(evidence: Evidence) -> Judged:
 
 class Shown(Struct, frozen=True, kw_only=True):
     """What an answer shows besides what is judged, as it was read. `asks`: the last recordings of the page's asks, with
-    their first ones; `names`: what its accounts are called; `quotes`: position → text, of those that may be seen."""
+    their first ones; `names`: what its accounts are called; `history`: one event more than is shown, if there are more;
+    `quotes`: position → text, of those that may be seen."""
 
     asks: Sequence[Row]
     names: Sequence[Row]
@@ -302,6 +304,7 @@ def tell_requirement(judged: Judged, page: Sequence[Asker], read: Shown) -> OneR
         assessments=show_assessments(evidence.sides),
         perspectives=show_perspectives(evidence.sides),
         history=show_history(read.history),
+        history_more=True if len(read.history) > HISTORY_MAX else UNSET,
     )
 
 

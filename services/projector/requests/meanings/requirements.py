@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from services.projector.telling.history import HISTORY_MAX
+
 FIELDS: Mapping[str, Mapping[str, str]] = {
     "RequirementsFound": {
         "lens": "By what accounts are judged: `now`, or as each was when it `asked`.",
@@ -35,7 +37,9 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         " same size.",
         "perspectives": "The last statement of each team, and of each decision that it speaks of, in the order of the"
         " teams' names, all at the same size.",
-        "history": "The events about it, in the order of the log.",
+        "history": f"The last events about it, {HISTORY_MAX} at most, in the order of the log.",
+        "history_more": "There, and `true`, if the history does not show all: events before those that it shows are in"
+        " `…/streams/requirement/{id}` of the ledger, and in this answer with an earlier `as_of`.",
         "proof": "What it takes to check the answer without the ledger: `ledger verify` does. Only with `proof=1`.",
         "problem": "The customer's problem, in the customer's words; only with the scope `personal`. Null: none was"
         " given, or it was erased.",

@@ -51,6 +51,7 @@ _seconds = Histogram(
     ["service", "method", "route", "status"],
 )
 _ledger_name = re.compile(LEDGER_PATTERN)
+_whole_number = re.compile("[0-9]+")
 _key = web.RequestKey("key", str)
 _stopping = web.AppKey("stopping", asyncio.Event)
 _begun = web.RequestKey("begun", bool)
@@ -473,7 +474,7 @@ def unavailable(detail: str) -> Problem:
 def _checked(route: Route, keys: KnowsKeys) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     parameters = route.parameters
     scopes = (route.scope,) if isinstance(route.scope, str) else route.scope
-    names = _parameter_names(parameters) if parameters is not None else frozenset[str]()
+    names = _parameter_names(parameters) if parameters is not None else {}
     of_a_ledger = "{ledger}" in route.path
     unasked = _defaults(parameters)
 
@@ -543,8 +544,9 @@ def _presented(authorization: str) -> str:
 _MISSING_PARAMETER = re.compile(r"Object missing required field `(\w+)`")
 
 
-def _parameter_names(parameters: type[Struct]) -> frozenset[str]:
-    return frozenset(field.encode_name for field in msgspec.structs.fields(parameters))
+def _parameter_names(parameters: type[Struct]) -> Mapping[str, str]:
+    """As they are sent → as they are called here."""
+    return {field.encode_name: field.name for field in msgspec.structs.fields(parameters)}
 
 
 def _defaults(parameters: type[Struct] | None) -> Any:
@@ -554,7 +556,7 @@ def _defaults(parameters: type[Struct] | None) -> Any:
     return None
 
 
-def _parameters(request: web.Request, parameters: type[Struct] | None, names: frozenset[str]) -> Any:
+def _parameters(request: web.Request, parameters: type[Struct] | None, names: Mapping[str, str]) -> Any:
     given = request.query
     for name in given:
         if name not in names:
@@ -567,7 +569,7 @@ def _parameters(request: web.Request, parameters: type[Struct] | None, names: fr
     if parameters is None:
         return None
     try:
-        return msgspec.convert(dict(given), parameters, strict=False)
+        asked = msgspec.convert(dict(given), parameters, strict=False)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
         missing = _MISSING_PARAMETER.fullmatch(message)
@@ -575,11 +577,16 @@ def _parameters(request: web.Request, parameters: type[Struct] | None, names: fr
         raise Problem(
             "bad-parameter", f"`{name}`: {_demand(parameters, name) or message}" if name else message, parameter=name
         ) from None
+    for name, text in given.items():
+        # msgspec takes 1e2 and 100.0 for whole numbers, too.
+        if type(getattr(asked, names[name])) is int and not _whole_number.fullmatch(text):
+            raise Problem("bad-parameter", f"`{name}`: a whole number is written in digits", parameter=name)
+    return asked
 
 
 def _demand(parameters: type[Struct], name: str) -> str | None:
     """What a parameter has to be, if it has few values: all of them, and of a single one what is said of it."""
-    fields = {field.encode_name: field.name for field in msgspec.structs.fields(parameters)}
+    fields = _parameter_names(parameters)
     if name not in fields:
         return None
     schema = msgspec.json.schema(get_type_hints(parameters, include_extras=True)[fields[name]])

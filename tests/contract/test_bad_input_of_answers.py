@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator
 from typing import Any, Literal, get_args, get_origin
+from urllib.parse import quote
 
 import pytest
 from msgspec import UnsetType
@@ -327,6 +328,20 @@ async def test_each_parameter_refuses_what_it_cannot_be(client: Asking) -> None:
 
 OVERLAPPING = {"/v1/ledgers/{ledger}/reconciliation"}
 """Counts of periods that overlap with one: of one that ends before it begins nothing is."""
+
+
+async def test_a_whole_number_is_written_in_digits(ledger: LedgerService, client: Asking) -> None:
+    await client.record(*RECORDED)
+    for text in ("1e1", "1E1", "1.0", "10.", "+1", "0x1", "1_0", "01", "-0", "\u0661"):
+        for name in ("limit", "at_least"):
+            found = refused(await client.get("requirements", **{name: text}), "bad-parameter")
+            assert found["parameter"] == name and f"`{name}`" in found["detail"], (name, text)
+        for path in ("events?limit=", "events?after=", "streams/requirement/R-1?limit="):
+            reply = await ledger.get(f"/v1/ledgers/main/{path}{quote(text)}")
+            assert (reply.status, reply.problem) == (400, "bad-parameter"), (path, text)
+    # A number of seconds may have a fraction, and is written as programs write it.
+    for text in ("1", "0.5", "1e0"):
+        assert (await client.get("requirements", timeout=text)).status == 200
 
 
 def is_chosen(hint: Any) -> bool:

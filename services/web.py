@@ -222,7 +222,7 @@ async def _listening(host: str, port: int, *, shared: bool) -> list[socket.socke
     except socket.gaierror as error:
         if error.errno != socket.EAI_NONAME:
             raise  # Who knows names may know this one later.
-        raise OSError(errno.EADDRNOTAVAIL, f"{host!r} is neither an address nor the name of one") from error
+        raise workers.no_such_host(host) from error
     found = dict.fromkeys(resolved)
     sockets: list[socket.socket] = []
     for number, (family, _, _, _, address) in enumerate(found, 1):

@@ -83,9 +83,16 @@ def _await_port(shared: Shared) -> None:
             socket.create_server((shared.host, shared.port), family=family).close()
             return
         except OSError as error:
+            if error.errno == socket.EAI_NONAME:
+                raise no_such_host(shared.host) from error
             if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
                 raise
             time.sleep(_POLL_SECONDS)
+
+
+def no_such_host(host: str) -> OSError:
+    """What a host is that is no address, nor the name of one: not there, as an address of another machine is not."""
+    return OSError(errno.EADDRNOTAVAIL, f"{host!r} is neither an address nor the name of one")
 
 
 def keep(shared: Shared, work: Callable[[Worker], None]) -> int:

@@ -5,10 +5,13 @@ import errno
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from services import workers
 from services.web import _listening
+from services.workers import Shared
 from tests.conftest import free_ports
 
 HOST = "somewhere"
@@ -78,3 +81,13 @@ async def test_a_port_that_is_taken_at_one_address_is_an_error_and_none_is_liste
             await _listening(HOST, port, shared=False)
         assert raised.value.errno == errno.EADDRINUSE
         socket.create_server(("127.0.0.1", port)).close()
+
+
+@pytest.mark.parametrize("host", ["no such host", NOT_OURS])
+async def test_a_host_without_an_address_here_is_named_by_one_process_and_by_several(host: str, tmp_path: Path) -> None:
+    [port] = free_ports(1)
+    with pytest.raises(OSError, match=host) as alone:
+        await _listening(host, port, shared=False)
+    with pytest.raises(OSError, match=host) as shared:
+        workers.prepare(Shared(processes=2, host=host, port=port, metrics=tmp_path))
+    assert (alone.value.errno, shared.value.errno) == (errno.EADDRNOTAVAIL, errno.EADDRNOTAVAIL)

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from contextlib import AsyncExitStack
 from io import BytesIO
 
 import msgspec
@@ -18,23 +19,26 @@ LOG_BYTES = 12 * 2**20  # More than the buffers of a connection hold.
 
 async def test_who_does_not_read_an_answer_is_cut_off(database: Database, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(web, "UNREAD_SECONDS_MAX", 1)
-    async with serving(database.settings) as ledger:
+    async with serving(database.settings) as ledger, AsyncExitStack() as silent:
         large = {f"name {number}": "x" * 2_000 for number in range(20)}
         events = [
             profile(data={"account": f"a-{number}", "attributes": large}) for number in range(LOG_BYTES // 40_000)
         ]
         assert (await ledger.send(BytesIO(msgspec.json.encode(events)), BATCH)).status == 201
 
-        silent = [ask(ledger) for _ in range(SILENT)]
-        theirs = {each.getsockname()[1] for each in silent}
-        assert await connected(ledger, theirs) == theirs
+        theirs = {silent.enter_context(ask(ledger)).getsockname()[1] for _ in range(SILENT)}
+        seen: set[int] = set()
+
+        async def all_came() -> bool:
+            seen.update(await connected(ledger, theirs))
+            return seen == theirs
+
+        await holds(all_came)
 
         async def gone() -> bool:
             return not await connected(ledger, theirs)
 
         await holds(gone)
-        for each in silent:
-            each.close()
         assert (await ledger.get(f"{EVENTS}/1")).status == 200
 
 

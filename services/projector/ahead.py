@@ -4,7 +4,7 @@ built anew."""
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from functools import partial
 from itertools import chain
@@ -34,13 +34,27 @@ _log = structlog.get_logger()
 
 async def keep_ahead(projector: Projector, held: Held) -> None:
     """Load what is there at the start, and again whatever is built anew. It never ends."""
-    await load_ahead(projector, held)
-    while True:
-        await asyncio.sleep(LOOK_SECONDS)
-        for name in held.ledgers:
-            if await _is_outdated(projector, held, name):
-                await _load(projector, held, name)
-                _settle_down()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_tried(load_ahead(projector, held)))
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await _tried(load_again(projector, held))
+
+
+async def _tried(loading: Awaitable[None]) -> None:
+    """A mistake in what only saves time ends nothing else."""
+    try:
+        await loading
+    except Exception as error:
+        _log.error("loading_ahead_failed", reason=repr(error), next="lists are loaded when somebody asks")
+
+
+async def load_again(projector: Projector, held: Held) -> None:
+    """Load those of which something was built anew."""
+    for name in held.ledgers:
+        if await _is_outdated(projector, held, name):
+            await _load(projector, held, name)
+            _settle_down()
 
 
 async def load_ahead(projector: Projector, held: Held) -> None:
@@ -90,8 +104,7 @@ async def _is_outdated(projector: Projector, held: Held, name: str) -> bool:
     """Whether something was built anew of which a ledger was read. Who cannot be asked now is asked again later."""
     try:
         runner = await projector.ledger(name)
-        async with open_snapshot(projector.pool, runner, READS, Wanted(), is_read=False) as snapshot:
-            return held.is_outdated(name, snapshot.versions)
+        return await held.is_outdated(name, partial(open_snapshot, projector.pool, runner, READS, is_read=False))
     except _FAILURES:
         return False
 

@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 
-import structlog
-
 from services.kept_outside import KeptOutside, store_of
 from services.keys import Keys
 from services.openapi import describe
@@ -19,8 +17,6 @@ from services.signing import SigningKeys
 from services.web import application, serve
 
 SUMMARY = "Answers from the read models: who asked, how on-target they were, who decided."
-
-_log = structlog.get_logger()
 
 
 async def run(settings: Settings) -> None:
@@ -39,7 +35,6 @@ async def run(settings: Settings) -> None:
         serving = asyncio.create_task(serve(app, host=settings.bind, port=settings.projector_port, service="projector"))
         failing = asyncio.create_task(projector.failure())
         loading = asyncio.create_task(keep_ahead(projector, held))
-        loading.add_done_callback(_say_failed)
         try:
             done, _ = await asyncio.wait({serving, failing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -62,9 +57,3 @@ def _publishing(settings: Settings, projector: Projector) -> contextlib.Abstract
         return KeptOutside(store, ledger)
 
     return Publisher(settings.url("projector"), keys, outside, settings.digest_seconds, begin=projector.caught_up)
-
-
-def _say_failed(loading: asyncio.Task[None]) -> None:
-    """A mistake in what only saves time ends nothing else."""
-    if not loading.cancelled() and (error := loading.exception()) is not None:
-        _log.error("loading_ahead_failed", reason=repr(error), next="lists are loaded when somebody asks")

@@ -494,10 +494,64 @@ async def test_what_was_built_anew_is_read_by_who_asks_where_there_is_no_room_fo
         await rebuild(connection, "main", next(each for each in ALL if each.name == "accounts"))
         await connection.close()
         monkeypatch.setattr(holding, "HELD_OCTETS_MAX", 1)
+        monkeypatch.setattr(holding, "PAGE_POSITIONS", 30)
         assert not await held.load_ahead("main", open, 0)
-        assert held.octets == 0
+        assert 0 < held.octets < before.counted.octets
         anew = await held.known("main", open, *await look(open, 80))
         assert anew.remembered is not before.remembered and heard(anew) == heard(before)
+
+
+async def test_what_ends_the_reading_of_what_was_built_anew_leaves_the_rest_to_who_asks(database: Database) -> None:
+    async def mistaken(snapshot: Snapshot, known: Known) -> Any:
+        raise LookupError("a mistake of ours")
+
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(80))
+        open, held = await opener(projector, 80), Held()
+        await held.known("main", open, *await look(open, 80))
+        connection = await connect(database.projector)
+        await rebuild(connection, "main", next(each for each in ALL if each.name == "accounts"))
+        await connection.close()
+        assert await held.is_outdated("main", open)
+        with pytest.raises(LookupError):
+            await held.load_ahead("main", open, 0, mistaken)
+        assert not await held.is_outdated("main", open)
+
+
+async def test_who_asks_goes_on_over_several_pages_where_something_was_built_anew(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "PAGE_POSITIONS", 30)
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(80))
+        open, held = await opener(projector, 80), Held()
+        before = await held.known("main", open, *await look(open, 80))
+        connection = await connect(database.projector)
+        await rebuild(connection, "main", next(each for each in ALL if each.name == "accounts"))
+        await connection.close()
+        await log.append(*mixed(100))
+        await reached(await projector.ledger("main"), 180)
+        after = await held.known("main", open, *await look(open, 180))
+        assert after.remembered is before.remembered
+        assert heard(after) == heard(await Held().known("main", open, *await look(open, 180)))
+
+
+async def test_nothing_goes_on_from_what_is_held_where_names_were_other_ones(database: Database) -> None:
+    """Names are read as a whole each time: from others of the past, other accounts would be taken away than came."""
+    merge = event("account.merged", account="acme", into="acme-group", by=BY, reason="One company.")
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(80), event("ask.recorded", requirement="R-1", account="acme"), merge)
+        open, held = await opener(projector, 82), Held()
+        accounts = next(each for each in ALL if each.name == "accounts")
+        connection = await connect(database.projector)
+        await rebuild(connection, "main", accounts)
+        await connection.execute("DELETE FROM ledger_main.account_merges")
+        before = await held.known("main", open, *await look(open, 82))
+        await rebuild(connection, "main", accounts)
+        await connection.close()
+        after = await held.known("main", open, *await look(open, 82))
+        assert after.remembered is not before.remembered
+        assert after.counted.lineage != before.counted.lineage
 
 
 async def test_another_log_is_not_answered_for_while_what_was_built_anew_is_read(database: Database) -> None:

@@ -127,6 +127,33 @@ async def test_a_read_model_that_was_mended_is_read_again(database: Database, mo
         keeping.cancel()
 
 
+async def test_what_was_mended_is_listed_where_another_read_model_has_stopped(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a position that has been reached by the one that stopped, too."""
+    monkeypatch.setattr(ahead, "LOOK_SECONDS", 0.01)
+    held = Held()
+    async with asking(database, held=held) as client:
+        await asked_for(client)
+        schema = ledger_schema("main")
+        connection = await connect(database.projector)
+        await connection.execute(f"UPDATE {schema}.requirement_rows SET title = 'Wrong'")
+        await rebuild(connection, "main", next(each for each in ALL if each.name == "requirements"))
+        await connection.execute(f"UPDATE {schema}.requirement_rows SET title = 'Mended'")
+        await connection.execute(
+            f"UPDATE {schema}.cursors SET state = 'stopped', reason = 'bad', stopped_at = 3"
+            " WHERE projection = 'accounts'"
+        )
+        await connection.close()
+        keeping = asyncio.create_task(keep_ahead(client.projector, held))
+
+        async def is_listed() -> bool:
+            return b"Mended" in (await client.get("requirements", as_of=2)).body
+
+        await holds(is_listed, meanwhile=keeping)
+        keeping.cancel()
+
+
 async def test_a_stopped_projection_is_not_answered_from_what_was_kept(database: Database) -> None:
     async with asking(database) as client:
         await asked_for(client)

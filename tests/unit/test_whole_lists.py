@@ -1,22 +1,43 @@
-"""Whole lists are remembered up to a number of rows, wherever these are."""
+"""Whole lists are remembered up to a number of rows, wherever these are, and while they are of what there is."""
 
 from services.projector.requests.readings import WHOLE_LISTS_ROWS_MAX, Whole, WholeLists
 
+AT = ("main", ("requirements a 1", "accounts b 2"), 7, None)
+BUILT_ANEW = ("main", ("requirements a 3", "accounts b 2"), 7, None)
+OF_OTHERS = ("main", ("promises c 4",), 7, None)
+ELSEWHERE = ("other", ("requirements a 5", "accounts b 6"), 7, None)
 
-async def test_rows_inside_of_others_count_as_rows() -> None:
-    lists, made = WholeLists(), []
 
-    async def ask(name: str, whole: Whole) -> None:
+class Asked:
+    def __init__(self) -> None:
+        self.lists = WholeLists()
+        self.made: list[str] = []
+
+    async def ask(self, name: str, whole: Whole, at: tuple[object, ...] = AT) -> None:
         async def make() -> Whole:
-            made.append(name)
+            self.made.append(name)
             return whole
 
-        assert await lists.whole((name,), make) is whole
+        assert await self.lists.whole((at, name), make) is whole
 
-    small, large = Whole([object()]), Whole([object()], within=WHOLE_LISTS_ROWS_MAX)
+
+async def test_rows_inside_of_others_count_as_rows() -> None:
+    asked, small, large = Asked(), Whole([object()]), Whole([object()], within=WHOLE_LISTS_ROWS_MAX)
     for name, whole in (("a", small), ("b", small), ("a", small)):
-        await ask(name, whole)
-    assert made == ["a", "b"]
+        await asked.ask(name, whole)
+    assert asked.made == ["a", "b"]
     for name, whole in (("c", large), ("c", large), ("a", small)):
-        await ask(name, whole)
-    assert made == ["a", "b", "c", "a"]
+        await asked.ask(name, whole)
+    assert asked.made == ["a", "b", "c", "a"]
+
+
+async def test_lists_of_what_was_built_anew_are_let_go_of() -> None:
+    asked, whole = Asked(), Whole([object()])
+    for number, at in enumerate((AT, OF_OTHERS, ELSEWHERE, BUILT_ANEW)):
+        await asked.ask(str(number), whole, at)
+    asked.made.clear()
+    for number, at in enumerate((OF_OTHERS, ELSEWHERE, BUILT_ANEW), 1):
+        await asked.ask(str(number), whole, at)
+    assert asked.made == []
+    await asked.ask("0", whole, AT)
+    assert asked.made == ["0"]

@@ -7,7 +7,8 @@ SELECT a.in_force_from, a.position, r.agreement, r.revision, r.title, r.stage, r
                  WHERE revised.agreement = a.agreement AND revised.revision = a.revision AND revised.position <= a.position
                  ORDER BY revised.position DESC
                  LIMIT 1) AS r ON true
- WHERE a.agreement = $2 AND a.position <= $1;
+ WHERE a.agreement = $2 AND a.position <= $1
+ ORDER BY a.position;
 
 -- facts --
 -- What was said of these attributes, about any account.

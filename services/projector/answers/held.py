@@ -5,6 +5,7 @@ made columns of in threads: nothing holds a transaction or the loop for long.
 """
 
 import asyncio
+import time
 from bisect import insort
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
@@ -176,6 +177,7 @@ class Held:
         self._ledgers: OrderedDict[str, _Ledger] = OrderedDict()
         self._anew: dict[str, _Ledger] = {}
         """What is read again, since what it is read from was built anew. Until it has been, there is what was held."""
+        self._loading = asyncio.Lock()
 
     @property
     def octets(self) -> int:
@@ -192,10 +194,14 @@ class Held:
         held = self._ledgers.get(ledger)
         return seen if held is None else held.versions or seen
 
-    def is_outdated(self, ledger: str, versions: tuple[str, ...]) -> bool:
-        """Whether all of a ledger was read, and from something else than there is now."""
+    async def is_outdated(self, ledger: str, open: Open) -> bool:
+        """Whether all of a ledger was read, and from something else than there is now. Raises Problem and
+        Unavailable."""
         held = self._ledgers.get(ledger)
-        return held is not None and held.is_outdated(versions)
+        if held is None:
+            return False
+        async with open(held.wanted) as snapshot:
+            return held.is_outdated(snapshot.versions)
 
     async def known(
         self, ledger: str, open: Open, position: int, now: datetime, versions: tuple[str, ...], reached: int
@@ -227,28 +233,37 @@ class Held:
         steps of those that would be laid.
 
         Of a ledger that is held, and was read from what has been built anew since, the same is done beside what is
-        held; who asks meanwhile is answered from that.
+        held, with no longer pauses than the steps take; who asks meanwhile is answered from what is held.
 
-        Nothing that is held makes room: where there is none left it is given up, and False; what is out of date is not
-        held any longer then. Whoever asks meanwhile goes on from what has been read. Raises Problem and Unavailable;
-        the next who asks goes on from there too.
+        Nothing that is held makes room: where there is none left it is given up, and False. Whoever asks goes on from
+        what has been read. Raises Problem and Unavailable; then, too. One is loaded after the other.
         """
-        async with open(Wanted()) as snapshot:
-            position, now, seen = snapshot.position, snapshot.now, (snapshot.versions, snapshot.reached)
+        async with self._loading:
+            return await self._load(ledger, open, pause_seconds, lay)
+
+    async def _load(self, ledger: str, open: Open, pause_seconds: float, lay: Lay | None) -> bool:
         before = self._ledgers.get(ledger)
-        if now is None or (before is not None and not before.is_outdated(snapshot.versions)):
+        async with open(Wanted() if before is None else before.wanted) as snapshot:
+            position, now, seen = snapshot.position, snapshot.now, (snapshot.versions, snapshot.reached)
+        is_settled = before is not None and not before.is_outdated(snapshot.versions)
+        if now is None or is_settled or self._ledgers.get(ledger) is not before:
             return True
+        outdated = None if before is None else before.versions
         place: dict[str, _Ledger] = self._ledgers if before is None else self._anew
         held = place[ledger] = _Ledger()
         if before is None:
             self._ledgers.move_to_end(ledger, last=False)
+        rested_at = time.monotonic()
 
         async def rest() -> None:
             self._measure(held)
             is_here = place.get(ledger) is held
             if not is_here or (not held.is_asked_for and self._is_over()):
                 raise _NoRoom
-            await asyncio.sleep(pause_seconds)
+            nonlocal rested_at
+            took = time.monotonic() - rested_at
+            await asyncio.sleep(pause_seconds if before is None else min(pause_seconds, took))
+            rested_at = time.monotonic()
 
         try:
             known = await held.reach(open, position, now, *seen, rest)
@@ -264,14 +279,15 @@ class Held:
                     await rest()
             held.measure()
         except _NoRoom:
-            if ledger in self._ledgers and self._ledgers[ledger] in (held, before):
+            if self._ledgers.get(ledger) is held:
                 del self._ledgers[ledger]
             return False
         finally:
             self._anew.pop(ledger, None)
-        if before is not None and self._ledgers.get(ledger) is before:
-            held.is_asked_for = before.is_asked_for
-            self._ledgers[ledger] = held
+            # Nobody has had all of it read from what is newer: then versions would go back.
+            if before is not None and self._ledgers.get(ledger) is before and before.versions == outdated:
+                held.is_asked_for = before.is_asked_for
+                self._ledgers[ledger] = held  # As much of it as there is, whatever has ended it.
         return True
 
     def _make_room(self) -> None:
@@ -323,7 +339,9 @@ class _Ledger:
     def __init__(self) -> None:
         self.is_asked_for = False
         self.versions: tuple[str, ...] = ()
-        """Of READS, when it was begun to be read. If some of them are built anew later, it is read on from those."""
+        """Of READS, when it was begun to be read."""
+        self._goes_on_from: tuple[str, ...] = ()
+        """What has been built anew since, and says the same of the past, so that it is read on from there."""
         self._reading = asyncio.Lock()
         self._counted = Counted.nothing()
         self._recorded_at: datetime | None = None
@@ -339,6 +357,11 @@ class _Ledger:
 
     def measure(self) -> None:
         self.octets = self._counted.octets + self._headings.octets + self._remembered.octets
+
+    @property
+    def wanted(self) -> Wanted:
+        """The position that it has got to, which a projection that has stopped later still has."""
+        return Wanted(as_of=self._counted.position)
 
     def is_outdated(self, versions: tuple[str, ...]) -> bool:
         """Whether all of it was read, and from something else than there is now."""
@@ -396,10 +419,9 @@ class _Ledger:
     async def _read(self, snapshot: Snapshot) -> _Page | None:
         """The next page; None if this snapshot has nothing that was not read."""
         if (
-            # What is whole is gone on from, whatever has been built anew: nobody waits until that has been read.
-            (not self._is_whole and snapshot.versions != self.versions)
-            or snapshot.reached < self._counted.position
+            snapshot.reached < self._counted.position
             or await snapshot.recorded_at(self._counted.position) != self._recorded_at
+            or not await self._can_go_on(snapshot)
         ):
             self.versions = snapshot.versions
             self._forget()
@@ -429,6 +451,19 @@ class _Ledger:
             adoptions=await read_adoptions(snapshot) if is_last and adopts_anew else None,
         )
 
+    async def _can_go_on(self, snapshot: Snapshot) -> bool:
+        """Whether more is read to what is held. Where something was built anew, nobody waits until all of it has been
+        read, if only what is read as a whole each time says the same of the past."""
+        if snapshot.versions in (self.versions, self._goes_on_from):
+            return True
+        if not self._is_whole:
+            return False
+        then = snapshot.at(self._counted.position)
+        if await read_lineage(then) != self._counted.lineage or await read_adoptions(then) != self._counted.adoptions:
+            return False
+        self._goes_on_from = snapshot.versions
+        return True
+
     async def _add(self, page: _Page) -> None:
         counted, headings = await asyncio.to_thread(_grown, self._counted, self._headings, page)
         self._counted = self._remembered.counted = counted
@@ -439,6 +474,7 @@ class _Ledger:
         self._says_anew = page.says_anew and not page.is_last
 
     def _forget(self) -> None:
+        self._goes_on_from = ()
         self._counted = Counted.nothing()
         self._recorded_at = None
         self._headings = Headings.nothing(self._counted.requirements)

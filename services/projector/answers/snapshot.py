@@ -125,6 +125,11 @@ class Snapshot:
     def as_of(self) -> AsOf:
         return AsOf(self.position, None if self.now is None else format_time(self.now))
 
+    def at(self, position: int) -> "Snapshot":
+        """The same as known at another position, which all that is read has got to. When that was recorded is not
+        looked up."""
+        return Snapshot(self.connection, self.ledger, position, None, self.versions, self.reached)
+
     def basis(self, reads: Sequence[str], wanted: Wanted) -> Basis:
         """What is read from this snapshot, as what was wanted of it leads to."""
         if isinstance(wanted.as_of, datetime):  # The last position recorded by a time stays that once it is certain.

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from functools import cached_property
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -101,6 +101,12 @@ class Resolution:
         self._positions = {component: [each.position for each in edges] for component, edges in self._said.items()}
         self._order = [(each.position, self._components[_names_in(each)[0]]) for each in said]
         self._states: dict[tuple[int, int], _State] = {}
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the same was said."""
+        return isinstance(other, Resolution) and self._all() == other._all()
+
+    __hash__ = None  # type: ignore[assignment]  # Nobody looks for what was said of all names at once.
 
     def root(self, name: str, p: int) -> str:
         """What a name stands for, as known at p."""
@@ -186,6 +192,10 @@ class Resolution:
         """Where something was said in between, and of the names of which component."""
         first, last = (bisect_right(self._order, each, key=itemgetter(0)) for each in (after, upto))
         return self._order[first:last]
+
+    def _all(self) -> set[tuple[Any, ...]]:
+        """All that was said, of each kind."""
+        return {(type(each), *each) for edges in self._said.values() for each in edges}
 
     def _state(self, name: str, p: int) -> _State | None:
         component = self._components.get(name)

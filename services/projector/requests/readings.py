@@ -353,7 +353,8 @@ def _give_way() -> None:
 
 
 class WholeLists:
-    """Whole lists, by ledger and position: what is the same for each page and each filter."""
+    """Whole lists, by ledger, the versions of what they were made from, and position: what is the same for each page
+    and each filter."""
 
     def __init__(self) -> None:
         self._lists: OrderedDict[tuple[Any, ...], Whole] = OrderedDict()
@@ -366,16 +367,29 @@ class WholeLists:
             async with lock:
                 if key not in self._lists:
                     self._lists[key] = await make()
-                    self._forget()
+                    self._forget(key)
                 self._lists.move_to_end(key)
                 return self._lists[key]
         finally:
             if not lock.locked():
                 self._making.pop(key, None)
 
-    def _forget(self) -> None:
-        """Drop the lists that were asked for longest ago; the newest stays."""
+    def _forget(self, newest: tuple[Any, ...]) -> None:
+        """Drop the lists of what has been built anew, which keep all that they were counted from, and those that were
+        asked for longest ago; the newest stays."""
+        for key in [key for key in self._lists if _is_outdated(key, newest)]:
+            del self._lists[key]
         while len(self._lists) > 1 and (
             len(self._lists) > WHOLE_LISTS_MAX or sum(each.size for each in self._lists.values()) > WHOLE_LISTS_ROWS_MAX
         ):
             self._lists.popitem(last=False)
+
+
+def _is_outdated(key: tuple[Any, ...], newest: tuple[Any, ...]) -> bool:
+    """Whether a list was made from other versions than a newer one of the same projections."""
+    (ledger, versions), (its_ledger, its_versions) = key[0][:2], newest[0][:2]
+    return ledger == its_ledger and versions != its_versions and _projections(versions) == _projections(its_versions)
+
+
+def _projections(versions: tuple[str, ...]) -> list[str]:
+    return [each.partition(" ")[0] for each in versions]

@@ -314,8 +314,7 @@ PAGES: Mapping[str, Page] = {
     "unavailable": Page(
         "Something that this needs does not answer, mostly the database. Whether the request was recorded is not"
         " known; the same again is safe either way.",
-        "PostgreSQL restarts or cannot be reached, or a service is starting or stopping. Or this is a large answer, and"
-        " those of others, who read slowly, take all the room for them.",
+        "PostgreSQL restarts or cannot be reached, or a service is starting or stopping.",
         "the database is not available (ConnectionDoesNotExistError)",
     ),
     "projection-stopped": Page(

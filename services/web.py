@@ -15,7 +15,7 @@ import socket
 import time
 import traceback
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, get_type_hints
 
@@ -28,7 +28,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from schemas.objections import allowed
 from schemas.values import LEDGER_PATTERN
-from services import cross_origin, problem_pages, unread, workers
+from services import cross_origin, problem_pages, workers
 from services.keys import Principal, Scope, Unauthorized
 from services.postgres import Unavailable
 from services.problems import Problem
@@ -40,7 +40,6 @@ REQUEST_LINE_BYTES_MAX = 100 * 1024  # A parameter may be a text of 8,000 charac
 _JSON = "application/json"
 BACKLOG = 1024  # Connections that wait to be accepted.
 UNREAD_SECONDS_MAX = 60  # For a client to take more of what is sent to it.
-UNSENT_BYTES_MAX = 128 * 1024  # In the kernel, of one connection, so that it shows soon whether its client reads.
 RETRY_AFTER_SECONDS = 1
 SHUTDOWN_SECONDS_MAX = 10
 
@@ -55,7 +54,6 @@ _whole_number = re.compile("[0-9]+")
 _key = web.RequestKey("key", str)
 _stopping = web.AppKey("stopping", asyncio.Event)
 _begun = web.RequestKey("begun", bool)
-_unread = web.AppKey("unread", unread.Unread)
 
 
 class _NoBytes(logging.Filter):
@@ -162,7 +160,6 @@ def application(
         client_max_size=REQUEST_BYTES_MAX, middlewares=[_observed(service), web.middleware(_problems_answered)]
     )
     app[_stopping] = asyncio.Event()
-    app[_unread] = unread.Unread()
     app.on_shutdown.append(_stop)
     app.on_response_prepare.append(_begin)
     cross_origin.allow(app, origins)
@@ -237,8 +234,6 @@ async def _listening(host: str, port: int, *, shared: bool) -> list[socket.socke
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux has it.
             # Its connections have it from there: who has asked and then does not read is not waited for any longer.
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1_000 * UNREAD_SECONDS_MAX)
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux and macOS have it.
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
         sockets.append(listening)
     return sockets
 
@@ -301,17 +296,6 @@ def has_already(request: web.Request, etag: str) -> bool:
 def over(request: web.Request) -> bool:
     """Whether an answer without an end ends now: the client has gone, or the service stops."""
     return request.transport is None or request.app[_stopping].is_set()
-
-
-@contextlib.contextmanager
-def sending(request: web.Request, size: int) -> Iterator[unread.Sending]:
-    """While an answer is sent that is made meanwhile, and so holds so many bytes at a time. Raises unread.Overloaded
-    before it is begun."""
-    if request.transport is None:
-        raise ConnectionResetError("the client went away")
-    request.app[_unread].make_way(size)
-    with request.app[_unread].sending(request.transport, size) as answer:
-        yield answer
 
 
 async def _stop(app: web.Application) -> None:
@@ -392,9 +376,7 @@ async def _problems_answered(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     try:
-        response = await _letting_go(handler(request))
-        _make_room(request, response)
-        return response
+        return await _letting_go(handler(request))
     except ConnectionError:
         raise  # The client went away; there is nobody to answer.
     except Exception as error:
@@ -421,16 +403,6 @@ async def _letting_go(answering: Awaitable[web.StreamResponse]) -> web.StreamRes
         raise
 
 
-def _make_room(request: web.Request, response: web.StreamResponse) -> None:
-    """Have an answer that is there as a whole, and large, take room while it is read. Raises unread.Overloaded."""
-    if not isinstance(response, web.Response) or request.transport is None:
-        return
-    if isinstance(response.body, bytes) and len(response.body) > unread.LARGE_BYTES_MIN:
-        if request.method != hdrs.METH_HEAD:
-            request.app[_unread].make_way(len(response.body))
-        response.body = unread.Whole(response.body, request.app[_unread], request.transport)
-
-
 async def _begin(request: web.Request, response: web.StreamResponse) -> None:
     request[_begun] = True
 
@@ -440,7 +412,7 @@ def _problem(request: web.Request, error: Exception) -> Problem:
     match error:
         case Problem():
             return error
-        case Unavailable() | MasterKeyError() | unread.Overloaded():
+        case Unavailable() | MasterKeyError():
             # A text that is there and cannot be opened is no reason to pretend that there is none.
             return unavailable(str(error))
         case web.HTTPRequestEntityTooLarge():

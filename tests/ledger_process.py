@@ -1,7 +1,6 @@
 """The ledger as processes of their own, `python -m services.ledger`, which a test may stop, stall and kill."""
 
 import asyncio
-import re
 import signal
 import subprocess
 import sys
@@ -9,7 +8,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import aiohttp
 from msgspec.structs import replace
@@ -53,12 +51,6 @@ class LedgerProcess:
     def output(self) -> str:
         self._output.seek(0)
         return self._output.read()
-
-    def most_mib(self) -> float:
-        """The most memory that the process has held, in MiB, as the kernel counts it."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        [kib] = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-        return int(kib) / 1024
 
     async def ready(self, session: aiohttp.ClientSession) -> None:
         deadline = time.monotonic() + SECONDS_MAX

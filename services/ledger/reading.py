@@ -15,19 +15,17 @@ from schemas.envelope import event_uuid
 from schemas.events import SEALED_FIELDS
 from services.access_log import Opened, put_on_record
 from services.ledger.ledgers import Ledger, Ledgers
-from services.ledger.log import PAGE_EVENTS_MAX, POSITION_MAX, Filter, Page
+from services.ledger.log import NEWEST_BYTES_MAX, PAGE_EVENTS_MAX, POSITION_MAX, Filter, Page
 from services.ledger.shapes import RecordedEvents, shape
 from services.problems import Problem
 from services.sealing import open_text
-from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route, has_already, over, sending, would_rather
+from services.web import RETRY_AFTER_SECONDS, Answer, Call, Route, has_already, over, would_rather
 
 CLOUDEVENT = "application/cloudevents+json"
 NDJSON = "application/x-ndjson"
 
 _FOR_NOW = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept"}
-LINES_BYTES_MAX = 1024 * 1024  # That one who reads all of the log has the process hold.
 SSE_READERS_MAX = 200
-SSE_BYTES_MAX = 256 * 1024  # The same of one who tails it.
 
 _After = Annotated[int, Meta(ge=0, le=POSITION_MAX, description="only what lies behind this position")]
 _Limit = Annotated[int, Meta(ge=1, le=PAGE_EVENTS_MAX, description="events of a page at most")]
@@ -200,22 +198,18 @@ async def _all_lines(ledger: Ledger, call: Call) -> web.StreamResponse:
 
     head = await ledger.log.max_position()
     response = web.StreamResponse(headers={"Content-Type": NDJSON, **_FOR_NOW})
-    with sending(call.request, LINES_BYTES_MAX) as answer:
-        writer = await response.prepare(call.request)
-        assert writer is not None  # It was not prepared before.
-        after = head if call.request.method == "HEAD" else asked.after
-        while after < head:
-            lines, after = await _lines(ledger, _filter(asked), after, head)
-            await answer.send(writer, lines)
+    await response.prepare(call.request)
+    after = head if call.request.method == "HEAD" else asked.after
+    while after < head:
+        page = await ledger.log.page(after, PAGE_EVENTS_MAX, _filter(asked))
+        wanted = [state for position, state in zip(page.positions, page.states, strict=True) if position <= head]
+        if wanted:
+            await response.write(b"".join(state + b"\n" for state in wanted))
+        if not page.more:
+            break
+        after = page.positions[-1]
     await response.write_eof()
     return response
-
-
-async def _lines(ledger: Ledger, wanted: Filter, after: int, head: int) -> tuple[bytes, int]:
-    """Wanted events above the position `after`, up to `head`, and the position that the next ones are above."""
-    page = await ledger.log.page(after, PAGE_EVENTS_MAX, wanted, bytes_max=LINES_BYTES_MAX)
-    states = [state for position, state in zip(page.positions, page.states, strict=True) if position <= head]
-    return b"".join(state + b"\n" for state in states), page.positions[-1] if page.more else head
 
 
 async def _tail(ledger: Ledger, call: Call) -> web.StreamResponse:
@@ -234,7 +228,7 @@ async def _tail(ledger: Ledger, call: Call) -> web.StreamResponse:
             newest = await ledger.tail.beyond(after) if caught_up else None
             if newest is None:
                 head = await ledger.log.max_position()
-                page = await ledger.log.page(after, PAGE_EVENTS_MAX, wanted, bytes_max=SSE_BYTES_MAX)
+                page = await ledger.log.page(after, PAGE_EVENTS_MAX, wanted, bytes_max=NEWEST_BYTES_MAX)
                 events = [*zip(page.positions, page.states, strict=True)]
                 caught_up = not page.more
                 # What has been looked at need not be looked at again, wanted or not.

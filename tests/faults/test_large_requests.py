@@ -1,7 +1,9 @@
 """The memory of the ledger while it is sent more than it can take."""
 
 import asyncio
+import re
 from io import BytesIO
+from pathlib import Path
 
 import aiohttp
 import msgspec
@@ -32,14 +34,14 @@ async def test_a_burst_of_the_largest_requests_stays_within_bounds(database: Dat
         statuses = await asyncio.gather(*(post(session, ledger, body, BATCH) for _ in range(CLIENTS)))
         assert {*statuses} <= {200, 201, 503}
         assert 201 in statuses  # Those who are turned away do not keep each other out.
-        assert ledger.most_mib() < MEMORY_MIB_MAX
+        assert most_mib(ledger) < MEMORY_MIB_MAX
 
         # The larger ones keep no small one out, and what they took is given back.
         held = asyncio.gather(*(post(session, ledger, body, BATCH) for _ in range(CLIENTS // 8)))
         small = msgspec.json.encode(event("account.profiled", account="small", attributes={"size": 1}))
         assert await post(session, ledger, small, STRUCTURED) == 201
         assert 200 in await held
-        assert ledger.most_mib() < MEMORY_MIB_MAX
+        assert most_mib(ledger) < MEMORY_MIB_MAX
 
         async def given_back() -> bool:
             return psutil.Process(ledger.process.pid).memory_info().rss / 2**20 < AT_REST_MIB_MAX
@@ -58,7 +60,7 @@ async def test_what_is_cut_off_is_let_go_of(database: Database) -> None:
         for _ in range(CUT_OFF):
             await cut_off(ledger, "POST", head, body[: len(body) // 10 * 9])
             await cut_off(ledger, "GET", {"Accept": NDJSON}, read=1_000)
-        assert ledger.most_mib() < MEMORY_MIB_MAX
+        assert most_mib(ledger) < MEMORY_MIB_MAX
 
 
 async def cut_off(
@@ -88,3 +90,10 @@ async def post(session: aiohttp.ClientSession, ledger: LedgerProcess, body: byte
     ) as answer:
         await answer.read()
         return answer.status
+
+
+def most_mib(ledger: LedgerProcess) -> float:
+    """The most memory that the process has held, in MiB, as the kernel counts it."""
+    status = Path(f"/proc/{ledger.process.pid}/status").read_text()
+    [kib] = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(kib) / 1024

@@ -216,8 +216,8 @@ async def _listening(host: str, port: int, *, shared: bool) -> list[socket.socke
     loop = asyncio.get_running_loop()
     try:
         resolved = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
-        if error.errno != socket.EAI_NONAME:
+    except (socket.gaierror, UnicodeError) as error:
+        if isinstance(error, OSError) and error.errno != socket.EAI_NONAME:
             raise  # Who knows names may know this one later.
         raise workers.no_such_host(host) from error
     found = dict.fromkeys(resolved)

@@ -91,3 +91,8 @@ async def test_a_host_without_an_address_here_is_named_by_one_process_and_by_sev
     with pytest.raises(OSError, match=host) as shared:
         workers.prepare(Shared(processes=2, host=host, port=port, metrics=tmp_path))
     assert (alone.value.errno, shared.value.errno) == (errno.EADDRNOTAVAIL, errno.EADDRNOTAVAIL)
+
+
+async def test_what_cannot_be_a_name_is_said_like_a_name_that_nobody_has() -> None:
+    with pytest.raises(OSError, match="LEDGER_BIND"):
+        await _listening("a..b", free_ports(1)[0], shared=False)

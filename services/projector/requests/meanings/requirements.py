@@ -39,7 +39,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         " teams' names, all at the same size.",
         "history": f"The last events about it, {HISTORY_MAX} at most, in the order of the log.",
         "history_more": "There, and `true`, if the history does not show all: events before those that it shows are in"
-        " `…/streams/requirement/{id}` of the ledger, and in this answer with an earlier `as_of`.",
+        " this answer with an earlier `as_of`, and those of its own stream in `…/streams/requirement/{id}` of the"
+        " ledger.",
         "proof": "What it takes to check the answer without the ledger: `ledger verify` does. Only with `proof=1`.",
         "problem": "The customer's problem, in the customer's words; only with the scope `personal`. Null: none was"
         " given, or it was erased.",

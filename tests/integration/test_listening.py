@@ -94,5 +94,5 @@ async def test_a_host_without_an_address_here_is_named_by_one_process_and_by_sev
 
 
 async def test_what_cannot_be_a_name_is_said_like_a_name_that_nobody_has() -> None:
-    with pytest.raises(OSError, match="LEDGER_BIND"):
+    with pytest.raises(OSError, match="is neither an address nor the name of one"):
         await _listening("a..b", free_ports(1)[0], shared=False)

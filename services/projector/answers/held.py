@@ -284,7 +284,7 @@ class Held:
             return False
         finally:
             self._anew.pop(ledger, None)
-            # Nobody has had all of it read from what is newer: then versions would go back.
+            # Unless who asked has had it read from what is newer: versions never go back.
             if before is not None and self._ledgers.get(ledger) is before and before.versions == outdated:
                 held.is_asked_for = before.is_asked_for
                 self._ledgers[ledger] = held  # As much of it as there is, whatever has ended it.

@@ -1,4 +1,4 @@
-"""What is held in memory: read once, whoever asks in whatever order, and ahead of whoever asks first."""
+"""What is held in memory: read once, whoever asks in whatever order."""
 
 import asyncio
 import gc
@@ -6,66 +6,33 @@ import random
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from services.postgres import connect, open_pool
-from services.projector import ahead
-from services.projector.ahead import keep_ahead, load_ahead
-from services.projector.answers import decisions, looked_at, requirements
+from services.postgres import open_pool
+from services.projector.answers import decisions, requirements
 from services.projector.answers import held as holding
 from services.projector.answers import snapshot as snapshots
 from services.projector.answers.held import READS, Held, Known, Open
 from services.projector.answers.snapshot import Snapshot, Wanted, bound, open_snapshot
 from services.projector.counting.counted import Counted
-from services.projector.counting.judging import Lens
 from services.projector.counting.scoring import NOTHING_KNOWN
 from services.projector.counting.standings import stand
 from services.projector.projections import ALL
 from services.projector.projector import Projector
-from services.projector.rebuild import rebuild
 from tests.asking import Asking, asking
 from tests.conftest import Database
 from tests.counting import some_revision
+from tests.holding import LENSES, OCTETS_OF_A_PAGE_MIN, SECONDS_MAX, build_anew, heard, look, opener
 from tests.log import Log, event
 from tests.readmodels import BY, mixed, reached, telling
-
-SECONDS_MAX = 60
-OCTETS_OF_A_PAGE_MIN = 1_000
-LENSES: tuple[Lens, ...] = ("now", "asked")
-
-
-async def opener(projector: Projector, position: int, ledger: str = "main") -> Open:
-    """Opens snapshots of a ledger, once it has got to a position."""
-    runner = await projector.ledger(ledger)
-    await reached(runner, position)
-    return partial(open_snapshot, projector.pool, runner, READS)
-
-
-async def look(open: Open, position: int) -> tuple[Any, ...]:
-    """What a request knows when it has settled its position: that, its time, versions, how far all has got."""
-    async with open(Wanted(as_of=position)) as snapshot:
-        return position, snapshot.now, snapshot.versions, snapshot.reached
 
 
 def rows(known: Known) -> list[int]:
     found = known.counted
     return [len(each) for each in (found.asks, found.facts, found.opportunities, found.mentions, found.retractions)]
-
-
-def heard(known: Known) -> dict[tuple[Lens, str], list[int]]:
-    """How many accounts of each class ask for each requirement, computed from all that is held."""
-    counted = known.counted
-    return {
-        (lens, counted.requirements.texts[code]): classes
-        for lens in LENSES
-        for code, classes in enumerate(stand(counted, lens, known.position, known.now).heard.classes.tolist())
-        if any(classes)
-    }
 
 
 async def test_who_looked_before_another_read_on_reads_nothing_twice(database: Database) -> None:
@@ -246,109 +213,6 @@ async def askers(client: Asking) -> int:
     return sum(answer["requirements"][0]["accounts"].values())
 
 
-async def test_what_is_loaded_ahead_is_there_for_who_asks_first(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(holding, "PAGE_POSITIONS", 30)
-    monkeypatch.setattr(ahead, "PAUSE_SECONDS", 0.01)
-    async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(100))
-        held = Held()
-        async with asyncio.timeout(SECONDS_MAX):
-            await load_ahead(projector, held)
-        open = await opener(projector, 100)
-        seen = await look(open, 100)
-        known = await held.known("main", never, *seen)
-        assert heard(known) == heard(await Held().known("main", open, *seen))
-        for lens in LENSES:
-            assert [at for at, _ in known.remembered._standings[lens]] == [100]
-
-
-async def test_the_list_of_decisions_is_laid_ahead(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(decisions, "LAID_AT_ONCE", 2)
-    async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(200))
-        held = Held()
-        async with asyncio.timeout(SECONDS_MAX):
-            await load_ahead(projector, held)
-        open = await opener(projector, 200)
-        seen = await look(open, 200)
-        async with open(Wanted(as_of=200)) as snapshot:
-            read = await decisions.read_decisions(snapshot)
-        assert read.made
-
-        def listed(known: Known) -> list[Any]:
-            return decisions.show_rows(decisions.list_decisions(read, known))
-
-        wanted = listed(await Held().known("main", open, *seen))
-        for name in ("who_asked", "at_stake"):
-            monkeypatch.setattr(looked_at, name, never)
-        known = await held.known("main", open, *seen)
-        assert [each.position for each in known.remembered.looked_at._reviews] == [200]
-        assert listed(known) == wanted
-
-
-async def test_the_first_list_of_requirements_looks_up_no_decision(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ahead, "PAUSE_SECONDS", 0.01)
-    async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(200))
-        held = Held()
-        async with asyncio.timeout(SECONDS_MAX):
-            await load_ahead(projector, held)
-        open = await opener(projector, 200)
-        seen = await look(open, 200)
-
-        def listed(known: Known, lens: Lens) -> list[Any]:
-            return requirements.show_rows(requirements.list_requirements(known, lens)[:])
-
-        wanted = [listed(await Held().known("main", open, *seen), lens) for lens in LENSES]
-        assert any(each.departs for each in wanted[0])
-        for name in ("who_asked", "at_stake"):
-            monkeypatch.setattr(looked_at, name, never)
-        assert [listed(await held.known("main", never, *seen), lens) for lens in LENSES] == wanted
-
-
-def never(*asked: object) -> Any:
-    raise AssertionError("nothing is left to be read")
-
-
-async def test_who_asks_while_it_is_loaded_ahead_does_not_wait_for_the_pauses(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(holding, "PAGE_POSITIONS", 30)
-    monkeypatch.setattr(ahead, "PAUSE_SECONDS", 10_000)
-    async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(100))
-        open = await opener(projector, 100)
-        held = Held()
-        loading = asyncio.create_task(load_ahead(projector, held))
-        async with asyncio.timeout(SECONDS_MAX):
-            while held.octets < OCTETS_OF_A_PAGE_MIN:
-                await asyncio.sleep(0.01)
-            known = await held.known("main", open, *await look(open, 100))
-        assert known.counted.position == 100
-        loading.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await loading
-
-
-async def test_nothing_makes_room_for_what_nobody_asked_for(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(100))
-        open = await opener(projector, 100)
-        held = Held()
-        known = await held.known("asked for", open, *await look(open, 100))
-        monkeypatch.setattr(holding, "HELD_OCTETS_MAX", 1)
-        assert not await held.load_ahead("main", open, 0)
-        assert (await held.known("asked for", open, *await look(open, 100))).counted is known.counted
-        assert held.octets < 2 * known.counted.octets + known.headings.octets + known.remembered.octets
-
-
 async def test_what_was_laid_for_an_answer_is_measured_when_another_is_asked(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -424,147 +288,11 @@ async def test_at_hand_is_what_was_read_from_what_a_snapshot_shows(
         counted = (await held.known("main", open, *await look(open, 60))).counted
         assert [await at_hand(position) for position in (1, 60, 61)] == [counted, counted, None]
         assert [held.is_close_behind("main", position) for position in (60, 61, 70, 71)] == [False, True, True, False]
-        connection = await connect(database.projector)
         for projection in ALL:
-            await rebuild(connection, "main", projection)
+            await build_anew(database, projection.name)
             assert (await at_hand(60) is None) == (projection.name in READS)
             assert await held.load_ahead("main", open, 0)
             assert await at_hand(60) is not None
-        await connection.close()
-
-
-async def test_who_asks_is_answered_while_what_was_built_anew_is_read(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ahead, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(ahead, "PAUSE_SECONDS", 0.01)
-    grow, may_grow = holding._Ledger._add, asyncio.Event()
-    may_grow.set()
-
-    async def add(ledger: Any, page: Any) -> None:
-        if ledger is not held._ledgers["main"]:
-            await may_grow.wait()
-        await grow(ledger, page)
-
-    async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(80))
-        open, held = await opener(projector, 80), Held()
-        monkeypatch.setattr(holding._Ledger, "_add", add)
-        async with asyncio.timeout(SECONDS_MAX):
-            await load_ahead(projector, held)
-            keeping = asyncio.create_task(keep_ahead(projector, held))
-            before = await held.known("main", never, *(seen := await look(open, 80)))
-            may_grow.clear()
-            connection = await connect(database.projector)
-            await rebuild(connection, "main", next(each for each in ALL if each.name == "requirements"))
-            await connection.close()
-            after = await look(open, 80)
-            assert held.versions("main", after[2]) == seen[2] != after[2]
-            while not held._anew:
-                await asyncio.sleep(0.01)
-            assert (await held.known("main", open, *after)).counted is before.counted
-            # The log goes on meanwhile.
-            await log.append(*mixed(40))
-            await reached(await projector.ledger("main"), 120)
-            late = await look(open, 120)
-            beyond = await held.known("main", open, *late)
-            assert beyond.remembered is before.remembered
-            may_grow.set()
-            while held.versions("main", late[2]) != late[2]:
-                await asyncio.sleep(0.01)
-            anew = await held.known("main", open, *late)
-            assert anew.remembered is not before.remembered and anew.counted is not beyond.counted
-            assert heard(anew) == heard(beyond) == heard(await Held().known("main", open, *late))
-            assert not held._anew and held.octets == held._ledgers["main"].octets
-        keeping.cancel()
-        # Not even what a collector leaves alone since the start is kept.
-        gone = [weakref.ref(each) for each in (before.remembered, before.counted.values)]
-        del before, beyond
-        assert [each() for each in gone] == [None] * len(gone)
-
-
-async def test_what_was_built_anew_is_read_by_who_asks_where_there_is_no_room_for_both(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(80))
-        open, held = await opener(projector, 80), Held()
-        before = await held.known("main", open, *await look(open, 80))
-        connection = await connect(database.projector)
-        await rebuild(connection, "main", next(each for each in ALL if each.name == "accounts"))
-        await connection.close()
-        monkeypatch.setattr(holding, "HELD_OCTETS_MAX", 1)
-        monkeypatch.setattr(holding, "PAGE_POSITIONS", 30)
-        assert not await held.load_ahead("main", open, 0)
-        assert 0 < held.octets < before.counted.octets
-        anew = await held.known("main", open, *await look(open, 80))
-        assert anew.remembered is not before.remembered and heard(anew) == heard(before)
-
-
-async def test_what_ends_the_reading_of_what_was_built_anew_leaves_the_rest_to_who_asks(database: Database) -> None:
-    async def mistaken(snapshot: Snapshot, known: Known) -> Any:
-        raise LookupError("a mistake of ours")
-
-    async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(80))
-        open, held = await opener(projector, 80), Held()
-        await held.known("main", open, *await look(open, 80))
-        connection = await connect(database.projector)
-        await rebuild(connection, "main", next(each for each in ALL if each.name == "accounts"))
-        await connection.close()
-        assert await held.is_outdated("main", open)
-        with pytest.raises(LookupError):
-            await held.load_ahead("main", open, 0, mistaken)
-        assert not await held.is_outdated("main", open)
-
-
-async def test_who_asks_goes_on_over_several_pages_where_something_was_built_anew(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(holding, "PAGE_POSITIONS", 30)
-    async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(80))
-        open, held = await opener(projector, 80), Held()
-        before = await held.known("main", open, *await look(open, 80))
-        connection = await connect(database.projector)
-        await rebuild(connection, "main", next(each for each in ALL if each.name == "accounts"))
-        await connection.close()
-        await log.append(*mixed(100))
-        await reached(await projector.ledger("main"), 180)
-        after = await held.known("main", open, *await look(open, 180))
-        assert after.remembered is before.remembered
-        assert heard(after) == heard(await Held().known("main", open, *await look(open, 180)))
-
-
-async def test_nothing_goes_on_from_what_is_held_where_names_were_other_ones(database: Database) -> None:
-    """Names are read as a whole each time: from others of the past, other accounts would be taken away than came."""
-    merge = event("account.merged", account="acme", into="acme-group", by=BY, reason="One company.")
-    async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(80), event("ask.recorded", requirement="R-1", account="acme"), merge)
-        open, held = await opener(projector, 82), Held()
-        accounts = next(each for each in ALL if each.name == "accounts")
-        connection = await connect(database.projector)
-        await rebuild(connection, "main", accounts)
-        await connection.execute("DELETE FROM ledger_main.account_merges")
-        before = await held.known("main", open, *await look(open, 82))
-        await rebuild(connection, "main", accounts)
-        await connection.close()
-        after = await held.known("main", open, *await look(open, 82))
-        assert after.remembered is not before.remembered
-        assert after.counted.lineage != before.counted.lineage
-
-
-async def test_another_log_is_not_answered_for_while_what_was_built_anew_is_read(database: Database) -> None:
-    """As after a restore: what is held ends at a position that was recorded at another time."""
-    async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(80))
-        open, held = await opener(projector, 80), Held()
-        before = await held.known("main", open, *await look(open, 80))
-        held._ledgers["main"]._recorded_at = datetime.now(UTC)
-        connection = await connect(database.projector)
-        await rebuild(connection, "main", next(each for each in ALL if each.name == "accounts"))
-        await connection.close()
-        assert (await held.known("main", open, *await look(open, 60))).remembered is not before.remembered
 
 
 async def test_what_is_read_in_part_is_not_at_hand(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -603,21 +331,6 @@ async def test_what_makes_room_is_freed(database: Database, monkeypatch: pytest.
         del known, values, looked_at
         gc.collect()
         assert [each() for each in one] == [None] * len(one)
-
-
-async def test_a_failure_to_load_ahead_is_left_to_who_asks_first(database: Database) -> None:
-    async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(100))
-        open = await opener(projector, 100)
-        held = Held()
-        owner = await connect(database.projector)
-        await owner.execute("ALTER TABLE ledger_main.account_facts RENAME TO elsewhere")
-        async with asyncio.timeout(SECONDS_MAX):
-            await load_ahead(projector, held)
-        await owner.execute("ALTER TABLE ledger_main.elsewhere RENAME TO account_facts")
-        await owner.close()
-        await projector.ready()
-        assert (await held.known("main", open, *await look(open, 100))).counted.position == 100
 
 
 async def test_standings_take_no_more_room_than_they_may(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

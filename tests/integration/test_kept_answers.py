@@ -11,13 +11,12 @@ from services.projector import ahead
 from services.projector.ahead import keep_ahead
 from services.projector.answers.held import Held
 from services.projector.answers.snapshot import open_snapshot
-from services.projector.projections import ALL
-from services.projector.rebuild import rebuild
 from services.projector.requests.kept import OCTETS_BESIDE_BODY, KeptAnswer, KeptAnswers, question
 from tests.asking import Asking, asking
 from tests.conftest import Database
 from tests.emptied import FIRST, emptied
 from tests.histories import START, Told
+from tests.holding import build_anew
 from tests.ledger_service import holds
 from tests.log import event
 from tests.questions import plain_questions
@@ -106,9 +105,8 @@ async def test_a_read_model_that_was_mended_is_read_again(database: Database, mo
         await asked_for(client)
         right = [await client.get(path) for path in ("requirements/R-1", "requirements")]
         connection = await connect(database.projector)
-        requirements = next(each for each in ALL if each.name == "requirements")
         # What was kept of the right rows goes as well: only then are the wrong ones seen.
-        await rebuild(connection, "main", requirements)
+        await build_anew(database, "requirements")
         await connection.execute(f"UPDATE {ledger_schema('main')}.requirement_rows SET title = 'Wrong'")
         assert b"Wrong" in (await client.get("requirements/R-1")).body
         assert (await client.get("requirements")).body == right[1].body
@@ -118,7 +116,7 @@ async def test_a_read_model_that_was_mended_is_read_again(database: Database, mo
             return (b"Wrong" in (await client.get("requirements")).body) == wrong
 
         await holds(lambda: is_listed(True), meanwhile=keeping)
-        await rebuild(connection, "main", requirements)
+        await build_anew(database, "requirements")
         await connection.close()
         await holds(lambda: is_listed(False), meanwhile=keeping)
         assert [(await client.get(path)).body for path in ("requirements/R-1", "requirements")] == [
@@ -138,7 +136,7 @@ async def test_what_was_mended_is_listed_where_another_read_model_has_stopped(
         schema = ledger_schema("main")
         connection = await connect(database.projector)
         await connection.execute(f"UPDATE {schema}.requirement_rows SET title = 'Wrong'")
-        await rebuild(connection, "main", next(each for each in ALL if each.name == "requirements"))
+        await build_anew(database, "requirements")
         await connection.execute(f"UPDATE {schema}.requirement_rows SET title = 'Mended'")
         await connection.execute(
             f"UPDATE {schema}.cursors SET state = 'stopped', reason = 'bad', stopped_at = 3"

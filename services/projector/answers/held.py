@@ -245,8 +245,8 @@ class Held:
         before = self._ledgers.get(ledger)
         async with open(Wanted() if before is None else before.wanted) as snapshot:
             position, now, seen = snapshot.position, snapshot.now, (snapshot.versions, snapshot.reached)
-        is_settled = before is not None and not before.is_outdated(snapshot.versions)
-        if now is None or is_settled or self._ledgers.get(ledger) is not before:
+        is_current = before is not None and not before.is_outdated(snapshot.versions)
+        if now is None or is_current or self._ledgers.get(ledger) is not before:
             return True
         outdated = None if before is None else before.versions
         place: dict[str, _Ledger] = self._ledgers if before is None else self._anew
@@ -315,7 +315,7 @@ class Held:
 
 
 class _NoRoom(Exception):
-    """No room is left for a ledger that nobody has asked for."""
+    """No room is left for a ledger that nobody has asked for, or that is read again."""
 
 
 class _Page(Struct, frozen=True, kw_only=True):

@@ -318,7 +318,7 @@ class Readings:
 
     async def _settle_counted(self, call: Call, wanted: Wanted) -> ListAt:
         """The same for a list that is counted from what is held. Where that was read before something was built anew,
-        the list is remembered as what it is, and no answer is kept."""
+        the list is remembered under those versions, and no answer is kept."""
         settled = await self._settle(call, held.READS, wanted)
         ledger, versions, *at = settled.key
         counted_from = self._held.versions(ledger, versions)

@@ -48,13 +48,14 @@ class Rig(Struct, frozen=True):
         *,
         rates: bool = True,
         seconds_max: float = COMPARED_SECONDS_MAX,
+        rounds: int | None = None,
         warm_up: int | None = None,
         mirrored: bool = False,
     ) -> dict[str, list[float]]:
         """Samples of each case, without those of who has failed. `rates`: they are; otherwise they are seconds."""
         samples = await alternate(
             cases,
-            rounds=self.plan.rounds,
+            rounds=self.plan.rounds if rounds is None else rounds,
             seconds_max=seconds_max,
             progress=lambda doing: self.say(f"{name}: {doing}"),
             warm_up=self.plan.warm_up if warm_up is None else warm_up,

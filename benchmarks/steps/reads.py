@@ -54,8 +54,9 @@ async def looking_back(rig: Rig) -> None:
         cases = {
             f"{length}, {where}": log.case(query, where) for length, log in logs.items() for where in ("middle", "now")
         }
+        # A sample is one request, where others are windows of seconds: so there are more of them.
         samples[query] = await rig.alternate(
-            f"asking for {query}", cases, rates=False, seconds_max=rig.plan.seconds_max
+            f"asking for {query}", cases, rates=False, rounds=history.ROUNDS, seconds_max=rig.plan.seconds_max
         )
         for where in ("middle", "now"):
             found = {length: 1000 * median(samples[query][f"{length}, {where}"]) for length in logs}

@@ -134,9 +134,7 @@ def _client() -> Any:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
     except ImportError:
-        raise ValueError(
-            "a bucket needs boto3, which is not installed: pip install 'requirements-ledger[s3]'"
-        ) from None
+        raise ValueError("a bucket needs boto3, which is not installed: pip install '.[s3]' in the clone") from None
     waits = Config(
         connect_timeout=CONNECT_SECONDS_MAX,
         read_timeout=READ_SECONDS_MAX,

@@ -5,6 +5,7 @@ To import all of them takes longer than most of them run.
 
 import os
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -65,6 +66,13 @@ class _Group(click.Group):
         module, attribute, _ = _COMMANDS[name]
         command: click.Command = getattr(import_module(module), attribute)
         return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and (like := get_close_matches(args[0], _COMMANDS, 1)):
+            context.fail(f"No such command {args[0]!r}. Did you mean {like[0]!r}?")
+        return super().resolve_command(context, args)
 
     def invoke(self, context: click.Context) -> Any:
         _warn_of_misspelt()

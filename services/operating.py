@@ -277,7 +277,8 @@ _BRING_ALONG = """\
 {home} has the database of {backup}, recovered up to WAL segment {wal}.
 
 Before `ledger run`, bring along what no backup has, from where the ledger last ran:
-  master.key    without it the start is refused, and sealed texts stay sealed
+  master.key    without it the start is refused, and sealed texts stay sealed. Where it was rotated after what was
+                restored, the one from before; the start names it
   signing.key, projector-signing.key
                 without them other keys sign from now on
   checkpoints   as they are now, into {checkpoints};
@@ -407,8 +408,8 @@ def _target(url: str | None, ledger: str, key_file: Path | None, key: str | None
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not a text"
             click.echo(
-                f"No API key: {file} cannot be read ({reason}). Set LEDGER_HOME to where `ledger run` has put it, "
-                "name a file with --key-file, or set LEDGER_KEY.",
+                f"No API key: {file} cannot be read ({reason}). `ledger run` makes it in a new ledger; set "
+                "LEDGER_HOME to where it has, name a file with --key-file, or set LEDGER_KEY to a key.",
                 err=True,
             )
             sys.exit(COULD_NOT_RUN)

@@ -143,7 +143,7 @@ PAGES: Mapping[str, Page] = {
     "no-such-ledger": Page(
         "The path names a ledger that this database does not have.",
         "The name is misspelled, or the ledger has not been made.",
-        "there is no ledger 'mian'; PUT /v1/ledgers/mian makes it",
+        "there is no ledger 'mian'; GET /v1/ledgers has those there are, PUT /v1/ledgers/mian makes it",
     ),
     "beyond-the-head": Page(
         "You ask for what comes after the end of the log.",

@@ -42,6 +42,7 @@ BACKLOG = 1024  # Connections that wait to be accepted.
 UNREAD_SECONDS_MAX = 60  # For a client to take more of what is sent to it.
 RETRY_AFTER_SECONDS = 1
 SHUTDOWN_SECONDS_MAX = 10
+_WHERE = "/docs lists what there is; the ledger records and proves, the projector, at a port of its own, answers"
 
 _log = structlog.get_logger()
 _seconds = Histogram(
@@ -421,7 +422,7 @@ def _problem(request: web.Request, error: Exception) -> Problem:
             allow = _allowed(error)
             return Problem("method-not-allowed", f"{request.path} takes {allow}", headers={"Allow": allow})
         case web.HTTPNotFound():
-            return Problem("not-found", f"there is nothing at {request.path}; /docs lists what there is")
+            return Problem("not-found", f"there is nothing at {request.path}; {_WHERE}")
         case web.HTTPException() if error.status < 400:
             raise error
         case web.HTTPException():

@@ -127,7 +127,7 @@ def _writing(encoding: Format) -> Writing:
         from services.archive.parquet import parquet
     except ImportError:
         raise ArchiveError(
-            "Parquet files are written by pyarrow, which is not installed: pip install 'requirements-ledger[parquet]', "
+            "Parquet files are written by pyarrow, which is not installed: pip install '.[parquet]' in the clone, "
             "or export with --format csv"
         ) from None
     return parquet

@@ -112,7 +112,8 @@ def refused(refusals: Sequence[Refusal]) -> Problem:
     missing = [name for each in refusals for name in each.missing or []]
     if missing:
         members["missing"] = missing
-    return Problem(first.problem, first.message + more, **members)
+    place = f"{first.pointer}: " if first.pointer else ""
+    return Problem(first.problem, place + first.message + more, **members)
 
 
 def told(result: Result) -> Told:

@@ -98,7 +98,10 @@ class Ledgers:
     async def registered(self, name: str) -> Registered:
         found = [each for each in await self.every() if each.ledger == name]
         if not found:
-            raise Problem("no-such-ledger", f"there is no ledger {name!r}; PUT /v1/ledgers/{name} makes it")
+            raise Problem(
+                "no-such-ledger",
+                f"there is no ledger {name!r}; GET /v1/ledgers has those there are, PUT /v1/ledgers/{name} makes it",
+            )
         return found[0]
 
     async def every(self) -> list[Registered]:

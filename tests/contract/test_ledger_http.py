@@ -145,7 +145,9 @@ async def test_the_expected_version_is_that_of_the_stream(ledger: LedgerService)
     assert (await ledger.post(first)).status == 201
     late = await ledger.post(profile(expectedversion=0))
     assert (late.status, late.problem, late.json["current_version"]) == (409, "version-conflict", 1)
-    assert late.json["errors"][0]["current_version"] == 1
+    [error] = late.json["errors"]
+    assert error["current_version"] == 1
+    assert late.json["detail"] == f"{error['pointer']}: {error['message']}"
     counting = [profile() | {"expectedversion": n} for n in (1, 2, "3")]
     assert (await ledger.post(*counting)).status == 201
     assert (await ledger.post(first)).status == 200  # What it expected then was met then.

@@ -74,6 +74,13 @@ def test_an_option_that_is_no_setting_either_is_refused_as_ever():
     assert result.stderr.endswith("Error: No such option '--portal'.\n")
 
 
+@pytest.mark.parametrize(("typed", "meant"), [("audti", " Did you mean 'audit'?"), ("xyzzy", "")])
+def test_who_misspells_a_command_is_told_which_is_like_it(typed: str, meant: str):
+    result = CliRunner().invoke(commands, [typed], prog_name="ledger")
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f"Error: No such command '{typed}'.{meant}\n")
+
+
 def run_misspelt(module: str, *arguments: str, **environ: str) -> list[str]:
     """What is said on stderr where a setting is misspelt and no database is there."""
     done = subprocess.run(

@@ -228,7 +228,7 @@ class Readings:
         except NoSuchLedger:
             raise Problem(
                 "no-such-ledger",
-                f"there is no ledger {call.ledger!r}; PUT /v1/ledgers/{call.ledger} of the ledger makes it",
+                f"there is no ledger {call.ledger!r}; the ledger lists them at /v1/ledgers and makes one by PUT",
             ) from None
 
     def opener(self, call: Call) -> Opener | None:

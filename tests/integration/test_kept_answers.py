@@ -20,6 +20,7 @@ from tests.holding import build_anew
 from tests.ledger_service import holds
 from tests.log import event
 from tests.questions import plain_questions
+from tests.readmodels import BY
 
 QUESTIONS = ("requirements", "requirements/R-1", "accounts", "accounts/acme", "alignment", "promises", "decisions")
 
@@ -123,6 +124,36 @@ async def test_a_read_model_that_was_mended_is_read_again(database: Database, mo
             each.body for each in right
         ]
         keeping.cancel()
+
+
+async def test_a_list_follows_each_read_model_that_it_is_made_from(database: Database) -> None:
+    """Nothing else was built anew, and what is held in memory is not read again meanwhile."""
+    promise = {"promise": "P-1", "account": "acme", "requirement": "R-1", "by": BY}
+    decision = {
+        "decision": "D-1",
+        "requirements": ["R-1"],
+        "outcome": "defer",
+        "rationale": "so",
+        "instruction": "wait",
+    }
+    spoil = {
+        "alignment": ("promises", "DELETE FROM {schema}.promises_made"),
+        "decisions": ("decisions", "UPDATE {schema}.decisions_made SET revisit = '2000-01-01'"),
+    }
+    async with asking(database) as client:
+        await asked_for(client)
+        await client.record(event("promise.made", **promise), event("decision.made", **decision, deciders=[BY]))
+        for path, (projection, statement) in spoil.items():
+            right = await client.answer(path)
+            await build_anew(database, projection)
+            connection = await connect(database.projector)
+            await connection.execute(statement.format(schema=ledger_schema("main")))
+            await connection.close()
+            wrong = await client.answer(path)
+            assert wrong != right, path
+            await build_anew(database, projection)
+            assert await client.answer(path) == right, path
+            assert (await client.get(path, as_of=client.head)).json == right, path
 
 
 async def test_what_was_mended_is_listed_where_another_read_model_has_stopped(

@@ -66,7 +66,9 @@ class _Overview:
             lambda evidence: Whole([evidence], within=evidence.rows),
         )
         [evidence] = read.rows
-        name, pinned = ("alignment", str(within.since), str(within.until)), Wanted(as_of=settled.as_of.position)
+        # It is made from promises, too, of which what is held in memory knows nothing.
+        name = ("alignment", settled.key, within.since, within.until)
+        pinned = Wanted(as_of=settled.as_of.position)
         _, whole = await self._readings.whole_of_known(
             call, name, pinned, lambda known: Whole([alignment.align(evidence, known, within)])
         )

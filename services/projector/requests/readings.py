@@ -5,7 +5,7 @@ import contextlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -125,7 +125,7 @@ class Readings:
     async def whole(
         self,
         call: Call,
-        name: tuple[str, ...],
+        name: tuple[Hashable, ...],
         reads: Sequence[str],
         wanted: Wanted,
         read: Callable[[Snapshot], Awaitable[_Evidence]],
@@ -147,7 +147,7 @@ class Readings:
         return settled, await self.whole_lists.whole((settled.key, *name), make)
 
     async def whole_of_known(
-        self, call: Call, name: tuple[str, ...], wanted: Wanted, judge: Callable[[Known | None], Whole]
+        self, call: Call, name: tuple[Hashable, ...], wanted: Wanted, judge: Callable[[Known | None], Whole]
     ) -> tuple[ListAt, Whole]:
         """A whole list made from what is held in memory; of the empty ledger nothing is. Otherwise like `whole`."""
         settled = await self._settle_counted(call, wanted)
@@ -161,7 +161,7 @@ class Readings:
     async def told_of_known(
         self,
         call: Call,
-        name: tuple[str, ...],
+        name: tuple[Hashable, ...],
         wanted: Wanted,
         judge: Callable[[Known | None], Whole],
         tell: Callable[[ListAt, Whole], _Told],
@@ -176,7 +176,7 @@ class Readings:
     async def told_beside_known(
         self,
         call: Call,
-        name: tuple[str, ...],
+        name: tuple[Hashable, ...],
         wanted: Wanted,
         read: Callable[[Snapshot], Awaitable[_Evidence]],
         judge: Callable[[_Evidence, Known | None], Whole],
@@ -280,7 +280,7 @@ class Readings:
     async def _told(
         self,
         call: Call,
-        name: tuple[str, ...],
+        name: tuple[Hashable, ...],
         wanted: Wanted,
         read: Callable[[ListAt], Awaitable[Callable[[Known | None], Whole]]],
         tell: Callable[[ListAt, Whole], _Told],
@@ -318,13 +318,14 @@ class Readings:
 
     async def _settle_counted(self, call: Call, wanted: Wanted) -> ListAt:
         """The same for a list that is counted from what is held. Where that was read before something was built anew,
-        the list is remembered under those versions, and no answer is kept."""
+        the list is remembered under those versions, and under the newer ones, of which is what is read beside it; and
+        no answer is kept."""
         settled = await self._settle(call, held.READS, wanted)
         ledger, versions, *at = settled.key
         counted_from = self._held.versions(ledger, versions)
         if counted_from != versions:
             call.request[BESIDES] = True
-        return settled._replace(key=(ledger, counted_from, *at))
+        return settled._replace(key=(ledger, counted_from, *at, versions))
 
     async def _known(self, call: Call, settled: ListAt) -> Known | None:
         if settled.now is None:

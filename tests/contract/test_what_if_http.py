@@ -10,9 +10,11 @@ import msgspec
 import pytest
 
 from schemas.events import Bullet
+from services.postgres import connect, ledger_schema
 from services.projector.judgement.fit import CLASSES, Fit, Revision, fit, shown
 from tests.asking import Asking, asking
 from tests.conftest import Database
+from tests.holding import build_anew
 from tests.log import event
 
 BY = {"role": "head of product", "team": "product"}
@@ -284,6 +286,25 @@ async def test_the_same_input_has_the_same_digest_and_nothing_is_recorded(databa
         assert await tried(client, limit=200, as_of=head) == first
         agreement = await client.answer("agreements/target-market")
         assert [each["revision"] for each in agreement["revisions"]] == ["r1"]
+
+
+async def test_who_is_named_by_feedback_alone_is_looked_up_each_time(database: Database) -> None:
+    """What is held in memory knows nothing of feedback, which may be built anew while that stays."""
+    async with asking(database) as client:
+        await client.record(
+            *agreed("r-1", NOW),
+            event("account.profiled", account="acme", attributes={"segment": "bank", "region": "here"}),
+            event("feedback.received", feedback="F-1", account="stranger", text="Hello"),
+        )
+        right = await tried(client)
+        assert right["totals"]["accounts"]["total"] == 2
+        await build_anew(database, "feedback")
+        connection = await connect(database.projector)
+        await connection.execute(f"DELETE FROM {ledger_schema('main')}.feedback_rows")
+        await connection.close()
+        assert (await tried(client))["totals"]["accounts"]["total"] == 1
+        await build_anew(database, "feedback")
+        assert await tried(client) == right
 
 
 async def test_what_is_in_force_changes_nothing(database: Database) -> None:

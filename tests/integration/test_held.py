@@ -266,7 +266,9 @@ async def test_who_asks_for_what_is_found_once_for_all_what_ifs_at_a_position(da
         open, held = await opener(projector, 100), Held()
         known, before = [await held.known("main", open, *await look(open, each)) for each in (100, 60)]
         measured = known.remembered.octets
-        found = [each.remembered.everybody(each.counted, each.position, each.now) for each in (known, known, before)]
+        found = [
+            each.remembered.everybody(each.counted, (), each.position, each.now) for each in (known, known, before)
+        ]
         assert found[0] is found[1] and [each.position for each in found] == [100, 100, 60]
         assert len(found[2].pairs) < len(found[0].pairs)
         assert known.remembered.octets == measured + found[2].octets, "the last is kept, and no other"

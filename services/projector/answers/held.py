@@ -109,7 +109,7 @@ class Remembered:
         """The newest there are; whoever keeps what is remembered keeps no older ones."""
         self._standings: dict[Lens, list[tuple[int, Standing]]] = {"now": [], "asked": []}
         self._departs: dict[int, Departs | None] = {}
-        self._everybody: Everybody | None = None
+        self._everybody: tuple[Any, Everybody] | None = None
         self.looked_at = LookedAt()
         self._lock = Lock()
 
@@ -129,14 +129,14 @@ class Remembered:
             self._keep(self._standings[lens], found)
         return found
 
-    def everybody(self, counted: Counted, position: int, now: datetime) -> Everybody:
+    def everybody(self, counted: Counted, beside: Iterable[str], position: int, now: datetime) -> Everybody:
         """All accounts at a position, for what-ifs: of these one after the other is tried at the same position, so that
-        of the last is kept. `counted`: what is held, and whoever is named beside."""
-        found = self._everybody
-        if found is None or found.position != position:
+        of the last is kept. `counted`: what is held, and whoever is named `beside` by what is not held."""
+        made_from = position, frozenset(beside)
+        if self._everybody is None or self._everybody[0] != made_from:
             self._everybody = None  # It makes room first.
-            self._everybody = found = Everybody.at(counted, position, now)
-        return found
+            self._everybody = made_from, Everybody.at(counted, position, now)
+        return self._everybody[1]
 
     def departs(self, made: Made) -> Departs | None:
         """Whether a made decision that is held departs from the agreement."""
@@ -151,7 +151,7 @@ class Remembered:
     def octets(self) -> int:
         heard = sum(each.heard.octets for held in self._standings.values() for _, each in held)
         everybody = self._everybody
-        return heard + self.looked_at.octets + (0 if everybody is None else everybody.octets)
+        return heard + self.looked_at.octets + (0 if everybody is None else everybody[1].octets)
 
     @staticmethod
     def _keep(held: list[tuple[int, Standing]], found: Standing) -> None:

@@ -333,7 +333,7 @@ def try_revision(
     standing = known.headings.standing(position)
     found = what_if(
         held,
-        known.remembered.everybody(held, position, now),
+        known.remembered.everybody(held, evidence.named, position, now),
         evidence.before,
         after,
         judges_asks=judges_asks,

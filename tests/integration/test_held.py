@@ -335,6 +335,31 @@ async def test_what_makes_room_is_freed(database: Database, monkeypatch: pytest.
         assert [each() for each in one] == [None] * len(one)
 
 
+async def test_no_list_keeps_what_is_not_held_any_more(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held()
+    async with asking(database, held=held) as client:
+        await client.record(*mixed(80))
+        open = await opener(client.projector, 80)
+
+        async def listed() -> weakref.ref[holding.Remembered]:
+            for path in ("requirements", "decisions"):
+                await client.answer(path)
+            return weakref.ref(held._ledgers["main"]._remembered)
+
+        remembered = await listed()
+        gc.collect()
+        assert remembered() is not None
+        await build_anew(database, "requirements")
+        await held.load_ahead("main", open, 0)
+        gc.collect()
+        assert remembered() is None, "it was read again"
+        remembered = await listed()
+        monkeypatch.setattr(holding, "HELD_OCTETS_MAX", 1)
+        await held.known("other", open, *await look(open, 80))
+        gc.collect()
+        assert remembered() is None, "it has made room"
+
+
 async def test_standings_take_no_more_room_than_they_may(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Log.open(database) as log, Projector(database.settings) as projector:
         await log.append(*mixed(60))

@@ -178,10 +178,16 @@ class Held:
         self._anew: dict[str, _Ledger] = {}
         """What is read again, since what it is read from was built anew. Until it has been, there is what was held."""
         self._loading = asyncio.Lock()
+        self.when_changed: Callable[[], None] = lambda: None
+        """Called when something may be held no more: whoever keeps what is remembered of it lets go of that."""
 
     @property
     def octets(self) -> int:
         return sum(self._octets())
+
+    def has(self, remembered: Remembered) -> bool:
+        """Whether this is of what is held now."""
+        return any(each.has(remembered) for each in self._ledgers.values())
 
     @property
     def ledgers(self) -> list[str]:
@@ -214,6 +220,7 @@ class Held:
         self._measure(held)
         while self._is_over():
             self._make_room()
+        self.when_changed()
         return known
 
     def is_close_behind(self, ledger: str, position: int) -> bool:
@@ -288,6 +295,7 @@ class Held:
             if before is not None and self._ledgers.get(ledger) is before and before.versions == outdated:
                 held.is_asked_for = before.is_asked_for
                 self._ledgers[ledger] = held  # As much of it as there is, whatever has ended it.
+            self.when_changed()
         return True
 
     def _make_room(self) -> None:
@@ -357,6 +365,9 @@ class _Ledger:
 
     def measure(self) -> None:
         self.octets = self._counted.octets + self._headings.octets + self._remembered.octets
+
+    def has(self, remembered: Remembered) -> bool:
+        return self._remembered is remembered
 
     @property
     def wanted(self) -> Wanted:

@@ -45,7 +45,8 @@ class _Decisions:
 
         def judge(read: decisions.ListRead, known: Known | None) -> Whole:
             listed = decisions.list_decisions(read, known)
-            return Whole(listed, partial(decisions.currencies_of, listed))
+            remembered = None if known is None else known.remembered
+            return Whole(listed, partial(decisions.currencies_of, listed), remembered=remembered)
 
         wanted = choice(asked, lambda row: is_decision_asked_for(row, asked))
 

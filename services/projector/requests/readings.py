@@ -19,7 +19,7 @@ from services.access_log import Opened, put_on_record
 from services.postgres import Unavailable
 from services.problems import Problem
 from services.projector.answers import held
-from services.projector.answers.held import Held, Known
+from services.projector.answers.held import Held, Known, Remembered
 from services.projector.answers.sealed import Opener
 from services.projector.answers.snapshot import Basis, Snapshot, Wanted, open_snapshot, still_hold
 from services.projector.projector import NoSuchLedger, Projector
@@ -60,12 +60,14 @@ class ListAt(NamedTuple):
 
 class Whole(NamedTuple):
     """All rows of a list in their order, and what finds the currencies that occur in them, for the columns of CSV;
-    `counted`: of how many others the rows are about; `within`: how many rows there are inside of these."""
+    `counted`: of how many others the rows are about; `within`: how many rows there are inside of these; `remembered`:
+    what the rows keep in memory of what they were counted from."""
 
     rows: Sequence[Any]
     currencies: Callable[[], Sequence[str]] = tuple
     counted: int = 0
     within: int = 0
+    remembered: Remembered | None = None
 
     @property
     def size(self) -> int:
@@ -81,6 +83,7 @@ class Readings:
         self.kept = KeptAnswers()
         self.projector = projector
         self._held = Held() if held is None else held
+        self._held.when_changed = partial(self.whole_lists.keep_of, self._held)
         self._master_key = master_key
         self._loaded: MasterKeys | None = None
         self._turns = asyncio.Semaphore(LISTS_AT_ONCE_MAX)
@@ -374,6 +377,12 @@ class WholeLists:
         finally:
             if not lock.locked():
                 self._making.pop(key, None)
+
+    def keep_of(self, held: Held) -> None:
+        """Drop the lists that keep in memory what is not held any more."""
+        for key, whole in [*self._lists.items()]:
+            if whole.remembered is not None and not held.has(whole.remembered):
+                del self._lists[key]
 
     def _forget(self, newest: tuple[Any, ...]) -> None:
         """Drop the lists of what has been built anew, which keep all that they were counted from, and those that were

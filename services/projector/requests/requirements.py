@@ -170,4 +170,4 @@ def _judge(lens: Lens, sort: Sort, currency: str | None, known: Known | None) ->
     if known is None:
         return Whole(())
     listed = requirements.list_requirements(known, lens, sort, currency)
-    return Whole(listed, listed.currencies)
+    return Whole(listed, listed.currencies, remembered=known.remembered)

@@ -1,5 +1,9 @@
 """Whole lists are remembered up to a number of rows, wherever these are, and while they are of what there is."""
 
+import asyncio
+
+import pytest
+
 from services.projector.requests.readings import WHOLE_LISTS_ROWS_MAX, Whole, WholeLists
 
 AT = ("main", ("requirements a 1", "accounts b 2"), 7, None)
@@ -41,3 +45,34 @@ async def test_lists_of_what_was_built_anew_are_let_go_of() -> None:
     assert asked.made == []
     await asked.ask("0", whole, AT)
     assert asked.made == ["0"]
+
+
+async def test_a_list_is_made_once_at_a_time_also_where_that_fails() -> None:
+    lists, whole = WholeLists(), Whole([object()])
+    failing, making = asyncio.Event(), asyncio.Event()
+    made: list[str] = []
+
+    async def fail() -> Whole:
+        made.append("failed")
+        await failing.wait()
+        raise RuntimeError
+
+    async def make() -> Whole:
+        made.append("made")
+        await making.wait()
+        return whole
+
+    first = asyncio.create_task(lists.whole((AT, "a"), fail))
+    await asyncio.sleep(0)
+    waiting = [asyncio.create_task(lists.whole((AT, "a"), make))]
+    await asyncio.sleep(0)
+    failing.set()
+    with pytest.raises(RuntimeError):
+        await first
+    # Who asks before the one who waited has begun, and afterwards.
+    for _ in range(3):
+        waiting.append(asyncio.create_task(lists.whole((AT, "a"), make)))
+        await asyncio.sleep(0)
+    making.set()
+    assert await asyncio.gather(*waiting) == [whole] * len(waiting)
+    assert made == ["failed", "made"]

@@ -362,21 +362,23 @@ class WholeLists:
 
     def __init__(self) -> None:
         self._lists: OrderedDict[tuple[Any, ...], Whole] = OrderedDict()
-        self._making: dict[tuple[Any, ...], asyncio.Lock] = {}
+        self._making: dict[tuple[Any, ...], asyncio.Event] = {}
 
     async def whole(self, key: tuple[Any, ...], make: Callable[[], Awaitable[Whole]]) -> Whole:
-        """A list, made once however many ask for it at the same time."""
-        lock = self._making.setdefault(key, asyncio.Lock())
-        try:
-            async with lock:
-                if key not in self._lists:
-                    self._lists[key] = await make()
-                    self._forget(key)
-                self._lists.move_to_end(key)
-                return self._lists[key]
-        finally:
-            if not lock.locked():
-                self._making.pop(key, None)
+        """A list, made once however many ask for it at the same time; where that fails, by the next of them."""
+        while key not in self._lists:
+            if key in self._making:
+                await self._making[key].wait()
+                continue
+            is_over = self._making[key] = asyncio.Event()
+            try:
+                self._lists[key] = await make()
+                self._forget(key)
+            finally:
+                del self._making[key]
+                is_over.set()
+        self._lists.move_to_end(key)
+        return self._lists[key]
 
     def keep_of(self, held: Held) -> None:
         """Drop the lists that keep in memory what is not held any more."""

@@ -1,6 +1,7 @@
 """Which names are one: claims come in any order, an alias alone joins nobody, nothing looks ahead."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +73,16 @@ def test_claims_come_in_any_order(told: list[Said], random: st.DrawFn) -> None:
         assert [resolution(told).contested(name, end) for name in NAMES] == [
             resolution(shuffled).contested(name, end) for name in NAMES
         ]
+
+
+@given(st.lists(st.tuples(claims, st.none() | st.integers(1, 20)), max_size=10), st.randoms(use_true_random=False))
+def test_the_same_claims_in_any_order_say_the_same(told: list[tuple[Any, int | None]], random: Any) -> None:
+    known = [
+        Claim(position, day(position), *names, None if after is None else position + after)
+        for position, (names, after) in enumerate(told, 1)
+    ]
+    shuffled = random.sample(known, len(known))
+    assert Resolution((), known) == Resolution((), shuffled)
 
 
 @given(said)

@@ -327,8 +327,9 @@ def _claimed(claims: Iterable[Claim]) -> Iterator[Claim | Unclaim]:
     for claim in claims:
         by_alias.setdefault((claim.account, claim.alias), []).append(claim)
     for said in by_alias.values():
+        said.sort(key=lambda each: each.position)
         end: int | None = 0
-        for claim in sorted(said, key=lambda each: each.position):
+        for claim in said:
             if end is None:
                 break
             if claim.position >= end:

@@ -88,8 +88,7 @@ class Basis(Struct, frozen=True):
     now: datetime | None
 
     def is_settled_in(self, state: State) -> bool:
-        """Whether who asks for this now is answered from the same: a log that was restored to less and has gone on has
-        another time at the position."""
+        """Whether who asks for this now is answered at the same position, from the same read models."""
         try:
             settled = settle(state, self.reads, self.wanted)
         except Problem:
@@ -229,7 +228,11 @@ async def _reading(pool: asyncpg.Pool, ledger: str, reads: Sequence[str]) -> Asy
 
 
 async def still_hold(pool: Pool, runner: Runner, bases: Sequence[Basis]) -> bool:
-    """Whether an answer with these bases would be read from the same now. Raises Unavailable."""
+    """Whether an answer with these bases would be read from the same now. Raises Unavailable.
+
+    A log that was restored to less and has gone on has another time at the position, which all bases share with the
+    first: what else is read for an answer is read as of there.
+    """
     first = bases[0]
     with unavailable():
         async with pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:

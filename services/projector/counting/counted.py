@@ -82,6 +82,9 @@ class Counted(Struct, frozen=True, kw_only=True):
     until. `opportunities`: opportunity, account, stage, currency, high and low (the amount), ends (a day), valid,
     position, until. `mentions`: account, position, until. `named`: requirement, opportunity, position, until.
     `asked_for`: opportunity, position (of the ask), until. `retractions`: position, retracted, in order.
+
+    `until` is FOREVER in `named` and `asked_for`, whatever is retracted: whether one counts is looked up of the
+    opportunity or the ask that was recorded at the same position.
     """
 
     position: int

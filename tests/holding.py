@@ -28,10 +28,11 @@ async def opener(projector: Projector, position: int, ledger: str = "main") -> O
     return partial(open_snapshot, projector.pool, runner, READS)
 
 
-async def look(open: Open, position: int) -> tuple[Any, ...]:
-    """What a request knows when it has settled its position: that, its time, versions, how far all has got."""
-    async with open(Wanted(as_of=position)) as snapshot:
-        return position, snapshot.now, snapshot.versions, snapshot.reached
+async def look(open: Open, position: int, beside: int = 0) -> tuple[Any, ...]:
+    """What a request knows when it has settled its position: that, its time, versions, how far all has got, and when
+    another position was recorded."""
+    async with open(Wanted(as_of=position, beside=beside)) as snapshot:
+        return position, snapshot.now, snapshot.versions, snapshot.reached, snapshot.beside
 
 
 def heard(known: Known) -> dict[tuple[Lens, str], list[int]]:

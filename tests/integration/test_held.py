@@ -25,7 +25,7 @@ from services.projector.projector import Projector
 from tests.asking import Asking, asking
 from tests.conftest import Database
 from tests.counting import some_revision
-from tests.holding import LENSES, OCTETS_OF_A_PAGE_MIN, SECONDS_MAX, build_anew, heard, look, opener
+from tests.holding import LENSES, OCTETS_OF_A_PAGE_MIN, SECONDS_MAX, build_anew, heard, look, never, opener
 from tests.log import Log, event
 from tests.readmodels import BY, mixed, reached, telling
 
@@ -74,6 +74,20 @@ async def test_what_was_read_in_part_is_gone_on_from_wherever_it_is_asked_for(
         assert heard(late) == heard(whole)
 
 
+async def test_who_looked_where_what_is_held_ends_is_answered_without_another_look(database: Database) -> None:
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(80))
+        open, held = await opener(projector, 80), Held()
+        known = await held.known("main", open, *await look(open, 80))
+        assert held.ends_at("main") == 80 and not held.ends_at("another")
+        assert (await held.known("main", never, *await look(open, 60, beside=80))).counted is known.counted
+        # Who looked before another read on looks again, and reads nothing twice.
+        early = await look(open, 60, beside=70)
+        assert (await held.known("main", open, *early)).counted is known.counted
+        with pytest.raises(AssertionError):
+            await held.known("main", never, *early)
+
+
 def notes(number: int) -> dict[str, str]:
     return {f"note {each}": "w" * 1_000 for each in range(number)}
 
@@ -96,7 +110,7 @@ async def test_no_page_has_more_of_what_was_said_of_accounts_than_there_is_room_
         async def note_the_end() -> None:
             ends.append(ledger._counted.position)
 
-        known = await ledger.reach(open, *await look(open, 130), note_the_end)
+        known = await ledger.reach(open, *await look(open, 130), rest=note_the_end)
         async with open(Wanted(as_of=130)) as snapshot:
             told = await snapshot.connection.fetch(
                 "SELECT position, octet_length(account) + octet_length(attribute) + octet_length(value) AS octets"

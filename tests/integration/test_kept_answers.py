@@ -219,6 +219,28 @@ async def test_another_log_is_not_answered_from_what_was_kept_of_one_with_as_man
                     assert titles[0].encode() in body, (path, titles, moment)
 
 
+async def test_the_past_of_another_log_is_not_counted_from_a_longer_one_before(database: Database) -> None:
+    """As after a restore to less, which nobody has asked about until the log is longer again than what is held: first
+    asked is for what lies before the end of that. The read models are the same tables."""
+    path = "/v1/ledgers/main/requirements"
+    question = next(each for each in plain_questions() if each.route.path == "/v1/ledgers/{ledger}/requirements")
+    async with emptied(database) as ledgers, ledgers.service() as service:
+        for begun, titles in enumerate(("abc", "defgh")):
+            told = [
+                Told(
+                    START + timedelta(hours=begun, minutes=n),
+                    event("requirement.raised", requirement=f"R-{n}", title=f"Title {title}"),
+                )
+                for n, title in enumerate(titles)
+            ]
+            await ledgers.empty(FIRST)
+            await ledgers.record(FIRST, told)
+            for moment in ({"as_of": 2}, {}):
+                body = (await service.ask(path, question, **moment)).body
+                shown = titles[: moment.get("as_of")]
+                assert all(f"Title {title}".encode() in body for title in shown), (titles, moment, body)
+
+
 def answer(octets: int) -> KeptAnswer:
     return KeptAnswer(bytes(octets - OCTETS_BESIDE_BODY), {}, ())
 

@@ -248,6 +248,8 @@ async def test_another_log_is_not_answered_for_while_what_was_built_anew_is_read
         await log.append(*mixed(80))
         open, held = await opener(projector, 80), Held()
         before = await held.known("main", open, *await look(open, 80))
+        assert not await held.is_outdated("main", open)
         held._ledgers["main"]._recorded_at = datetime.now(UTC)
+        assert await held.is_outdated("main", open)
         await build_anew(database, "accounts")
         assert (await held.known("main", open, *await look(open, 60))).remembered is not before.remembered

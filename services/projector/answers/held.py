@@ -200,6 +200,11 @@ class Held:
         held = self._ledgers.get(ledger)
         return seen if held is None else held.versions or seen
 
+    def ends_at(self, ledger: str) -> int:
+        """The position that what is held of a ledger goes up to; 0 if nothing is."""
+        held = self._ledgers.get(ledger)
+        return 0 if held is None else held.ends_at
+
     async def is_outdated(self, ledger: str, open: Open) -> bool:
         """Whether all of a ledger was read, and from something else than there is now. Raises Problem and
         Unavailable."""
@@ -207,16 +212,24 @@ class Held:
         if held is None:
             return False
         async with open(held.wanted) as snapshot:
-            return held.is_outdated(snapshot.versions)
+            return held.is_outdated(snapshot)
 
     async def known(
-        self, ledger: str, open: Open, position: int, now: datetime, versions: tuple[str, ...], reached: int
+        self,
+        ledger: str,
+        open: Open,
+        position: int,
+        now: datetime,
+        versions: tuple[str, ...],
+        reached: int,
+        beside: tuple[int, datetime | None] = (0, None),
     ) -> Known:
-        """What is held of a ledger, once that has got to a position. `versions`, `reached`: of READS, as last seen."""
+        """What is held of a ledger, once that has got to a position. `versions`, `reached`: of READS, as last seen.
+        `beside`: where what is held ended then, and when that position was recorded: without it a look tells."""
         held = self._ledgers.get(ledger) or self._ledgers.setdefault(ledger, _Ledger())
         held.is_asked_for = True
         self._ledgers.move_to_end(ledger)
-        known = await held.reach(open, position, now, versions, reached)
+        known = await held.reach(open, position, now, versions, reached, beside)
         self._measure(held)
         while self._is_over():
             self._make_room()
@@ -251,8 +264,9 @@ class Held:
     async def _load(self, ledger: str, open: Open, pause_seconds: float, lay: Lay | None) -> bool:
         before = self._ledgers.get(ledger)
         async with open(Wanted() if before is None else before.wanted) as snapshot:
-            position, now, seen = snapshot.position, snapshot.now, (snapshot.versions, snapshot.reached)
-        is_current = before is not None and not before.is_outdated(snapshot.versions)
+            position, now = snapshot.position, snapshot.now
+            seen = snapshot.versions, snapshot.reached, snapshot.beside
+        is_current = before is not None and not before.is_outdated(snapshot)
         if now is None or is_current or self._ledgers.get(ledger) is not before:
             return True
         outdated = None if before is None else before.versions
@@ -372,11 +386,16 @@ class _Ledger:
     @property
     def wanted(self) -> Wanted:
         """The position that it has got to, which a projection that has stopped later still has."""
-        return Wanted(as_of=self._counted.position)
+        return Wanted(as_of=self.ends_at)
 
-    def is_outdated(self, versions: tuple[str, ...]) -> bool:
-        """Whether all of it was read, and from something else than there is now."""
-        return self._is_whole and self.versions != versions
+    @property
+    def ends_at(self) -> int:
+        return self._counted.position
+
+    def is_outdated(self, snapshot: Snapshot) -> bool:
+        """Whether all of it was read, and from something else than a snapshot of where it ends shows."""
+        is_another = snapshot.position == self._counted.position and snapshot.now != self._recorded_at
+        return self._is_whole and (is_another or self.versions != snapshot.versions)
 
     def is_close_behind(self, position: int) -> bool:
         return not self._has(position) and self._has(position - CLOSE_POSITIONS_MAX)
@@ -399,15 +418,18 @@ class _Ledger:
         now: datetime,
         versions: tuple[str, ...],
         reached: int,
+        beside: tuple[int, datetime | None],
         rest: Callable[[], Awaitable[None]] | None = None,
     ) -> Known:
         """Read what is missing up to a position, with a rest after each page. One page is read at a time, whoever
         needs it; who waits for it holds no transaction."""
-        # Whoever asks may have looked before another read on, or before what is read was built anew: a look tells.
+        # Whoever asks may have looked before another read on, or before what is read was built anew: a look tells. What
+        # is held is of this log if its last event was seen there, however far before it the position is.
+        end = self._counted.position, self._recorded_at
         is_doubtful = (
             versions != self.versions
             or reached < self._counted.position
-            or (position == self._counted.position and now != self._recorded_at)
+            or (position <= self._counted.position and end not in ((position, now), beside))
         )
         while is_doubtful or not self._has(position):
             async with self._reading:

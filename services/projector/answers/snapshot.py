@@ -50,23 +50,26 @@ _first_tables = [tables[0] for tables in _tables.values()]
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
-    """What was asked for: a position or a time; a position that it must have reached; how long to wait, in seconds."""
+    """What was asked for: a position or a time; a position that it must have reached; how long to wait, in seconds.
+    `beside`: another position, of which to see when it was recorded."""
 
     as_of: int | datetime | None = None
     at_least: int | None = None
     timeout_seconds: float = 5.0
+    beside: int = 0
 
 
 class State(Struct, frozen=True, kw_only=True):
     """How far the projections of a ledger have got, and its log, at one moment. `built`: of each projection, the number
     of its first table: one that was built anew has another. `recorded_at`: of the position that was looked at, which is
-    the one that all have come to, if none was named."""
+    the one that all have come to, if none was named. `beside_at`: of the one that was looked at beside."""
 
     cursors: list[Cursor]
     built: dict[str, int | None]
     head: int
     looked_at: int
     recorded_at: datetime | None
+    beside_at: datetime | None
 
 
 class Settled(NamedTuple):
@@ -107,6 +110,7 @@ class Snapshot:
         now: datetime | None,
         versions: tuple[str, ...],
         reached: int,
+        beside: tuple[int, datetime | None] = (0, None),
     ) -> None:
         self.ledger = ledger
         self.position = position
@@ -115,6 +119,8 @@ class Snapshot:
         """The projections that are read, each with its version and the number of what it has built."""
         self.reached = reached
         """How far all of them have got: never below `position`."""
+        self.beside = beside
+        """Another position, and when that was recorded; None if there is none."""
         self.held: Counted | None = None
         """What is held of the ledger in memory, at least up to `position`, where some of it may be taken from there."""
         self.connection = connection
@@ -173,11 +179,12 @@ async def open_snapshot(
         with unavailable(), _being_replaced():
             opened = _reading(pool, ledger, reads) if is_read else pool.acquire(timeout=ACQUIRE_SECONDS_MAX)
             async with opened as connection:
-                state = await _look(connection, runner, as_of)
+                state = await _look(connection, runner, as_of, wanted.beside)
                 settled = settle(state, reads, wanted)
                 if isinstance(settled, Settled):
                     now = await _recorded_at(connection, ledger, settled.position, state)
-                    yield Snapshot(connection, ledger, settled.position, now, settled.versions, settled.reached)
+                    beside = wanted.beside, state.beside_at
+                    yield Snapshot(connection, ledger, settled.position, now, settled.versions, settled.reached, beside)
                     return
         if clock.time() >= deadline:
             raise Problem("not-there-yet", f"the read models have not reached {settled} yet")
@@ -240,15 +247,16 @@ async def still_hold(pool: Pool, runner: Runner, bases: Sequence[Basis]) -> bool
     return state.recorded_at == first.now and all(basis.is_settled_in(state) for basis in bases)
 
 
-async def _look(connection: asyncpg.Connection, runner: Runner, position: int | None = None) -> State:
-    """`position`: one of which to see when it was recorded."""
-    rows = await connection.fetch(bound(_statements["state"], runner.ledger), _built, _first_tables, position)
+async def _look(connection: asyncpg.Connection, runner: Runner, position: int | None = None, beside: int = 0) -> State:
+    """`position`, `beside`: of which to see when they were recorded."""
+    rows = await connection.fetch(bound(_statements["state"], runner.ledger), _built, _first_tables, position, beside)
     return State(
         cursors=[runner.seen(Cursor(**{name: row[name] for name in Cursor.__struct_fields__})) for row in rows],
         built={row["projection"]: row["built"] for row in rows},
         head=rows[0]["head"],
         looked_at=min(row["position"] for row in rows) if position is None else position,
         recorded_at=rows[0]["recorded_at"],
+        beside_at=rows[0]["beside_at"],
     )
 
 

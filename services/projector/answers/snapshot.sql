@@ -30,7 +30,7 @@ SELECT coalesce((SELECT notification_id
 
 -- state --
 -- How far each projection has got, and the number of the table that $2 names for it in the order of $1; the last
--- position of the log, and when the position $3 was recorded, or that which all have come to.
+-- position of the log, and when the position $3 was recorded, or that which all have come to; and when $4 was.
 SELECT cursors.projection, cursors.position, cursors.version, cursors.state, cursors.reason, cursors.stopped_at,
        cursors.updated_at,
        (SELECT to_regclass('{schema}.' || quote_ident(built."table"))::oid
@@ -38,6 +38,7 @@ SELECT cursors.projection, cursors.position, cursors.version, cursors.state, cur
          WHERE built.projection = cursors.projection) AS built,
        coalesce((SELECT max(notification_id) FROM {schema}.stored_events), 0) AS head,
        (SELECT recorded_at FROM {schema}.stored_events
-         WHERE notification_id = coalesce($3, (SELECT min(position) FROM {schema}.cursors))) AS recorded_at
+         WHERE notification_id = coalesce($3, (SELECT min(position) FROM {schema}.cursors))) AS recorded_at,
+       (SELECT recorded_at FROM {schema}.stored_events WHERE notification_id = $4) AS beside_at
   FROM {schema}.cursors
  ORDER BY cursors.projection COLLATE "C";

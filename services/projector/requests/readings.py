@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
 from aiohttp import web
 
 from services.access_log import Opened, put_on_record
@@ -49,13 +50,15 @@ _Told = TypeVar("_Told")
 
 class ListAt(NamedTuple):
     """Where a list is answered. `key`: the ledger, the versions of what is read, the position and when that was
-    recorded. `reached`: how far all that is read has got."""
+    recorded. `reached`: how far all that is read has got. `beside`: where what is held in memory ended, and when that
+    position was recorded."""
 
     key: tuple[Any, ...]
     as_of: AsOf
     now: datetime | None
     versions: tuple[str, ...]
     reached: int
+    beside: tuple[int, datetime | None]
 
 
 class Whole(NamedTuple):
@@ -315,9 +318,10 @@ class Readings:
             yield
 
     async def _settle(self, call: Call, reads: Sequence[str], wanted: Wanted) -> ListAt:
+        wanted = msgspec.structs.replace(wanted, beside=self._held.ends_at(call.ledger))
         async with self.snapshot(call, reads, wanted, is_read=False) as snapshot:
             key = (snapshot.ledger, snapshot.versions, snapshot.position, snapshot.now)
-            return ListAt(key, snapshot.as_of, snapshot.now, snapshot.versions, snapshot.reached)
+            return ListAt(key, snapshot.as_of, snapshot.now, snapshot.versions, snapshot.reached, snapshot.beside)
 
     async def _settle_counted(self, call: Call, wanted: Wanted) -> ListAt:
         """The same for a list that is counted from what is held. Where that was read before something was built anew,
@@ -335,7 +339,8 @@ class Readings:
             return None
         open = partial(self.snapshot, call, held.READS)
         position, now = settled.as_of.position, settled.now
-        return await self._held.known(call.ledger, open, position, now, settled.versions, settled.reached)
+        seen = settled.versions, settled.reached, settled.beside
+        return await self._held.known(call.ledger, open, position, now, *seen)
 
     def _master(self) -> MasterKeys:
         if self._loaded is None:

@@ -2,12 +2,13 @@
 
 import asyncio
 import weakref
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from services.postgres import connect
+from services.postgres import Unavailable, connect
 from services.projector import ahead
 from services.projector.ahead import keep_ahead, load_ahead
 from services.projector.answers import decisions, looked_at, requirements
@@ -206,6 +207,32 @@ async def test_what_ends_the_reading_of_what_was_built_anew_leaves_the_rest_to_w
         assert await held.is_outdated("main", open)
         with pytest.raises(LookupError):
             await held.load_ahead("main", open, 0, mistaken)
+        assert not await held.is_outdated("main", open)
+
+
+async def test_what_is_held_stays_while_what_was_built_anew_cannot_be_read(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "PAGE_POSITIONS", 30)
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(80))
+        open, held = await opener(projector, 80), Held()
+        before = await held.known("main", open, *await look(open, 80))
+        await build_anew(database, "accounts")
+        # Where it is to be read is looked up first, then there is a snapshot for each of three pages.
+        for opened_max in (1, 2, 3):
+            left = iter(range(opened_max))
+
+            def until_it_is_away(wanted: Wanted, left: Iterator[int] = left) -> Any:
+                if next(left, None) is None:
+                    raise Unavailable("the database is away")
+                return open(wanted)
+
+            with pytest.raises(Unavailable):
+                await held.load_ahead("main", until_it_is_away, 0)
+            assert await held.is_outdated("main", open) and not held._anew
+            assert (await held.known("main", open, *await look(open, 80))).counted is before.counted
+        assert await held.load_ahead("main", open, 0)
         assert not await held.is_outdated("main", open)
 
 

@@ -253,10 +253,12 @@ class Held:
         steps of those that would be laid.
 
         Of a ledger that is held, and was read from what has been built anew since, the same is done beside what is
-        held, with no longer pauses than the steps take; who asks meanwhile is answered from what is held.
+        held, with no longer pauses than the steps take; who asks meanwhile is answered from what is held. Once all has
+        been read it takes the place of that, and if there is no room for both, then as much as has been read does.
 
-        Nothing that is held makes room: where there is none left it is given up, and False. Whoever asks goes on from
-        what has been read. Raises Problem and Unavailable; then, too. One is loaded after the other.
+        No other ledger makes room: where there is none left it is given up, and False. Whoever asks goes on from what
+        has been read. Problem and Unavailable may end it, too: then it is raised, what was held stays, and it may be
+        loaded again. One is loaded after the other.
         """
         async with self._loading:
             return await self._load(ledger, open, pause_seconds, lay)
@@ -286,6 +288,7 @@ class Held:
             await asyncio.sleep(pause_seconds if before is None else min(pause_seconds, took))
             rested_at = time.monotonic()
 
+        has_room = True
         try:
             known = await held.reach(open, position, now, *seen, rest)
             for lens in get_args(Lens):
@@ -300,17 +303,19 @@ class Held:
                     await rest()
             held.measure()
         except _NoRoom:
+            has_room = False
             if self._ledgers.get(ledger) is held:
                 del self._ledgers[ledger]
-            return False
         finally:
             self._anew.pop(ledger, None)
+            is_enough = held.is_whole or not has_room
             # Unless who asked has had it read from what is newer: versions never go back.
-            if before is not None and self._ledgers.get(ledger) is before and before.versions == outdated:
+            is_next = before is not None and self._ledgers.get(ledger) is before and before.versions == outdated
+            if before is not None and is_next and is_enough:
                 held.is_asked_for = before.is_asked_for
-                self._ledgers[ledger] = held  # As much of it as there is, whatever has ended it.
+                self._ledgers[ledger] = held
             self.when_changed()
-        return True
+        return has_room
 
     def _make_room(self) -> None:
         """Let go of what is read again; then of the one that was asked for longest ago, and of the largest only if
@@ -372,7 +377,7 @@ class _Ledger:
         self._headings = Headings.nothing(self._counted.requirements)
         self._remembered = Remembered(self._counted, self._headings)
         self._claimed: set[tuple[Any, ...]] = set()
-        self._is_whole = False
+        self.is_whole = False
         self._says_anew = False
         self.octets = 0
         """As measured last: of what nobody has asked for lately it stays what it was."""
@@ -395,7 +400,7 @@ class _Ledger:
     def is_outdated(self, snapshot: Snapshot) -> bool:
         """Whether all of it was read, and from something else than a snapshot of where it ends shows."""
         is_another = snapshot.position == self._counted.position and snapshot.now != self._recorded_at
-        return self._is_whole and (is_another or self.versions != snapshot.versions)
+        return self.is_whole and (is_another or self.versions != snapshot.versions)
 
     def is_close_behind(self, position: int) -> bool:
         return not self._has(position) and self._has(position - CLOSE_POSITIONS_MAX)
@@ -447,7 +452,7 @@ class _Ledger:
         return Known(position, now, self._counted, self._headings, self._remembered)
 
     def _has(self, position: int) -> bool:
-        return self._is_whole and self._counted.position >= position
+        return self.is_whole and self._counted.position >= position
 
     async def _read(self, snapshot: Snapshot) -> _Page | None:
         """The next page; None if this snapshot has nothing that was not read."""
@@ -470,7 +475,7 @@ class _Ledger:
         claimed, unclaimed = ({tuple(row) for row in rows.pop(name)} for name in ("claimed", "unclaimed"))
         says_anew = self._says_anew or "anew" in said or bool(unclaimed) or not claimed <= self._claimed
         # What was adopted in a page that was not the last is still to be read.
-        adopts_anew = not self._is_whole or "adoptions" in said
+        adopts_anew = not self.is_whole or "adoptions" in said
         is_last = upto == snapshot.position
         return _Page(
             upto=upto,
@@ -489,7 +494,7 @@ class _Ledger:
         read, if only what is read as a whole each time says the same of the past."""
         if snapshot.versions in (self.versions, self._goes_on_from):
             return True
-        if not self._is_whole:
+        if not self.is_whole:
             return False
         then = snapshot.at(self._counted.position)
         if await read_lineage(then) != self._counted.lineage or await read_adoptions(then) != self._counted.adoptions:
@@ -503,7 +508,7 @@ class _Ledger:
         self._headings = self._remembered.headings = headings
         self._recorded_at = page.recorded_at
         self._claimed = page.claimed
-        self._is_whole = page.is_last
+        self.is_whole = page.is_last
         self._says_anew = page.says_anew and not page.is_last
 
     def _forget(self) -> None:
@@ -513,7 +518,7 @@ class _Ledger:
         self._headings = Headings.nothing(self._counted.requirements)
         self._remembered = Remembered(self._counted, self._headings)
         self._claimed = set()
-        self._is_whole = False
+        self.is_whole = False
         self._says_anew = False
 
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from functools import partial
 from itertools import chain
+from typing import TypeVar
 
 import asyncpg
 import structlog
@@ -29,6 +30,8 @@ LOOK_SECONDS = 2.0
 
 _FAILURES = (*AWAY, asyncpg.PostgresError, Problem, NoSuchLedger, Stopped)
 
+_Done = TypeVar("_Done")
+
 _log = structlog.get_logger()
 
 
@@ -38,23 +41,13 @@ async def keep_ahead(projector: Projector, held: Held) -> None:
         tasks.create_task(_tried(load_ahead(projector, held)))
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            await _tried(load_again(projector, held))
-
-
-async def _tried(loading: Awaitable[None]) -> None:
-    """A mistake in what only saves time ends nothing else."""
-    try:
-        await loading
-    except Exception as error:
-        _log.error("loading_ahead_failed", reason=repr(error), next="lists are loaded when somebody asks")
+            await load_again(projector, held)
 
 
 async def load_again(projector: Projector, held: Held) -> None:
     """Load those of which something was built anew."""
     for name in held.ledgers:
-        if await _is_outdated(projector, held, name):
-            await _load(projector, held, name)
-            _settle_down()
+        await _tried(_load_if_outdated(projector, held, name), ledger=name)
 
 
 async def load_ahead(projector: Projector, held: Held) -> None:
@@ -63,11 +56,26 @@ async def load_ahead(projector: Projector, held: Held) -> None:
     It begins when all have caught up with their logs. What fails is said, and left to whoever asks first.
     """
     await projector.caught_up()
-    written = [(at, name) for name in projector.ledgers() if (at := await _last_written(projector, name)) is not None]
-    for _, name in sorted(written, reverse=True):
-        if not await _load(projector, held, name):
+    last_written = [(await _tried(_last_written(projector, name), ledger=name), name) for name in projector.ledgers()]
+    for _, name in sorted(((at, name) for at, name in last_written if at is not None), reverse=True):
+        if await _tried(_load(projector, held, name), ledger=name) is False:
             break
     _settle_down()
+
+
+async def _tried(doing: Awaitable[_Done], **of_what: str) -> _Done | None:
+    """A mistake in what only saves time ends nothing else, and is said: None."""
+    try:
+        return await doing
+    except Exception as error:
+        _log.error("loading_ahead_failed", **of_what, reason=repr(error), next="lists are loaded when somebody asks")
+        return None
+
+
+async def _load_if_outdated(projector: Projector, held: Held, name: str) -> None:
+    if await _is_outdated(projector, held, name):
+        await _load(projector, held, name)
+        _settle_down()
 
 
 async def _load(projector: Projector, held: Held, name: str) -> bool:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from services.migrate import make_ledger
 from services.postgres import Unavailable, connect
 from services.projector import ahead
-from services.projector.ahead import keep_ahead, load_ahead
+from services.projector.ahead import keep_ahead, load_again, load_ahead
 from services.projector.answers import decisions, looked_at, requirements
 from services.projector.answers import held as holding
 from services.projector.answers.held import Held, Known
@@ -129,6 +130,44 @@ async def test_a_failure_to_load_ahead_is_left_to_who_asks_first(database: Datab
         await owner.close()
         await projector.ready()
         assert (await held.known("main", open, *await look(open, 100))).counted.position == 100
+
+
+async def test_a_mistake_in_one_ledger_keeps_no_other_from_being_loaded(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, is_outdated = Held.load_ahead, Held.is_outdated
+
+    async def loads(self: Held, ledger: str, *more: Any) -> bool:
+        if ledger == "second":
+            raise LookupError("a mistake of ours")
+        return await load(self, ledger, *more)
+
+    async def looks(self: Held, ledger: str, *more: Any) -> bool:
+        if ledger == "second":
+            raise LookupError("a mistake of ours")
+        return await is_outdated(self, ledger, *more)
+
+    owner = await connect(database.owner)
+    await make_ledger(owner, database.settings, "second")
+    await owner.close()
+    monkeypatch.setattr(Held, "load_ahead", loads)
+    async with (
+        Log.open(database) as log,
+        Log.open(database, "second") as other,
+        Projector(database.settings) as projector,
+    ):
+        await log.append(*mixed(40))
+        await other.append(*mixed(40))  # Written last, and so loaded first.
+        open, _ = await opener(projector, 40), await opener(projector, 40, "second")
+        held = await loaded(projector)
+        assert held.ledgers == ["main"]
+        held._ledgers["second"] = holding._Ledger()
+        held._ledgers.move_to_end("second", last=False)
+        monkeypatch.setattr(Held, "is_outdated", looks)
+        await build_anew(database, "accounts")
+        async with asyncio.timeout(SECONDS_MAX):
+            await load_again(projector, held)
+        assert not await held.is_outdated("main", open)
 
 
 async def test_who_asks_is_answered_while_what_was_built_anew_is_read(

@@ -53,7 +53,8 @@ async def load_again(projector: Projector, held: Held) -> None:
 async def load_ahead(projector: Projector, held: Held) -> None:
     """Load the ledgers that are there at the start, those that were written last first, as far as there is room.
 
-    It begins when all have caught up with their logs. What fails is said, and left to whoever asks first.
+    It begins when all have caught up with their logs; one that takes too long for that is loaded as far as it has got.
+    What fails is said, and left to whoever asks first.
     """
     await projector.caught_up()
     last_written = [(await _tried(_last_written(projector, name), ledger=name), name) for name in projector.ledgers()]
@@ -118,10 +119,9 @@ async def _is_outdated(projector: Projector, held: Held, name: str) -> bool:
 
 
 async def _last_written(projector: Projector, name: str) -> datetime | None:
-    """When a ledger was last written, once its read models have caught up; None if it is empty, or cannot be read."""
+    """When a ledger was last written, as far as its read models have got; None if it is empty, or cannot be read."""
     try:
         runner = await projector.ledger(name)
-        await runner.reached(runner.head, READS)
         async with open_snapshot(projector.pool, runner, READS, Wanted()) as snapshot:
             return snapshot.now
     except _FAILURES as error:

@@ -11,6 +11,7 @@ import pytest
 from services.migrate import make_ledger
 from services.postgres import Unavailable, connect
 from services.projector import ahead
+from services.projector import projector as projectors
 from services.projector.ahead import keep_ahead, load_again, load_ahead
 from services.projector.answers import decisions, looked_at, requirements
 from services.projector.answers import held as holding
@@ -168,6 +169,28 @@ async def test_a_mistake_in_one_ledger_keeps_no_other_from_being_loaded(
         async with asyncio.timeout(SECONDS_MAX):
             await load_again(projector, held)
         assert not await held.is_outdated("main", open)
+
+
+async def test_a_ledger_that_does_not_catch_up_is_loaded_as_far_as_it_has_got(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projectors, "CAUGHT_UP_SECONDS_MAX", 0.1)
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(40))
+        open, runner = await opener(projector, 40), await projector.ledger("main")
+        owner = await connect(database.projector)
+        async with asyncio.timeout(SECONDS_MAX), owner.transaction():
+            # It can be read how far all has got, and nobody can move it.
+            await owner.execute("LOCK TABLE ledger_main.cursors IN SHARE MODE")
+            await log.append(*mixed(10))
+            while runner.head < 50:
+                runner.wake()
+                await asyncio.sleep(0.01)
+            held = await loaded(projector)
+            assert held.ends_at("main") == 40
+        await owner.close()
+        await reached(runner, 50)
+        assert (await held.known("main", open, *await look(open, 50))).counted.position == 50
 
 
 async def test_who_asks_is_answered_while_what_was_built_anew_is_read(

@@ -9,8 +9,8 @@ import pytest
 from services.postgres import connect, ledger_schema
 from services.projector import ahead
 from services.projector.ahead import keep_ahead
-from services.projector.answers.held import Held
-from services.projector.answers.snapshot import open_snapshot
+from services.projector.answers.held import Held, _Ledger
+from services.projector.answers.snapshot import Snapshot, open_snapshot
 from services.projector.requests.kept import OCTETS_BESIDE_BODY, KeptAnswer, KeptAnswers, question
 from tests.asking import Asking, asking
 from tests.conftest import Database
@@ -239,6 +239,49 @@ async def test_the_past_of_another_log_is_not_counted_from_a_longer_one_before(d
                 body = (await service.ask(path, question, **moment)).body
                 shown = titles[: moment.get("as_of")]
                 assert all(f"Title {title}".encode() in body for title in shown), (titles, moment, body)
+
+
+async def test_who_asks_about_one_subject_has_nothing_read_on_from_what_was_built_anew_or_of_another_log(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    grow = _Ledger._read
+
+    async def reads(ledger: _Ledger, snapshot: Snapshot) -> Any:
+        read.append(snapshot.ledger)
+        return await grow(ledger, snapshot)
+
+    monkeypatch.setattr(_Ledger, "_read", reads)
+    raised = [event("requirement.raised", requirement="R-1", title=f"Title {n}") for n in range(6)]
+    path = "/v1/ledgers/main/requirements"
+    whole, one = (
+        next(each for each in plain_questions() if each.route.path == f"/v1/ledgers/{{ledger}}/requirements{end}")
+        for end in ("", "/{requirement}")
+    )
+    async with emptied(database) as ledgers, ledgers.service() as service:
+
+        async def titled(number: int) -> bool:
+            """Whether the requirement is answered with its newest title, and without anything read for lists."""
+            read.clear()
+            body = (await service.ask(f"{path}/R-1", one)).body
+            return f"Title {number}".encode() in body and not read
+
+        async def record(number: int, minutes: int) -> None:
+            await ledgers.record(FIRST, [Told(START + timedelta(minutes=minutes), raised[number])])
+
+        await record(0, 0)
+        await service.ask(path, whole)
+        await record(1, 1)
+        assert not await titled(1) and read, "a little that is new is read on"
+        # Another log, which is longer than what is held.
+        await ledgers.empty(FIRST)
+        for number in range(5):
+            await record(number, 60 + number)
+        assert await titled(4)
+        await service.ask(path, whole)
+        await build_anew(database, "accounts")
+        await record(5, 65)
+        assert await titled(5)
 
 
 def answer(octets: int) -> KeptAnswer:

@@ -241,6 +241,12 @@ class Held:
         held = self._ledgers.get(ledger)
         return held is not None and held.is_close_behind(position)
 
+    def is_read_from(self, ledger: str, versions: tuple[str, ...], beside: tuple[int, datetime | None]) -> bool:
+        """Whether what is held of a ledger was read from what was seen, these versions of READS and others, and of the
+        same log: its end was recorded when that was seen to be."""
+        held = self._ledgers.get(ledger)
+        return held is not None and held.is_read_from(versions, beside)
+
     async def at_hand(self, snapshot: Snapshot) -> Counted | None:
         """What is held of a ledger, at least up to the position of a snapshot, if it was read from what that shows.
         Nothing is read for it."""
@@ -405,9 +411,15 @@ class _Ledger:
     def is_close_behind(self, position: int) -> bool:
         return not self._has(position) and self._has(position - CLOSE_POSITIONS_MAX)
 
+    def is_read_from(self, versions: tuple[str, ...], beside: tuple[int, datetime | None]) -> bool:
+        return self._has_versions(versions) and beside == (self._counted.position, self._recorded_at)
+
+    def _has_versions(self, versions: tuple[str, ...]) -> bool:
+        return all(each in self.versions for each in versions if each.partition(" ")[0] in READS)
+
     async def at_hand(self, snapshot: Snapshot) -> Counted | None:
         counted, recorded_at = self._counted, self._recorded_at
-        is_same = all(each in self.versions for each in snapshot.versions if each.partition(" ")[0] in READS)
+        is_same = self._has_versions(snapshot.versions)
         if not self._has(snapshot.position) or snapshot.reached < counted.position or not is_same:
             return None
         # In a log that was restored to less and has gone on, another event stands where what is held ends.

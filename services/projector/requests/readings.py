@@ -112,9 +112,11 @@ class Readings:
         if {*held.READS} <= {*reads} and (
             not isinstance(position, int) or self._held.is_close_behind(call.ledger, position)
         ):
-            at = (await self._settle(call, reads, wanted)).as_of.position
+            settled = await self._settle(call, reads, wanted)
+            at = settled.as_of.position
             wanted = Wanted(as_of=at, timeout_seconds=wanted.timeout_seconds)
-            if self._held.is_close_behind(call.ledger, at):
+            is_read_from = self._held.is_read_from(call.ledger, settled.versions, settled.beside)
+            if is_read_from and self._held.is_close_behind(call.ledger, at):
                 await self._known(call, await self._settle(call, held.READS, wanted))
         async with self.snapshot(call, reads, wanted) as snapshot:
             snapshot.held = await self._held.at_hand(snapshot)

@@ -16,7 +16,7 @@ import structlog
 from services.allocator import give_back
 from services.problems import Problem
 from services.projector.answers import decisions, requirements
-from services.projector.answers.held import READS, Held, Known
+from services.projector.answers.held import READS, Held, Known, Loaded
 from services.projector.answers.snapshot import Snapshot, Wanted, open_snapshot
 from services.projector.outage import AWAY
 from services.projector.projector import NoSuchLedger, Projector
@@ -59,7 +59,7 @@ async def load_ahead(projector: Projector, held: Held) -> None:
     await projector.caught_up()
     last_written = [(await _tried(_last_written(projector, name), ledger=name), name) for name in projector.ledgers()]
     for _, name in sorted(((at, name) for at, name in last_written if at is not None), reverse=True):
-        if await _tried(_load(projector, held, name), ledger=name) is False:
+        if await _tried(_load(projector, held, name), ledger=name) == "no room":
             break
     _settle_down()
 
@@ -74,27 +74,29 @@ async def _tried(doing: Awaitable[_Done], **of_what: str) -> _Done | None:
 
 
 async def _load_if_outdated(projector: Projector, held: Held, name: str) -> None:
-    if await _is_outdated(projector, held, name):
-        await _load(projector, held, name)
+    if await _is_outdated(projector, held, name) and await _load(projector, held, name) == "loaded":
         _settle_down()
 
 
-async def _load(projector: Projector, held: Held, name: str) -> bool:
-    """Load a ledger, and say what came of it. False: there is no room left."""
+async def _load(projector: Projector, held: Held, name: str) -> Loaded | None:
+    """Load a ledger, and say what came of it. None: it failed."""
     begun = time.monotonic()
     try:
         runner = await projector.ledger(name)
         open = partial(open_snapshot, projector.pool, runner, READS)
-        has_room = await held.load_ahead(name, open, PAUSE_SECONDS, _steps)
+        loaded = await held.load_ahead(name, open, PAUSE_SECONDS, _steps)
     except _FAILURES as error:
         _say_failed(name, error)
-        return True
-    if has_room:
-        seconds = round(time.monotonic() - begun, 3)
-        _log.info("loaded_ahead", ledger=name, seconds=seconds, octets_of_all=held.octets)
-    else:
-        _log.info("not_all_loaded_ahead", ledger=name, octets=held.octets)
-    return has_room
+        return None
+    match loaded:
+        case "loaded":
+            seconds = round(time.monotonic() - begun, 3)
+            _log.info("loaded_ahead", ledger=name, seconds=seconds, octets_of_all=held.octets)
+        case "no room":
+            _log.info("not_all_loaded_ahead", ledger=name, octets=held.octets)
+        case "nothing to load":
+            pass
+    return loaded
 
 
 async def _steps(snapshot: Snapshot, known: Known) -> Iterator[Callable[[], object]]:

@@ -1,6 +1,7 @@
 """What is read into memory before anybody asks: after a start, and again when a read model was built anew."""
 
 import asyncio
+import threading
 import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -113,7 +114,7 @@ async def test_nothing_makes_room_for_what_nobody_asked_for(
         held = Held()
         known = await held.known("asked for", open, *await look(open, 100))
         monkeypatch.setattr(holding, "HELD_OCTETS_MAX", 1)
-        assert not await held.load_ahead("main", open, 0)
+        assert await held.load_ahead("main", open, 0) == "no room"
         assert (await held.known("asked for", open, *await look(open, 100))).counted is known.counted
         assert held.octets < 2 * known.counted.octets + known.headings.octets + known.remembered.octets
 
@@ -138,7 +139,7 @@ async def test_a_mistake_in_one_ledger_keeps_no_other_from_being_loaded(
 ) -> None:
     load, is_outdated = Held.load_ahead, Held.is_outdated
 
-    async def loads(self: Held, ledger: str, *more: Any) -> bool:
+    async def loads(self: Held, ledger: str, *more: Any) -> Any:
         if ledger == "second":
             raise LookupError("a mistake of ours")
         return await load(self, ledger, *more)
@@ -251,7 +252,7 @@ async def test_what_was_built_anew_is_read_by_who_asks_where_there_is_no_room_fo
         await build_anew(database, "accounts")
         monkeypatch.setattr(holding, "HELD_OCTETS_MAX", 1)
         monkeypatch.setattr(holding, "PAGE_POSITIONS", 30)
-        assert not await held.load_ahead("main", open, 0)
+        assert await held.load_ahead("main", open, 0) == "no room"
         assert 0 < held.octets < before.counted.octets
         anew = await held.known("main", open, *await look(open, 80))
         assert anew.remembered is not before.remembered and heard(anew) == heard(before)
@@ -294,8 +295,71 @@ async def test_what_is_held_stays_while_what_was_built_anew_cannot_be_read(
                 await held.load_ahead("main", until_it_is_away, 0)
             assert await held.is_outdated("main", open) and not held._anew
             assert (await held.known("main", open, *await look(open, 80))).counted is before.counted
-        assert await held.load_ahead("main", open, 0)
+        assert await held.load_ahead("main", open, 0) == "loaded"
+        assert await held.load_ahead("main", open, 0) == "nothing to load"
         assert not await held.is_outdated("main", open)
+
+
+async def test_what_was_built_anew_does_not_wait_for_what_is_loaded_for_the_first_time(database: Database) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+    steps: list[int] = []
+
+    def step() -> None:
+        begun.set()
+        may_end.wait(SECONDS_MAX)
+        steps.append(1)
+
+    async def lay(snapshot: Snapshot, known: Known) -> Any:
+        return [step] * 2
+
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(80))
+        open, held = await opener(projector, 80), Held()
+        await held.known("another", open, *await look(open, 80))
+        async with asyncio.timeout(SECONDS_MAX):
+            loading = asyncio.create_task(held.load_ahead("main", open, 0, lay))
+            assert await asyncio.to_thread(begun.wait, SECONDS_MAX)
+            await build_anew(database, "accounts")
+            assert [await held.is_outdated(name, open) for name in held.ledgers] == [True, True]
+            assert await held.load_ahead("another", open, 0) == "loaded"
+            # The same ledger, too: what was begun is then given up, and not laid to the end.
+            assert await held.load_ahead("main", open, 0) == "loaded"
+            assert [await held.is_outdated(name, open) for name in held.ledgers] == [False, False]
+            may_end.set()
+            assert await loading == "nothing to load" and steps == [1]
+        assert (await held.known("main", never, *await look(open, 80))).counted.position == 80
+
+
+async def test_what_is_loaded_for_the_first_time_gives_way_to_what_is_read_again(database: Database) -> None:
+    """What is read again is held twice for so long: another that is loaded meanwhile would have less room."""
+    begun, may_end = threading.Event(), threading.Event()
+    steps: list[str] = []
+
+    def wait() -> None:
+        begun.set()
+        may_end.wait(SECONDS_MAX)
+        steps.append("another")
+
+    async def lay_another(snapshot: Snapshot, known: Known) -> Any:
+        return [wait]
+
+    async def lay(snapshot: Snapshot, known: Known) -> Any:
+        return [lambda: steps.append("main")]
+
+    async with Log.open(database) as log, Projector(database.settings) as projector:
+        await log.append(*mixed(80))
+        open, held = await opener(projector, 80), Held()
+        await held.known("another", open, *await look(open, 80))
+        await build_anew(database, "accounts")
+        async with asyncio.timeout(SECONDS_MAX):
+            again = asyncio.create_task(held.load_ahead("another", open, 0, lay_another))
+            assert await asyncio.to_thread(begun.wait, SECONDS_MAX)
+            first = asyncio.create_task(held.load_ahead("main", open, 0, lay))
+            # Alone it takes a tenth of that.
+            await asyncio.wait([first], timeout=1)
+            may_end.set()
+            assert [await again, await first] == ["loaded", "loaded"]
+        assert steps == ["another", "main"]
 
 
 async def test_who_asks_goes_on_over_several_pages_where_something_was_built_anew(

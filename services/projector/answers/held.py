@@ -5,6 +5,7 @@ made columns of in threads: nothing holds a transaction or the loop for long.
 """
 
 import asyncio
+import contextlib
 import time
 from bisect import insort
 from collections import OrderedDict
@@ -14,7 +15,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from msgspec import Struct
@@ -100,6 +101,10 @@ Lay = Callable[[Snapshot, Known], Awaitable[Iterable[Callable[[], object]]]]
 """What is to be laid for a ledger, step by step: each is done in a thread."""
 
 
+Loaded = Literal["loaded", "nothing to load", "no room"]
+"""What came of it to load a ledger: there is nothing to load if it is empty, or held as it is now."""
+
+
 class Remembered:
     """What follows from what is held of one ledger, and does not change: standings, and which decisions depart."""
 
@@ -177,7 +182,7 @@ class Held:
         self._ledgers: OrderedDict[str, _Ledger] = OrderedDict()
         self._anew: dict[str, _Ledger] = {}
         """What is read again, since what it is read from was built anew. Until it has been, there is what was held."""
-        self._loading = asyncio.Lock()
+        self._reading_again = asyncio.Lock()
         self.when_changed: Callable[[], None] = lambda: None
         """Called when something may be held no more: whoever keeps what is remembered of it lets go of that."""
 
@@ -253,7 +258,7 @@ class Held:
         held = self._ledgers.get(snapshot.ledger)
         return None if held is None else await held.at_hand(snapshot)
 
-    async def load_ahead(self, ledger: str, open: Open, pause_seconds: float, lay: Lay | None = None) -> bool:
+    async def load_ahead(self, ledger: str, open: Open, pause_seconds: float, lay: Lay | None = None) -> Loaded:
         """Load a ledger before anybody asks for it, and lay standings for now, and what else is to be laid; after each
         step there is a pause. No standings are laid for the past: to hear all at one position costs as little as two
         steps of those that would be laid.
@@ -262,21 +267,23 @@ class Held:
         held, with no longer pauses than the steps take; who asks meanwhile is answered from what is held. Once all has
         been read it takes the place of that, and if there is no room for both, then as much as has been read does.
 
-        No other ledger makes room: where there is none left it is given up, and False. Whoever asks goes on from what
-        has been read. Problem and Unavailable may end it, too: then it is raised, what was held stays, and it may be
-        loaded again. One is loaded after the other.
+        No other ledger makes room: where there is none left it is given up. Whoever asks goes on from what has been
+        read. Problem and Unavailable may end it, too: then it is raised, what was held stays, and it may be loaded
+        again. One is read again after the other, and what is loaded for the first time waits for it between two steps.
         """
-        async with self._loading:
-            return await self._load(ledger, open, pause_seconds, lay)
-
-    async def _load(self, ledger: str, open: Open, pause_seconds: float, lay: Lay | None) -> bool:
         before = self._ledgers.get(ledger)
+        async with contextlib.nullcontext() if before is None else self._reading_again:
+            return await self._load(ledger, open, pause_seconds, lay, before)
+
+    async def _load(
+        self, ledger: str, open: Open, pause_seconds: float, lay: Lay | None, before: "_Ledger | None"
+    ) -> Loaded:
         async with open(Wanted() if before is None else before.wanted) as snapshot:
             position, now = snapshot.position, snapshot.now
             seen = snapshot.versions, snapshot.reached, snapshot.beside
         is_current = before is not None and not before.is_outdated(snapshot)
         if now is None or is_current or self._ledgers.get(ledger) is not before:
-            return True
+            return "nothing to load"
         outdated = None if before is None else before.versions
         place: dict[str, _Ledger] = self._ledgers if before is None else self._anew
         held = place[ledger] = _Ledger()
@@ -285,6 +292,9 @@ class Held:
         rested_at = time.monotonic()
 
         async def rest() -> None:
+            if before is None:
+                async with self._reading_again:
+                    pass
             self._measure(held)
             is_here = place.get(ledger) is held
             if not is_here or (not held.is_asked_for and self._is_over()):
@@ -294,7 +304,7 @@ class Held:
             await asyncio.sleep(pause_seconds if before is None else min(pause_seconds, took))
             rested_at = time.monotonic()
 
-        has_room = True
+        loaded: Loaded = "loaded"
         try:
             known = await held.reach(open, position, now, *seen, rest)
             for lens in get_args(Lens):
@@ -309,19 +319,21 @@ class Held:
                     await rest()
             held.measure()
         except _NoRoom:
-            has_room = False
+            # What was loaded for the first time may have been read again meanwhile, and that is in its place.
+            loaded = "no room" if self._ledgers.get(ledger) in (None, before, held) else "nothing to load"
             if self._ledgers.get(ledger) is held:
                 del self._ledgers[ledger]
         finally:
-            self._anew.pop(ledger, None)
-            is_enough = held.is_whole or not has_room
+            if before is not None:
+                self._anew.pop(ledger, None)
+            is_enough = held.is_whole or loaded == "no room"
             # Unless who asked has had it read from what is newer: versions never go back.
             is_next = before is not None and self._ledgers.get(ledger) is before and before.versions == outdated
             if before is not None and is_next and is_enough:
                 held.is_asked_for = before.is_asked_for
                 self._ledgers[ledger] = held
             self.when_changed()
-        return has_room
+        return loaded
 
     def _make_room(self) -> None:
         """Let go of what is read again; then of the one that was asked for longest ago, and of the largest only if

@@ -48,7 +48,7 @@ CLOSE_POSITIONS_MAX = 2_000
 """What is held is read on for who asks about one subject if so many are missing, which takes some tens of milliseconds;
 who asks for a list has all of them read."""
 
-LAID_AT_ONCE_MAX = 8
+MEASURED_AT_ONCE_MAX = 8
 """Ledgers asked for last, for which more may have been laid since they were measured: there are fewer turns at once."""
 
 STANDINGS_HELD_MAX = 48
@@ -355,7 +355,7 @@ class Held:
 
     def _measure(self, held: "_Ledger") -> None:
         """Measure a ledger, and those that were asked for last: what is laid for an answer is laid after that."""
-        for each in (held, *islice(reversed(self._ledgers.values()), LAID_AT_ONCE_MAX)):
+        for each in (held, *islice(reversed(self._ledgers.values()), MEASURED_AT_ONCE_MAX)):
             each.measure()
 
 

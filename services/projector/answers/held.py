@@ -386,7 +386,7 @@ class _Ledger:
         self.versions: tuple[str, ...] = ()
         """Of READS, when it was begun to be read."""
         self._goes_on_from: tuple[str, ...] = ()
-        """What has been built anew since, and says the same of the past, so that it is read on from there."""
+        """What has been built anew since, with the same names and adoptions, so that it is read on from there."""
         self._reading = asyncio.Lock()
         self._counted = Counted.nothing()
         self._recorded_at: datetime | None = None
@@ -515,7 +515,8 @@ class _Ledger:
 
     async def _can_go_on(self, snapshot: Snapshot) -> bool:
         """Whether more is read to what is held. Where something was built anew, nobody waits until all of it has been
-        read, if only what is read as a whole each time says the same of the past."""
+        read, if only what is read as a whole each time, names and adoptions, says the same of the past: the rest that
+        was held may be other than it is now, and is until it has been read again."""
         if snapshot.versions in (self.versions, self._goes_on_from):
             return True
         if not self.is_whole:

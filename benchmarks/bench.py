@@ -80,7 +80,7 @@ GIVES: Mapping[str, tuple[str, ...]] = {
 @click.option("--quick", is_flag=True, help="In at most 8 minutes: a long log of 100,000 events, short windows.")
 @click.option("--toy", is_flag=True, help="Without peers, in three minutes: does it run? Its figures say nothing.")
 @click.option(
-    "--events", type=click.IntRange(20_000), multiple=True, help="In the long log: 10000000 takes half an hour to load."
+    "--events", type=click.IntRange(20_000), multiple=True, help="In the long log: 10000000 takes an hour to load."
 )
 @click.option("--hour", is_flag=True, help="Full load for an hour: is memory flat?")
 @click.option("--only", help=f"Some of the steps, with commas between: {', '.join(STEPS)}.")

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.projector.judgement import resolution as resolving
 from services.projector.judgement.resolution import Claim, Merge, Resolution
 from tests.unit.test_lenses import day
 
@@ -138,3 +140,14 @@ def test_a_change_is_told_where_it_happened(told: list[Said]) -> None:
                 assert change is not None and after < change.position <= end
                 assert known.members(name, change.position) == known.members(name, end)
                 assert known.members(name, change.position - 1) != known.members(name, end)
+
+
+@given(said=said, kept=st.integers(0, 12))
+def test_names_come_to_the_same_where_little_is_kept(said: Sequence[Said], kept: int):
+    whole, bounded = resolution(said), resolution(said)
+    positions = [*range(len(said) + 2)] * 2
+    expected = [whole.members(name, position) for position in positions for name in NAMES]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(resolving, "NAMES_KEPT_MAX", kept)
+        assert [bounded.members(name, position) for position in positions for name in NAMES] == expected
+        assert sum(len(state.roots) for state in bounded._states.values()) <= max(kept, len(NAMES))

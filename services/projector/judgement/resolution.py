@@ -25,6 +25,9 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
+NAMES_KEPT_MAX = 500_000
+"""In all that is kept of what names come to at positions that were asked about: some 40 MB."""
+
 
 class Claim(NamedTuple):
     """An account says that an alias is its own. `until`: the position at which that was retracted."""
@@ -101,6 +104,7 @@ class Resolution:
         self._positions = {component: [each.position for each in edges] for component, edges in self._said.items()}
         self._order = [(each.position, self._components[_names_in(each)[0]]) for each in said]
         self._states: dict[tuple[int, int], _State] = {}
+        self._names_kept = 0
 
     def __eq__(self, other: object) -> bool:
         """Whether the same was said."""
@@ -203,10 +207,16 @@ class Resolution:
 
     def _state_of(self, component: int, edges: Sequence[Said], p: int) -> _State:
         known = bisect_right(self._positions[component], p)
-        if (component, known) not in self._states:
+        state = self._states.get((component, known))
+        if state is None:
             names = {name for each in edges for name in _names_in(each)}
-            self._states[component, known] = _settle(names, edges[:known])
-        return self._states[component, known]
+            state = _settle(names, edges[:known])
+            self._names_kept += len(names)
+            if self._names_kept > NAMES_KEPT_MAX:
+                self._states.clear()
+                self._names_kept = len(names)
+            self._states[component, known] = state
+        return state
 
 
 class Reach(Struct, frozen=True):

@@ -46,7 +46,7 @@ from ledger_client.salvage import salvage
 from tests.conftest import Database, free_ports
 from tests.cutting_proxy import CuttingProxy, Moment
 from tests.emitter import PUT_AT_ONCE_MAX, noted
-from tests.faults.test_commit import behind_a_proxy
+from tests.faults.test_commit import behind_a_proxy, runs
 from tests.ledger_process import processes
 from tests.ledger_service import LedgerService, holds, serving
 
@@ -154,7 +154,7 @@ async def test_the_ledger_is_killed(database: Database, path: Path) -> None:
 @pytest.mark.parametrize("moment", ["unsent", "unanswered"])
 async def test_the_connection_to_postgresql_breaks_at_the_commit(database: Database, path: Path, moment: Any) -> None:
     async with behind_a_proxy(database) as (proxy, ledger):
-        fault = proxy.strike(lambda sql: sql.startswith("COMMIT"), moment)
+        fault = proxy.strike(runs("commit"), moment)
         async with reached(ledger.url, ledger.admin) as client, Outbox(path, client) as outbox:
             await outbox.put_all([ask(number) for number in range(20)])
             status = await outbox.flush(SECONDS_MAX)

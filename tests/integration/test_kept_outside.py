@@ -184,7 +184,7 @@ def test_without_its_library_a_bucket_is_refused_with_what_to_install():
     asked += f"from services.settings import Settings\nstore_of(Settings.load({{'LEDGER_CHECKPOINTS': '{URL}'}}))"
     ended = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=False)
     assert "SettingsError: LEDGER_CHECKPOINTS: a bucket needs boto3" in ended.stderr
-    assert "pip install 'requirements-ledger[s3]'" in ended.stderr
+    assert "pip install '.[s3]' in the clone" in ended.stderr
 
 
 def test_a_bucket_without_a_region_is_refused(monkeypatch: pytest.MonkeyPatch):

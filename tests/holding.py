@@ -14,7 +14,8 @@ from services.projector.projections import ALL
 from services.projector.projector import Projector
 from services.projector.rebuild import rebuild
 from tests.conftest import Database
-from tests.readmodels import reached
+from tests.log import Log
+from tests.readmodels import mixed, reached
 
 SECONDS_MAX = 60
 OCTETS_OF_A_PAGE_MIN = 1_000
@@ -33,6 +34,14 @@ async def look(open: Open, position: int, beside: int = 0) -> tuple[Any, ...]:
     another position was recorded."""
     async with open(Wanted(as_of=position, beside=beside)) as snapshot:
         return position, snapshot.now, snapshot.versions, snapshot.reached, snapshot.beside
+
+
+async def all_held(log: Log, projector: Projector, events: int, ledger: str = "main") -> tuple[Open, Held, Known]:
+    """A log of so many events, all of it held under the name of a ledger: what opens snapshots of it, what holds it,
+    and what that knows."""
+    await log.append(*mixed(events))
+    open, held = await opener(projector, events), Held()
+    return open, held, await held.known(ledger, open, *await look(open, events))
 
 
 def heard(known: Known) -> dict[tuple[Lens, str], list[int]]:

@@ -25,7 +25,7 @@ from services.projector.projector import Projector
 from tests.asking import Asking, asking
 from tests.conftest import Database
 from tests.counting import some_revision
-from tests.holding import LENSES, OCTETS_OF_A_PAGE_MIN, SECONDS_MAX, build_anew, heard, look, never, opener
+from tests.holding import LENSES, OCTETS_OF_A_PAGE_MIN, SECONDS_MAX, all_held, build_anew, heard, look, never, opener
 from tests.log import Log, event
 from tests.readmodels import BY, mixed, reached, telling
 
@@ -76,9 +76,7 @@ async def test_what_was_read_in_part_is_gone_on_from_wherever_it_is_asked_for(
 
 async def test_who_looked_where_what_is_held_ends_is_answered_without_another_look(database: Database) -> None:
     async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(80))
-        open, held = await opener(projector, 80), Held()
-        known = await held.known("main", open, *await look(open, 80))
+        open, held, known = await all_held(log, projector, 80)
         assert held.ends_at("main") == 80 and not held.ends_at("another")
         assert (await held.known("main", never, *await look(open, 60, beside=80))).counted is known.counted
         # Who looked before another read on looks again, and reads nothing twice.
@@ -186,10 +184,7 @@ async def test_where_a_list_is_answered_takes_one_statement(database: Database) 
 
 async def test_a_standing_is_found_from_the_newest_that_is_held(database: Database) -> None:
     async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(60))
-        open = await opener(projector, 60)
-        held = Held()
-        early = await held.known("main", open, *await look(open, 60))
+        open, held, early = await all_held(log, projector, 60)
         await log.append(*(event("ask.recorded", requirement="R-1", account=f"new-{n}") for n in range(9)))
         await reached(await projector.ledger("main"), 69)
         late = await held.known("main", open, *await look(open, 69))
@@ -251,10 +246,7 @@ async def test_a_ledger_that_is_larger_than_the_room_stays_beside_small_ones(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(200))
-        open = await opener(projector, 200)
-        held = Held()
-        known = await held.known("large", open, *await look(open, 200))
+        open, held, known = await all_held(log, projector, 200, "large")
         for lens in LENSES:
             known.standing(lens)
         small = await held.known("small", open, *await look(open, 20))
@@ -332,10 +324,7 @@ async def test_what_is_read_in_part_is_not_at_hand(database: Database, monkeypat
 
 async def test_what_makes_room_is_freed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(200))
-        open = await opener(projector, 200)
-        held = Held()
-        known = await held.known("one", open, *await look(open, 200))
+        open, held, known = await all_held(log, projector, 200, "one")
         async with open(Wanted(as_of=200)) as snapshot:
             shown = decisions.show_rows(decisions.list_decisions(await decisions.read_decisions(snapshot), known))
         assert any(each.at_stake is not None for each in shown)
@@ -378,10 +367,7 @@ async def test_no_list_keeps_what_is_not_held_any_more(database: Database, monke
 
 async def test_standings_take_no_more_room_than_they_may(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(60))
-        open = await opener(projector, 60)
-        held = Held()
-        known = await held.known("main", open, *await look(open, 60))
+        open, held, known = await all_held(log, projector, 60)
         one = known.standing("now").heard.octets
         monkeypatch.setattr(holding, "STANDINGS_OCTETS_MAX", 3 * one)
         for position in (10, 20, 30, 40, 50, 59):

@@ -21,7 +21,18 @@ from services.projector.answers.snapshot import Snapshot, Wanted
 from services.projector.counting.judging import Lens
 from services.projector.projector import Projector
 from tests.conftest import Database
-from tests.holding import LENSES, OCTETS_OF_A_PAGE_MIN, SECONDS_MAX, build_anew, heard, loaded, look, never, opener
+from tests.holding import (
+    LENSES,
+    OCTETS_OF_A_PAGE_MIN,
+    SECONDS_MAX,
+    all_held,
+    build_anew,
+    heard,
+    loaded,
+    look,
+    never,
+    opener,
+)
 from tests.log import Log, event
 from tests.readmodels import BY, mixed, reached
 
@@ -109,10 +120,7 @@ async def test_nothing_makes_room_for_what_nobody_asked_for(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(100))
-        open = await opener(projector, 100)
-        held = Held()
-        known = await held.known("asked for", open, *await look(open, 100))
+        open, held, known = await all_held(log, projector, 100, "asked for")
         monkeypatch.setattr(holding, "HELD_OCTETS_MAX", 1)
         assert await held.load_ahead("main", open, 0) == "no room"
         assert (await held.known("asked for", open, *await look(open, 100))).counted is known.counted
@@ -246,9 +254,7 @@ async def test_what_was_built_anew_is_read_by_who_asks_where_there_is_no_room_fo
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(80))
-        open, held = await opener(projector, 80), Held()
-        before = await held.known("main", open, *await look(open, 80))
+        open, held, before = await all_held(log, projector, 80)
         await build_anew(database, "accounts")
         monkeypatch.setattr(holding, "HELD_OCTETS_MAX", 1)
         monkeypatch.setattr(holding, "PAGE_POSITIONS", 30)
@@ -263,9 +269,7 @@ async def test_what_ends_the_reading_of_what_was_built_anew_leaves_the_rest_to_w
         raise LookupError("a mistake of ours")
 
     async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(80))
-        open, held = await opener(projector, 80), Held()
-        await held.known("main", open, *await look(open, 80))
+        open, held, _ = await all_held(log, projector, 80)
         await build_anew(database, "accounts")
         assert await held.is_outdated("main", open)
         with pytest.raises(LookupError):
@@ -278,9 +282,7 @@ async def test_what_is_held_stays_while_what_was_built_anew_cannot_be_read(
 ) -> None:
     monkeypatch.setattr(holding, "PAGE_POSITIONS", 30)
     async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(80))
-        open, held = await opener(projector, 80), Held()
-        before = await held.known("main", open, *await look(open, 80))
+        open, held, before = await all_held(log, projector, 80)
         await build_anew(database, "accounts")
         # Where it is to be read is looked up first, then there is a snapshot for each of three pages.
         for opened_max in (1, 2, 3):
@@ -313,9 +315,7 @@ async def test_what_was_built_anew_does_not_wait_for_what_is_loaded_for_the_firs
         return [step] * 2
 
     async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(80))
-        open, held = await opener(projector, 80), Held()
-        await held.known("another", open, *await look(open, 80))
+        open, held, _ = await all_held(log, projector, 80, "another")
         async with asyncio.timeout(SECONDS_MAX):
             loading = asyncio.create_task(held.load_ahead("main", open, 0, lay))
             assert await asyncio.to_thread(begun.wait, SECONDS_MAX)
@@ -347,9 +347,7 @@ async def test_what_is_loaded_for_the_first_time_gives_way_to_what_is_read_again
         return [lambda: steps.append("main")]
 
     async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(80))
-        open, held = await opener(projector, 80), Held()
-        await held.known("another", open, *await look(open, 80))
+        open, held, _ = await all_held(log, projector, 80, "another")
         await build_anew(database, "accounts")
         async with asyncio.timeout(SECONDS_MAX):
             again = asyncio.create_task(held.load_ahead("another", open, 0, lay_another))
@@ -367,9 +365,7 @@ async def test_who_asks_goes_on_over_several_pages_where_something_was_built_ane
 ) -> None:
     monkeypatch.setattr(holding, "PAGE_POSITIONS", 30)
     async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(80))
-        open, held = await opener(projector, 80), Held()
-        before = await held.known("main", open, *await look(open, 80))
+        open, held, before = await all_held(log, projector, 80)
         await build_anew(database, "accounts")
         await log.append(*mixed(100))
         await reached(await projector.ledger("main"), 180)
@@ -398,9 +394,7 @@ async def test_nothing_goes_on_from_what_is_held_where_names_were_other_ones(dat
 async def test_another_log_is_not_answered_for_while_what_was_built_anew_is_read(database: Database) -> None:
     """As after a restore: what is held ends at a position that was recorded at another time."""
     async with Log.open(database) as log, Projector(database.settings) as projector:
-        await log.append(*mixed(80))
-        open, held = await opener(projector, 80), Held()
-        before = await held.known("main", open, *await look(open, 80))
+        open, held, before = await all_held(log, projector, 80)
         assert not await held.is_outdated("main", open)
         held._ledgers["main"]._recorded_at = datetime.now(UTC)
         assert await held.is_outdated("main", open)

@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import click
 import msgspec
 import uvloop
 from rich.console import Console
-from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from benchmarks import company, history
@@ -27,11 +25,11 @@ from benchmarks.found import Found, reason
 from benchmarks.measuring import console, machine, progress_bar
 from benchmarks.page import page
 from benchmarks.peers import PeerError
-from benchmarks.plan import ACCOUNTS, BURST, FULL, GROWN, HOUR_SECONDS, QUICK, REQUIREMENTS, SHORT, TOY, Plan
+from benchmarks.plan import ACCOUNTS, BURST, FULL, GROWN, HOUR_SECONDS, QUICK, REQUIREMENTS, TOY, Plan
 from benchmarks.processes import watching
 from benchmarks.rig import Rig
 from benchmarks.rivals import BATCHES, SINGLE
-from benchmarks.running import EXPLAINED, database, home, services, vacuum
+from benchmarks.running import EXPLAINED, database, home, services
 from benchmarks.steps import footprint, read_models, reads, writes
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -55,9 +53,10 @@ READ_STEPS: Mapping[str, Step] = {
     "what-if": reads.proposals,
     "rebuild": read_models.rebuild,
     "storage": footprint.on_disk,
+    "visible": writes.visible,
 }
-"""Those that need the read models of the long logs."""
-LONG_STEPS = ("growth", *READ_STEPS)
+"""Those that need the read models of the long logs; the last adds to them."""
+LONG_STEPS = (*READ_STEPS, "growth")
 STEPS = (*SHORT_STEPS, *LONG_STEPS, "start")
 
 GIVES: Mapping[str, tuple[str, ...]] = {
@@ -177,17 +176,14 @@ async def _run(rig: Rig, steps: tuple[str, ...]) -> None:
         # Each begins with the ledger alone, however the one before it has ended.
         if "projector" in served.running():
             served.stop("projector")
-    if {*LONG_STEPS} & {*steps}:
-        rig.found.watch.during = "loading"
-        for length, ledger in rig.plan.long_logs().items():
-            await rig.load(ledger, length)
-    if "growth" in steps:
-        await _step(rig, "growth", writes.growth)
     if {*READ_STEPS} & {*steps}:
-        rig = await _project_long(rig)
+        rig = await _projected(rig)
         for name, work in READ_STEPS.items():
             if name in steps:
                 await _step(rig, name, work)
+        served.stop("projector")
+    if "growth" in steps:
+        await _step(rig, "growth", writes.growth)
     if "memory" in steps:
         footprint.most_memory(rig)
 
@@ -213,23 +209,16 @@ async def _step(rig: Rig, name: str, work: Step) -> None:
     rig.progress.advance(rig.task)
 
 
-async def _project_long(rig: Rig) -> Rig:
-    """Catch up with one log after the other, with each alone; then all are there to be asked, and about what."""
+async def _projected(rig: Rig) -> Rig:
+    """With the read models of all logs that are asked about, and what is asked about in each."""
     rig.found.watch.during = "projecting"
-    await rig.load(SHORT, rig.plan.short)
-    await rig.start_projector()
+    await read_models.by_length(rig)
     logs = rig.plan.asked_logs()
-    for length, ledger in logs.items():
-        task = rig.progress.add_task(f"{ledger}: projecting", total=length)
-        await rig.served.caught_up(ledger, partial(_show, rig.progress, task))
-        rig.progress.remove_task(task)
-        await vacuum(rig.settings, ledger)
+    await rig.start_projector()
+    for ledger in logs.values():
+        await rig.served.caught_up(ledger)
     subjects = await history.choose(rig.settings, {ledger: length for length, ledger in logs.items()})
     return msgspec.structs.replace(rig, subjects=subjects)
-
-
-def _show(progress: Progress, task: TaskID, position: int) -> None:
-    progress.update(task, completed=position)
 
 
 def _tell(found: Found, plan: Plan, steps: tuple[str, ...], seconds: int, out: Path) -> None:

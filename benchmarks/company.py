@@ -176,22 +176,24 @@ class _Account(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """How many there are of what a log is about."""
+    """How many there are of what a log is about; a short log names some of them."""
 
     accounts: int
     requirements: int
+    raised: int
+    """Of the requirements, the most popular. Of the others no more is known than who asks for them."""
     decisions: int
 
 
 def scale(
     events: int, *, accounts: int | None = None, requirements: int = REQUIREMENTS, decisions: int = DECISIONS
 ) -> Scale:
-    """That of a log of so many events: small ones have less than was asked for. Without `accounts` there are as many as
-    have ASKS_AN_ACCOUNT each."""
-    asking = max(20, round(events * ASKS / ASKS_AN_ACCOUNT))
+    """That of a log of so many events, of which a tenth at most raise requirements. Without `accounts` there are as
+    many as have ASKS_AN_ACCOUNT each."""
     return Scale(
-        accounts=asking if accounts is None else min(accounts, asking),
-        requirements=min(requirements, events // 10),
+        accounts=max(20, round(events * ASKS / ASKS_AN_ACCOUNT)) if accounts is None else accounts,
+        requirements=requirements,
+        raised=min(requirements, events // 10),
         decisions=min(decisions, events // 50),
     )
 
@@ -246,7 +248,8 @@ def growth(head: int, *, seed: int = SEED, of: Scale) -> Iterator[dict[str, Any]
                 }
                 yield _event(id, "/crm", "opportunity.updated", None, data)
             case _ if draw.random() < 1 / 3:
-                data = {"requirement": requirement, "title": f"{draw.choice(_WORDS).capitalize()}: {number}"}
+                raised = _requirement(int(of.raised * draw.random() ** 3))
+                data = {"requirement": raised, "title": f"{draw.choice(_WORDS).capitalize()}: {number}"}
                 data |= {"reason": "As customers call it.", "by": _PRODUCT}
                 yield _event(id, "/roadmap", "requirement.reworded", None, data)
             case _:
@@ -265,6 +268,7 @@ class _Company:
         self._draw = random.Random(seed)
         self._count = events
         self._requirements = of.requirements
+        self._raises = of.raised
         self._decisions = of.decisions
         self._accounts: list[_Account] = []
         self._accounts_max = of.accounts
@@ -322,8 +326,8 @@ class _Company:
             if index < self._count:
                 planned[index] = (kind, make)
 
-        for number in range(self._requirements):
-            put(_RAISED_BY * number / self._requirements, "observation", self._raise)
+        for number in range(self._raises):
+            put(_RAISED_BY * number / self._raises, "observation", self._raise)
         for share, market in zip((EXPLORATORY, FOCUSED, FOCUSED_ANEW), TARGET_MARKETS, strict=True):
             for make in self._agreeing(market):
                 put(share, "act", make)
@@ -375,9 +379,8 @@ class _Company:
 
     def _decided_on(self, share: float) -> list[int]:
         """Popular requirements of the season, more often than others."""
-        raised = max(1, int(self._requirements * min(1.0, share / _RAISED_BY)) - 1)
-        chosen = {min(self._asked_for(share), raised - 1) for _ in range(1 + (self._draw.random() < 0.2))}
-        return sorted(chosen)
+        raised = max(1, int(self._raises * min(1.0, share / _RAISED_BY)) - 1)
+        return sorted({self._asked_and_raised(share, raised) for _ in range(1 + (self._draw.random() < 0.2))})
 
     def _propose(self, number: int, on: list[int]) -> dict[str, Any]:
         data = {
@@ -628,7 +631,7 @@ class _Company:
     def _reword(self) -> dict[str, Any] | None:
         if not self._raised:
             return None
-        requirement = min(self._asked_for(self._position / self._count), self._raised - 1)
+        requirement = self._asked_and_raised(self._position / self._count, self._raised)
         title = f"{self._draw.choice(_WORDS).capitalize()}: {self._draw.choice(_WORDS)}"
         data = {"requirement": _requirement(requirement), "title": title, "reason": "As customers call it."}
         return self._event("/roadmap", "requirement.reworded", data | {"by": _PRODUCT})
@@ -695,8 +698,9 @@ class _Company:
         """For each season the running sums of how often the requirements are asked for. A requirement has a rank
         (Zipf), a best time, and how long that is."""
         draw = self._draw
-        ranks = [*range(1, self._requirements + 1)]
+        ranks = [*range(1, self._raises + 1)]
         draw.shuffle(ranks)
+        ranks += range(self._raises + 1, self._requirements + 1)
         shapes = [(rank**-_POPULARITY, 1.1 * draw.random(), 0.1 + 0.4 * draw.random()) for rank in ranks]
         seasons = []
         for season in range(_SEASONS):
@@ -705,7 +709,7 @@ class _Company:
                 [
                     *accumulate(
                         weight * (0.15 + math.exp(-(((at - best) / width) ** 2)))
-                        if number < self._requirements * min(1.0, at / _RAISED_BY)
+                        if number < self._raises * min(1.0, at / _RAISED_BY) or number >= self._raises
                         else 0.0
                         for number, (weight, best, width) in enumerate(shapes)
                     )
@@ -715,9 +719,15 @@ class _Company:
 
     def _asked_for(self, share: float) -> int:
         sums = self._seasons[min(_SEASONS - 1, int(share * _SEASONS))]
-        # By now each of them has been raised, but for those of the season's end.
+        # By now each that ever is has been raised, but for those of the season's end.
         number = bisect_right(sums, self._draw.random() * sums[-1])
         return min(number, self._requirements - 1)
+
+    def _asked_and_raised(self, share: float, before: int) -> int:
+        """One that is asked for, of the first that are raised."""
+        while (number := self._asked_for(share)) >= self._raises:
+            pass
+        return min(number, before - 1)
 
     def _busy(self) -> int:
         """An account that is there; some are heard of far more often than others."""

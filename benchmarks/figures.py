@@ -77,6 +77,8 @@ BESIDE = {
     "query_list_again_vs_handler": "the list, asked again of a log that stays as it is",
     "query_list_after_event_vs_handler": "the list for now, each time after one more event, one at a time",
     "query_one_opened_vs_handler": "one requirement, its sealed words opened, and that on record",
+    "batch_growth": "batches of 100, long log / one of 10,000, cost of an event",
+    "visible_growth": "median until an event can be seen, long log / one of 10,000",
     "bytes_an_event": "on disk: log, read models, indexes, over the events of the long log",
     "ledger_mb_an_hour": "growth of the ledger's memory over the hour, in MB an hour",
     "projector_mb_an_hour": "growth of the projector's memory over the hour, in MB an hour",

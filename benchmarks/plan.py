@@ -6,6 +6,7 @@ from benchmarks import company
 from benchmarks.measuring import ROUNDS_MIN
 
 ACCOUNTS, REQUIREMENTS = 10_000, 5_000
+"""In logs of every length; a short one names some of them."""
 SHORT_EVENTS = 10_000
 HOUR_SECONDS = 3_600
 

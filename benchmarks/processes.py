@@ -36,6 +36,8 @@ class Watch:
     def __init__(self) -> None:
         self.during = ""
         self.samples: list[Memory] = []
+        self.peaks: dict[str, float] = {}
+        """The most of each service by the kernel's count, which misses nothing between two samples, in MB."""
 
     def most(self, service: str) -> dict[str, float]:
         """For each thing that was done, the most that the service held."""
@@ -65,8 +67,9 @@ async def watching(served: Served, watch: Watch) -> AsyncIterator[None]:
         while True:
             for service, pid in served.running().items():  # One may be stopped while another is looked at.
                 with contextlib.suppress(psutil.Error, OSError):
-                    used = await asyncio.to_thread(memory_mb, pid)
+                    used, peak = await asyncio.to_thread(_looked_at, pid)
                     watch.samples.append(Memory(time.monotonic(), watch.during, service, round(used, 1)))
+                    watch.peaks[service] = max(watch.peaks.get(service, 0.0), peak)
             await asyncio.sleep(SAMPLE_SECONDS)
 
     task = asyncio.create_task(sample())
@@ -91,6 +94,10 @@ def peak_mb(pid: int) -> float:
         with contextlib.suppress(OSError):
             total += sum(map(int, _PEAK.findall(Path(f"/proc/{each.pid}/status").read_text()))) * 1024
     return round(total / MEGABYTE, 1)
+
+
+def _looked_at(pid: int) -> tuple[float, float]:
+    return memory_mb(pid), peak_mb(pid)
 
 
 def processor_seconds(pid: int) -> float:

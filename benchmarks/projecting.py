@@ -4,6 +4,8 @@ import asyncio
 import resource
 import signal
 import time
+from collections.abc import Callable, Sequence
+from statistics import median
 
 from msgspec import Struct
 
@@ -28,6 +30,20 @@ class Went(Struct, frozen=True):
     processor_seconds: float
 
 
+def medians(each: Sequence[Went]) -> Went:
+    """Of several times the same."""
+    return Went(each[-1].events, median(went.seconds for went in each), median(went.processor_seconds for went in each))
+
+
+async def projected(settings: Settings, ledger: str) -> bool:
+    """Whether read models of a ledger have ever been made."""
+    connection = await connect(settings.url("projector"))
+    try:
+        return bool(await connection.fetchval("SELECT to_regclass($1)", f"{quote(ledger_schema(ledger))}.cursors"))
+    finally:
+        await connection.close()
+
+
 async def forget(settings: Settings, ledger: str) -> None:
     """Drop every read model of a ledger, as if none had been made. No projector runs."""
     connection = await connect(settings.url("projector"))
@@ -40,8 +56,9 @@ async def forget(settings: Settings, ledger: str) -> None:
         await connection.close()
 
 
-async def catch_up(served: Served, ledger: str) -> Went:
+async def catch_up(served: Served, ledger: str, progress: Callable[[int], None] | None = None) -> Went:
     """Start a projector and wait until every projection has come to the head and has its indexes; then stop it.
+    `progress` is told the lowest position.
 
     The processors' seconds are those of the projector, of its start too, and of the whole database.
     """
@@ -50,7 +67,7 @@ async def catch_up(served: Served, ledger: str) -> Went:
     served.start("projector")
     try:
         await served.ready("projector")
-        head = await served.caught_up(ledger)
+        head = await served.caught_up(ledger, progress)
         await _indexed(served, ledger)
         took = time.perf_counter() - begun
         used = clock_of(served, "projector")() - before

@@ -6,7 +6,6 @@ from benchmarks import recording, starting
 from benchmarks.figures import slope_per_hour
 from benchmarks.measuring import Figure
 from benchmarks.plan import BURST, GROWN
-from benchmarks.processes import peak_mb
 from benchmarks.rig import Rig
 from benchmarks.running import home
 from benchmarks.storage import storage
@@ -51,9 +50,7 @@ def most_memory(rig: Rig) -> None:
     """The most that each service has held in the whole run, when all else is done."""
     for service in SERVICES:
         if most := rig.found.watch.most(service):
-            # What lies between two samples is in the most that the kernel counted of those that run now.
-            if service in rig.served.running():
-                most["the kernel's count"] = peak_mb(rig.served.pid(service))
+            most["the kernel's count"] = rig.found.watch.peaks[service]
             rig.found.figures[f"{service}_rss_mb"] = Figure(max(most.values()), [*most.values()])
             rig.found.about.setdefault("most_memory_mb", {})[service] = most
 
@@ -61,7 +58,8 @@ def most_memory(rig: Rig) -> None:
 async def on_disk(rig: Rig) -> None:
     """Heap and indexes of each table of each log."""
     for length, ledger in rig.plan.asked_logs().items():
-        rig.found.storage[str(length)] = await storage(rig.settings, ledger, length)
+        head = await rig.served.caught_up(ledger)
+        rig.found.storage[str(length)] = await storage(rig.settings, ledger, head)
     *_, tables = rig.found.storage.values()
     rig.found.figures["bytes_an_event"] = Figure.of([sum(each.heap + each.indexes for each in tables)])
 

@@ -1,13 +1,16 @@
 """Steps that make read models: all of them from the beginning of a log, and one anew."""
 
 from contextlib import AsyncExitStack
+from functools import partial
 from statistics import median
 
+from rich.progress import Progress, TaskID
+
 from benchmarks import projecting, rivals
-from benchmarks.measuring import ROUNDS_MIN, Case, Figure
+from benchmarks.measuring import ROUNDS_MIN, Case, Figure, console
 from benchmarks.rig import Rig
 from benchmarks.rivals import OURS
-from benchmarks.running import RunningError
+from benchmarks.running import RunningError, vacuum
 
 CAUGHT_UP = "caught-up"
 START = "start"
@@ -65,11 +68,48 @@ def _beyond(start: float, seconds: float) -> float:
     return beyond
 
 
+async def by_length(rig: Rig) -> None:
+    """All read models of the logs that are asked about: one log after the other, each with a projector to itself; the
+    short one several times, as a start takes longer than it does. Those kept from an earlier run are not measured."""
+    clock: dict[int, float] = {}
+    processors: dict[int, float] = {}
+    for length, ledger in rig.plan.asked_logs().items():
+        await rig.load(ledger, length)
+        if not await projecting.projected(rig.settings, ledger):
+            whole, idle = await _with_starts(rig, ledger, length, ROUNDS_MIN if length == rig.plan.short else 1)
+            try:
+                clock[length] = _beyond(idle.seconds, whole.seconds) / whole.events
+                processors[length] = _beyond(idle.processor_seconds, whole.processor_seconds) / whole.events
+            except RunningError as error:
+                console.print(str(error), markup=False)
+        await vacuum(rig.settings, ledger)
+    for what, of in (("by the clock", clock), ("of processors", processors)):
+        rig.found.over(f"microseconds {what} to project an event", {length: 1e6 * each for length, each in of.items()})
+
+
+async def _with_starts(rig: Rig, ledger: str, length: int, rounds: int) -> tuple[projecting.Went, projecting.Went]:
+    """Medians of projecting a whole log, start and all, and of starts alone, in alternation."""
+    served = rig.served
+    whole: list[projecting.Went] = []
+    idle: list[projecting.Went] = []
+    for _ in range(rounds):
+        await projecting.forget(rig.settings, ledger)
+        task = rig.progress.add_task(f"{ledger}: projecting", total=length)
+        whole.append(await projecting.catch_up(served, ledger, partial(_show, rig.progress, task)))
+        rig.progress.remove_task(task)
+        idle.append(await projecting.catch_up(served, ledger))
+    return projecting.medians(whole), projecting.medians(idle)
+
+
+def _show(progress: Progress, task: TaskID, position: int) -> None:
+    progress.update(task, completed=position)
+
+
 async def rebuild(rig: Rig) -> None:
     """One projection of each log, beside the live one."""
     found = {}
     for length, ledger in rig.plan.asked_logs().items():
         rig.say(f"rebuild: {projecting.REBUILT} of {ledger}")
-        went = await projecting.rebuild(rig.served, ledger, length)
-        found[length] = 1e6 * went.seconds / length
+        went = await projecting.rebuild(rig.served, ledger, await rig.served.caught_up(ledger))
+        found[length] = 1e6 * went.seconds / went.events
     rig.found.over("microseconds to rebuild, an event", found)

@@ -15,7 +15,8 @@ from benchmarks.rivals import OURS
 from benchmarks.running import free_ports
 
 EMPTY, EMPTY_EACH = "empty handler", "empty handler, as many processes"
-GROWING = "growing"
+GROWING, SEEN = "growing", "seen"
+"""Ledgers that begin short, beside the long ones."""
 
 
 async def single(rig: Rig) -> None:
@@ -116,15 +117,62 @@ async def latency(rig: Rig) -> None:
     }
 
 
+async def visible(rig: Rig) -> None:
+    """Half of full load with the projector, in a short log and in the long ones, in alternation."""
+    served, plan = rig.served, rig.plan
+    await rig.load(SEEN, plan.short)
+    logs = {plan.short: SEEN, **plan.long_logs()}
+    async with rig.loading(SEEN, 1, recording.SINGLE_CONNECTIONS) as load:
+        full: dict[str, Case] = {"full": partial(load.window, plan.window)}
+        found = await rig.alternate("full load, with all logs", full)
+    rate = median(found["full"]) / 2
+    halves: dict[int, list[recording.Half]] = {length: [] for length in logs}
+
+    async def half(length: int, ledger: str, feed: recording.Feed) -> float:
+        await served.caught_up(ledger)
+        seed = rig.seed + len(halves[length])
+        halves[length].append(await recording.half_load(served, ledger, feed, rate, plan.half_window, seed=seed))
+        return halves[length][-1].visible_p99
+
+    cases: dict[str, Case] = {}
+    for length, ledger in logs.items():
+        await recording.introduce(served, ledger)
+        path, key = recording.path_of(ledger), recording.key(served)
+        feed = recording.Feed(path, length, scale(length), key, events=1)
+        cases[f"{length}"] = partial(half, length, ledger, feed)
+    found = await rig.alternate("visible by length", cases, rates=False)
+    counted = {length: each[-len(found[f"{length}"]) :] for length, each in halves.items()}
+    medians = {length: [half.visible_median for half in each] for length, each in counted.items()}
+    appended = {length: [half.append_median for half in each] for length, each in counted.items()}
+    short, *_, longest = medians.values()
+    rig.found.figures["visible_growth"] = Figure.ratio(longest, short)
+    for what, of in (
+        ("milliseconds until an event is visible, median", medians),
+        ("milliseconds until an event is visible, 99 of 100", {int(k): each for k, each in found.items()}),
+        ("milliseconds to record at half of full load", appended),
+    ):
+        rig.found.over(what, {length: 1000 * median(each) for length, each in of.items()})
+    rig.found.about["visible"] = {
+        "events_a_second": round(rate),
+        "heads": {ledger: await served.caught_up(ledger) for ledger in logs.values()},
+    }
+
+
 async def growth(rig: Rig) -> None:
-    """Single events, in a short log and in the long ones, in alternation. No projector runs."""
-    short = rig.plan.short
-    async with AsyncExitStack() as stack:
-        await rig.load(GROWING, short)
+    """Single events, then batches, in a short log and in the long ones, in alternation. No projector runs."""
+    logs = {rig.plan.short: GROWING, **rig.plan.long_logs()}
+    for length, ledger in logs.items():
+        await rig.load(ledger, length)
+    for events, connections, figure, what in (
+        (1, recording.SINGLE_CONNECTIONS, "append_growth", "microseconds to record an event"),
+        (recording.BATCH_EVENTS, recording.BATCH_CONNECTIONS, "batch_growth", "microseconds to record one of a batch"),
+    ):
         cases: dict[str, Case] = {}
-        for length, ledger in {short: GROWING, **rig.plan.long_logs()}.items():
-            load = await stack.enter_async_context(rig.loading(ledger, 1, recording.SINGLE_CONNECTIONS, length))
-            cases[f"{length}"] = partial(load.window, rig.plan.window)
-        found = await rig.alternate("recording by length", cases)
-    rig.found.figures["append_growth"] = Figure.ratio(found[f"{short}"], [*found.values()][-1])
-    rig.found.over("microseconds to record an event", {int(k): 1e6 / median(v) for k, v in found.items()})
+        async with AsyncExitStack() as stack:
+            for length, ledger in logs.items():
+                load = await stack.enter_async_context(rig.loading(ledger, events, connections, length))
+                cases[f"{length}"] = partial(load.window, rig.plan.window)
+            found = await rig.alternate(f"{figure}, by length", cases)
+        short, *_, longest = found.values()
+        rig.found.figures[figure] = Figure.ratio(short, longest)
+        rig.found.over(what, {int(length): 1e6 / median(rates) for length, rates in found.items()})

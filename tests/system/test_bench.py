@@ -12,7 +12,7 @@ from benchmarks.figures import AIMS
 
 ROOT = Path(__file__).parent.parent.parent
 RUN_SECONDS_MAX = 280  # It takes half a minute where nobody else works.
-STEPS = "batches,latency,memory,queries"
+STEPS = "batches,latency,memory,queries,visible"
 
 
 async def toy(steps: str, out: Path) -> tuple[str, str]:
@@ -52,6 +52,8 @@ async def test_a_toy_run_writes_every_figure_or_why_it_has_none(tmp_path: Path):
     for name in ("batch_vs_copy", "append_p99_ms", "visible_p99_ms", "ledger_rss_mb"):
         assert figures[name]["value"] > 0, complained
     assert {"batches", "query, one", "query, list"} <= set(results["rates"])
+    for what in ("median", "99 of 100"):
+        assert len(results["over_length"][f"milliseconds until an event is visible, {what}"]) == 2
     assert " failed: " not in complained
     assert {"commit", "processors", "python"} <= set(results["on"])
     assert all(aim.name in said for aim in AIMS)
@@ -64,7 +66,9 @@ async def test_a_step_that_only_records_starts_no_projector(tmp_path: Path):
     out = tmp_path / "results.json"
     await toy("growth", out)
     results = msgspec.json.decode(out.read_bytes())
-    assert results["figures"]["append_growth"]["value"] > 0
+    for figure in ("append_growth", "batch_growth"):
+        assert results["figures"][figure]["value"] > 0
+    assert all(len(costs) == 2 for costs in results["over_length"].values())
     assert {each["service"] for each in results["memory"]} == {"ledger"}
 
 

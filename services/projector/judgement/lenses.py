@@ -317,7 +317,7 @@ def withdrawal(rows: Iterable[Ask], ask: Ask, t: datetime, p: int, lineage: Line
     ledger came to know of first."""
     assert ask.account is not None and ask.recorded_on is not None
     key = (lineage.place(ask.recorded_on, ask.ask, p), ask.ask, lineage.accounts.root(ask.account, p))
-    standing = _standing(rows, t, p, lineage)
+    standing = _standing(_of_id(rows, ask.ask), t, p, lineage)
     ends = [end for end in standing.ends.get(key, ()) if _order(end) > _order(standing.recorded[key])]
     return min(ends, key=lambda end: end.position, default=None)
 
@@ -326,10 +326,11 @@ def recordings(rows: Iterable[Ask], ask: Ask, t: datetime, p: int, lineage: Line
     """The recordings since which an ask has stood at its importance without a break, as known at p, in their order."""
     assert ask.account is not None and ask.recorded_on is not None
     key = (lineage.place(ask.recorded_on, ask.ask, p), ask.ask, lineage.accounts.root(ask.account, p))
-    standing = _standing(rows, t, p, lineage)
+    said = _of_id(rows, ask.ask)
+    standing = _standing(said, t, p, lineage)
     found: list[Ask] = []
-    for row in sorted(rows, key=_order, reverse=True):
-        if row.account is None or row.ask != ask.ask or row.valid_from > t or not row.is_known(p):
+    for row in sorted(said, key=_order, reverse=True):
+        if row.account is None or row.valid_from > t or not row.is_known(p):
             continue
         if (lineage.place(row.requirement, row.ask, p), row.ask, lineage.accounts.root(row.account, p)) != key:
             continue
@@ -339,6 +340,11 @@ def recordings(rows: Iterable[Ask], ask: Ask, t: datetime, p: int, lineage: Line
             break
         found.append(row)
     return found[::-1]
+
+
+def _of_id(rows: Iterable[Ask], id: str) -> list[Ask]:
+    """What was said of asks of one id: of how these stand, the many others say nothing."""
+    return [row for row in rows if row.ask == id]
 
 
 class _Standing(NamedTuple):

@@ -72,7 +72,8 @@ async def test_the_list_of_decisions_is_laid_ahead(database: Database, monkeypat
         for name in ("who_asked", "at_stake"):
             monkeypatch.setattr(looked_at, name, never)
         known = await held.known("main", open, *seen)
-        assert [each.position for each in known.remembered.looked_at._reviews] == [200]
+        kept = known.remembered.looked_at
+        assert [[each.position for each in moments] for moments in (kept._reviews, kept._fated)] == [[200], [200]]
         assert listed(known) == wanted
 
 

@@ -3,12 +3,13 @@
 import random
 from collections.abc import Mapping
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.projector.counting import decided
 from services.projector.counting.counted import Counted
-from services.projector.counting.decided import Looked, Review, review, who_asked
+from services.projector.counting.decided import Looked, Review, Stakes, fates, review, who_asked
 from services.projector.judgement.lenses import Decision
 from services.projector.judgement.review import marks
 from tests.counting import REQUIREMENTS, History, counted, some_history
@@ -38,6 +39,14 @@ def looked_at(columns: Counted, decisions: list[tuple[Decision, Decision | None]
         )
         for number, (made, again) in enumerate(decisions)
     }
+
+
+def some_stakes(chance: random.Random, deals: int) -> Stakes:
+    """Some of so many opportunities, which were open or won, and worth nothing."""
+    found = np.array([code for code in range(deals) if chance.random() < 0.5], np.int32)
+    none = np.zeros(len(found), np.int64)
+    is_open = np.array([chance.random() < 0.5 for _ in found], bool)
+    return Stakes(opportunities=found, classes=none, open=is_open, currencies=none, high=none, low=none)
 
 
 def in_review(found: Review) -> set[int]:
@@ -87,3 +96,17 @@ def test_it_follows_from_what_was_elsewhere(seed: int, length: int, data: st.Dat
         found = review(columns, looked, here, history.now(here), since)
         assert found.counts == whole.counts
         assert (found.classes[asking] == whole.classes[asking]).all()
+
+
+@given(seeds, st.integers(5, 70), st.data())
+def test_what_became_of_stakes_follows_from_what_had_elsewhere(seed: int, length: int, data: st.DataObject) -> None:
+    chance = random.Random(seed)
+    history = some_history(chance, length)
+    columns = counted(history)
+    stakes = {at: some_stakes(chance, len(columns.deals)) for at in range(6)}
+    here, there = data.draw(st.integers(1, length)), data.draw(st.integers(1, length))
+    some = {at: each for at, each in stakes.items() if chance.random() < 0.7}
+    since = fates(columns, some, there, history.now(there))
+    # On the day of the other position only what was said in between is looked up; on another day contracts have ended.
+    for now in (history.now(there), history.now(here)):
+        assert fates(columns, stakes, here, now, since).fates == fates(columns, stakes, here, now).fates

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from services.projector.answers import held, looked_at
 from services.projector.counting import naming, whatif
-from services.projector.counting.decided import Stakes, at_stake, review, who_asked
+from services.projector.counting.decided import Stakes, at_stake, fates, review, who_asked
 from services.projector.counting.headings import Headings
 from services.projector.counting.standings import AskedWhen, stand
 from services.projector.counting.whatif import Everybody, by_bullet, what_if
 from tests.counting import REQUIREMENTS, counted, some_history, some_revision
 from tests.property.test_decided_laws import looked_at as all_looked_at
-from tests.property.test_decided_laws import some_decisions
+from tests.property.test_decided_laws import some_decisions, some_stakes
 from tests.property.test_standings_laws import LENSES, shown
 
 seeds = st.integers(0, 2**32)
@@ -31,13 +31,15 @@ def test_what_made_room_is_found_again(seed: int, length: int, count: int, octet
     # One event makes one decision.
     decisions = [*{made.position: made for made, _ in some_decisions(chance, history)}.values()]
     looked = all_looked_at(columns, [(made, None) for made in decisions])
+    stakes = {number: some_stakes(chance, len(columns.deals)) for number in range(6)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(held, "STANDINGS_HELD_MAX", count)
         patch.setattr(held, "STANDINGS_OCTETS_MAX", octets or held.STANDINGS_OCTETS_MAX)
         patch.setattr(held, "STANDINGS_NEAR_POSITIONS", near)
         patch.setattr(looked_at, "ASKED_OCTETS_MAX", octets)
         patch.setattr(looked_at, "REVIEWS_MAX", count + 2)
-        patch.setattr(looked_at, "REVIEWS_NEAR_POSITIONS", near)
+        patch.setattr(looked_at, "FATED_MAX", count + 2)
+        patch.setattr(looked_at, "NEAR_POSITIONS", near)
         patch.setattr(naming, "REMEMBERED_MAX", count)
         remembered = held.Remembered(columns, Headings.nothing(columns.requirements))
         for _ in range(QUESTIONS):
@@ -52,6 +54,9 @@ def test_what_made_room_is_found_again(seed: int, length: int, count: int, octet
             assert listed(remembered.looked_at.stakes(columns, decision)) == listed(at_stake(columns, decision, known))
             found = remembered.looked_at.review(columns, looked, position, now)
             assert found.counts == review(columns, looked, position, now).counts
+            some = dict(chance.sample([*stakes.items()], 3))
+            became = remembered.looked_at.fates(columns, some, position, now)
+            assert became == fates(columns, some, position, now).fates
 
 
 def listed(found: AskedWhen | Stakes) -> list[list[int]]:

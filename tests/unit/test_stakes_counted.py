@@ -1,16 +1,18 @@
 """What was at stake and what became of it, counted, is what is said of one opportunity: also on the day it ends."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal, cast, get_args
 
 import numpy as np
 import pytest
 
+from services.projector.counting import decided
 from services.projector.counting.columns import day_number, digest, microseconds
 from services.projector.counting.counted import Counted, Said
 from services.projector.counting.decided import GAINED, GONE, STILL_OPEN, TAKEN_BACK, at_stake, became, fates, who_asked
 from services.projector.judgement.lenses import Decision
 from services.projector.judgement.stakes import Fate, Opportunity, fate
+from tests.holding import never
 
 TODAY = date(2026, 6, 15)
 DECIDED = datetime(2026, 6, 15, 9, tzinfo=UTC)
@@ -79,6 +81,19 @@ def test_stakes_and_fates_are_those_of_one(
     assert len(found.opportunities) == 1
     standing = now if now is not None else (None if is_taken_back else then)
     expected = KIND_OF[fate(was, None if standing is None else opportunity(*standing), TODAY)]
-    [octets] = fates(columns, [found], TAKEN, TODAY)
-    told = became(columns.currencies, found, octets)
+    noon, stakes = datetime.combine(TODAY, time(12), UTC), {MADE: found}
+    fated = fates(columns, stakes, TAKEN, noon)
+    assert fates(columns, stakes, TAKEN, noon, fates(columns, stakes, MADE, noon)) == fated
+    told = became(columns.currencies, found, fated.fates[MADE])
     assert [*told] == [expected]
+
+
+def test_near_a_position_only_what_has_moved_is_looked_up(monkeypatch: pytest.MonkeyPatch):
+    columns = ledger(("open", None), None, is_taken_back=False)
+    decision = Decision("D", MADE, DECIDED, None, "commit", ["R"])
+    stakes = {MADE: at_stake(columns, decision, who_asked(columns, decision))}
+    before = fates(columns, stakes, MADE, DECIDED)
+    monkeypatch.setattr(decided, "_fates", never)
+    assert fates(columns, stakes, TAKEN, DECIDED, before).fates == before.fates
+    with pytest.raises(AssertionError):
+        fates(columns, stakes, TAKEN, DECIDED + timedelta(days=1), before)

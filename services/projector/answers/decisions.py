@@ -31,7 +31,7 @@ from services.projector.answers.snapshot import Snapshot
 from services.projector.answers.stakes import Stakes, StakesRead, read_stakes, show_at_stake, show_became
 from services.projector.counting.columns import NO_CURRENCY, Codes, microseconds
 from services.projector.counting.counted import Counted
-from services.projector.counting.decided import GAINED, GONE, STILL_OPEN, Looked, became, fates
+from services.projector.counting.decided import GAINED, GONE, STILL_OPEN, Looked, became
 from services.projector.counting.decided import Stakes as StakesCounted
 from services.projector.counting.judging import Adopted
 from services.projector.counting.standings import Moment, departs_of
@@ -281,11 +281,11 @@ def show_rows(listed: Sequence[Listed]) -> list[DecisionRow]:
     if not listed:
         return []
     counted, at, looked_at = listed[0].counted, listed[0].at, listed[0].remembered.looked_at
-    stakes = [each.stakes for each in listed if each.stakes is not None]
-    found = iter(fates(counted, stakes, at.position, at.now.date()))
+    stakes = {each.position: each.stakes for each in listed if each.stakes is not None}
+    found = looked_at.fates(counted, stakes, at.position, at.now)
 
     def shown(each: Listed, stakes: StakesCounted) -> tuple[dict[str, list[Money]], Became]:
-        fates = next(found)
+        fates = found[each.position]
         return looked_at.stakes_shown(each.position, fates, partial(_show_stakes, counted.currencies, stakes, fates))
 
     return [_show_row(each, None if each.stakes is None else shown(each, each.stakes)) for each in listed]

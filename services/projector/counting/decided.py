@@ -40,6 +40,7 @@ from services.projector.counting.standings import (
     Touched,
     asked_when,
     classes_when,
+    deals_between,
     is_alike,
     roots_of,
     touched,
@@ -84,8 +85,19 @@ class Review(Moment, frozen=True):
         return int(self.classes.nbytes)
 
 
+class Fated(Moment, frozen=True):
+    """What had become, by a position, of the opportunities that were at stake: of each decision, by where it was made,
+    an octet for each of them."""
+
+    fates: Mapping[int, bytes]
+
+    @property
+    def octets(self) -> int:
+        return sum(map(len, self.fates.values()))
+
+
 class Stakes(Struct, frozen=True):
-    """The opportunities that were at stake in a decision, as its deciders knew them: classes and amounts."""
+    """The opportunities that were at stake in a decision, sorted, as its deciders knew them: classes and amounts."""
 
     opportunities: Column
     classes: Column
@@ -174,14 +186,37 @@ def at_stake(counted: Counted, decision: Decision, asked: AskedWhen) -> Stakes:
     )
 
 
-def fates(counted: Counted, stakes: Sequence[Stakes], position: int, today: date) -> list[bytes]:
-    """What became of each of the opportunities that were at stake in each of these, an octet each."""
-    if not stakes:
-        return []
-    opportunity, was_open = (np.concatenate([getattr(each, name) for each in stakes]) for name in _LOOKED_UP)
-    found = _fates(counted, opportunity, was_open, position, today).astype(np.int8)
-    ends = np.cumsum([len(each.opportunities) for each in stakes])
-    return [each.tobytes() for each in np.split(found, ends[:-1])]
+def fates(
+    counted: Counted, stakes: Mapping[int, Stakes], position: int, now: datetime, since: Fated | None = None
+) -> Fated:
+    """What became of what was at stake in these decisions, by where they were made; from what had become of it by
+    `since`, another position of the same day: on another one, contracts may have ended."""
+    before: Mapping[int, bytes] = {}
+    moved = np.empty(0, np.int32)
+    if since is not None and since.now.date() == now.date():
+        before, moved = since.fates, deals_between(counted, since.position, position)
+    found: dict[int, bytes] = {}
+    looked_up: dict[int, Column] = {}
+    for made, each in stakes.items():
+        if made in before:
+            rows = np.searchsorted(each.opportunities, moved[is_among(moved, each.opportunities)])
+        else:
+            rows = np.arange(len(each.opportunities))
+        found[made] = before.get(made) or bytes(len(rows))
+        if len(rows):
+            looked_up[made] = rows
+    if looked_up:
+        opportunity, was_open = (
+            np.concatenate([getattr(stakes[made], name)[rows] for made, rows in looked_up.items()])
+            for name in _LOOKED_UP
+        )
+        fated = _fates(counted, opportunity, was_open, position, now.date()).astype(np.int8)
+        ends = np.cumsum([len(rows) for rows in looked_up.values()])
+        for (made, rows), theirs in zip(looked_up.items(), np.split(fated, ends[:-1]), strict=True):
+            octets = np.frombuffer(found[made], np.int8).copy()
+            octets[rows] = theirs
+            found[made] = octets.tobytes()
+    return Fated(position, now, found)
 
 
 def became(currencies: Codes, stakes: Stakes, fates: bytes) -> Fates:
@@ -210,18 +245,18 @@ def became(currencies: Codes, stakes: Stakes, fates: bytes) -> Fates:
 
 def _fates(counted: Counted, opportunity: Column, was_open: Column, position: int, today: date) -> Column:
     """What became of each of these opportunities."""
-    wanted = np.unique(opportunity)
+    wanted, number = np.unique(opportunity, return_inverse=True)
     rows = known(counted.opportunities.having("opportunity", wanted), position)
     if length(rows):
         rows = taken(rows, np.append(np.flatnonzero(begin_anew(rows["opportunity"])[1:]), length(rows) - 1))
-    size = int(wanted[-1]) + 1 if len(wanted) else 0
-    if_open, if_contract = np.full(size, TAKEN_BACK), np.full(size, TAKEN_BACK)
+    at = np.searchsorted(wanted, rows["opportunity"])
+    if_open, if_contract = np.full(len(wanted), TAKEN_BACK), np.full(len(wanted), TAKEN_BACK)
     otherwise = np.where(rows["stage"] == OPEN, STILL_OPEN, GONE)
     # What was open then is won once and for all; a contract that ran then may have ended.
-    if_open[rows["opportunity"]] = np.where(rows["stage"] == WON, GAINED, otherwise)
+    if_open[at] = np.where(rows["stage"] == WON, GAINED, otherwise)
     ends = np.where(rows["ends"] < day_number(today), GONE, GAINED)
-    if_contract[rows["opportunity"]] = np.where(rows["stage"] == WON, ends, otherwise)
-    return np.where(was_open, if_open[opportunity], if_contract[opportunity])
+    if_contract[at] = np.where(rows["stage"] == WON, ends, otherwise)
+    return np.where(was_open, if_open[number], if_contract[number])
 
 
 def who_asked(counted: Counted, decision: Decision) -> AskedWhen:

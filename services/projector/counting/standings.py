@@ -17,6 +17,8 @@ from msgspec import Struct
 
 from services.projector.counting.columns import (
     Column,
+    Columns,
+    Rows,
     begin_anew,
     day_number,
     digest,
@@ -181,11 +183,8 @@ def touched(counted: Counted, since: Moment, position: int, now: datetime) -> To
     """The accounts of which anything was said between two positions."""
     after, upto = sorted((since.position, position))
     begun, ended = sorted((day_number(since.now.date()), day_number(now.date())))
-    first, last = np.searchsorted(counted.retractions["position"], [after, upto], "right")
-    spans_said = [(after, upto), *((at - 1, at) for at in counted.retractions["retracted"][first:last].tolist())]
-    asks, withdrawals, facts, deals = (
-        reduce(joined, (rows.between(*each) for each in spans_said))
-        for rows in (counted.asks, counted.withdrawals, counted.facts, counted.opportunities)
+    asks, withdrawals, facts, deals = _said_between(
+        counted, after, upto, counted.asks, counted.withdrawals, counted.facts, counted.opportunities
     )
     found = [facts["account"]]
     if length(deals):
@@ -212,6 +211,14 @@ def touched(counted: Counted, since: Moment, position: int, now: datetime) -> To
     pairs = np.unique(pair_of(naming.roots_of(asks["account"]), requirement))
     sought = Sought(accounts[~is_among(accounts, others)], pairs)
     return Touched(names, sought, with_all_names(counted, named, both), np.unique(requirement))
+
+
+def deals_between(counted: Counted, here: int, there: int) -> Column:
+    """The opportunities of which anything was said, or taken back, between two positions: sorted, each once."""
+    after, upto = sorted((here, there))
+    [deals] = _said_between(counted, after, upto, counted.opportunities)
+    found: Column = np.unique(deals["opportunity"])
+    return found
 
 
 def pairs_now(counted: Counted, asks: Live, position: int, now: datetime, names: Column | None = None) -> Pairs:
@@ -369,6 +376,13 @@ def is_alike(counted: Counted, since: Moment, position: int, now: datetime) -> b
     then, here = Adopted(counted, since.position), Adopted(counted, position)
     same_now = then.number(microseconds(since.now)) == here.number(microseconds(now))
     return same_now and len(then.adopted) == len(here.adopted)
+
+
+def _said_between(counted: Counted, after: int, upto: int, *rows: Rows) -> list[Columns]:
+    """Of each of these rows what was recorded between two positions, and what was retracted there."""
+    first, last = np.searchsorted(counted.retractions["position"], [after, upto], "right")
+    spans_said = [(after, upto), *((at - 1, at) for at in counted.retractions["retracted"][first:last].tolist())]
+    return [reduce(joined, (each.between(*span) for span in spans_said)) for each in rows]
 
 
 def _named_between(counted: Counted, after: int, upto: int) -> Column:

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from services.projector.judgement.fit import Class
@@ -25,11 +25,11 @@ REVISIONS = [
 days = st.integers(0, DAYS)
 facts = st.tuples(days, st.sampled_from(ACCOUNTS), st.sampled_from("abc"), st.sampled_from([1, 2, None]))
 asks = st.tuples(
-    days, st.sampled_from([*ACCOUNTS, "zen:1"]), st.sampled_from("AB"), st.integers(0, 2), st.sampled_from("RRS")
+    days, st.sampled_from([*ACCOUNTS, "zen:1"]), st.sampled_from("AB"), st.integers(0, 2), st.sampled_from("RRST")
 )
-withdrawals = st.tuples(days, st.sampled_from("AB"), st.sampled_from("RRS"))
+withdrawals = st.tuples(days, st.sampled_from("AB"), st.sampled_from("RRST"))
 adoptions = st.tuples(days, st.sampled_from(REVISIONS))
-requirements = st.sampled_from(["R", "S"])
+requirements = st.sampled_from(["R", "S", "T"])
 names = st.sampled_from([*ACCOUNTS, "zen:1"])
 claims = st.builds(Claim, st.just(0), days.map(day), st.sampled_from(ACCOUNTS), names, st.none())
 merges = st.builds(Merge, st.just(0), days.map(day), names, st.none() | names)
@@ -39,6 +39,11 @@ retractions = st.integers(1, 24)
 happenings = st.lists(
     st.one_of(facts, asks, withdrawals, adoptions, claims, merges, parts, moves, retractions), min_size=2, max_size=25
 )
+
+ASKED, LOUDER, ELSEWHERE = (0, "acme", "A", 1, "R"), (0, "acme", "A", 2, "R"), (0, "acme", "A", 1, "T")
+ASKED_TOO, ENDED, ENDED_ELSEWHERE = (0, "bank", "A", 1, "S"), (0, "A", "R"), (0, "A", "T")
+MOVED, MOVED_TOO, MERGED = (Move(0, day(0), "R", "A", "S"), Move(0, day(0), "S", "A", "R"), Merge(0, day(0), "S", "T"))
+MET, FITS, UNFIT = (0, REVISIONS[0]), (0, "acme", "a", 1), (0, "acme", "a", 2)
 
 
 class Told(NamedTuple):
@@ -137,6 +142,26 @@ def test_what_says_the_same_once_more_makes_no_mark_and_moves_none(log: list[Any
     assert told.marks(decision, reaffirmed) == before
 
 
+@given(happenings, st.integers(1, 25), st.none() | st.integers(2, 26), st.integers(1, 25))
+# A recording is retracted, or a withdrawal, of an ask that has the id of another, where that comes to be near.
+@example([ASKED, LOUDER, MOVED, ELSEWHERE, 5, MERGED], 2, None, 5)
+@example([MET, FITS, ASKED, ASKED_TOO, MOVED_TOO, ENDED, ENDED_ELSEWHERE, UNFIT, ASKED, 8, MERGED], 6, 9, 10)
+def test_what_is_said_later_or_of_others_moves_no_mark(log: list[Any], at: int, again: int | None, count: int) -> None:
+    acts = [at] if again is None else [at, again]
+    assume(at <= count <= len(log) and at < acts[-1] + len(acts) % 2 and acts[-1] <= count + len(acts))
+    decision, reaffirmed, *_ = *(Decision("D", each, day(0), None, "commit", ["R"]) for each in acts), None
+    assert decision is not None
+    then, since = tell(log[:count], *acts), tell(log, *acts)
+    reach = then.lineage.reach(["R"])
+    near = [
+        each
+        for each in then.rows
+        if each.requirement in reach.requirements or (each.requirement, each.ask) in reach.asks
+    ]
+    expected = then._replace(rows=near).marks(decision, reaffirmed)
+    assert since._replace(position=then.position).marks(decision, reaffirmed) == expected
+
+
 def act(data: st.DataObject, at: int) -> Decision:
     return Decision("D", at, day(data.draw(days)), data.draw(st.none() | st.integers(0, at - 1)), "commit", ["R"])
 
@@ -164,7 +189,7 @@ def tell(log: list[Any], *acts: int) -> Told:
             case Move():
                 moved.setdefault(happening.ask, []).append(happening._replace(position=here))
             case Merge():
-                told = merged["requirement" if happening.name in "RS" else "account"]
+                told = merged["requirement" if happening.name in "RST" else "account"]
                 if allowed(told, happening):
                     told.append(happening._replace(position=here))
             case (when, str(account), str(attribute), value) if attribute.islower():

@@ -315,8 +315,7 @@ def live_asks(
 def withdrawal(rows: Iterable[Ask], ask: Ask, t: datetime, p: int, lineage: Lineage) -> Ask | None:
     """What withdrew an ask since it was recorded last, as known at p: of withdrawals that repeat it, the one that the
     ledger came to know of first."""
-    assert ask.account is not None and ask.recorded_on is not None
-    key = (lineage.place(ask.recorded_on, ask.ask, p), ask.ask, lineage.accounts.root(ask.account, p))
+    key = _key_of(ask, p, lineage)
     standing = _standing(_of_id(rows, ask.ask), t, p, lineage)
     ends = [end for end in standing.ends.get(key, ()) if _order(end) > _order(standing.recorded[key])]
     return min(ends, key=lambda end: end.position, default=None)
@@ -324,15 +323,14 @@ def withdrawal(rows: Iterable[Ask], ask: Ask, t: datetime, p: int, lineage: Line
 
 def recordings(rows: Iterable[Ask], ask: Ask, t: datetime, p: int, lineage: Lineage) -> list[Ask]:
     """The recordings since which an ask has stood at its importance without a break, as known at p, in their order."""
-    assert ask.account is not None and ask.recorded_on is not None
-    key = (lineage.place(ask.recorded_on, ask.ask, p), ask.ask, lineage.accounts.root(ask.account, p))
+    key = _key_of(ask, p, lineage)
     said = _of_id(rows, ask.ask)
     standing = _standing(said, t, p, lineage)
     found: list[Ask] = []
     for row in sorted(said, key=_order, reverse=True):
         if row.account is None or row.valid_from > t or not row.is_known(p):
             continue
-        if (lineage.place(row.requirement, row.ask, p), row.ask, lineage.accounts.root(row.account, p)) != key:
+        if _key(row.requirement, row, p, lineage) != key:
             continue
         if found and row.importance != found[0].importance:
             break
@@ -342,21 +340,45 @@ def recordings(rows: Iterable[Ask], ask: Ask, t: datetime, p: int, lineage: Line
     return found[::-1]
 
 
+def taken_back(rows: Iterable[Ask], ask: Ask, t: datetime, after: int, p: int, lineage: Lineage) -> list[int]:
+    """Where in between withdrawals were retracted by which an ask that stands now would stand no more."""
+    said = {row.position: row for row in _of_id(rows, ask.ask)}
+    before = [row._replace(until=None) if row.account is None and row.is_known(after) else row for row in said.values()]
+    ends = _standing(before, t, p, lineage).ends.get(_key_of(ask, p, lineage), ())
+    until = (said[end.position].until for end in ends)
+    return [each for each in until if each is not None and after < each <= p]
+
+
 def _of_id(rows: Iterable[Ask], id: str) -> list[Ask]:
     """What was said of asks of one id: of how these stand, the many others say nothing."""
     return [row for row in rows if row.ask == id]
 
 
-class _Standing(NamedTuple):
-    """Asks by their places, ids and accounts: the last recording of each, and its withdrawals."""
+_Key = tuple[str, str, str]
+"""An ask is the one of its place, its id and its account."""
 
-    recorded: Mapping[tuple[str, str, str], Ask]
-    ends: Mapping[tuple[str, str, str], Sequence[Ask]]
+
+def _key_of(ask: Ask, p: int, lineage: Lineage) -> _Key:
+    """That of an ask as the lenses give it."""
+    assert ask.recorded_on is not None
+    return _key(ask.recorded_on, ask, p, lineage)
+
+
+def _key(recorded_on: str, ask: Ask, p: int, lineage: Lineage) -> _Key:
+    assert ask.account is not None  # It is no withdrawal.
+    return lineage.place(recorded_on, ask.ask, p), ask.ask, lineage.accounts.root(ask.account, p)
+
+
+class _Standing(NamedTuple):
+    """The last recording of each ask, and its withdrawals."""
+
+    recorded: Mapping[_Key, Ask]
+    ends: Mapping[_Key, Sequence[Ask]]
 
 
 def _standing(rows: Iterable[Ask], t: datetime, p: int, lineage: Lineage) -> _Standing:
-    recorded: dict[tuple[str, str, str], Ask] = {}
-    recorded_on: dict[str, dict[tuple[str, str, str], set[str]]] = {}
+    recorded: dict[_Key, Ask] = {}
+    recorded_on: dict[str, dict[_Key, set[str]]] = {}
     withdrawn: list[Ask] = []
     for row in sorted(rows, key=_order):
         if row.valid_from > t or not row.is_known(p):
@@ -365,12 +387,12 @@ def _standing(rows: Iterable[Ask], t: datetime, p: int, lineage: Lineage) -> _St
             withdrawn.append(row)
             continue
         ask = resolved(row, lineage, p)
-        key = (lineage.place(row.requirement, row.ask, p), row.ask, lineage.accounts.root(row.account, p))
+        key = _key(row.requirement, row, p, lineage)
         first = recorded.get(key)
         recorded[key] = ask if first is None else _revised(first, ask)
         recorded_on.setdefault(row.ask, {}).setdefault(key, set()).add(row.requirement)
 
-    ends: dict[tuple[str, str, str], list[Ask]] = {}
+    ends: dict[_Key, list[Ask]] = {}
     for end in withdrawn:
         known = recorded_on.get(end.ask, {})
         root = lineage.requirements.root(end.requirement, p)

@@ -41,6 +41,7 @@ from services.projector.judgement.lenses import (
     by_account_now,
     live_asks,
     recordings,
+    taken_back,
     withdrawal,
 )
 from services.projector.judgement.resolution import Lineage, Resolution
@@ -215,9 +216,8 @@ def _return_of(
         lineage.accounts.changed(today.account, cut, position),
         *(lineage.requirements.changed(name, cut, position) for name in decision.requirements),
     ]
-    ends = [row.until for row in rows if row.account is None and row.ask == ask.ask and row.is_known(cut)]
     known = [change.position for change in changes if change is not None]
-    known += [until for until in ends if until is not None and until <= position]
+    known += taken_back(rows, ask, now, cut, position, lineage)
     at, kind = _came(recordings(rows, ask, now, position, lineage), decision.valid_from)
     return max(at, *known) if known else at, kind
 
@@ -237,14 +237,15 @@ def _came_into_force(adoptions: Sequence[Adoption], t: datetime) -> tuple[int, K
 
 def _retractions(rows: Iterable[Ask], ask: Ask, decision: Decision, position: int, lineage: Lineage) -> list[int]:
     """The positions after its cut at which recordings of an ask that its deciders knew have been retracted, and those
-    of what has repeated them."""
-    cut = decision.cut
+    of what has repeated them. What has the same id elsewhere is another ask."""
+    cut, place = decision.cut, lineage.place(ask.recorded_on or ask.requirement, ask.ask, position)
     return [
         row.until
         for row in rows
         if row.ask == ask.ask and row.account is not None
         if row.until is not None and cut < row.until <= position
         if lineage.accounts.root(row.account, cut) == ask.account
+        if lineage.place(row.requirement, row.ask, position) == place
     ]
 
 

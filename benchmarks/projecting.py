@@ -35,15 +35,6 @@ def medians(each: Sequence[Went]) -> Went:
     return Went(each[-1].events, median(went.seconds for went in each), median(went.processor_seconds for went in each))
 
 
-async def projected(settings: Settings, ledger: str) -> bool:
-    """Whether read models of a ledger have ever been made."""
-    connection = await connect(settings.url("projector"))
-    try:
-        return bool(await connection.fetchval("SELECT to_regclass($1)", f"{quote(ledger_schema(ledger))}.cursors"))
-    finally:
-        await connection.close()
-
-
 async def forget(settings: Settings, ledger: str) -> None:
     """Drop every read model of a ledger, as if none had been made. No projector runs."""
     connection = await connect(settings.url("projector"))

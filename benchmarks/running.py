@@ -295,6 +295,15 @@ async def load_once(
     return loaded
 
 
+async def is_there(settings: Settings, ledger: str) -> bool:
+    """Whether an earlier run that has kept its home made this ledger."""
+    connection = await connect(settings.url("owner"))
+    try:
+        return bool(await connection.fetchval("SELECT to_regnamespace($1)", quote(ledger_schema(ledger))))
+    finally:
+        await connection.close()
+
+
 async def vacuum(settings: Settings, ledger: str) -> None:
     """Bring statistics and visibility maps up to date, as they are in a ledger that has lived for years."""
     roles: tuple[Role, ...] = ("owner", "projector")

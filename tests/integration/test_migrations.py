@@ -298,6 +298,37 @@ async def test_a_file_that_fails_is_not_noted_and_can_be_mended(database: Databa
     await migrate.migrate(database.settings)
 
 
+async def test_a_database_that_has_what_would_not_be_taken_today_is_migrated_and_takes_no_more(
+    database: Database,
+) -> None:
+    """A checkpoint under another size than its own, a digest of another read model, keys that are none."""
+    amiss = {
+        "checkpoints": ("checkpoints_say_their_size", "(9, E'of\n3\nroot\n', now())"),
+        "digests": (
+            "digests_say_what_they_are",
+            "('asks', 'v', 3, repeat('0', 64), E'of\nrequirements v\n3\n', now())",
+        ),
+        "verifier_keys": ("verifier_keys_have_their_form", "('garbage', now())"),
+        "digest_keys": ("digest_keys_have_their_form", "('garbage', now())"),
+    }
+    roles = {"checkpoints": database.writer, "digests": database.projector}
+    roles |= {"verifier_keys": database.writer, "digest_keys": database.projector}
+    owner = await connect(database.owner)
+    await owner.execute("DELETE FROM registry.migrations WHERE scope = 'ledger main' AND name LIKE '012%'")
+    for table, (constraint, row) in amiss.items():
+        await owner.execute(f"ALTER TABLE ledger_main.{table} DROP CONSTRAINT {constraint}")
+        await owner.execute(f"INSERT INTO ledger_main.{table} VALUES {row}")
+
+    await migrate.migrate(database.settings)
+    for table, (constraint, row) in amiss.items():
+        assert await owner.fetchval(f"SELECT count(*) FROM ledger_main.{table}") == 1
+        connection = await connect(roles[table])
+        with pytest.raises(asyncpg.CheckViolationError, match=constraint):
+            await connection.execute(f"INSERT INTO ledger_main.{table} VALUES {row}")
+        await connection.close()
+    await owner.close()
+
+
 async def test_a_key_file_that_holds_no_key_is_named(database: Database) -> None:
     path = database.settings.home / "admin.key"
     path.write_text("not a key\n")

@@ -570,7 +570,7 @@ async def test_digests_are_added_by_the_projector_and_never_changed(
 async def test_a_key_of_digests_is_one_word(database: Database):
     """They are listed after those of checkpoints, a line each: nobody may smuggle in another line."""
     projector = await connect(database.projector)
-    for key in ("a\nledger.example/main+00000000+AA==", "a b", "", "a\r"):
+    for key in ("a\nledger.example/main+00000000+AA==", "a b", "", "a\r", "garbage"):
         with pytest.raises(asyncpg.CheckViolationError):
             await projector.execute("INSERT INTO ledger_main.digest_keys VALUES ($1, clock_timestamp())", key)
     await projector.close()

@@ -27,7 +27,7 @@ from services.auditor.audit import Source
 from services.auditor.findings import Progress
 from services.auditor.log import Stored, Walk
 from services.proof.checkpoint import Checkpoint
-from services.proof.note import Note, NoteError, VerifierKey
+from services.proof.note import Note, NoteError, VerifierKey, read_keys
 
 FILE_EVENTS_MAX = 50_000
 
@@ -110,11 +110,11 @@ async def export_log(
 
 async def _checkpoints(source: Source, asked: LogExport) -> list[tuple[Checkpoint, str]]:
     """The checkpoints of the source that matter: the latest at or below the end of the export, and the latest."""
-    notes = await source.checkpoints()
-    read = [(Checkpoint.read(Note.read(note.encode()).text), note) for note in notes]
+    kept = await source.checkpoints()
+    read = [(Checkpoint.read(Note.read(each.note.encode()).text), each.note) for each in kept]
     if not read:
         return []
-    known = [*asked.trusted] or await source.verifier_keys()
+    known = [*asked.trusted] or read_keys(await source.verifier_keys())[0]
     upto = [each for each in read if asked.until is None or each[0].size <= asked.until]
     some = [*upto[-1:], read[-1]]
     origin = source.origin or read[-1][0].origin

@@ -9,13 +9,14 @@ from cryptography.x509 import Certificate
 from msgspec import Struct
 
 from schemas.times import format_time
+from services.auditor.checkpoints import KeptCheckpoint, origin_of, read_checkpoints
 from services.auditor.digests import Kept, Replay, read_digests
 from services.auditor.findings import Check, Finding, KeysTried, Progress, Report
 from services.auditor.imports import Import, check_imports
 from services.auditor.log import Stored, Walk
 from services.auditor.outside import Outside, Stamped, check_both, check_timestamps, read_past, told
 from services.proof.checkpoint import Checkpoint
-from services.proof.note import Note, NoteError, VerifierKey
+from services.proof.note import NoteError, VerifierKey, read_keys
 from services.proof.published import digests_origin
 
 FINDINGS_MAX = 1_000
@@ -43,15 +44,17 @@ class Source(Protocol):
     async def head(self) -> int:
         """How many events there are to audit."""
 
-    async def checkpoints(self) -> list[str]:
-        """Signed notes that were kept, the latest last."""
+    async def checkpoints(self) -> list[KeptCheckpoint]:
+        """Those that were kept, the latest last."""
 
-    async def verifier_keys(self) -> list[VerifierKey]: ...
+    async def verifier_keys(self) -> list[str]:
+        """What is kept as the keys that have signed."""
 
     async def digests(self) -> list[Kept] | None:
         """Digests of read models that were published; None where they cannot be read."""
 
-    async def digest_keys(self) -> list[VerifierKey]: ...
+    async def digest_keys(self) -> list[str]:
+        """What is kept as the keys that have signed digests."""
 
     async def timestamps(self) -> list[Stamped]:
         """Those that can be read there."""
@@ -92,26 +95,21 @@ async def audit(
     elsewhere = Outside() if outside is None else outside
     since, read_models = asked.since, asked.read_models and source.is_database and not asked.hashes_only
     replays = asked.read_models and not asked.hashes_only
-    notes = [note.encode() for note in await source.checkpoints()]
-    latest = notes[-1].decode() if notes else None
-    origin = source.origin or (None if latest is None else _origin(latest))
+    kept_inside = await source.checkpoints()
+    latest = kept_inside[-1].note if kept_inside else None
+    origin = source.origin or (None if latest is None else origin_of(latest))
     name = digests_origin(origin or "")  # What signs digests is the projector's, and does not count under a checkpoint.
+    named, amiss_in_named = read_keys(await source.verifier_keys())
+    named_of_digests, amiss_in_those = read_keys(await source.digest_keys())
     # Whoever names a key trusts no other under a checkpoint; of digests those of the ledger count unless one is named.
-    known = [key for key in asked.keys or await source.verifier_keys() if key.name != name]
-    of_digests = [key for key in asked.keys if key.name == name] or await source.digest_keys()
+    known = [key for key in asked.keys or named if key.name != name]
+    of_digests = [key for key in asked.keys if key.name == name] or named_of_digests
     past = read_past(elsewhere.ended, origin or "", known)
-    found = [*past.found]
-    roots: dict[int, set[bytes]] = {}
-    within, inside = {*notes}, list[int]()
-    for note in {*notes, *elsewhere.checkpoints, *past.current}:
-        try:
-            checkpoint = Checkpoint.verified(note, origin or "", known)
-        except NoteError as error:
-            found.append(Finding("signatures", _size(note), f"a checkpoint that was kept: {error}"))
-        else:
-            roots.setdefault(checkpoint.size, set()).add(checkpoint.root)
-            if note in within:
-                inside.append(checkpoint.size)
+    amiss_in_keys = dict.fromkeys([*amiss_in_named, *amiss_in_those])  # Over HTTP both are in one list.
+    found = [*past.found, *(Finding("signatures", None, f"a key that is kept: {each}") for each in amiss_in_keys)]
+    checkpoints = read_checkpoints(kept_inside, [*elsewhere.checkpoints, *past.current], origin or "", known)
+    found += checkpoints.found
+    roots = checkpoints.roots
     if since is not None:
         try:
             earlier = Checkpoint.verified(since, origin or "", known)
@@ -127,7 +125,7 @@ async def audit(
     imports = await source.imports()
     if outside is not None:
         imported = max((each.size for each in imports), default=0)
-        found += check_both(inside, (each.size for each in stamped), outside, imported=imported)
+        found += check_both(checkpoints.inside, (each.size for each in stamped), outside, imported=imported)
     replay, looked_at = None, None
     if (kept := await source.digests()) is not None:
         digests = read_digests(kept, elsewhere.digests, origin or "", of_digests)
@@ -135,7 +133,7 @@ async def audit(
         replay = Replay(digests.published)
         looked_at = replay.looked_at
     following = replay if replays else None
-    before = [checkpoint.size for _, checkpoints in past.said for checkpoint in checkpoints]
+    before = [checkpoint.size for _, said in past.said for checkpoint in said]
     walk = Walk(
         roots,
         hashes_only=asked.hashes_only,
@@ -156,7 +154,7 @@ async def audit(
         events=walk.edge.size,
         checkpoint=latest,
         checkpoints=sum(map(len, roots.values())) + len(before),
-        checkpoints_inside=len(notes),
+        checkpoints_inside=len(kept_inside),
         checkpoints_outside=None if outside is None else len(outside.sizes),
         imported=[each.told for each in imports],
         sealing_keys=source.keys_tried,
@@ -196,17 +194,3 @@ def _checked(hashes_only: bool, beside: bool, read_models: bool, since: bool, di
         "digests": digests,
     }
     return [check for check, is_made in checks.items() if is_made]
-
-
-def _origin(note: str) -> str | None:
-    try:
-        return Checkpoint.read(Note.read(note.encode()).text).origin
-    except NoteError:
-        return None
-
-
-def _size(note: bytes) -> int | None:
-    try:
-        return Checkpoint.read(Note.read(note).text).size
-    except NoteError:
-        return None

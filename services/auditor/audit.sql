@@ -76,7 +76,7 @@ SELECT before, number
  LIMIT 100;
 
 -- checkpoints --
--- Every checkpoint that is kept inside.
+-- Every checkpoint that is kept inside, with what stands beside its note.
 SELECT size, note FROM {schema}.checkpoints ORDER BY size;
 
 -- verifier_keys --

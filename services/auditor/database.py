@@ -6,6 +6,7 @@ from pathlib import Path
 
 import asyncpg
 
+from services.auditor.checkpoints import KeptCheckpoint
 from services.auditor.digests import Beside, Kept, Replay
 from services.auditor.findings import Finding, KeysTried, Progress
 from services.auditor.imports import Import
@@ -15,7 +16,6 @@ from services.auditor.read_models import Folded, compare, fold
 from services.postgres import ledger_schema
 from services.projector.projections import ALL
 from services.proof.growth import FullTile
-from services.proof.note import VerifierKey
 from services.sealing import MasterKeyError, MasterKeys, SealingKey
 from services.statements import Statements, fill
 
@@ -52,16 +52,15 @@ class Database:
         head: int = await self._connection.fetchval(self._sql["head"])
         return head
 
-    async def checkpoints(self) -> list[str]:
-        return [row["note"] for row in await self._connection.fetch(self._sql["checkpoints"])]
+    async def checkpoints(self) -> list[KeptCheckpoint]:
+        rows = await self._connection.fetch(self._sql["checkpoints"])
+        return [KeptCheckpoint(row["note"], row["size"]) for row in rows]
 
-    async def verifier_keys(self) -> list[VerifierKey]:
-        rows = await self._connection.fetch(self._sql["verifier_keys"])
-        return [VerifierKey.read(row["key"]) for row in rows]
+    async def verifier_keys(self) -> list[str]:
+        return [row["key"] for row in await self._connection.fetch(self._sql["verifier_keys"])]
 
-    async def digest_keys(self) -> list[VerifierKey]:
-        rows = await self._connection.fetch(self._sql["digest_keys"])
-        return [VerifierKey.read(row["key"]) for row in rows]
+    async def digest_keys(self) -> list[str]:
+        return [row["key"] for row in await self._connection.fetch(self._sql["digest_keys"])]
 
     async def digests(self) -> list[Kept]:
         rows = await self._connection.fetch(self._sql["digests"])

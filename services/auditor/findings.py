@@ -37,7 +37,7 @@ CHECKS: dict[Check, str] = {
     "leaves": "the leaf hash of each event is that of its stored bytes",
     "tiles": "the tiles that are kept are those of the leaves",
     "roots": "each checkpoint has the root of the first events of this log",
-    "signatures": "each checkpoint is signed by a known key",
+    "signatures": "each checkpoint is signed by a known key and kept under its size, and each key that is kept is one",
     "since": "the log extends the checkpoint that was kept earlier",
     "keys": "a sealed text has its key, unless what is on record behind it erases it, and then it has none",
     "imports": "what was imported is the beginning of this log, and came before anything else of it",

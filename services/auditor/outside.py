@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from cryptography.x509 import Certificate
 
+from services.auditor.checkpoints import size_of
 from services.auditor.findings import Finding, SaidBefore, Timestamps
 from services.proof.accepted import Accepted
 from services.proof.checkpoint import Checkpoint
@@ -148,6 +149,9 @@ def check_timestamps(
         if each.note is None:
             found.append(Finding("timestamps", each.size, f"{each.place} stands beside no checkpoint"))
             continue
+        if (said := size_of(each.note)) not in (None, each.size):
+            text = f"{each.place} is of {each.size} events, and the checkpoint there says {said}"
+            found.append(Finding("timestamps", each.size, text))
         try:
             if roots is None:
                 time_of(each.response, each.note)

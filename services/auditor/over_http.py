@@ -9,6 +9,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
+from services.auditor.checkpoints import KeptCheckpoint
 from services.auditor.digests import Kept, Replay
 from services.auditor.findings import Finding, KeysTried, Progress
 from services.auditor.imports import Import
@@ -16,7 +17,7 @@ from services.auditor.log import Stored, Walk
 from services.auditor.outside import Stamped
 from services.auditor.read_models import fold
 from services.proof.checkpoint import Checkpoint
-from services.proof.note import Note, VerifierKey
+from services.proof.note import Note
 from services.proof.tiles import ENTRIES, WIDTH, Tile, split_bundle
 
 AT_ONCE = 4
@@ -68,15 +69,14 @@ class OverHttp:
     async def head(self) -> int:
         return self._size
 
-    async def checkpoints(self) -> list[str]:
+    async def checkpoints(self) -> list[KeptCheckpoint]:
         """The latest one: older ones are asked of who kept them."""
-        return [self._checkpoint]
+        return [KeptCheckpoint(self._checkpoint, None)]
 
-    async def verifier_keys(self) -> list[VerifierKey]:
-        lines = (await self._get("key")).decode().splitlines()
-        return [VerifierKey.read(line) for line in lines]
+    async def verifier_keys(self) -> list[str]:
+        return (await self._get("key")).decode().splitlines()
 
-    async def digest_keys(self) -> list[VerifierKey]:
+    async def digest_keys(self) -> list[str]:
         """They are listed with the others; their name tells them apart."""
         return await self.verifier_keys()
 

@@ -151,6 +151,17 @@ class Note(NamedTuple):
         return found
 
 
+def read_keys(texts: Iterable[str]) -> tuple[list[VerifierKey], list[str]]:
+    """Those of them that are verifier keys, and of each other why it is none."""
+    keys, amiss = [], []
+    for text in texts:
+        try:
+            keys.append(VerifierKey.read(text))
+        except NoteError as error:
+            amiss.append(str(error))
+    return keys, amiss
+
+
 def _read_signature(line: str) -> Signature:
     dash, _, rest = line.partition(" ")
     name, _, encoded = rest.partition(" ")

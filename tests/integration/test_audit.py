@@ -296,6 +296,30 @@ TAMPERINGS: list[tuple[str, Tamper, Check, int | None]] = [
         599,
     ),
     (
+        "a checkpoint is put under another size",
+        sql("INSERT INTO checkpoints SELECT 1000000, note, now() FROM checkpoints"),
+        "signatures",
+        1_000_000,
+    ),
+    (
+        "a timestamp is put beside a checkpoint of another size",
+        sql("UPDATE timestamps SET size = 599", "UPDATE checkpoints SET size = 599"),
+        "timestamps",
+        599,
+    ),
+    (
+        "a key that is none is put among those of checkpoints",
+        sql("INSERT INTO verifier_keys VALUES ('garbage', 'epoch')"),
+        "signatures",
+        None,
+    ),
+    (
+        "a key that is none is put among those of digests",
+        sql("INSERT INTO digest_keys VALUES ('garbage', 'epoch')"),
+        "signatures",
+        None,
+    ),
+    (
         "a timestamp is put beside another size",
         sql("UPDATE timestamps SET size = 599"),
         "timestamps",
@@ -619,6 +643,21 @@ async def test_a_checkpoint_that_is_none_of_this_log_is_bad_input(ledger: Ledger
     ):
         with pytest.raises(BadInput, match=said):
             await ledger.audit(since)
+
+
+async def test_the_audit_goes_on_with_the_other_keys_where_one_is_none(ledger: Ledger):
+    await sql(
+        "INSERT INTO verifier_keys VALUES ('garbage', 'epoch')",
+        "INSERT INTO digest_keys VALUES ('rubbish', 'epoch')",
+        "INSERT INTO checkpoints SELECT 1000000, note, now() FROM checkpoints",
+    )(ledger.hand)
+    report = await ledger.audit(kept_outside=True)
+    assert [(found.check, found.position, found.text) for found in report.found] == [
+        ("signatures", None, "a key that is kept: not a verifier key (name+id+key): 'garbage'"),
+        ("signatures", None, "a key that is kept: not a verifier key (name+id+key): 'rubbish'"),
+        ("signatures", 1_000_000, "the column beside a checkpoint says 1000000 events, its note 600"),
+    ]
+    assert report.digests is not None and report.digests.replayed == len(NAMES) * len(DIGESTS_AT)
 
 
 async def test_the_auditor_trusts_its_own_keys_if_it_has_any(ledger: Ledger, tmp_path: Path):

@@ -115,6 +115,27 @@ async def test_the_latest_checkpoint_is_timestamped_and_kept_outside_and_inside(
         await reader.close()
 
 
+async def test_an_outsider_finds_what_is_kept_amiss(settings: Settings, authority: Authority, database: Database):
+    async with serving(settings) as service:
+        size = await recorded(service)
+        await timestamp_of(service, size)
+        owner = await connect(database.owner)
+        await owner.execute(
+            "SET search_path = ledger_main; ALTER TABLE checkpoints DROP CONSTRAINT checkpoints_say_their_size;"
+            "ALTER TABLE verifier_keys DROP CONSTRAINT verifier_keys_have_their_form;"
+            "INSERT INTO checkpoints SELECT 999, note, now() FROM checkpoints;"
+            "INSERT INTO timestamps SELECT 999, response, now() FROM timestamps;"
+            "INSERT INTO verifier_keys VALUES ('garbage', now())"
+        )
+        await owner.close()
+        async with aiohttp.ClientSession(headers=service.authorized()) as session:
+            report = await audit(await OverHttp.open(session, "main", service.url), Asked(by="a test"))
+    assert [(found.check, found.position, found.text) for found in report.found] == [
+        ("signatures", None, "a key that is kept: not a verifier key (name+id+key): 'garbage'"),
+        ("timestamps", 999, f"the latest timestamp is of 999 events, and the checkpoint there says {size}"),
+    ]
+
+
 MANNERS: list[Manner] = ["failing", "garbage", "rejecting", "of another request", "endless", "silent"]
 
 

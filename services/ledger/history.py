@@ -18,7 +18,7 @@ from services.postgres import Unavailable, connect, unavailable
 from services.proof.accepted import Accepted
 from services.proof.checkpoint import Checkpoint
 from services.proof.growth import Edge
-from services.proof.note import NoteError, VerifierKey
+from services.proof.note import NoteError, VerifierKey, read_keys
 from services.settings import Settings
 from services.signing import Signing, SigningKeyError, signing_of
 from services.tree import Database, Tree
@@ -204,7 +204,7 @@ async def _by_those_known(
     read: Callable[[Sequence[VerifierKey]], _Said], database: Database, tree: Tree, origin: str, keys: Signing
 ) -> _Said:
     """What a note says that one of those has signed who have signed before, or who sign now. Raises NoteError."""
-    signed = [VerifierKey.read(key) for key in await tree.verifier_keys(database)]
+    signed, _ = read_keys(await tree.verifier_keys(database))  # The auditor tells of what is no key.
     try:
         return read(signed)
     except NoteError:

@@ -26,7 +26,7 @@ from services.postgres import ledger_schema
 from services.projector.digest import read_on
 from services.projector.projections import ALL, Projection
 from services.projector.running_digest import RunningDigest
-from services.proof.note import NoteError, Signer, VerifierKey
+from services.proof.note import NoteError, Signer, read_keys
 from services.proof.published import PublishedDigest, digests_origin
 from services.signing import SigningKeys
 from services.statements import Statements, fill
@@ -114,9 +114,10 @@ class Publisher(Leader):
         that the log has. Raises _InDoubt."""
         head = await self._head(connection, sql, ledger)
         await connection.execute(sql["know_keys"], [str(signer.key) for signer in self._signers(origin)])
-        keys = [VerifierKey.read(row["key"]) for row in await connection.fetch(sql["keys"])]
+        # The auditor tells what is wrong with a key that is none, and with a note.
+        keys, _ = read_keys(row["key"] for row in await connection.fetch(sql["keys"]))
         for note in await asyncio.to_thread(self._last_outside, ledger):
-            with contextlib.suppress(NoteError):  # The auditor tells what is wrong with it.
+            with contextlib.suppress(NoteError):
                 published = PublishedDigest.verified(note, origin, keys)
                 if published.position > head:
                     continue

@@ -381,6 +381,19 @@ async def test_what_is_wrong_with_one_ledger_holds_up_no_other(
     assert any(line.get("ledger") == "beside" and "permission denied" in line["reason"] for line in said)
 
 
+async def test_a_key_that_is_none_holds_up_no_digest(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys, outside: KeptOutside
+):
+    """It may be there from before keys had to have their form; the auditor tells of it."""
+    owner = await connect(database.owner)
+    await owner.execute("ALTER TABLE ledger_main.digest_keys DROP CONSTRAINT digest_keys_have_their_form")
+    await owner.execute("INSERT INTO ledger_main.digest_keys VALUES ('garbage', 'epoch')")
+    await owner.close()
+    head = await record(database, 26)
+    async with publishing(database, keys, outside):
+        await published_at(auditor, head)
+
+
 async def test_a_digest_that_a_killed_projector_has_left_outside_alone_is_kept_inside_by_the_next(
     database: Database, auditor: asyncpg.Connection, tmp_path: Path
 ):

@@ -587,3 +587,16 @@ async def test_what_was_kept_outside_is_not_begun_anew_where_it_is_gone(
         assert not (tmp_path / "main").exists() and (await checkpoint_at(auditor, 5)).size == 5
         (tmp_path / "away").rename(tmp_path / "main")
         assert (await checkpoint_at(auditor, 10)).size == 10
+
+
+async def test_a_verifier_key_that_is_none_casts_no_doubt_on_the_log(
+    database: Database, auditor: asyncpg.Connection, keys: SigningKeys, outside: KeptOutside
+):
+    await record(database, 5)
+    async with integrating(database, keys, outside):
+        await checkpoint_at(auditor, 5)
+    owner = await connect(database.owner)
+    await owner.execute("ALTER TABLE ledger_main.verifier_keys DROP CONSTRAINT verifier_keys_have_their_form")
+    await owner.execute("INSERT INTO ledger_main.verifier_keys VALUES ('garbage', 'epoch')")
+    await owner.close()
+    assert await check(auditor, Tree("main"), ORIGIN, keys, outside) == 5

@@ -61,6 +61,7 @@ class Integrator(Leader):
         self._outside = outside
         self._grown: dict[str, _Growing] = {}
         self._doubts: dict[str, str] = {}
+        self._beyond: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
 
     async def lead(self, connection: asyncpg.Connection) -> None:
@@ -127,6 +128,7 @@ class Integrator(Leader):
                     await self._keep(database, growing, origin, Kept(size, note))
             self._grown[name] = growing
         await growing.go_on(database)
+        await self._look_beyond(database, name, growing)
         if not growing.is_due(time.monotonic()):
             return
         edge = growing.edge
@@ -152,6 +154,16 @@ class Integrator(Leader):
         async with database.alone() as connection:
             await growing.tree.keep(connection, checkpoint, keys)
         growing.signed(checkpoint.size, time.monotonic())
+
+    async def _look_beyond(self, database: "_InTurn", name: str, growing: "_Growing") -> None:
+        """Say that a checkpoint is kept of more than the log has, once for each: it is looked at again and again."""
+        last = await growing.tree.last_checkpoint(database)
+        if last is None or last.size <= growing.edge.size:
+            self._beyond.pop(name, None)
+        elif self._beyond.get(name) != last.size:
+            self._beyond[name] = last.size
+            reason = f"a checkpoint is kept of {last.size} events, and the log has {growing.edge.size}"
+            _log.error("checkpoint_beyond_log", ledger=name, reason=reason, next="`ledger audit`")
 
     def _resting(self) -> set[str]:
         """The ledgers whose keys or whose place outside failed a moment ago."""

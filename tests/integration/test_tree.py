@@ -5,11 +5,11 @@ import asyncio
 import shutil
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 import asyncpg
@@ -18,6 +18,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from services.kept_outside import GoingOn, KeptOutside, store_of
+from services.ledger import integrator
 from services.ledger.history import Doubt, Extended, History, accept, accept_history, check
 from services.ledger.integrator import LOCK, Integrator, _Growing
 from services.migrate import migrate
@@ -587,6 +588,46 @@ async def test_what_was_kept_outside_is_not_begun_anew_where_it_is_gone(
         assert not (tmp_path / "main").exists() and (await checkpoint_at(auditor, 5)).size == 5
         (tmp_path / "away").rename(tmp_path / "main")
         assert (await checkpoint_at(auditor, 10)).size == 10
+
+
+async def test_a_checkpoint_beyond_the_log_is_told_once(
+    database: Database,
+    auditor: asyncpg.Connection,
+    keys: SigningKeys,
+    outside: KeptOutside,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Whoever may add checkpoints can add one that nobody has signed; the last one is then served no more."""
+    monkeypatch.setattr(integrator, "SWEEP_SECONDS", 0.1)
+    told = {
+        "event": "checkpoint_beyond_log",
+        "ledger": "main",
+        "reason": "a checkpoint is kept of 1000000 events, and the log has 5",
+        "next": "`ledger audit`",
+        "log_level": "error",
+    }
+
+    def beyond(logs: Sequence[MutableMapping[str, Any]]) -> list[MutableMapping[str, Any]]:
+        return [line for line in logs if line["event"] == "checkpoint_beyond_log"]
+
+    async with integrating(database, keys, outside):
+        await record(database, 5)
+        await checkpoint_at(auditor, 5)
+        writer = await connect(database.writer)
+        with capture_logs() as logs:
+            await writer.execute("INSERT INTO ledger_main.checkpoints VALUES (1000000, E'x\n1000000\nx\n', now())")
+            async with asyncio.timeout(SECONDS_MAX):
+                while not beyond(logs):
+                    await asyncio.sleep(0.02)
+            await record(database, 5)
+            await until(lambda: auditor.fetchval("SELECT count(*) = 1 FROM ledger_main.checkpoints WHERE size = 10"))
+        await writer.close()
+    assert beyond(logs) == [told]
+    with capture_logs() as logs:
+        async with integrating(database, keys, outside), asyncio.timeout(SECONDS_MAX):
+            while not beyond(logs):
+                await asyncio.sleep(0.02)
+    assert beyond(logs) == [told | {"reason": "a checkpoint is kept of 1000000 events, and the log has 10"}]
 
 
 async def test_a_verifier_key_that_is_none_casts_no_doubt_on_the_log(

@@ -12,6 +12,7 @@ waits until the read models have caught up: to read a long one takes as much of 
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -34,8 +35,10 @@ from services.statements import Statements, fill
 LOCK = 0x1ED6D1  # Any constant of our own: one process publishes at a time.
 LOOK_SECONDS_MAX = 5.0  # Between two looks whether a digest is due.
 RETRY_SECONDS = 1.0
-POSITIONS_AT_ONCE = 5_000  # Then a rebuilt table may be swapped in.
-PAUSE_SECONDS = 0.05  # After as many, where there are more: whoever asks meanwhile has a turn.
+POSITIONS_AT_ONCE = 1_000  # Then a rebuilt table may be swapped in.
+REST = 3.0
+"""Where there are more, so many times as long as these took nothing is read: in a long log that takes minutes, and who
+folds and who asks meanwhile share a processor with it."""
 
 _statements = Statements.load(Path(__file__).with_suffix(".sql"))
 _log = structlog.get_logger()
@@ -168,6 +171,7 @@ class Publisher(Leader):
         schema, name = ledger_schema(ledger), (ledger, projection.name)
         tables = ", ".join(fill("{schema}.{table}", schema=schema, table=table) for table in projection.tables)
         while True:
+            begun = time.monotonic()
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 # Before there is a snapshot: a rebuilt table that is swapped in afterwards would look empty to it.
                 await connection.execute(f"LOCK TABLE {tables} IN ACCESS SHARE MODE")
@@ -184,7 +188,7 @@ class Publisher(Leader):
             self._followed[name] = followed
             if upto == cursor["position"]:
                 return followed
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(REST * (time.monotonic() - begun))
 
     async def _keep(
         self, connection: asyncpg.Connection, sql: Statements, published: PublishedDigest, note: str

@@ -3,8 +3,10 @@
 import asyncio
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -143,6 +145,35 @@ async def test_nothing_is_read_for_a_digest_before_all_have_caught_up(
         await published_at(auditor, head)
     assert read
     assert all(read)
+
+
+async def test_a_long_log_is_read_in_parts_with_longer_rests_in_between(
+    database: Database,
+    auditor: asyncpg.Connection,
+    keys: SigningKeys,
+    outside: KeptOutside,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    parts: list[tuple[int, int, float, float]] = []
+    really = digest.read_on
+
+    async def noted(
+        connection: asyncpg.Connection, schema: str, projection: Projection, running: object, after: int, upto: int
+    ) -> None:
+        begun = time.monotonic()
+        await really(connection, schema, projection, running, after, upto)  # type: ignore[arg-type]
+        parts.append((after, upto, begun, time.monotonic()))
+
+    monkeypatch.setattr(publisher, "read_on", noted)
+    monkeypatch.setattr(publisher, "POSITIONS_AT_ONCE", 50)
+    head = await record(database, 130)
+    async with publishing(database, keys, outside):
+        rows = await published_at(auditor, head)
+    assert {row["projection"]: row["digest"] for row in rows} == await digests(database, head)
+    assert [each[:2] for each in parts] == [(0, 50), (50, 100), (100, head)] * len(NAMES)
+    for (_, upto, begun, ended), (after, _, goes_on, _) in pairwise(parts):
+        if upto == after:
+            assert goes_on - ended > ended - begun, "whoever asks has more of the time than a digest"
 
 
 async def test_only_what_has_moved_is_published_and_only_what_is_new_is_read(

@@ -22,6 +22,7 @@ from services.proof.tiles import ENTRIES, WIDTH, Tile, bundle, hash_in, split_ha
 from services.statements import Statements
 
 LEAVES_AT_ONCE_MAX = 65_536
+SIZE_MAX = 2**63 - 1
 """That are read at once where tiles are missing."""
 
 _statements = Statements.load(Path(__file__).with_name("tree.sql"))
@@ -111,9 +112,10 @@ class Tree:
 
     # Reading
 
-    async def last_checkpoint(self, database: Database) -> Kept | None:
+    async def last_checkpoint(self, database: Database, size_max: int = SIZE_MAX) -> Kept | None:
+        """The latest checkpoint; of those of at most so many events."""
         with unavailable():
-            row = await database.fetchrow(self._sql["last_checkpoint"])
+            row = await database.fetchrow(self._sql["last_checkpoint"], size_max)
         return None if row is None else Kept(row["size"], row["note"])
 
     async def first_checkpoint(self, database: Database, position: int) -> Kept | None:

@@ -51,8 +51,8 @@ SELECT key FROM {schema}.verifier_keys ORDER BY known_from, key;
 SELECT key FROM {schema}.digest_keys ORDER BY known_from, key;
 
 -- last_checkpoint --
--- The latest checkpoint.
-SELECT size, note FROM {schema}.checkpoints ORDER BY size DESC LIMIT 1;
+-- The latest checkpoint of at most so many events.
+SELECT size, note FROM {schema}.checkpoints WHERE size <= $1 ORDER BY size DESC LIMIT 1;
 
 -- first_checkpoint --
 -- The first checkpoint that has a position.

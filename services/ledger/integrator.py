@@ -241,7 +241,8 @@ class _Growing:
         if full > size:
             raise TreeError(f"the tiles that are kept have {full} leaves, and the log has {size} events")
         edge = await tree.edge(database, full)
-        last = await tree.last_checkpoint(database)
+        # Whatever is kept of more than the log has, what is recorded goes on being signed.
+        last = await tree.last_checkpoint(database, size)
         return cls(tree, edge, 0 if last is None else last.size)
 
     async def go_on(self, database: Database) -> None:

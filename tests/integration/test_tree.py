@@ -627,6 +627,8 @@ async def test_a_checkpoint_beyond_the_log_is_told_once(
         async with integrating(database, keys, outside), asyncio.timeout(SECONDS_MAX):
             while not beyond(logs):
                 await asyncio.sleep(0.02)
+            await record(database, 5)
+            await until(lambda: auditor.fetchval("SELECT count(*) = 1 FROM ledger_main.checkpoints WHERE size = 15"))
     assert beyond(logs) == [told | {"reason": "a checkpoint is kept of 1000000 events, and the log has 10"}]
 
 

@@ -36,7 +36,7 @@ LOCK = 0x1ED6D1  # Any constant of our own: one process publishes at a time.
 LOOK_SECONDS_MAX = 5.0  # Between two looks whether a digest is due.
 RETRY_SECONDS = 1.0
 POSITIONS_AT_ONCE = 1_000  # Then a rebuilt table may be swapped in.
-REST = 3.0
+REST, REST_SECONDS_MAX = 3.0, 5.0
 """Where there are more, so many times as long as these took nothing is read: in a long log that takes minutes, and who
 folds and who asks meanwhile share a processor with it."""
 
@@ -188,7 +188,7 @@ class Publisher(Leader):
             self._followed[name] = followed
             if upto == cursor["position"]:
                 return followed
-            await asyncio.sleep(REST * (time.monotonic() - begun))
+            await asyncio.sleep(min(REST * (time.monotonic() - begun), REST_SECONDS_MAX))
 
     async def _keep(
         self, connection: asyncpg.Connection, sql: Statements, published: PublishedDigest, note: str

@@ -162,6 +162,14 @@ def test_what_is_said_later_or_of_others_moves_no_mark(log: list[Any], at: int, 
     assert since._replace(position=then.position).marks(decision, reaffirmed) == expected
 
 
+def test_who_asks_again_since_a_withdrawal_asks_since_then_though_it_is_retracted() -> None:
+    log = [MET, FITS, ASKED, ENDED, UNFIT, (1, "acme", "A", 2, "R"), 5]
+    decision, reaffirmed = (Decision("D", each, day(0), None, "commit", ["R"]) for each in (4, 7))
+    before, after = (tell(told, 4, 7).marks(decision, reaffirmed) for told in (log[:-1], log))
+    assert [mark.position for mark in before] == [8]
+    assert after == before
+
+
 def act(data: st.DataObject, at: int) -> Decision:
     return Decision("D", at, day(data.draw(days)), data.draw(st.none() | st.integers(0, at - 1)), "commit", ["R"])
 

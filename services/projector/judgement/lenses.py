@@ -341,11 +341,12 @@ def recordings(rows: Iterable[Ask], ask: Ask, t: datetime, p: int, lineage: Line
 
 
 def taken_back(rows: Iterable[Ask], ask: Ask, t: datetime, after: int, p: int, lineage: Lineage) -> list[int]:
-    """Where in between withdrawals were retracted by which an ask that stands now would stand no more."""
+    """Where in between withdrawals were retracted that would be the end of an ask as it stands now."""
     said = {row.position: row for row in _of_id(rows, ask.ask)}
     before = [row._replace(until=None) if row.account is None and row.is_known(after) else row for row in said.values()]
     ends = _standing(before, t, p, lineage).ends.get(_key_of(ask, p, lineage), ())
-    until = (said[end.position].until for end in ends)
+    stands_since = _order(recordings(said.values(), ask, t, p, lineage)[0])
+    until = (said[end.position].until for end in ends if _order(end) > stands_since)
     return [each for each in until if each is not None and after < each <= p]
 
 

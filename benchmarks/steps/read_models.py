@@ -10,7 +10,7 @@ from benchmarks import projecting, rivals
 from benchmarks.measuring import ROUNDS_MIN, Case, Figure, console
 from benchmarks.rig import Rig
 from benchmarks.rivals import OURS
-from benchmarks.running import RunningError, is_there, vacuum
+from benchmarks.running import RunningError, is_loaded, vacuum
 
 CAUGHT_UP = "caught-up"
 START = "start"
@@ -73,7 +73,7 @@ async def by_length(rig: Rig) -> None:
     short one several times, as a start takes longer than it does. Those kept from an earlier run catch up beforehand,
     and are not measured."""
     logs = rig.plan.asked_logs()
-    kept = [ledger for ledger in logs.values() if await is_there(rig.settings, ledger)]
+    kept = [ledger for ledger in logs.values() if is_loaded(rig.settings, ledger)]
     if kept:
         await rig.start_projector()
         for ledger in kept:
